@@ -1,0 +1,97 @@
+"""
+Complete a table with holes
+===========================
+
+A table of rank 5 loses 80 % of its entries. We get it back without knowing the rank,
+watch what the fit did, and then add noise and let cross-validation choose.
+"""
+
+# %%
+# The data
+# --------
+#
+# 300 rows, 200 columns, and singular values that span three orders of magnitude, so
+# that the last patterns are a thousand times fainter than the first. ``NaN`` marks
+# what is missing.
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from skprecgd import PrecGDFactorization
+from skprecgd.datasets import make_matrix_completion
+
+X, truth = make_matrix_completion(
+    300,
+    200,
+    rank=5,
+    condition_number=1e3,
+    observed_fraction=0.2,
+    random_state=0,
+)
+print(f"{np.isfinite(X).sum()} entries seen of {X.size}")
+print(f"{truth.degrees_of_freedom} numbers determine the table")
+
+# %%
+# The fit
+# -------
+#
+# All we say is that the rank is at most 20.
+
+model = PrecGDFactorization(n_components=20, random_state=0)
+completed = model.inverse_transform(model.fit_transform(X))
+
+print(f"rank found: {model.n_components_}")
+print(f"relative error: {truth.relative_error(completed):.1e}")
+print(model.stop_reason_)
+
+# %%
+# Components are added one at a time, and every one of them brings the residual down
+# until nothing is left to explain. The faint patterns are found as well as the strong
+# ones.
+
+history = model.history_
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+left.semilogy(history["relative_residual"])
+left.set(xlabel="iteration", ylabel="relative residual")
+ranks = left.twinx()
+ranks.step(np.arange(len(history["rank"])), history["rank"], color="0.6")
+ranks.set(ylabel="rank")
+
+index = np.arange(1, truth.rank + 1)
+right.semilogy(index, truth.singular_values, "o", mfc="none", label="true")
+right.semilogy(
+    np.arange(1, model.n_components_ + 1), model.singular_values_, "x", label="found"
+)
+right.set(xlabel="component", ylabel="singular value", xticks=index)
+right.legend()
+
+# %%
+# With noise
+# ----------
+#
+# Noise has full rank, so there is no rank that explains the data exactly, and a larger
+# one always fits the visible entries better. The score of
+# :class:`~skprecgd.PrecGDFactorization` hides entries of the rows it is shown and asks
+# for them, which is a fair test: here :class:`~sklearn.model_selection.GridSearchCV`
+# with its ordinary folds over rows.
+
+from sklearn.model_selection import GridSearchCV
+
+noisy, truth = make_matrix_completion(
+    200, 100, rank=4, observed_fraction=0.5, noise=0.3, random_state=1
+)
+ranks = [1, 2, 3, 4, 5, 6, 8, 12]
+search = GridSearchCV(
+    PrecGDFactorization(rank_search="fixed", random_state=0), {"n_components": ranks}
+).fit(noisy)
+
+figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
+axis.errorbar(
+    ranks,
+    search.cv_results_["mean_test_score"],
+    search.cv_results_["std_test_score"],
+    marker="o",
+)
+axis.axvline(search.best_params_["n_components"], color="0.6", linestyle="--")
+axis.set(xlabel="rank", ylabel="score on hidden entries")
+plt.show()

@@ -1,0 +1,2 @@
+"""skprecgd."""
+from .measurements import observed_entries

@@ -1,0 +1,154 @@
+"""What both estimators share: parameters, constraints, fitted attributes, warnings."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+
+from ._compat import Interval, StrOptions
+from ._typing import Array
+from .factors import FactorPair, Factors
+from .objective import Objective
+from .optim.rank_path import PathResult, rank_path
+from .optim.result import Record, Status, format_record
+
+_SOLVERS = {"auto", "precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton"}
+
+SHARED_CONSTRAINTS: dict[str, list[Any]] = {
+    "loss": [StrOptions({"squared"})],
+    "solver": [StrOptions(_SOLVERS)],
+    "rank_search": [StrOptions({"fixed"})],
+    "step_size": [
+        StrOptions({"auto", "exact", "backtracking", "polyak"}),
+        Interval(Real, 0, None, closed="neither"),
+    ],
+    "damping": [
+        StrOptions({"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"}),
+        Interval(Real, 0, None, closed="left"),
+    ],
+    "noise_variance": [None, Interval(Real, 0, None, closed="left")],
+    "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "outlier_fraction": [Interval(Real, 0, 0, closed="both")],
+    "early_stopping": [StrOptions({"auto"}), "boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "random_state": ["random_state"],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+}
+
+
+class BasePrecGD(BaseEstimator):
+    """Shared machinery; see the two estimators."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
+
+    def _recover(
+        self, objective: Objective, max_rank: int, *, symmetric: bool = False
+    ) -> PathResult:
+        """Run the rank path with this estimator's parameters."""
+        result = rank_path(
+            objective,
+            max_rank,
+            symmetric=symmetric,
+            solver=self.solver,
+            rank_search=self.rank_search,
+            damping=self.damping,
+            step_size=self.step_size,
+            noise_variance=self.noise_variance,
+            init=self._start(objective, max_rank),
+            max_iter=self.max_iter,
+            tol=self.tol,
+            random_state=self.random_state,
+            callback=_print_record if self.verbose else None,
+        )
+        self._warn(result)
+        return result
+
+    def _start(self, objective: Objective, max_rank: int) -> Any:
+        """The `init` parameter, or the last solution with ``warm_start=True``."""
+        if not (self.warm_start and hasattr(self, "left_")):
+            return self.init
+        left, right = self.left_, self.right_
+        shape = (left.shape[0], right.shape[0])
+        if shape != objective.matrix_shape or left.shape[1] > max_rank:
+            return self.init
+        missing = max_rank - left.shape[1]
+        return tuple(np.pad(block, ((0, 0), (0, missing))) for block in (left, right))
+
+    def _store(self, result: PathResult, factors: Factors) -> None:
+        """Set the fitted attributes from balanced `factors`."""
+        _, s, v = factors.svd()
+        self.n_components_ = factors.rank
+        self.singular_values_ = s
+        self.components_ = np.ascontiguousarray(v.T)
+        self.left_, self.right_ = factors.left, factors.right
+        self.n_iter_ = result.n_iter
+        self.converged_ = result.converged
+        self.stop_reason_ = result.message
+        self.history_ = result.history
+        if result.status is Status.INTERRUPTED:
+            # The iterate is kept (warm_start goes on from it), the interruption
+            # stays an interruption.
+            raise KeyboardInterrupt
+
+    def _warn(self, result: PathResult) -> None:
+        if result.converged or self.tol == 0:
+            return
+        if result.status in (Status.INTERRUPTED, Status.CALLBACK):
+            return
+        advice = "increase max_iter or tol"
+        if result.status is Status.DIVERGED:
+            advice = "use step_size='auto' or a smaller number"
+        warnings.warn(
+            f"{type(self).__name__} did not converge: {result.message} Relative "
+            f"residual {result.relative_residual:.3g}, tol={self.tol:g} after "
+            f"{result.n_iter} iterations; {advice}. The best iterate is kept.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def numerical_rank(factors: Factors, tol: float) -> int:
+    """Components that are more than rounding or unfinished convergence.
+
+    Trailing singular values count as zero while together they stay below `tol`
+    (or working precision) relative to the norm of the matrix.
+    """
+    s = factors.singular_values().astype(np.float64)
+    eps = np.finfo(factors.dtype).eps
+    level = max(tol, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
+    tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
+    return max(1, int(np.sum(tails > level)))
+
+
+def svd_signs(factors: Factors) -> Factors:
+    """Balanced factors with scikit-learn's signs (largest loading positive)."""
+    u, s, v = factors.svd()
+    if not isinstance(factors, FactorPair):
+        return type(factors).from_svd(u, s, v)
+    largest = np.argmax(np.abs(v), axis=0)
+    signs = np.sign(v[largest, np.arange(v.shape[1])])
+    signs[signs == 0] = 1
+    return FactorPair.from_svd(u * signs, s, v * signs)
+
+
+def check_y_scale(y: Array) -> None:
+    """Refuse targets that carry no information about a matrix."""
+    if len(y) > 1 and np.all(y == y[0]):
+        raise ValueError(
+            f"All {len(y)} targets are equal ({y[0]:g}); they do not determine a "
+            "matrix. Check that y holds the measured values."
+        )
+
+
+def _print_record(record: Record) -> None:
+    print(format_record(record))  # noqa: T201

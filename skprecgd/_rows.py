@@ -1,0 +1,75 @@
+"""Coordinates of rows in a given row space, from the entries that are visible."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from ._typing import Array
+
+_CHUNK_NUMBERS = 1 << 22
+
+
+def solve_rows(
+    pattern: sparse.csr_array,
+    right_hand_side: Array,
+    basis: Array,
+    ridge: Array,
+    *,
+    hidden: bool = False,
+) -> Array:
+    """Least-squares coordinates of each row, one small problem a row.
+
+    Minimises ``sum_j (x_j - basis_j z)^2 + z^T diag(ridge) z`` over the visible
+    entries j of a row.
+
+    Parameters
+    ----------
+    pattern : csr_array of shape (n_rows, n_columns)
+        Its stored positions are the visible entries, explicit zeros included.
+    right_hand_side : ndarray of shape (n_rows, r)
+        ``sum_j x_j basis_j`` over the visible entries.
+    basis : ndarray of shape (n_columns, r)
+        Orthonormal columns.
+    ridge : ndarray of shape (r,)
+    hidden : bool, default=False
+        The stored positions are instead the few entries of a complete row that are
+        *not* visible.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, r)
+        The solution of least norm where a row sees too little.
+    """
+    r = basis.shape[1]
+    upper = np.triu_indices(r)
+    products = (basis[:, upper[0]] * basis[:, upper[1]]).astype(np.float64)
+    out = np.empty((pattern.shape[0], r))
+    chunk = max(1, _CHUNK_NUMBERS // (r * r))
+    for start in range(0, pattern.shape[0], chunk):
+        rows = pattern[start : start + chunk]
+        ones = sparse.csr_array(
+            (np.ones(rows.nnz), rows.indices, rows.indptr), shape=rows.shape
+        )
+        packed = np.asarray(ones @ products)
+        normal = np.empty((len(packed), r, r))
+        normal[:, upper[0], upper[1]] = packed
+        normal[:, upper[1], upper[0]] = packed
+        if hidden:
+            normal = np.eye(r) - normal
+        normal += np.diag(ridge)
+        out[start : start + chunk] = _solve(
+            normal, right_hand_side[start : start + chunk].astype(np.float64)
+        )
+    return out.astype(basis.dtype)
+
+
+def _solve(normal: Array, right_hand_side: Array) -> Array:
+    """Minimum-norm solutions of a batch of positive semidefinite systems."""
+    values, vectors = np.linalg.eigh(normal)
+    # The basis is orthonormal, so 1 is the largest possible eigenvalue, and one at
+    # rounding level belongs to a direction the row does not see.
+    seen = values > 1e3 * np.finfo(np.float64).eps
+    inverse = np.where(seen, 1.0 / np.where(seen, values, 1.0), 0.0)
+    rotated = np.einsum("nij,ni->nj", vectors, right_hand_side)
+    return np.einsum("nij,nj->ni", vectors, inverse * rotated)

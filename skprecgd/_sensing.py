@@ -1,0 +1,355 @@
+"""PrecGDMatrixSensing: a matrix recovered from linear measurements, a regressor."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from ._base import (
+    SHARED_CONSTRAINTS,
+    BasePrecGD,
+    check_y_scale,
+    numerical_rank,
+    svd_signs,
+)
+from ._compat import Interval, fit_context
+from ._typing import Array, RandomState
+from .measurements import Measurements, as_measurements
+from .measurements.base import check_matrix_shape
+from .objective import make_objective
+
+
+class PrecGDMatrixSensing(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BasePrecGD
+):
+    """Recover a low-rank matrix of unknown rank from linear measurements.
+
+    A sample is one measurement matrix ``A_i``, its target the measured number
+    ``y_i = <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``),
+    and the factors are found by preconditioned gradient descent, which does not
+    slow down when `n_components` exceeds the true rank or the matrix is
+    ill-conditioned.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Search rank: an upper bound of the rank, at most ``min(matrix_shape)``,
+        which is what None stands for.
+    matrix_shape : tuple of int, default=None
+        ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
+        flat rows the most balanced shape with that many cells, rows >= columns
+        (a square one with ``symmetric=True``).
+    symmetric : bool, default=False
+        The matrix is symmetric positive semidefinite, ``M = X X^T``. A matrix that
+        is not is then replaced by the closest fit that is.
+    loss : {"squared"}, default="squared"
+        How a residual is penalised.
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd"}, \
+            default="auto"
+        "precgd": gradient descent in the damped metric; "precgd-cg": conjugate
+        directions in it; "gauss-newton": linearised problems solved in it;
+        "scaledgd": gradient descent in the undamped metric; "gd": plain gradient
+        descent. "auto" is "precgd-cg".
+    rank_search : {"fixed"}, default="fixed"
+        "fixed" starts at the full search rank.
+    step_size : {"auto", "exact", "backtracking", "polyak"} or float, default="auto"
+        "exact" minimises along each direction; "auto" is "exact". A number is
+        relative to the metric (0.5 in the papers, for near-isometric measurements).
+    damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
+            float, default="auto"
+        How the metric's damping follows the error. A number is in units of the
+        norm of the data. "auto": "variance_proxy" if `noise_variance` is given,
+        else "sqrt_loss".
+    noise_variance : float, default=None
+        Variance of the noise in y, for ``damping="variance_proxy"``.
+    init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
+        Where to start; a pair is ``(left, right)``.
+    alpha : float, default=0.0
+        Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
+        its singular values.
+    outlier_fraction : float, default=0.0
+        Only 0 is supported in this version.
+    early_stopping : "auto" or bool, default="auto"
+        Used by the rank path.
+    validation_fraction : float, default=0.1
+        Share of the measurements held out by the rank path.
+    n_iter_no_change : int, default=2
+        Ranks without improvement before the rank path stops.
+    max_iter : int, default=1000
+        Most iterations.
+    tol : float, default=1e-9
+        Stop when the residual, or the part of it that moving the factors can still
+        remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
+        iterations without a warning.
+    random_state : int, RandomState instance or None, default=None
+        Of random starts.
+    warm_start : bool, default=False
+        Start from the previous solution, if it fits.
+    verbose : int, default=0
+        Print a line per iteration.
+
+    Attributes
+    ----------
+    n_components_ : int
+        The rank found.
+    singular_values_ : ndarray of shape (n_components_,)
+    components_ : ndarray of shape (n_components_, n_columns)
+        Right singular vectors of the recovered matrix.
+    left_, right_ : ndarray of shape (n_rows, n_components_), \
+            (n_columns, n_components_)
+        Balanced factors; the matrix is ``left_ @ right_.T``.
+    matrix_ : ndarray of shape (n_rows, n_columns)
+        The recovered matrix, formed on demand.
+    n_iter_ : int
+    converged_ : bool
+    stop_reason_ : str
+    history_ : History
+        A table; ``history_["loss"]`` is a column.
+    n_features_in_ : int
+        Number of cells of the matrix.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only where `X` has string column names.
+
+    References
+    ----------
+    .. [1] J. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
+       Over-Parameterized Nonconvex Matrix Factorization", NeurIPS 2021.
+
+    Examples
+    --------
+    >>> from skprecgd import PrecGDMatrixSensing
+    >>> from skprecgd.datasets import make_matrix_sensing
+    >>> A, y, truth = make_matrix_sensing(
+    ...     15, 10, rank=2, n_measurements=140, random_state=0
+    ... )
+    >>> model = PrecGDMatrixSensing(5, matrix_shape=(15, 10)).fit(A, y)
+    >>> model.n_components_, bool(truth.relative_error(model.matrix_) < 1e-6)
+    (2, True)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SHARED_CONSTRAINTS,
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "matrix_shape": [None, tuple, list],
+        "symmetric": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        matrix_shape: tuple[int, int] | None = None,
+        symmetric: bool = False,
+        loss: str = "squared",
+        solver: str = "auto",
+        rank_search: str = "fixed",
+        step_size: str | float = "auto",
+        damping: str | float = "auto",
+        noise_variance: float | None = None,
+        init: Any = "spectral",
+        alpha: float = 0.0,
+        outlier_fraction: float = 0.0,
+        early_stopping: str | bool = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        max_iter: int = 1000,
+        tol: float = 1e-9,
+        random_state: RandomState = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.matrix_shape = matrix_shape
+        self.symmetric = symmetric
+        self.loss = loss
+        self.solver = solver
+        self.rank_search = rank_search
+        self.step_size = step_size
+        self.damping = damping
+        self.noise_variance = noise_variance
+        self.init = init
+        self.alpha = alpha
+        self.outlier_fraction = outlier_fraction
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    @property
+    def matrix_(self) -> Array:
+        """The recovered matrix, shape (n_rows, n_columns), formed on demand."""
+        check_is_fitted(self)
+        return np.asarray(self.left_ @ self.right_.T)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components_)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any) -> Self:
+        """Recover the matrix.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), \
+                sparse array, LinearOperator or Measurements
+            The measurement matrices, one a sample.
+        y : array-like of shape (n,)
+            The measured numbers.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
+            data are not finite or not real, or all targets are equal.
+        """
+        measurements, targets = self._measurements(X, reset=True, y=y)
+        check_y_scale(targets)
+        self._check_symmetric(measurements.matrix_shape)
+        rank = self._search_rank(measurements.matrix_shape)
+        objective = make_objective(measurements, targets, alpha=self.alpha)
+        result = self._recover(objective, rank, symmetric=self.symmetric)
+        found = numerical_rank(result.factors, self.tol)
+        self._store(result, svd_signs(result.factors.truncated(found)))
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Measure the recovered matrix.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        check_is_fitted(self)
+        measurements, _ = self._measurements(X)
+        return measurements.forward(self.left_, self.right_)
+
+    def transform(self, X: Any) -> Array:
+        """Contribution of each singular component to each measurement.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            Rows sum to the predictions.
+        """
+        check_is_fitted(self)
+        measurements, _ = self._measurements(X)
+        columns = [
+            measurements.forward(self.left_[:, k : k + 1], self.right_[:, k : k + 1])
+            for k in range(self.n_components_)
+        ]
+        return np.stack(columns, axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _measurements(
+        self, X: Any, *, reset: bool = False, y: Any = None
+    ) -> tuple[Measurements, Array | None]:
+        """Validated measurements, and targets where given."""
+        shape = self.matrix_shape if reset else self._fitted_shape()
+        if isinstance(X, (Measurements, LinearOperator)):
+            measurements = as_measurements(X, shape)
+            self._check_cells(measurements, reset)
+            return measurements, _check_targets(y, len(measurements), reset)
+        if not sparse.issparse(X) and np.ndim(X) == 3:
+            stack = np.asarray(X)
+            shape = _agreed_shape(shape, stack.shape[1:])
+            X = stack.reshape(len(stack), -1)
+        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
+        if not reset:
+            return as_measurements(validate_data(self, X, reset=False, **options), shape), None
+        X, y = validate_data(self, X, y, y_numeric=True, **options)
+        return as_measurements(X, self._shape_of(X, shape)), y
+
+    def _shape_of(self, X: Any, shape: Any) -> tuple[int, int]:
+        n_cells = X.shape[1]
+        side = round(np.sqrt(n_cells))
+        if shape is None and self.symmetric and side * side != n_cells:
+            raise ValueError(
+                f"symmetric=True needs measurements of a square matrix; X has "
+                f"{n_cells} columns, which is not a square number."
+            )
+        return check_matrix_shape(shape, n_cells)
+
+    def _fitted_shape(self) -> tuple[int, int]:
+        return self.left_.shape[0], self.right_.shape[0]
+
+    def _check_cells(self, measurements: Measurements, reset: bool) -> None:
+        n_cells = measurements.shape[1]
+        if reset:
+            self.n_features_in_ = n_cells
+            # Names of an earlier fit on a data frame do not describe these.
+            self.__dict__.pop("feature_names_in_", None)
+
+    def _check_symmetric(self, shape: tuple[int, int]) -> None:
+        if self.symmetric and shape[0] != shape[1]:
+            raise ValueError(
+                f"symmetric=True needs a square matrix, got matrix_shape={shape}."
+            )
+
+    def _search_rank(self, shape: tuple[int, int]) -> int:
+        if self.n_components is None:
+            return min(shape)
+        if self.n_components > min(shape):
+            raise ValueError(
+                f"n_components={self.n_components} exceeds min(matrix_shape)="
+                f"{min(shape)} for matrix_shape={shape}; no matrix of that shape has "
+                "a higher rank."
+            )
+        return self.n_components
+
+
+def _agreed_shape(shape: Any, own: tuple[int, int]) -> tuple[int, int]:
+    if shape is not None and tuple(shape) != tuple(own):
+        raise ValueError(
+            f"matrix_shape={tuple(shape)} does not match measurement matrices of "
+            f"shape {tuple(own)}."
+        )
+    return own
+
+
+def _check_targets(y: Any, n_measurements: int, required: bool) -> Array | None:
+    if y is None:
+        if required:
+            raise ValueError("fit needs y, the measured numbers, got None.")
+        return None
+    y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
+    if y.ndim != 1:
+        raise ValueError(f"y must be 1-D, got shape {y.shape}.")
+    if len(y) != n_measurements:
+        raise ValueError(
+            f"X holds {n_measurements} measurements and y {len(y)} values; they must "
+            "agree."
+        )
+    return y

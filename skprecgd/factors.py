@@ -1,0 +1,221 @@
+"""The unknown: a low-rank matrix held by its factors.
+
+`FactorPair` is ``M = L R^T``; `SymmetricFactor` is ``M = X X^T``. Both are
+immutable and know nothing of measurements or losses. A tangent vector (a
+gradient, a search direction) is held in the same class as the point it belongs
+to, so that the optimizer's arithmetic is written once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from scipy import linalg
+
+from ._numerics import dot, gram
+from ._typing import Array
+
+
+class Factors(ABC):
+    """A low-rank matrix given by its factor blocks.
+
+    Attributes
+    ----------
+    blocks : tuple of ndarray
+        The free variables, each of shape (n, rank).
+    multiplicity : int
+        How many of the two factors one block stands for (1 in a pair, 2 in a
+        symmetric factor). The metric carries it, so that one step size means
+        the same for both.
+    """
+
+    multiplicity: int
+
+    def __init__(self, *blocks: Array) -> None:
+        self.blocks = blocks
+
+    @property
+    @abstractmethod
+    def left(self) -> Array:
+        """Left factor, shape (n_rows, rank)."""
+
+    @property
+    @abstractmethod
+    def right(self) -> Array:
+        """Right factor, shape (n_columns, rank)."""
+
+    @abstractmethod
+    def metric_grams(self) -> tuple[Array, ...]:
+        """Per block, the Gram matrix of the factor it is multiplied with."""
+
+    @abstractmethod
+    def gradient_from(self, adjoint: Any) -> Self:
+        """Chain rule: gradient in the factors, given the one in the matrix.
+
+        Parameters
+        ----------
+        adjoint : array, sparse array or LinearOperator of shape `matrix_shape`
+            ``S``, the gradient of the loss with respect to the matrix.
+        """
+
+    @abstractmethod
+    def svd(self) -> tuple[Array, Array, Array]:
+        """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""
+
+    @classmethod
+    @abstractmethod
+    def from_svd(cls, u: Array, s: Array, v: Array) -> Self:
+        """Balanced factors of ``U diag(s) V^T``."""
+
+    @property
+    def rank(self) -> int:
+        """Number of columns of the factors: the search rank."""
+        return int(self.blocks[0].shape[1])
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        return self.left.shape[0], self.right.shape[0]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.blocks[0].dtype
+
+    def matrix(self) -> Array:
+        """The matrix itself, formed: shape (n_rows, n_columns)."""
+        return np.asarray(self.left @ self.right.T)
+
+    def moved(self, direction: Factors, step: float) -> Self:
+        """The point ``self + step * direction``."""
+        t = self.dtype.type(step)
+        pairs = zip(self.blocks, direction.blocks, strict=True)
+        return type(self)(*(b + t * d for b, d in pairs))
+
+    def times(self, scalar: float) -> Self:
+        """Every block multiplied by a scalar (a tangent vector's scaling)."""
+        return type(self)(*(self.dtype.type(scalar) * b for b in self.blocks))
+
+    def scaled(self, scale: float) -> Self:
+        """Factors of ``scale * M`` (scale > 0)."""
+        return self.times(float(np.sqrt(scale)))
+
+    def inner(self, other: Factors) -> float:
+        """Euclidean inner product of two tangent vectors."""
+        pairs = zip(self.blocks, other.blocks, strict=True)
+        return sum(dot(a, b) for a, b in pairs)
+
+    def ridge(self) -> float:
+        """``||L||_F^2 + ||R||_F^2``: twice the nuclear norm when balanced."""
+        return self.multiplicity * self.inner(self)
+
+    def ridge_gradient(self) -> Self:
+        """Gradient of half of `ridge`."""
+        return self.times(self.multiplicity)
+
+    def singular_values(self) -> Array:
+        """Singular values of the matrix, descending, shape (rank,)."""
+        return self.svd()[1]
+
+    def balanced(self) -> Self:
+        """Same matrix, factors ``U sqrt(s)`` and ``V sqrt(s)``, s descending."""
+        return type(self).from_svd(*self.svd())
+
+    def truncated(self, rank: int) -> Self:
+        """Best approximation of lower rank, balanced."""
+        u, s, v = self.svd()
+        return type(self).from_svd(u[:, :rank], s[:rank], v[:, :rank])
+
+    def grown(self, u: Array, s: Array, v: Array) -> Self:
+        """Factors of ``M + U diag(s) V^T``: new columns appended."""
+        new = type(self).from_svd(u, s, v)
+        pairs = zip(self.blocks, new.blocks, strict=True)
+        return type(self)(
+            *(np.hstack([b, n.astype(b.dtype, copy=False)]) for b, n in pairs)
+        )
+
+
+class FactorPair(Factors):
+    """``M = L R^T`` with L of shape (n_rows, r), R of shape (n_columns, r).
+
+    Parameters
+    ----------
+    left, right : ndarray
+        The two factors; equal numbers of columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import FactorPair
+    >>> pair = FactorPair(np.ones((3, 1)), np.full((2, 1), 2.0))
+    >>> pair.matrix_shape, pair.rank
+    ((3, 2), 1)
+    >>> float(pair.singular_values()[0] / np.sqrt(24))
+    1.0
+    """
+
+    multiplicity = 1
+
+    @property
+    def left(self) -> Array:
+        return self.blocks[0]
+
+    @property
+    def right(self) -> Array:
+        return self.blocks[1]
+
+    def metric_grams(self) -> tuple[Array, ...]:
+        return gram(self.right), gram(self.left)
+
+    def gradient_from(self, adjoint: Any) -> FactorPair:
+        return FactorPair(
+            np.asarray(adjoint @ self.right), np.asarray(adjoint.T @ self.left)
+        )
+
+    def svd(self) -> tuple[Array, Array, Array]:
+        q_left, r_left = linalg.qr(self.left, mode="economic", check_finite=False)
+        q_right, r_right = linalg.qr(self.right, mode="economic", check_finite=False)
+        u, s, vt = linalg.svd(r_left @ r_right.T, full_matrices=False)
+        return q_left @ u, s, q_right @ vt.T
+
+    @classmethod
+    def from_svd(cls, u: Array, s: Array, v: Array) -> FactorPair:
+        root = np.sqrt(s)
+        return cls(u * root, v * root)
+
+
+class SymmetricFactor(Factors):
+    """``M = X X^T``, symmetric positive semidefinite, X of shape (n, r).
+
+    Parameters
+    ----------
+    x : ndarray
+        The factor.
+    """
+
+    multiplicity = 2
+
+    @property
+    def left(self) -> Array:
+        return self.blocks[0]
+
+    @property
+    def right(self) -> Array:
+        return self.blocks[0]
+
+    def metric_grams(self) -> tuple[Array, ...]:
+        return (gram(self.blocks[0]),)
+
+    def gradient_from(self, adjoint: Any) -> SymmetricFactor:
+        x = self.blocks[0]
+        return SymmetricFactor(np.asarray(adjoint @ x) + np.asarray(adjoint.T @ x))
+
+    def svd(self) -> tuple[Array, Array, Array]:
+        u, root, _ = linalg.svd(
+            self.blocks[0], full_matrices=False, check_finite=False
+        )
+        return u, root**2, u
+
+    @classmethod
+    def from_svd(cls, u: Array, s: Array, v: Array) -> SymmetricFactor:
+        return cls(u * np.sqrt(s))

@@ -1,0 +1,234 @@
+"""Where to start: spectral, Nystrom, random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh, svds
+from sklearn.utils import check_random_state
+
+from ._typing import Array, RandomState
+from .factors import FactorPair, Factors, SymmetricFactor
+from .objective import Objective
+
+# Up to this size a dense decomposition is cheaper than an iterative one.
+_DENSE_SIZE = 200
+# Norm of a random start in units of the data norm: small, so that it hides no
+# structure, but not so small that leaving the saddle at zero takes long.
+_RANDOM_SCALE = 1e-2
+
+
+def leading_triplets(
+    matrix: Any, rank: int, random_state: RandomState = None
+) -> tuple[Array, Array, Array]:
+    """Leading singular triplets of an array, sparse array or LinearOperator.
+
+    Returns
+    -------
+    u, s, v : ndarray of shape (n_rows, rank), (rank,), (n_columns, rank)
+        s descending.
+    """
+    smaller = min(matrix.shape)
+    if smaller <= _DENSE_SIZE or rank >= smaller // 2:
+        u, s, vt = np.linalg.svd(_dense(matrix), full_matrices=False)
+    else:
+        v0 = check_random_state(random_state).standard_normal(smaller)
+        u, s, vt = svds(_iterable(matrix), k=rank, v0=v0.astype(matrix.dtype))
+    order = np.argsort(s)[::-1][:rank]
+    return u[:, order], s[order], vt[order].T
+
+
+def leading_eigenpairs(
+    matrix: Any, rank: int, random_state: RandomState = None
+) -> tuple[Array, Array]:
+    """Largest eigenvalues of the symmetric part, descending, and their vectors."""
+    n = matrix.shape[0]
+    if n <= _DENSE_SIZE or rank >= n // 2:
+        dense = _dense(matrix)
+        values, vectors = np.linalg.eigh(0.5 * (dense + dense.T))
+    else:
+        operator = aslinearoperator(matrix)
+        v0 = check_random_state(random_state).standard_normal(n).astype(matrix.dtype)
+        values, vectors = eigsh(0.5 * (operator + operator.T), k=rank, which="LA", v0=v0)
+    order = np.argsort(values)[::-1][:rank]
+    return values[order], vectors[:, order]
+
+
+def spectral(
+    objective: Objective,
+    rank: int,
+    *,
+    symmetric: bool = False,
+    random_state: RandomState = None,
+) -> Factors:
+    """Leading part of the back-projected data, ``P_r(A*(y))`` suitably scaled.
+
+    Parameters
+    ----------
+    objective : Objective
+    rank : int
+        Search rank.
+    symmetric : bool, default=False
+        Return a `SymmetricFactor` (only positive eigenvalues are used; columns
+        without one start at zero).
+    random_state : int, RandomState instance or None, default=None
+        Start vector of the iterative decomposition.
+
+    Returns
+    -------
+    Factors
+    """
+    check_rank(rank, objective.matrix_shape)
+    matrix = objective.matrix_gradient_at_zero()
+    if symmetric:
+        _check_square(objective)
+        values, vectors = leading_eigenpairs(-1.0 * matrix, rank, random_state)
+        values = np.maximum(values, 0.0)
+        return _cast(SymmetricFactor.from_svd(vectors, values, vectors), objective)
+    u, s, v = leading_triplets(matrix, rank, random_state)
+    # The gradient at zero is minus the back-projection.
+    return _cast(FactorPair.from_svd(-u, s, v), objective)
+
+
+def nystrom(
+    objective: Objective,
+    rank: int,
+    *,
+    symmetric: bool = False,
+    random_state: RandomState = None,
+) -> Factors:
+    """Sketch of the back-projected data: ``X = B Omega``, or ``L = B Omega, R = 0``.
+
+    One product with the back-projection B and no eigensolver. Every later iterate
+    stays in the range of B where all entries are observed (Li et al., ICLR 2025).
+    """
+    check_rank(rank, objective.matrix_shape)
+    back_projection = -1.0 * objective.matrix_gradient_at_zero()
+    rng = check_random_state(random_state)
+    n_rows, n_columns = objective.matrix_shape
+    sketch = rng.standard_normal((n_columns, rank)).astype(objective.dtype)
+    left = np.asarray(back_projection @ sketch)
+    # Only the range matters to the metric; the scale makes left of size sqrt(M).
+    size = np.linalg.norm(left)
+    if size > 0:
+        left *= np.sqrt(objective.data_norm) / size
+    if symmetric:
+        _check_square(objective)
+        return _cast(SymmetricFactor(left), objective)
+    return _cast(FactorPair(left, np.zeros((n_columns, rank))), objective)
+
+
+def random(
+    objective: Objective,
+    rank: int,
+    *,
+    symmetric: bool = False,
+    random_state: RandomState = None,
+) -> Factors:
+    """Small Gaussian factors, the norm of the matrix 1e-2 of the data norm."""
+    check_rank(rank, objective.matrix_shape)
+    rng = check_random_state(random_state)
+    n_rows, n_columns = objective.matrix_shape
+    left = rng.standard_normal((n_rows, rank)) / np.sqrt(n_rows)
+    start: Factors
+    if symmetric:
+        _check_square(objective)
+        start = SymmetricFactor(left)
+    else:
+        right = rng.standard_normal((n_columns, rank)) / np.sqrt(n_columns)
+        start = FactorPair(left, right)
+    size = np.linalg.norm(start.singular_values())
+    scale = _RANDOM_SCALE * objective.data_norm / size
+    return _cast(start.scaled(scale), objective)
+
+
+STARTS = {"spectral": spectral, "nystrom": nystrom, "random": random}
+
+
+def make_start(
+    init: str | tuple[Any, Any] | Any,
+    objective: Objective,
+    rank: int,
+    *,
+    symmetric: bool = False,
+    random_state: RandomState = None,
+) -> Factors:
+    """The start behind the value of the `init` parameter.
+
+    Parameters
+    ----------
+    init : {"spectral", "nystrom", "random"} or pair of array-like
+        A pair is ``(left, right)`` of shape (n_rows, rank), (n_columns, rank).
+    objective : Objective
+    rank : int
+        Search rank; a given pair must have it.
+    symmetric : bool, default=False
+    random_state : int, RandomState instance or None, default=None
+    """
+    if isinstance(init, str):
+        if init not in STARTS:
+            raise ValueError(
+                f"init must be one of {sorted(STARTS)} or a pair of arrays, "
+                f"got {init!r}."
+            )
+        return STARTS[init](
+            objective, rank, symmetric=symmetric, random_state=random_state
+        )
+    return _given(init, objective, rank, symmetric)
+
+
+def _given(init: Any, objective: Objective, rank: int, symmetric: bool) -> Factors:
+    if len(init) != 2:
+        raise ValueError(
+            f"init as arrays must be a pair (left, right), got {len(init)} items."
+        )
+    left, right = (np.asarray(block, dtype=np.float64) for block in init)
+    wanted = tuple((n, rank) for n in objective.matrix_shape)
+    if (left.shape, right.shape) != wanted:
+        raise ValueError(
+            f"init must hold arrays of shape {wanted[0]} and {wanted[1]}, got "
+            f"{left.shape} and {right.shape}."
+        )
+    if not (np.all(np.isfinite(left)) and np.all(np.isfinite(right))):
+        raise ValueError("init holds NaN or infinity.")
+    if not symmetric:
+        return _cast(FactorPair(left, right), objective)
+    if not np.array_equal(left, right):
+        raise ValueError("symmetric=True needs an init with left equal to right.")
+    return _cast(SymmetricFactor(left), objective)
+
+
+def check_rank(rank: int, matrix_shape: tuple[int, int]) -> None:
+    """Raise ValueError unless 1 <= rank <= min(matrix_shape)."""
+    if not 1 <= rank <= min(matrix_shape):
+        raise ValueError(
+            f"The search rank must be between 1 and min{matrix_shape} = "
+            f"{min(matrix_shape)}, got n_components={rank}."
+        )
+
+
+def _check_square(objective: Objective) -> None:
+    n_rows, n_columns = objective.matrix_shape
+    if n_rows != n_columns:
+        raise ValueError(
+            f"symmetric=True needs a square matrix, got matrix_shape="
+            f"{objective.matrix_shape}."
+        )
+
+
+def _cast(factors: Factors, objective: Objective) -> Factors:
+    return type(factors)(*(b.astype(objective.dtype) for b in factors.blocks))
+
+
+def _dense(matrix: Any) -> Array:
+    if isinstance(matrix, np.ndarray):
+        return matrix
+    if sparse.issparse(matrix):
+        return np.asarray(matrix.toarray())
+    return np.asarray(matrix @ np.eye(matrix.shape[1], dtype=matrix.dtype))
+
+
+def _iterable(matrix: Any) -> LinearOperator:
+    return matrix if sparse.issparse(matrix) else aslinearoperator(matrix)

@@ -1,0 +1,175 @@
+"""From what users hold to Measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+
+from .._numerics import working_dtype
+from .._typing import Array
+from ._validation import as_real_array
+from .base import Measurements, as_shape, check_matrix_shape
+from .dense import DenseMeasurements
+from .entries import EntryMeasurements
+from .linear_operator import LinearOperatorMeasurements
+from .sparse import SparseMeasurements
+
+
+def as_measurements(X: Any, matrix_shape: tuple[int, int] | None = None) -> Measurements:
+    """Wrap what a user holds as `Measurements`.
+
+    Parameters
+    ----------
+    X : Measurements, array-like, sparse array or LinearOperator
+        Array of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), sparse
+        rows of shape (n, n_rows * n_columns), or a LinearOperator of that shape.
+        Sparse rows that each hold a single 1 are recognised as observed entries.
+    matrix_shape : tuple of int, default=None
+        ``(n_rows, n_columns)``; None reads it from `X` where `X` knows it, else
+        takes the most balanced shape with that many cells (rows >= columns).
+
+    Returns
+    -------
+    Measurements
+
+    Raises
+    ------
+    ValueError
+        If `matrix_shape` does not fit, or the data are complex or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import as_measurements
+    >>> as_measurements(np.ones((5, 6)))
+    DenseMeasurements(5 measurements of a 3 x 2 matrix, float64)
+    """
+    if isinstance(X, Measurements):
+        if matrix_shape is not None and as_shape(matrix_shape) != X.matrix_shape:
+            raise ValueError(
+                f"matrix_shape={tuple(matrix_shape)} does not match the measurements, "
+                f"which measure a matrix of shape {X.matrix_shape}."
+            )
+        return X
+    if isinstance(X, LinearOperator):
+        return LinearOperatorMeasurements(X, matrix_shape)
+    if sparse.issparse(X):
+        return _from_sparse_rows(X, matrix_shape)
+    return DenseMeasurements(X, matrix_shape)
+
+
+def _from_sparse_rows(X: Any, matrix_shape: tuple[int, int] | None) -> Measurements:
+    csr = sparse.csr_array(X)
+    one_hot = csr.nnz == csr.shape[0] and np.all(np.diff(csr.indptr) == 1)
+    if not (one_hot and np.all(csr.data == 1)):
+        return SparseMeasurements(csr, matrix_shape)
+    shape = check_matrix_shape(matrix_shape, csr.shape[1])
+    rows, columns = np.divmod(csr.indices, shape[1])
+    return EntryMeasurements(rows, columns, shape, working_dtype(csr.dtype))
+
+
+def observed_entries(
+    X: Any,
+    missing_values: float = np.nan,
+    *,
+    matrix_shape: tuple[int, int] | None = None,
+) -> tuple[EntryMeasurements, Array]:
+    """Turn a matrix with missing entries into samples: one per observed entry.
+
+    Parameters
+    ----------
+    X : array-like, sparse array, or triple (rows, columns, values)
+        A dense matrix whose missing cells hold `missing_values`; a sparse matrix;
+        or the row index, column index and value of each observed entry.
+    missing_values : nan or 0, default=nan
+        nan: NaN cells of a dense matrix are missing, and an entry not stored in a
+        sparse one is the value 0 (as everywhere in scikit-learn). 0: zeros of a
+        dense matrix and entries not stored in a sparse one are missing; every
+        stored entry, an explicit 0 too, is observed. Triples are always observed.
+    matrix_shape : tuple of int, default=None
+        For triples: ``(n_rows, n_columns)``; None takes the largest indices.
+
+    Returns
+    -------
+    measurements : EntryMeasurements
+        Samples for `PrecGDMatrixSensing`, in row-major order for a matrix and in
+        the given order for triples.
+    y : ndarray of shape (n_observed,)
+        The observed values.
+
+    Raises
+    ------
+    ValueError
+        If nothing is observed, or an observed value is infinite or complex.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd import observed_entries
+    >>> measurements, y = observed_entries([[1.0, np.nan], [3.0, 4.0]])
+    >>> len(measurements), y
+    (3, array([1., 3., 4.]))
+    """
+    if not (missing_values == 0 or np.isnan(missing_values)):
+        raise ValueError(f"missing_values must be nan or 0, got {missing_values!r}.")
+    if isinstance(X, tuple):
+        rows, columns, values, shape = _from_triples(X, matrix_shape)
+    else:
+        rows, columns, values, shape = _from_matrix(X, missing_values)
+        if matrix_shape is not None and as_shape(matrix_shape) != shape:
+            raise ValueError(
+                f"matrix_shape={tuple(matrix_shape)} does not match X of shape {shape}."
+            )
+    if not len(values):
+        raise ValueError("X has no observed entry; at least one is needed.")
+    if not np.all(np.isfinite(values)):
+        raise ValueError("X holds infinity (or NaN among the observed values).")
+    return EntryMeasurements(rows, columns, shape, values.dtype), values
+
+
+_Triples = tuple[Array, Array, Array, tuple[int, int]]
+
+
+def _from_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> _Triples:
+    if len(X) != 3:
+        raise ValueError(
+            f"X as a tuple must be (rows, columns, values), got {len(X)} items."
+        )
+    rows, columns = np.asarray(X[0]), np.asarray(X[1])
+    values = as_real_array(X[2], "the values of X", (1,))
+    if not len(rows) == len(columns) == len(values):
+        raise ValueError(
+            f"rows, columns and values must have equal length, got {len(rows)}, "
+            f"{len(columns)} and {len(values)}."
+        )
+    if shape is None:
+        if not len(rows):
+            raise ValueError("X has no observed entry; at least one is needed.")
+        shape = int(rows.max()) + 1, int(columns.max()) + 1
+    return rows, columns, values, as_shape(shape)
+
+
+def _from_matrix(X: Any, missing_values: float) -> _Triples:
+    stored_only = sparse.issparse(X) and missing_values == 0
+    if stored_only:
+        csr = sparse.csr_array(X)
+        csr.sort_indices()
+        rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+        columns, values = csr.indices, csr.data
+    else:
+        dense = X.toarray() if sparse.issparse(X) else np.asarray(X)
+        if dense.ndim != 2:
+            raise ValueError(f"X must be 2-D, got {dense.ndim}-D.")
+        if dense.dtype.kind not in "fiubc":
+            raise ValueError(f"X must be numeric, got dtype {dense.dtype}.")
+        observed = ~np.isnan(dense) if np.isnan(missing_values) else dense != 0
+        rows, columns = np.nonzero(observed)
+        values = dense[observed]
+        csr = dense
+    if np.iscomplexobj(values):
+        raise ValueError("X is complex; only real data are supported.")
+    values = values.astype(working_dtype(values.dtype), copy=False)
+    return rows, columns, values, (int(csr.shape[0]), int(csr.shape[1]))

@@ -1,0 +1,34 @@
+"""Checks shared by the kinds of measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._numerics import working_dtype
+from .._typing import Array
+
+
+def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
+    """Finite float32/float64 array of one of the allowed dimensions."""
+    array = np.asarray(values)
+    if np.iscomplexobj(array):
+        raise ValueError(f"{name} is complex; only real data are supported.")
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be numeric, got dtype {array.dtype}.")
+    if array.ndim not in ndim:
+        wanted = " or ".join(f"{d}-D" for d in ndim)
+        raise ValueError(f"{name} must be {wanted}, got {array.ndim}-D.")
+    array = array.astype(working_dtype(array.dtype), copy=False)
+    if not all_finite(array):
+        raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
+    return array
+
+
+def all_finite(array: Array) -> bool:
+    """Whether every entry is finite, without a temporary of the array's size."""
+    # An overflowing sum of finite numbers sends us to the exact test.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    return bool(np.isfinite(total) or np.all(np.isfinite(array)))

@@ -1,0 +1,159 @@
+"""The contract every kind of measurements keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from .._typing import Array
+
+
+class Measurements(ABC):
+    """Linear measurements ``y_i = <A_i, M>`` of a matrix given by its factors.
+
+    A subclass says how to measure a product ``L R^T`` and how to sum the
+    measurement matrices with weights; it never forms the matrix unless its own
+    data already have that size. It knows no loss and no algorithm. It behaves
+    like a container of samples: `len`, row indexing and pickling work, so
+    scikit-learn's splitters can hold measurements out.
+
+    Attributes
+    ----------
+    matrix_shape : tuple of int
+        ``(n_rows, n_columns)`` of the measured matrix.
+    n_measurements : int
+        Number of measured numbers.
+    dtype : numpy.dtype
+        float32 or float64; products are computed in it.
+    """
+
+    matrix_shape: tuple[int, int]
+    dtype: np.dtype
+
+    @property
+    @abstractmethod
+    def n_measurements(self) -> int: ...
+
+    @abstractmethod
+    def forward(self, left: Array, right: Array) -> Array:
+        """Measure ``left @ right.T``; returns shape (n_measurements,)."""
+
+    @abstractmethod
+    def adjoint(self, weights: Array) -> Any:
+        """The matrix ``sum_i weights_i A_i`` of shape `matrix_shape`.
+
+        Returned in the form that is natural for the kind: an array, a sparse
+        array or a LinearOperator. It supports ``@`` with a dense block and
+        ``.T``, which is all the optimizer needs.
+        """
+
+    @abstractmethod
+    def rows(self, index: Array) -> Self:
+        """The measurements at the given positions, in that order."""
+
+    @abstractmethod
+    def _mean_square(self) -> float:
+        """Mean over the measurements of ``||A_i||_F^2 / (n_rows n_columns)``."""
+
+    @cached_property
+    def mean_square(self) -> float:
+        """Mean squared entry of the measurement matrices.
+
+        For random measurements ``mean(y^2) ~ mean_square * ||M||_F^2``, so the
+        loss divided by it has a curvature of about one in the matrix.
+        """
+        return self._mean_square()
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        """Both measurements that describe a straight line in the factors.
+
+        Returns
+        -------
+        linear : ndarray of shape (n_measurements,)
+            Measurements of ``d_left @ right.T + left @ d_right.T``.
+        quadratic : ndarray of shape (n_measurements,)
+            Measurements of ``d_left @ d_right.T``.
+        """
+        linear = self.forward_tangent(left, right, d_left, d_right)
+        return linear, self.forward(d_left, d_right)
+
+    def forward_tangent(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> Array:
+        """The linear part of `forward_ray` alone, shape (n_measurements,)."""
+        return self.forward(np.hstack([d_left, left]), np.hstack([right, d_right]))
+
+    def adjoint_times_right(self, weights: Array, right: Array) -> Array:
+        """``A*(weights) @ right``, shape (n_rows, r)."""
+        return np.asarray(self.adjoint(weights) @ right)
+
+    def adjoint_times_left(self, weights: Array, left: Array) -> Array:
+        """``A*(weights).T @ left``, shape (n_columns, r)."""
+        return np.asarray(self.adjoint(weights).T @ left)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n_measurements, n_rows * n_columns)``: what a splitter looks at."""
+        return self.n_measurements, self.matrix_shape[0] * self.matrix_shape[1]
+
+    def __len__(self) -> int:
+        return self.n_measurements
+
+    def __getitem__(self, key: Any) -> Self:
+        if isinstance(key, tuple):
+            if len(key) != 2 or key[1] not in (Ellipsis, slice(None)):
+                raise IndexError(
+                    f"{type(self).__name__} is indexed by measurement only, got {key}."
+                )
+            key = key[0]
+        index = np.atleast_1d(np.arange(self.n_measurements)[key])
+        return self.rows(index)
+
+    def __repr__(self) -> str:
+        n_rows, n_columns = self.matrix_shape
+        return (
+            f"{type(self).__name__}({self.n_measurements} measurements of a "
+            f"{n_rows} x {n_columns} matrix, {self.dtype})"
+        )
+
+
+def check_matrix_shape(
+    matrix_shape: tuple[int, int] | None, n_cells: int
+) -> tuple[int, int]:
+    """`matrix_shape`, validated against the number of cells.
+
+    None stands for the most balanced shape with that many cells, rows >= columns.
+    """
+    if matrix_shape is None:
+        n_columns = int(np.sqrt(n_cells))
+        while n_cells % n_columns:
+            n_columns -= 1
+        return n_cells // n_columns, n_columns
+    shape = as_shape(matrix_shape)
+    if shape[0] * shape[1] != n_cells:
+        raise ValueError(
+            f"matrix_shape={shape} has {shape[0] * shape[1]} cells, but the "
+            f"measurements have {n_cells} columns; give a shape with "
+            f"n_rows * n_columns == {n_cells}."
+        )
+    return shape
+
+
+def as_shape(matrix_shape: Any) -> tuple[int, int]:
+    """Two positive integers, or a ValueError that quotes what was given."""
+    try:
+        n_rows, n_columns = (int(n) for n in matrix_shape)
+        exact = (n_rows, n_columns) == tuple(matrix_shape)
+    except (TypeError, ValueError):
+        exact = False
+    if not exact or min(n_rows, n_columns) < 1:
+        raise ValueError(
+            f"matrix_shape must be two positive integers (n_rows, n_columns), "
+            f"got {matrix_shape!r}."
+        )
+    return n_rows, n_columns

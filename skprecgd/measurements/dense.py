@@ -1,0 +1,77 @@
+"""Measurement matrices stored one by one, dense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._numerics import norm
+from .._typing import Array
+from ._validation import as_real_array
+from .base import Measurements, check_matrix_shape
+
+
+class DenseMeasurements(Measurements):
+    """A stack of dense measurement matrices.
+
+    Parameters
+    ----------
+    stack : array-like of shape (n, n_rows * n_columns) or (n, n_rows, n_columns)
+        The measurement matrices, each row flattened in C order.
+    matrix_shape : tuple of int, default=None
+        ``(n_rows, n_columns)``. None: read from a 3-D stack; for a 2-D stack the
+        most balanced shape with that many cells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import DenseMeasurements
+    >>> A = DenseMeasurements(np.eye(6), (3, 2))
+    >>> A.forward(np.ones((3, 1)), np.array([[1.0], [2.0]]))
+    array([1., 2., 1., 2., 1., 2.])
+    """
+
+    def __init__(self, stack: Any, matrix_shape: tuple[int, int] | None = None) -> None:
+        stack = as_real_array(stack, "the measurements", (2, 3))
+        if stack.ndim == 3:
+            own_shape = stack.shape[1:]
+            if matrix_shape is not None and tuple(matrix_shape) != own_shape:
+                raise ValueError(
+                    f"matrix_shape={tuple(matrix_shape)} does not match measurement "
+                    f"matrices of shape {own_shape}."
+                )
+            matrix_shape = own_shape
+            stack = stack.reshape(len(stack), -1)
+        self.stack: Array = stack
+        self.matrix_shape = check_matrix_shape(matrix_shape, stack.shape[1])
+        self.dtype = stack.dtype
+
+    @property
+    def n_measurements(self) -> int:
+        return len(self.stack)
+
+    def forward(self, left: Array, right: Array) -> Array:
+        return np.asarray(self.stack @ self._flat(left @ right.T))
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        # One pass over the stack serves both right-hand sides.
+        linear = d_left @ right.T + left @ d_right.T
+        both = np.stack([self._flat(linear), self._flat(d_left @ d_right.T)], axis=1)
+        measured = self.stack @ both
+        return measured[:, 0].copy(), measured[:, 1].copy()
+
+    def adjoint(self, weights: Array) -> Array:
+        weights = weights.astype(self.dtype, copy=False)
+        return np.asarray((weights @ self.stack).reshape(self.matrix_shape))
+
+    def rows(self, index: Array) -> DenseMeasurements:
+        return DenseMeasurements(self.stack[index], self.matrix_shape)
+
+    def _mean_square(self) -> float:
+        return norm(self.stack) ** 2 / self.stack.size
+
+    def _flat(self, matrix: Array) -> Array:
+        return matrix.astype(self.dtype, copy=False).ravel()

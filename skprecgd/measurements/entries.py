@@ -1,0 +1,130 @@
+"""Observed entries of a matrix: completion."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from .._typing import Array
+from ..kernels import sampled_product, sampled_ray
+from .base import Measurements, as_shape
+
+
+class _Pattern(NamedTuple):
+    """The observed cells by rows; `order` sorts measurements into it."""
+
+    indptr: Array
+    indices: Array
+    order: Array | None
+
+
+class EntryMeasurements(Measurements):
+    """One measurement per observed entry ``M[rows[i], columns[i]]``.
+
+    Parameters
+    ----------
+    rows, columns : array-like of int, shape (n_measurements,)
+        Where the entries stand.
+    matrix_shape : tuple of int
+        ``(n_rows, n_columns)``.
+    dtype : dtype, default=float64
+        float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If an index lies outside `matrix_shape` or the two lengths differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import EntryMeasurements
+    >>> A = EntryMeasurements([0, 2], [1, 0], (3, 2))
+    >>> A.forward(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [10.0]]))
+    array([10.,  3.])
+    >>> len(A[:1])
+    1
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        columns: Any,
+        matrix_shape: tuple[int, int],
+        dtype: Any = np.float64,
+    ) -> None:
+        self.matrix_shape = as_shape(matrix_shape)
+        index_type = np.int32 if max(self.matrix_shape) < 2**31 else np.int64
+        self.row_index = _check_index(rows, "rows", self.matrix_shape[0], index_type)
+        self.column_index = _check_index(
+            columns, "columns", self.matrix_shape[1], index_type
+        )
+        if len(self.row_index) != len(self.column_index):
+            raise ValueError(
+                f"rows and columns must have equal length, got {len(self.row_index)} "
+                f"and {len(self.column_index)}."
+            )
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def n_measurements(self) -> int:
+        return len(self.row_index)
+
+    def forward(self, left: Array, right: Array) -> Array:
+        return sampled_product(left, right, self.row_index, self.column_index)
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        return sampled_ray(
+            left, right, d_left, d_right, self.row_index, self.column_index
+        )
+
+    def adjoint(self, weights: Array) -> sparse.csr_array:
+        indptr, indices, order = self._pattern
+        data = weights if order is None else weights[order]
+        matrix = sparse.csr_array(self.matrix_shape, dtype=data.dtype)
+        # Set directly: the constructor would scan the pattern at every call.
+        matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
+        return matrix
+
+    def rows(self, index: Array) -> EntryMeasurements:
+        return EntryMeasurements(
+            self.row_index[index],
+            self.column_index[index],
+            self.matrix_shape,
+            self.dtype,
+        )
+
+    def _mean_square(self) -> float:
+        return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
+
+    @cached_property
+    def _pattern(self) -> _Pattern:
+        n_rows = self.matrix_shape[0]
+        counts = np.bincount(self.row_index, minlength=n_rows)
+        index_type = np.int32 if self.n_measurements < 2**31 else np.int64
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index_type)
+        if np.all(self.row_index[1:] >= self.row_index[:-1]):
+            return _Pattern(indptr, self.column_index.astype(index_type), None)
+        order = np.lexsort((self.column_index, self.row_index))
+        indices = self.column_index[order].astype(index_type)
+        return _Pattern(indptr, indices, order)
+
+
+def _check_index(values: Any, name: str, size: int, index_type: type) -> Array:
+    index = np.asarray(values)
+    if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{name} must be a 1-D array of integers, got {index.ndim}-D of dtype "
+            f"{index.dtype}."
+        )
+    if index.size and (index.min() < 0 or index.max() >= size):
+        raise ValueError(
+            f"{name} must lie in 0..{size - 1} for this matrix_shape, got values "
+            f"from {index.min()} to {index.max()}."
+        )
+    return index.astype(index_type, copy=False)

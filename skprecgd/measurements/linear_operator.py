@@ -1,0 +1,98 @@
+"""Any linear map a user can apply: a wrapped SciPy LinearOperator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from .._numerics import working_dtype
+from .._typing import Array
+from .base import Measurements, check_matrix_shape
+
+_N_PROBES = 8
+
+
+class LinearOperatorMeasurements(Measurements):
+    """Measurements ``operator @ vec(M)``, the matrix flattened in C order.
+
+    Parameters
+    ----------
+    operator : scipy.sparse.linalg.LinearOperator of shape (n, n_rows * n_columns)
+        Must implement `matvec` and `rmatvec`.
+    matrix_shape : tuple of int, default=None
+        ``(n_rows, n_columns)``; None is the most balanced shape.
+
+    Notes
+    -----
+    The operator's own domain has the size of the matrix, so here the matrix is
+    formed once per product.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import aslinearoperator
+    >>> from skprecgd.measurements import LinearOperatorMeasurements
+    >>> A = LinearOperatorMeasurements(aslinearoperator(np.eye(4)), (2, 2))
+    >>> A.forward(np.ones((2, 1)), np.array([[1.0], [2.0]]))
+    array([1., 2., 1., 2.])
+    """
+
+    def __init__(
+        self, operator: LinearOperator, matrix_shape: tuple[int, int] | None = None
+    ) -> None:
+        if not isinstance(operator, LinearOperator):
+            raise ValueError(
+                "operator must be a scipy.sparse.linalg.LinearOperator, got "
+                f"{type(operator).__name__}."
+            )
+        if np.issubdtype(operator.dtype, np.complexfloating):
+            raise ValueError("operator is complex; only real ones are supported.")
+        self.operator = operator
+        self.matrix_shape = check_matrix_shape(matrix_shape, operator.shape[1])
+        self.dtype = working_dtype(np.dtype(operator.dtype))
+        self._selected: Array | None = None
+
+    @property
+    def n_measurements(self) -> int:
+        if self._selected is None:
+            return int(self.operator.shape[0])
+        return len(self._selected)
+
+    def forward(self, left: Array, right: Array) -> Array:
+        measured = self.operator.matvec((left @ right.T).ravel())
+        return measured if self._selected is None else measured[self._selected]
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        linear = d_left @ right.T + left @ d_right.T
+        both = np.stack([linear.ravel(), (d_left @ d_right.T).ravel()], axis=1)
+        measured = self.operator.matmat(both)
+        if self._selected is not None:
+            measured = measured[self._selected]
+        return measured[:, 0].copy(), measured[:, 1].copy()
+
+    def adjoint(self, weights: Array) -> Array:
+        if self._selected is not None:
+            scattered = np.zeros(self.operator.shape[0], dtype=weights.dtype)
+            # A measurement may be selected twice (bootstrap), so add.
+            np.add.at(scattered, self._selected, weights)
+            weights = scattered
+        return np.asarray(self.operator.rmatvec(weights)).reshape(self.matrix_shape)
+
+    def rows(self, index: Array) -> LinearOperatorMeasurements:
+        chosen = LinearOperatorMeasurements(self.operator, self.matrix_shape)
+        old = self._selected
+        chosen._selected = np.asarray(index) if old is None else old[index]
+        return chosen
+
+    def _mean_square(self) -> float:
+        # Hutchinson: E ||A^T z||^2 = ||A||_F^2 for random signs z. A fixed seed,
+        # because the value is a scale of the operator and not part of a random
+        # experiment the user controls.
+        rng = np.random.default_rng(0)
+        signs = rng.choice([-1.0, 1.0], size=(_N_PROBES, self.n_measurements))
+        squares = [float(np.sum(self.adjoint(z) ** 2)) for z in signs]
+        return float(np.mean(squares)) / max(1, self.shape[0] * self.shape[1])

@@ -1,0 +1,85 @@
+"""Measurement matrices with few nonzero entries: CSR rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from .._numerics import norm, working_dtype
+from .._typing import Array
+from ._validation import all_finite
+from .base import Measurements, check_matrix_shape
+from .entries import EntryMeasurements
+
+
+class SparseMeasurements(Measurements):
+    """Sparse measurement matrices, one flattened matrix a row.
+
+    Only the cells some measurement touches are ever computed, so the matrix may
+    be far larger than memory.
+
+    Parameters
+    ----------
+    rows : sparse array or matrix of shape (n, n_rows * n_columns)
+        Row i holds the measurement matrix ``A_i`` flattened in C order.
+    matrix_shape : tuple of int, default=None
+        ``(n_rows, n_columns)``; None is the most balanced shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from skprecgd.measurements import SparseMeasurements
+    >>> A = SparseMeasurements(sparse.csr_array([[1.0, 0.0, 0.0, 2.0]]), (2, 2))
+    >>> A.forward(np.ones((2, 1)), np.ones((2, 1)))
+    array([3.])
+    """
+
+    def __init__(self, rows: Any, matrix_shape: tuple[int, int] | None = None) -> None:
+        if not sparse.issparse(rows):
+            raise ValueError(
+                f"rows must be a SciPy sparse array, got {type(rows).__name__}."
+            )
+        if np.iscomplexobj(rows.data):
+            raise ValueError("the measurements are complex; only real are supported.")
+        csr = sparse.csr_array(rows)
+        csr = csr.astype(working_dtype(csr.dtype), copy=False)
+        if not all_finite(csr.data):
+            raise ValueError("the measurements hold NaN or infinity.")
+        csr.sum_duplicates()
+        self.matrix_shape = check_matrix_shape(matrix_shape, csr.shape[1])
+        self.dtype = csr.dtype
+        self._csr = csr
+        cells, position = np.unique(csr.indices, return_inverse=True)
+        self._weights = sparse.csr_array(
+            (csr.data, position, csr.indptr), shape=(csr.shape[0], len(cells))
+        )
+        row_index, column_index = np.divmod(cells, self.matrix_shape[1])
+        self._entries = EntryMeasurements(
+            row_index, column_index, self.matrix_shape, self.dtype
+        )
+
+    @property
+    def n_measurements(self) -> int:
+        return int(self._csr.shape[0])
+
+    def forward(self, left: Array, right: Array) -> Array:
+        return np.asarray(self._weights @ self._entries.forward(left, right))
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        linear, quadratic = self._entries.forward_ray(left, right, d_left, d_right)
+        return self._weights @ linear, self._weights @ quadratic
+
+    def adjoint(self, weights: Array) -> sparse.csr_array:
+        return self._entries.adjoint(self._weights.T @ weights)
+
+    def rows(self, index: Array) -> SparseMeasurements:
+        return SparseMeasurements(self._csr[index], self.matrix_shape)
+
+    def _mean_square(self) -> float:
+        n_cells = self.matrix_shape[0] * self.matrix_shape[1]
+        return norm(self._csr.data) ** 2 / (max(1, self.n_measurements) * n_cells)

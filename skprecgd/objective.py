@@ -1,0 +1,510 @@
+"""Loss of (measurements of the factors) plus ridge, as a function of the factors.
+
+``f(L, R) = 1/(m s c) sum_i loss(<A_i, L R^T>, y_i) + alpha/2 (||L||^2 + ||R||^2)``
+
+with m measurements, s their mean squared entry and c the curvature bound of the
+loss. So normalised, the curvature of f in the matrix is about one whatever the
+measurements, and ``sqrt(2 f)`` is the size of the error: the damping rules and
+the step sizes build on it. With the squared loss, minimising f over factors of
+sufficient rank is minimising ``phi(M) + alpha ||M||_*``.
+
+An objective is a pure function: it holds data, never an iterate.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
+
+from ._numerics import dot, gram, norm, working_dtype
+from ._typing import Array
+from .factors import Factors
+from .losses import Loss, SquaredLoss
+from .measurements import FullObservation, Measurements
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known at one point; products with the data are never repeated.
+
+    Attributes
+    ----------
+    factors : Factors
+    loss : float
+        The data part of the objective.
+    value : float
+        `loss` plus the ridge.
+    relative_residual : float
+        ``sqrt(loss / loss at zero)``.
+    state : object
+        Products with the data that the objective reuses (private to it).
+    """
+
+    factors: Factors
+    loss: float
+    value: float
+    relative_residual: float
+    state: Any
+
+
+class Ray(ABC):
+    """The objective along ``factors + t * direction``."""
+
+    @abstractmethod
+    def value(self, t: float) -> float:
+        """Objective at step t, without a further pass over the data."""
+
+    @abstractmethod
+    def advance(self, t: float) -> Evaluation:
+        """Evaluation at step t, without a further pass over the data."""
+
+    def minimizer(self) -> float:
+        """The exact minimiser along the ray, where there is a closed form."""
+        raise ValueError(
+            "step_size='exact' needs loss='squared': along a ray only the squared "
+            "loss is a polynomial; use 'backtracking' or a number."
+        )
+
+
+class Quartic(Ray):
+    """Squared loss along a ray: a polynomial of degree four in the step.
+
+    Parameters
+    ----------
+    coefficients : ndarray of shape (5,)
+        Constant term first.
+    advance : callable
+        Step -> Evaluation.
+    """
+
+    def __init__(
+        self, coefficients: Array, advance: Callable[[float], Evaluation]
+    ) -> None:
+        self.coefficients = coefficients
+        self._advance = advance
+
+    def value(self, t: float) -> float:
+        return float(np.polyval(self.coefficients[::-1], t))
+
+    def minimizer(self) -> float:
+        a = self.coefficients
+        if not np.all(np.isfinite(a)):
+            return 0.0
+        roots = np.roots([4 * a[4], 3 * a[3], 2 * a[2], a[1]])
+        # Nearly double roots come out as a complex pair: their real parts are
+        # candidates too, since the best candidate is chosen by value anyway.
+        candidates = np.append(roots.real, 0.0)
+        change = np.polyval([a[4], a[3], a[2], a[1], 0.0], candidates)
+        return float(candidates[np.argmin(change)])
+
+    def advance(self, t: float) -> Evaluation:
+        return self._advance(t)
+
+
+class Objective(ABC):
+    """Contract of an objective; see the module's docstring for the formula."""
+
+    matrix_shape: tuple[int, int]
+    dtype: np.dtype
+    alpha: float
+    loss: Loss
+
+    @property
+    @abstractmethod
+    def data_norm(self) -> float:
+        """``sqrt(2 * loss at zero)``: for the squared loss about ``||M||_F``."""
+
+    @abstractmethod
+    def normalised(self) -> tuple[Self, float]:
+        """The same problem for ``M / unit``, with unit data norm, and `unit`."""
+
+    @abstractmethod
+    def noise_share(self, noise_variance: float) -> float:
+        """What noise of that variance per measurement adds to ``2 * loss``."""
+
+    @abstractmethod
+    def evaluate(self, factors: Factors) -> Evaluation:
+        """Value and predictions at a point."""
+
+    @abstractmethod
+    def matrix_gradient(self, evaluation: Evaluation) -> Any:
+        """``S``, the gradient of the loss in the matrix (array or operator)."""
+
+    @abstractmethod
+    def gradient(self, evaluation: Evaluation) -> Factors:
+        """Gradient of the objective in the factors."""
+
+    @abstractmethod
+    def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
+        """The objective along a direction: one fused pass over the data."""
+
+    @abstractmethod
+    def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
+        """Gauss-Newton Hessian times a direction."""
+
+    @abstractmethod
+    def matrix_gradient_at_zero(self) -> Any:
+        """``S`` at ``M = 0``."""
+
+
+def make_objective(
+    measurements: Measurements,
+    targets: Any,
+    loss: Loss | None = None,
+    alpha: float = 0.0,
+) -> Objective:
+    """The objective of a recovery problem.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        What was measured.
+    targets : array-like of shape (n_measurements,)
+        The measured numbers. For `FullObservation` the data matrix itself: dense,
+        sparse or a LinearOperator of shape ``(n_rows, n_columns)``.
+    loss : Loss, default=None
+        None is the squared loss.
+    alpha : float, default=0.0
+        Ridge on both factors, that is a nuclear-norm penalty on the matrix, in
+        units of the singular values of the matrix.
+
+    Returns
+    -------
+    Objective
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> make_objective(FullObservation((2, 2)), np.diag([3.0, 4.0])).data_norm
+    5.0
+    """
+    loss = SquaredLoss() if loss is None else loss
+    if isinstance(measurements, FullObservation) and loss.name == "squared":
+        return FullObjective(targets, alpha)
+    return SampledObjective(measurements, np.asarray(targets).ravel(), loss, alpha)
+
+
+class SampledObjective(Objective):
+    """Objective over a finite list of measurements; see `make_objective`."""
+
+    def __init__(
+        self,
+        measurements: Measurements,
+        targets: Array,
+        loss: Loss,
+        alpha: float = 0.0,
+    ) -> None:
+        if len(targets) != measurements.n_measurements:
+            raise ValueError(
+                f"y has {len(targets)} values for {measurements.n_measurements} "
+                "measurements; they must agree."
+            )
+        self.measurements = measurements
+        self.matrix_shape = measurements.matrix_shape
+        self.dtype = measurements.dtype
+        self.targets = targets.astype(self.dtype, copy=False)
+        self.loss = loss
+        self.alpha = float(alpha)
+
+    @cached_property
+    def weight(self) -> float:
+        """What each measurement's loss is multiplied with."""
+        scale = self.measurements.mean_square * self.loss.curvature_bound
+        return 1.0 / (max(1, len(self.targets)) * scale) if scale > 0 else 0.0
+
+    @cached_property
+    def data_norm(self) -> float:
+        if isinstance(self.loss, SquaredLoss):
+            return norm(self.targets) * float(np.sqrt(self.weight))
+        zero = np.zeros_like(self.targets)
+        return float(np.sqrt(2 * self.weight * self.loss.value(zero, self.targets)))
+
+    def normalised(self) -> tuple[SampledObjective, float]:
+        unit = self.data_norm
+        if not self.loss.homogeneous or unit == 0.0:
+            return self, 1.0
+        targets = (self.targets.astype(np.float64) / unit).astype(self.dtype)
+        return self._with(self.measurements, targets, self.alpha / unit), unit
+
+    def noise_share(self, noise_variance: float) -> float:
+        return noise_variance * self.weight * len(self.targets)
+
+    def subset(self, index: Array) -> SampledObjective:
+        """The objective of some of the measurements, normalised like the whole."""
+        part = self._with(self.measurements.rows(index), self.targets[index])
+        part.measurements.mean_square = self.measurements.mean_square
+        return part
+
+    def evaluate(self, factors: Factors) -> Evaluation:
+        z = self.measurements.forward(factors.left, factors.right)
+        return self._evaluation(factors, z)
+
+    def matrix_gradient(self, evaluation: Evaluation) -> Any:
+        return self._adjoint(self.loss.gradient(evaluation.state, self.targets))
+
+    def matrix_gradient_at_zero(self) -> Any:
+        return self._adjoint(
+            self.loss.gradient(np.zeros_like(self.targets), self.targets)
+        )
+
+    def gradient(self, evaluation: Evaluation) -> Factors:
+        factors = evaluation.factors
+        g = factors.gradient_from(self.matrix_gradient(evaluation))
+        return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
+
+    def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
+        z, factors = evaluation.state, evaluation.factors
+        z1, z2 = self.measurements.forward_ray(
+            factors.left, factors.right, direction.left, direction.right
+        )
+        ridge = self.alpha * _ridge_polynomial(factors, direction)
+
+        def advance(t: float) -> Evaluation:
+            step = self.dtype.type(t)
+            return self._evaluation(
+                factors.moved(direction, t), z + step * (z1 + step * z2)
+            )
+
+        if not isinstance(self.loss, SquaredLoss):
+            return _SampledRay(advance, evaluation.value)
+        coefficients = self.weight * _residual_polynomial(z - self.targets, z1, z2)
+        return Quartic(coefficients + ridge, advance)
+
+    def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
+        factors = evaluation.factors
+        z1 = self.measurements.forward_tangent(
+            factors.left, factors.right, direction.left, direction.right
+        )
+        z1 *= self.loss.curvature(evaluation.state, self.targets)
+        product = factors.gradient_from(self._adjoint(z1))
+        return product.moved(direction, self.alpha * factors.multiplicity)
+
+    def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
+        if isinstance(self.loss, SquaredLoss):
+            residual = z - self.targets
+            loss = 0.5 * self.weight * dot(residual, residual)
+        else:
+            loss = self.weight * self.loss.value(z, self.targets)
+        ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
+        return Evaluation(
+            factors, loss, loss + ridge, _relative(loss, self.data_norm), z
+        )
+
+    def _adjoint(self, weights: Array) -> Any:
+        # Scaled before the adjoint, so that very small or very large measurement
+        # matrices neither underflow nor overflow in the products.
+        return self.measurements.adjoint(weights * self.dtype.type(self.weight))
+
+    def _with(
+        self, measurements: Measurements, targets: Array, alpha: float | None = None
+    ) -> SampledObjective:
+        alpha = self.alpha if alpha is None else alpha
+        return SampledObjective(measurements, targets, self.loss, alpha)
+
+
+class FullObjective(Objective):
+    """Squared loss with every entry observed: ``||L R^T - X||_F^2 / 2 + ridge``.
+
+    Works with ``X R``, ``X^T L`` and Gram matrices; the residual is never formed,
+    so a sparse X stays sparse. The price: a value below about 1e-16 of
+    ``||X||^2`` cannot be told from zero, so convergence is judged by the gradient.
+
+    Parameters
+    ----------
+    X : ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
+    alpha : float, default=0.0
+    """
+
+    def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
+        self.X = X
+        self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
+        self.dtype = working_dtype(np.dtype(X.dtype))
+        self.alpha = float(alpha)
+        self.loss = SquaredLoss()
+        # X itself is never copied: products are divided by the unit instead.
+        self._unit = unit
+
+    @cached_property
+    def data_norm(self) -> float:
+        if hasattr(self.X, "frobenius_norm"):
+            return self.X.frobenius_norm() / self._unit
+        if isinstance(self.X, LinearOperator):
+            return _operator_norm(self.X) / self._unit
+        return norm(self.X.data if sparse.issparse(self.X) else self.X) / self._unit
+
+    def normalised(self) -> tuple[FullObjective, float]:
+        unit = self.data_norm
+        if unit == 0.0:
+            return self, 1.0
+        return FullObjective(self.X, self.alpha / unit, unit=unit * self._unit), unit
+
+    def noise_share(self, noise_variance: float) -> float:
+        return noise_variance * self.matrix_shape[0] * self.matrix_shape[1]
+
+    def evaluate(self, factors: Factors) -> Evaluation:
+        return self._evaluation(
+            factors, self._times(factors.right), self._transposed_times(factors.left)
+        )
+
+    def matrix_gradient(self, evaluation: Evaluation) -> LinearOperator:
+        left, right = evaluation.factors.left, evaluation.factors.right
+        low_rank = aslinearoperator(left) @ aslinearoperator(right.T)
+        return low_rank + self.matrix_gradient_at_zero()
+
+    def matrix_gradient_at_zero(self) -> LinearOperator:
+        return (-1.0 / self._unit) * aslinearoperator(self.X)
+
+    def gradient(self, evaluation: Evaluation) -> Factors:
+        factors = evaluation.factors
+        g = self._model_gradient(factors, factors).moved(
+            self._join(factors, *evaluation.state), -1.0
+        )
+        return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
+
+    def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
+        factors = evaluation.factors
+        x_right, x_left = evaluation.state
+        xd_right = self._times(direction.right)
+        xd_left = self._transposed_times(direction.left)
+        coefficients = self._polynomial(evaluation, direction, xd_right, xd_left)
+
+        def advance(t: float) -> Evaluation:
+            step = self.dtype.type(t)
+            return self._evaluation(
+                factors.moved(direction, t),
+                x_right + step * xd_right,
+                x_left + step * xd_left,
+            )
+
+        return Quartic(coefficients, advance)
+
+    def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
+        factors = evaluation.factors
+        product = self._model_gradient(factors, direction, tangent=True)
+        return product.moved(direction, self.alpha * factors.multiplicity)
+
+    def _times(self, block: Array) -> Array:
+        return np.asarray(self.X @ block) / self.dtype.type(self._unit)
+
+    def _transposed_times(self, block: Array) -> Array:
+        return np.asarray(self.X.T @ block) / self.dtype.type(self._unit)
+
+    def _evaluation(self, factors: Factors, x_right: Array, x_left: Array) -> Evaluation:
+        left, right = factors.left, factors.right
+        model = float(np.vdot(gram(left), gram(right)))
+        loss = 0.5 * (self.data_norm**2 - 2 * dot(left, x_right) + model)
+        loss = max(loss, 0.0)
+        ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
+        return Evaluation(
+            factors,
+            loss,
+            loss + ridge,
+            _relative(loss, self.data_norm),
+            (x_right, x_left),
+        )
+
+    def _join(self, factors: Factors, x_right: Array, x_left: Array) -> Factors:
+        if factors.multiplicity == 2:
+            return type(factors)(x_right + x_left)
+        return type(factors)(x_right, x_left)
+
+    def _model_gradient(
+        self, factors: Factors, direction: Factors, *, tangent: bool = False
+    ) -> Factors:
+        """Gradient of ``||M||^2 / 2`` at M = L R^T or at a tangent matrix."""
+        left, right = factors.left, factors.right
+        to_left = direction.left @ (right.T @ right)
+        to_right = direction.right @ (left.T @ left)
+        if tangent:
+            to_left = to_left + left @ (direction.right.T @ right)
+            to_right = to_right + right @ (direction.left.T @ left)
+        return self._join(factors, to_left, to_right)
+
+    def _polynomial(
+        self, evaluation: Evaluation, d: Factors, xd_right: Array, xd_left: Array
+    ) -> Array:
+        factors = evaluation.factors
+        left, right, d_left, d_right = factors.left, factors.right, d.left, d.right
+        cross_left, cross_right = left.T @ d_left, right.T @ d_right
+        gram_dl, gram_dr = gram(d_left), gram(d_right)
+        linear_sq = (
+            np.vdot(gram_dl, gram(right))
+            + np.vdot(gram(left), gram_dr)
+            + 2 * np.vdot(cross_left, cross_right.T)
+        )
+        residual_quadratic = np.vdot(cross_left, cross_right) - dot(d_left, xd_right)
+        linear_quadratic = np.vdot(gram_dl, cross_right) + np.vdot(cross_left, gram_dr)
+        slope = self.gradient(evaluation).inner(d)
+        curvature = 0.5 * linear_sq + residual_quadratic
+        if self.alpha:
+            curvature += 0.5 * self.alpha * d.ridge()
+        quartic = 0.5 * np.vdot(gram_dl, gram_dr)
+        return np.array(
+            [evaluation.value, slope, curvature, linear_quadratic, quartic], dtype=float
+        )
+
+
+class _SampledRay(Ray):
+    """Any loss along a ray: evaluated pointwise, no pass over the measurements."""
+
+    def __init__(self, advance: Callable[[float], Evaluation], value: float) -> None:
+        self._advance = advance
+        self._at_zero = value
+
+    def value(self, t: float) -> float:
+        return self._at_zero if t == 0 else self._advance(t).value
+
+    def advance(self, t: float) -> Evaluation:
+        return self._advance(t)
+
+
+def _residual_polynomial(r0: Array, r1: Array, r2: Array) -> Array:
+    """Coefficients of ``||r0 + t r1 + t^2 r2||^2 / 2``, constant term first."""
+    return np.array(
+        [
+            0.5 * dot(r0, r0),
+            dot(r0, r1),
+            0.5 * dot(r1, r1) + dot(r0, r2),
+            dot(r1, r2),
+            0.5 * dot(r2, r2),
+        ]
+    )
+
+
+def _ridge_polynomial(factors: Factors, direction: Factors) -> Array:
+    """Coefficients of half the squared norm of both factors along a ray."""
+    mult = factors.multiplicity
+    return np.array(
+        [
+            0.5 * factors.ridge(),
+            mult * factors.inner(direction),
+            0.5 * direction.ridge(),
+            0.0,
+            0.0,
+        ]
+    )
+
+
+def _relative(loss: float, data_norm: float) -> float:
+    return float(np.sqrt(2 * loss)) / data_norm if data_norm > 0 else 0.0
+
+
+def _operator_norm(operator: LinearOperator) -> float:
+    """Frobenius norm of an operator, by its products with the identity in blocks."""
+    n_columns = operator.shape[1]
+    squares = []
+    for start in range(0, n_columns, 256):
+        width = min(256, n_columns - start)
+        block = np.zeros((n_columns, width))
+        block[np.arange(start, start + width), np.arange(width)] = 1.0
+        squares.append(norm(operator.matmat(block)))
+    return norm(np.array(squares))

@@ -1,0 +1,123 @@
+"""Which way to go: directions built from the gradient in the metric."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..factors import Factors
+from ..objective import Evaluation, Objective
+from .metric import Metric
+
+
+@dataclass(frozen=True)
+class Local:
+    """Everything a direction may use at the current point."""
+
+    objective: Objective
+    evaluation: Evaluation
+    gradient: Factors
+    metric: Metric
+
+
+class Direction(ABC):
+    """Contract of a direction; `restart` forgets what earlier points left."""
+
+    @abstractmethod
+    def __call__(self, local: Local) -> Factors:
+        """The direction at the current point."""
+
+    def restart(self) -> None:
+        """Forget the past: the factors were changed from outside."""
+        return None
+
+
+class Steepest(Direction):
+    """The negative gradient in the metric: PrecGD, ScaledGD or GD by the metric."""
+
+    def __call__(self, local: Local) -> Factors:
+        return local.metric.apply(local.gradient).times(-1.0)
+
+
+class Conjugate(Direction):
+    """Conjugate directions in the metric (Polak-Ribiere, never negative)."""
+
+    def __init__(self) -> None:
+        self._previous: tuple[Factors, float, Factors] | None = None
+
+    def restart(self) -> None:
+        self._previous = None
+
+    def __call__(self, local: Local) -> Factors:
+        gradient = local.gradient
+        step = local.metric.apply(gradient)
+        square = gradient.inner(step)
+        direction = step.times(-1.0)
+        if self._previous is not None:
+            old_gradient, old_square, old_direction = self._previous
+            # The flexible form: the metric changes from point to point, and this
+            # numerator stays right when it does.
+            beta = (square - old_gradient.inner(step)) / old_square
+            if beta > 0:
+                conjugate = direction.moved(old_direction, beta)
+                if conjugate.inner(gradient) < 0:
+                    direction = conjugate
+        self._previous = (gradient, square, direction) if square > 0 else None
+        return direction
+
+
+class GaussNewton(Direction):
+    """Solves the linearised problem by conjugate gradients in the metric.
+
+    Parameters
+    ----------
+    max_inner : int, default=100
+        Most products with the Gauss-Newton Hessian per direction.
+    forcing : float, default=0.1
+        Relative residual of the linear system at which to stop, tightened with
+        the square root of the loss so that the outer rate becomes superlinear.
+    """
+
+    def __init__(self, max_inner: int = 100, forcing: float = 0.1) -> None:
+        self.max_inner = max_inner
+        self.forcing = forcing
+
+    def __call__(self, local: Local) -> Factors:
+        return _solve_in_metric(
+            local, local.gradient, self.max_inner, self._tolerance(local)
+        )
+
+    def _tolerance(self, local: Local) -> float:
+        return self.forcing * min(1.0, np.sqrt(local.evaluation.relative_residual))
+
+
+def _solve_in_metric(
+    local: Local, gradient: Factors, max_inner: int, tolerance: float
+) -> Factors:
+    """Preconditioned conjugate gradients for ``H d = -gradient``.
+
+    H is only semidefinite (turning one factor against the other changes nothing),
+    but the system is consistent and the iteration starts at zero, so it stays in
+    the range of H.
+    """
+    residual = gradient.times(-1.0)
+    preconditioned = local.metric.apply(residual)
+    square = start = residual.inner(preconditioned)
+    search = preconditioned
+    solution = gradient.times(0.0)
+    for _ in range(max_inner):
+        if not square > tolerance**2 * start:
+            break
+        product = local.objective.curvature_product(local.evaluation, search)
+        curvature = search.inner(product)
+        if not curvature > 0:
+            break
+        length = square / curvature
+        solution = solution.moved(search, length)
+        residual = residual.moved(product, -length)
+        preconditioned = local.metric.apply(residual)
+        square, old = residual.inner(preconditioned), square
+        search = preconditioned.moved(search, square / old)
+    return solution

@@ -1,0 +1,297 @@
+"""The loop: evaluate, direction, step, test, record. No maths of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from ..factors import Factors
+from ..objective import Evaluation, Objective
+from .directions import Local
+from .metric import Damping, DampingState, Metric
+from .result import History, Record, Result, Status
+from .solvers import Method, make_method
+from .steps import StepRule
+
+Callback = Callable[[Record], bool | None]
+
+# The predictions are updated along each ray; computed afresh this often, they
+# cannot drift away from the factors by accumulated rounding.
+_REFRESH_EVERY = 50
+# Iterations without a new lowest value or gradient before precision is blamed.
+_STAGNATION = 10
+# A fixed step may overshoot for a while; past this growth it does not come back.
+_DIVERGENCE = 1e4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Stop when the loss fell by less than `share` over `window` iterations."""
+
+    window: int = 5
+    share: float = 0.2
+
+
+@dataclass
+class Journal:
+    """What outlives one call of `descend`: history, clock and callback."""
+
+    callback: Callback | None = None
+    unit: float = 1.0
+    validation_loss: Callable[[Evaluation], float] | None = None
+    history: History = field(default_factory=History)
+    started: float = field(default_factory=perf_counter)
+
+    def write(
+        self, evaluation: Evaluation, gradient_norm: float, step: float, damping: float
+    ) -> bool:
+        """Add a line; True if the callback asks to stop."""
+        validation = np.nan
+        if self.validation_loss is not None:
+            validation = self.validation_loss(evaluation)
+        record = Record(
+            len(self.history),
+            evaluation.factors.rank,
+            evaluation.loss,
+            evaluation.relative_residual,
+            gradient_norm,
+            step,
+            damping,
+            validation,
+            perf_counter() - self.started,
+        )
+        self.history.records.append(record)
+        if self.callback is None:
+            return False
+        return self.callback(History([record]).scaled(self.unit).records[0]) is True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where `descend` ended and why."""
+
+    evaluation: Evaluation
+    status: Status
+    n_iter: int
+    gradient_norm: float
+
+
+def descend(
+    objective: Objective,
+    factors: Factors,
+    method: Method,
+    journal: Journal,
+    *,
+    max_iter: int,
+    tol: float,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run one method from one point on an objective of unit scale."""
+    method.direction.restart()
+    evaluation = best = objective.evaluate(factors)
+    watch = _Watch(max(evaluation.value, 0.5 * objective.data_norm**2), tol, progress)
+    step, iteration, gradient_norm = np.nan, 0, np.nan
+    try:
+        while True:
+            gradient = objective.gradient(evaluation)
+            metric, gradient_norm = _metric(
+                objective, evaluation, gradient, method, iteration
+            )
+            stop = journal.write(evaluation, gradient_norm, step, metric.damping)
+            status = watch.status(evaluation, gradient_norm)
+            if status is None and stop:
+                status = Status.CALLBACK
+            if status is None and iteration >= max_iter:
+                status = Status.MAX_ITER
+            if status is not None:
+                return Outcome(best, status, iteration, gradient_norm)
+            local = Local(objective, evaluation, gradient, metric)
+            evaluation, step = _advance(local, method)
+            iteration += 1
+            if iteration % _REFRESH_EVERY == 0:
+                evaluation = objective.evaluate(evaluation.factors)
+            if evaluation.value <= best.value:
+                best = evaluation
+    except KeyboardInterrupt:
+        return Outcome(best, Status.INTERRUPTED, iteration, gradient_norm)
+
+
+def _metric(
+    objective: Objective,
+    evaluation: Evaluation,
+    gradient: Factors,
+    method: Method,
+    iteration: int,
+) -> tuple[Metric, float]:
+    """The method's metric at the point, and the gradient's undamped dual norm."""
+    undamped = Metric(evaluation.factors)
+    gradient_norm = undamped.dual_norm(gradient)
+    if method.metric == "identity":
+        return Metric(evaluation.factors, identity=True), gradient_norm
+    if method.metric == "undamped":
+        return undamped, gradient_norm
+    state = DampingState(evaluation, objective, gradient_norm, iteration)
+    return undamped.damped(method.damping(state)), gradient_norm
+
+
+def _advance(local: Local, method: Method) -> tuple[Evaluation, float]:
+    """The next point; a direction that leads nowhere is replaced by a fresh one."""
+    for attempt in range(2):
+        direction = method.direction(local)
+        slope = local.gradient.inner(direction)
+        ray = local.objective.ray(local.evaluation, direction)
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = method.step(ray, slope)
+            if step != 0.0 or attempt == 1:
+                return ray.advance(step), step
+        method.direction.restart()
+    raise AssertionError("unreachable")
+
+
+class _Watch:
+    """The stop rules of one descent."""
+
+    def __init__(self, scale: float, tol: float, progress: Progress | None) -> None:
+        self._ceiling = _DIVERGENCE * scale
+        self._tol = tol
+        self._progress = progress
+        self._values: list[float] = []
+        self._lowest_value = np.inf
+        self._lowest_gradient = np.inf
+        self._idle = 0
+
+    def status(self, evaluation: Evaluation, gradient_norm: float) -> Status | None:
+        value = evaluation.value
+        if not np.isfinite(value) or value > self._ceiling:
+            return Status.DIVERGED
+        if evaluation.relative_residual <= self._tol and self._tol > 0:
+            return Status.RESIDUAL
+        if gradient_norm <= self._tol and self._tol > 0:
+            return Status.STATIONARY
+        if evaluation.loss == 0.0 or gradient_norm == 0.0:
+            return Status.PRECISION
+        self._count_idle(value, gradient_norm, np.finfo(evaluation.factors.dtype).eps)
+        if self._idle >= _STAGNATION and self._tol > 0:
+            return Status.PRECISION
+        return self._slow(value)
+
+    def _count_idle(self, value: float, gradient_norm: float, eps: float) -> None:
+        moved = value < self._lowest_value * (1 - 4 * eps)
+        moved |= gradient_norm < 0.9 * self._lowest_gradient
+        self._idle = 0 if moved else self._idle + 1
+        self._lowest_value = min(value, self._lowest_value)
+        self._lowest_gradient = min(gradient_norm, self._lowest_gradient)
+
+    def _slow(self, value: float) -> Status | None:
+        if self._progress is None:
+            return None
+        self._values.append(value)
+        window = self._progress.window
+        if len(self._values) <= window:
+            return None
+        enough = (1 - self._progress.share) * self._values[-1 - window]
+        return Status.SLOW if value > enough else None
+
+
+def minimize(
+    objective: Objective,
+    factors: Factors,
+    *,
+    solver: str = "precgd",
+    damping: str | float | Damping = "auto",
+    step_size: str | float | StepRule = "auto",
+    noise_variance: float | None = None,
+    max_iter: int = 1000,
+    tol: float = 1e-6,
+    callback: Callback | None = None,
+) -> Result:
+    """Minimise an objective over factors of fixed search rank.
+
+    Parameters
+    ----------
+    objective : Objective
+        From `skprecgd.objective.make_objective`.
+    factors : Factors
+        Start, from `skprecgd.initialization` or your own `FactorPair` or
+        `SymmetricFactor`; its rank is the search rank.
+    solver : {"precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton"}, \
+            default="precgd"
+        Steepest descent in the damped metric, conjugate directions in it, steepest
+        descent in the undamped or the Euclidean metric, Gauss-Newton.
+    damping : str or float, default="auto"
+        eta of the damped metric: "sqrt_loss", "dual_norm", "variance_proxy" (needs
+        `noise_variance`), "geometric", or a number in units of the data norm.
+        "auto" is "variance_proxy" where the noise variance is given, else
+        "sqrt_loss".
+    step_size : str or float, default="auto"
+        "exact" (squared loss only), "backtracking", "polyak" (assumes that the
+        optimum is zero) or a number. "auto" is "exact" where it is possible.
+    noise_variance : float, default=None
+        Variance of the noise of one measurement.
+    max_iter : int, default=1000
+    tol : float, default=1e-6
+        Stop when the residual, or the part of it that moving the factors can still
+        remove (the gradient's norm in the metric), is at most `tol` times the norm
+        of the data. 0 runs to `max_iter`.
+    callback : callable, default=None
+        Called with each `Record`; returning True stops.
+
+    Returns
+    -------
+    Result
+
+    References
+    ----------
+    .. [1] J. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
+       Over-Parameterized Nonconvex Matrix Factorization", NeurIPS 2021.
+
+    Examples
+    --------
+    >>> from skprecgd.datasets import make_matrix_sensing
+    >>> from skprecgd.initialization import spectral
+    >>> from skprecgd.measurements import as_measurements
+    >>> from skprecgd.objective import make_objective
+    >>> from skprecgd.optim import minimize
+    >>> A, y, truth = make_matrix_sensing(n_rows=12, rank=1, random_state=0)
+    >>> objective = make_objective(as_measurements(A, (12, 12)), y)
+    >>> result = minimize(objective, spectral(objective, 2), tol=1e-9)
+    >>> result.converged, bool(truth.relative_error(result.factors.matrix()) < 1e-8)
+    (True, True)
+    """
+    if factors.matrix_shape != objective.matrix_shape:
+        raise ValueError(
+            f"factors of a {factors.matrix_shape} matrix do not fit measurements of "
+            f"a {objective.matrix_shape} matrix."
+        )
+    scaled, unit = objective.normalised()
+    if noise_variance is not None:
+        noise_variance = noise_variance / unit**2
+    method = make_method(
+        solver,
+        scaled,
+        damping=damping,
+        step_size=step_size,
+        noise_variance=noise_variance,
+    )
+    journal = Journal(callback, unit)
+    start = factors.scaled(1.0 / unit)
+    outcome = descend(scaled, start, method, journal, max_iter=max_iter, tol=tol)
+    return make_result(outcome, journal)
+
+
+def make_result(outcome: Outcome, journal: Journal) -> Result:
+    """Bring an outcome back to the data's units."""
+    unit, best = journal.unit, outcome.evaluation
+    return Result(
+        factors=best.factors.scaled(unit),
+        status=outcome.status,
+        message=outcome.status.value,
+        n_iter=max(1, outcome.n_iter),
+        loss=best.loss * unit**2,
+        relative_residual=best.relative_residual,
+        gradient_norm=outcome.gradient_norm * unit,
+        history=journal.history.scaled(unit),
+    )

@@ -1,0 +1,208 @@
+"""The preconditioner and its damping.
+
+The gradient with respect to L is measured, and divided, by ``R^T R + eta I``,
+the one with respect to R by ``L^T L + eta I`` (PrecGD; eta = 0 is ScaledGD). The
+identity scaled to the largest eigenvalue is plain gradient descent, with step
+sizes that mean the same whatever the units of the data.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+from .._typing import Array
+from ..factors import Factors
+from ..objective import Evaluation, Objective
+
+DAMPING_RULES = ("auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric")
+
+
+class Metric:
+    """Inner product of directions at one point, and its inverse.
+
+    Parameters
+    ----------
+    factors : Factors
+        The point.
+    damping : float, default=0.0
+        eta, in units of the singular values of the matrix.
+    identity : bool, default=False
+        Use a multiple of the identity (gradient descent).
+
+    Notes
+    -----
+    The r x r Gram matrices are diagonalised instead of factorised: r is small,
+    it is safe when they are singular (eigenvalues at rounding level are left out,
+    a pseudo-inverse), and every other damping at the same point is then free.
+    """
+
+    def __init__(
+        self, factors: Factors, damping: float = 0.0, *, identity: bool = False
+    ) -> None:
+        self.damping = damping
+        self._multiplicity = factors.multiplicity
+        self._dtype = factors.dtype
+        spectra = [linalg.eigh(g, check_finite=False) for g in factors.metric_grams()]
+        self._bases = [basis for _, basis in spectra]
+        self._eigenvalues = [np.maximum(values, 0.0) for values, _ in spectra]
+        if identity:
+            top = max(float(np.max(v, initial=0.0)) for v in self._eigenvalues)
+            self._eigenvalues = [np.full_like(v, top) for v in self._eigenvalues]
+
+    def damped(self, damping: float) -> Metric:
+        """The metric at the same point with another damping."""
+        other = object.__new__(Metric)
+        other.__dict__.update(self.__dict__)
+        other.damping = damping
+        return other
+
+    def apply(self, gradient: Factors) -> Factors:
+        """Solve with the metric: ``grad (Gram + eta I)^-1``, block by block."""
+        blocks = [
+            block @ ((basis * inverse) @ basis.T).astype(self._dtype)
+            for block, basis, inverse in self._inverse_spectra(gradient)
+        ]
+        return type(gradient)(*blocks)
+
+    def dual_norm(self, gradient: Factors) -> float:
+        """``|| grad (Gram + eta I)^-1/2 ||_F``."""
+        total = 0.0
+        for block, basis, inverse in self._inverse_spectra(gradient):
+            rotated = block @ basis.astype(self._dtype)
+            squares = np.einsum("ij,ij->j", rotated, rotated, dtype=np.float64)
+            total += float(squares @ inverse)
+        return float(np.sqrt(total))
+
+    def _inverse_spectra(self, gradient: Factors) -> list[tuple[Array, Array, Array]]:
+        return [
+            (block, basis, self._inverse(values))
+            for block, basis, values in zip(
+                gradient.blocks, self._bases, self._eigenvalues, strict=True
+            )
+        ]
+
+    def _inverse(self, eigenvalues: Array) -> Array:
+        shifted = eigenvalues + self.damping
+        largest = np.max(shifted, initial=0.0)
+        cutoff = len(shifted) * np.finfo(self._dtype).eps * largest
+        kept = (shifted > cutoff) & (shifted > 0)
+        inverse = np.zeros_like(shifted)
+        inverse[kept] = 1.0 / (self._multiplicity * shifted[kept])
+        return inverse
+
+
+@dataclass(frozen=True)
+class DampingState:
+    """What a damping rule may look at; everything is in units of the data norm."""
+
+    evaluation: Evaluation
+    objective: Objective
+    undamped_dual_norm: float
+    iteration: int
+
+
+class Damping(ABC):
+    """How eta follows the error."""
+
+    @abstractmethod
+    def __call__(self, state: DampingState) -> float:
+        """The damping of the coming step."""
+
+
+@dataclass(frozen=True)
+class ConstantDamping(Damping):
+    """``eta = factor * data norm``: ScaledGD(lambda) for small factors."""
+
+    factor: float
+
+    def __call__(self, state: DampingState) -> float:
+        return self.factor * state.objective.data_norm
+
+
+@dataclass(frozen=True)
+class SqrtLossDamping(Damping):
+    """``eta = factor * sqrt(2 f)``, the size of the error (PrecGD 2021, eq. 1.1)."""
+
+    factor: float = 1.0
+
+    def __call__(self, state: DampingState) -> float:
+        return self.factor * float(np.sqrt(2 * state.evaluation.loss))
+
+
+@dataclass(frozen=True)
+class DualNormDamping(Damping):
+    """``eta = factor * ||grad f (X^T X)^-1/2||_F`` (JMLR 2023, Corollary 5)."""
+
+    factor: float = 1.0
+
+    def __call__(self, state: DampingState) -> float:
+        return self.factor * state.undamped_dual_norm
+
+
+@dataclass(frozen=True)
+class VarianceProxyDamping(Damping):
+    """``eta = sqrt(|2 f - sigma^2 / s|)``: the error without the noise's share.
+
+    s is the measurements' mean squared entry, so ``sigma^2 / s`` is what noise of
+    variance `sigma^2` adds to ``2 f``.
+    """
+
+    noise_share: float
+
+    def __call__(self, state: DampingState) -> float:
+        return float(np.sqrt(abs(2 * state.evaluation.loss - self.noise_share)))
+
+
+@dataclass(frozen=True)
+class GeometricDamping(Damping):
+    """``eta_k = ratio^k * data norm`` (Zhang, Chiu, Zhang, AISTATS 2024)."""
+
+    ratio: float = 0.9
+
+    def __call__(self, state: DampingState) -> float:
+        # The start's error, not a power of a shrinking number: no noise level needed.
+        return self.ratio**state.iteration * state.objective.data_norm
+
+
+def make_damping(
+    damping: str | float | Damping, noise_share: float | None = None
+) -> Damping:
+    """The damping rule behind the value of the `damping` parameter.
+
+    Parameters
+    ----------
+    damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"}, \
+            float or Damping
+        A number is in units of the data norm.
+    noise_share : float, default=None
+        Noise variance divided by the measurements' mean squared entry, in units
+        of the objective; needed by "variance_proxy".
+    """
+    if isinstance(damping, Damping):
+        return damping
+    if damping == "auto":
+        damping = "sqrt_loss" if noise_share is None else "variance_proxy"
+    if damping == "variance_proxy":
+        if noise_share is None:
+            raise ValueError(
+                "damping='variance_proxy' needs noise_variance, got None; give the "
+                "variance of the noise or use damping='geometric'."
+            )
+        return VarianceProxyDamping(noise_share)
+    rules: dict[Any, Damping] = {
+        "sqrt_loss": SqrtLossDamping(),
+        "dual_norm": DualNormDamping(),
+        "geometric": GeometricDamping(),
+    }
+    if damping in rules:
+        return rules[damping]
+    if isinstance(damping, str) or not np.isfinite(damping) or damping < 0:
+        raise ValueError(
+            f"damping must be one of {DAMPING_RULES} or a number >= 0, got {damping!r}."
+        )
+    return ConstantDamping(float(damping))

@@ -1,0 +1,157 @@
+"""What an optimization returns: factors, status, history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+from ..factors import Factors
+
+
+class Status(Enum):
+    """Why an optimization stopped; the value is the sentence shown to users."""
+
+    RESIDUAL = "The relative residual is at most tol."
+    STATIONARY = (
+        "The gradient in the metric is at most tol times the data norm: "
+        "a stationary point."
+    )
+    PRECISION = "No further decrease is possible in working precision."
+    SLOW = "Progress became slow at this rank."
+    MAX_ITER = "max_iter was reached."
+    DIVERGED = "The objective grew beyond its start: the step size is too large."
+    CALLBACK = "Stopped by the callback."
+    INTERRUPTED = "Interrupted by the user; the best iterate is kept."
+
+    @property
+    def converged(self) -> bool:
+        return self in (Status.RESIDUAL, Status.STATIONARY, Status.PRECISION)
+
+
+class Record(NamedTuple):
+    """One line of the history.
+
+    Attributes
+    ----------
+    iteration : int
+    rank : int
+        Search rank at that iteration.
+    loss : float
+        Data part of the objective.
+    relative_residual : float
+        ``sqrt(loss / loss at zero)``.
+    gradient_norm : float
+        Dual norm of the gradient in the undamped metric; about the part of the
+        error that moving the factors can still remove.
+    step : float
+        Step that led to this point (nan at the start).
+    damping : float
+        eta of the metric at this point.
+    validation_loss : float
+        Loss on held-out measurements (nan where none were held out).
+    seconds : float
+        Since the start.
+    """
+
+    iteration: int
+    rank: int
+    loss: float
+    relative_residual: float
+    gradient_norm: float
+    step: float
+    damping: float
+    validation_loss: float
+    seconds: float
+
+
+class History:
+    """Table of an optimization: ``history["loss"]`` is a column, as an array.
+
+    Examples
+    --------
+    >>> from skprecgd.optim import History, Record
+    >>> history = History([Record(0, 2, 0.5, 1.0, 0.7, 0.0, 1.0, 0.1, 0.0)])
+    >>> history["rank"], len(history)
+    (array([2]), 1)
+    """
+
+    columns = Record._fields
+
+    def __init__(self, records: list[Record] | None = None) -> None:
+        self.records: list[Record] = [] if records is None else records
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __getitem__(self, column: str) -> Array:
+        if column not in self.columns:
+            raise KeyError(f"{column!r} is not one of the columns {self.columns}.")
+        return np.array([getattr(record, column) for record in self.records])
+
+    def to_dict(self) -> dict[str, Array]:
+        """All columns by name, ready for ``pandas.DataFrame``."""
+        return {column: self[column] for column in self.columns}
+
+    def scaled(self, unit: float) -> History:
+        """The same history in the data's units (loss times unit squared)."""
+        return History(
+            [
+                r._replace(
+                    loss=r.loss * unit**2,
+                    gradient_norm=r.gradient_norm * unit,
+                    damping=r.damping * unit,
+                    validation_loss=r.validation_loss * unit**2,
+                )
+                for r in self.records
+            ]
+        )
+
+    def __str__(self) -> str:
+        header = " ".join(f"{column:>17}" for column in self.columns)
+        return "\n".join([header, *map(format_record, self.records)])
+
+
+def format_record(record: Record) -> str:
+    """One line of text, aligned with the header of ``str(history)``."""
+    cells = (f"{v:d}" if isinstance(v, int) else f"{v:.4g}" for v in record)
+    return " ".join(f"{cell:>17}" for cell in cells)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of `minimize`.
+
+    Attributes
+    ----------
+    factors : Factors
+        The best point found.
+    status : Status
+    message : str
+        What happened, as a sentence or two.
+    n_iter : int
+    loss, relative_residual, gradient_norm : float
+        At `factors`; see `Record`.
+    history : History
+    """
+
+    factors: Factors
+    status: Status
+    message: str
+    n_iter: int
+    loss: float
+    relative_residual: float
+    gradient_norm: float
+    history: History = field(repr=False)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the point is a solution as far as `tol` or precision tell."""
+        return self.status.converged
