@@ -346,7 +346,8 @@ def recover(
         # A fit that ended early, or patches without any visible pixel: the report
         # says why the fit ended, and the neighbours cover such patches.
         warnings.simplefilter("ignore")
-        completed = model.inverse_transform(model.fit_transform(patches))
+        model.fit(patches)
+        completed = model.left_ @ model.right_.T + model.center_
     seconds = time.perf_counter() - started
     estimate = np.clip(from_patches(completed, picture.shape), 0.0, 1.0)
     estimate[visible] = picture[visible]

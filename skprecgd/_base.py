@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from ._compat import Interval, StrOptions
-from ._typing import Array
-from .factors import FactorPair, Factors
-from .objective import Objective
-from .optim.rank_path import PathResult, rank_path
-from .optim.result import Record, Status, format_record
+from skprecgd._compat import Interval, Options, StrOptions
+from skprecgd._typing import Array
+from skprecgd.factors import FactorPair, Factors
+from skprecgd.objective import Objective
+from skprecgd.optim.rank_path import PathResult, rank_path
+from skprecgd.optim.result import Record, Status, format_record
 
 _SOLVERS = {"auto", "precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton"}
 
@@ -34,7 +34,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "noise_variance": [None, Interval(Real, 0, None, closed="left")],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
     "alpha": [Interval(Real, 0, None, closed="left")],
-    "outlier_fraction": [Interval(Real, 0, 0, closed="both")],
+    "outlier_fraction": [Options(Real, {0.0})],
     "early_stopping": [StrOptions({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -151,4 +151,4 @@ def check_y_scale(y: Array) -> None:
 
 
 def _print_record(record: Record) -> None:
-    print(format_record(record))  # noqa: T201
+    print(format_record(record))

@@ -9,8 +9,8 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from ._numerics import dot, norm
-from ._typing import Array
+from skprecgd._numerics import dot, norm
+from skprecgd._typing import Array
 
 _MAX_SWEEPS = 200
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._typing import Array
+from skprecgd._typing import Array
 
 _BLOCK = 1 << 16
 # Below this a sum of squares may have lost terms to underflow.

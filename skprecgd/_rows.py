@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from ._typing import Array
+from skprecgd._typing import Array
 
 _CHUNK_NUMBERS = 1 << 22
 

@@ -6,7 +6,6 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
@@ -15,18 +14,18 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from ._base import (
+from skprecgd._base import (
     SHARED_CONSTRAINTS,
     BasePrecGD,
     check_y_scale,
     numerical_rank,
     svd_signs,
 )
-from ._compat import Interval, fit_context
-from ._typing import Array, RandomState
-from .measurements import Measurements, as_measurements
-from .measurements.base import check_matrix_shape
-from .objective import make_objective
+from skprecgd._compat import Interval, fit_context
+from skprecgd._typing import Array, RandomState
+from skprecgd.measurements import Measurements, as_measurements
+from skprecgd.measurements.base import check_matrix_shape
+from skprecgd.objective import make_objective
 
 
 class PrecGDMatrixSensing(
@@ -269,7 +268,7 @@ class PrecGDMatrixSensing(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.three_d = True
+        tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -282,13 +281,15 @@ class PrecGDMatrixSensing(
             measurements = as_measurements(X, shape)
             self._check_cells(measurements, reset)
             return measurements, _check_targets(y, len(measurements), reset)
-        if not sparse.issparse(X) and np.ndim(X) == 3:
+        if _is_stack(X):
             stack = np.asarray(X)
             shape = _agreed_shape(shape, stack.shape[1:])
             X = stack.reshape(len(stack), -1)
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
         if not reset:
-            return as_measurements(validate_data(self, X, reset=False, **options), shape), None
+            return as_measurements(
+                validate_data(self, X, reset=False, **options), shape
+            ), None
         X, y = validate_data(self, X, y, y_numeric=True, **options)
         return as_measurements(X, self._shape_of(X, shape)), y
 
@@ -328,6 +329,12 @@ class PrecGDMatrixSensing(
                 "a higher rank."
             )
         return self.n_components
+
+
+def _is_stack(X: Any) -> bool:
+    """Whether X is a 3-D array or a nested list of matrices."""
+    ndim = np.ndim(X) if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
+    return bool(ndim == 3)
 
 
 def _agreed_shape(shape: Any, own: tuple[int, int]) -> tuple[int, int]:

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from scipy import linalg
 
-from ._numerics import dot, gram
-from ._typing import Array
+from skprecgd._numerics import dot, gram
+from skprecgd._typing import Array
 
 
 class Factors(ABC):
@@ -211,9 +211,7 @@ class SymmetricFactor(Factors):
         return SymmetricFactor(np.asarray(adjoint @ x) + np.asarray(adjoint.T @ x))
 
     def svd(self) -> tuple[Array, Array, Array]:
-        u, root, _ = linalg.svd(
-            self.blocks[0], full_matrices=False, check_finite=False
-        )
+        u, root, _ = linalg.svd(self.blocks[0], full_matrices=False, check_finite=False)
         return u, root**2, u
 
     @classmethod

@@ -9,9 +9,9 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh, svds
 from sklearn.utils import check_random_state
 
-from ._typing import Array, RandomState
-from .factors import FactorPair, Factors, SymmetricFactor
-from .objective import Objective
+from skprecgd._typing import Array, RandomState
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.objective import Objective
 
 # Up to this size a dense decomposition is cheaper than an iterative one.
 _DENSE_SIZE = 200
@@ -51,7 +51,9 @@ def leading_eigenpairs(
     else:
         operator = aslinearoperator(matrix)
         v0 = check_random_state(random_state).standard_normal(n).astype(matrix.dtype)
-        values, vectors = eigsh(0.5 * (operator + operator.T), k=rank, which="LA", v0=v0)
+        values, vectors = eigsh(
+            0.5 * (operator + operator.T), k=rank, which="LA", v0=v0
+        )
     order = np.argsort(values)[::-1][:rank]
     return values[order], vectors[:, order]
 
@@ -107,7 +109,7 @@ def nystrom(
     check_rank(rank, objective.matrix_shape)
     back_projection = -1.0 * objective.matrix_gradient_at_zero()
     rng = check_random_state(random_state)
-    n_rows, n_columns = objective.matrix_shape
+    _n_rows, n_columns = objective.matrix_shape
     sketch = rng.standard_normal((n_columns, rank)).astype(objective.dtype)
     left = np.asarray(back_projection @ sketch)
     # Only the range matters to the metric; the scale makes left of size sqrt(M).

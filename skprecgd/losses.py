@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from ._typing import Array
+from skprecgd._typing import Array
 
 
 class Loss(ABC):

@@ -23,11 +23,11 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from ._numerics import dot, gram, norm, working_dtype
-from ._typing import Array
-from .factors import Factors
-from .losses import Loss, SquaredLoss
-from .measurements import FullObservation, Measurements
+from skprecgd._numerics import dot, gram, norm, working_dtype
+from skprecgd._typing import Array
+from skprecgd.factors import Factors
+from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.measurements import FullObservation, Measurements
 
 
 @dataclass(frozen=True)
@@ -398,7 +398,9 @@ class FullObjective(Objective):
     def _transposed_times(self, block: Array) -> Array:
         return np.asarray(self.X.T @ block) / self.dtype.type(self._unit)
 
-    def _evaluation(self, factors: Factors, x_right: Array, x_left: Array) -> Evaluation:
+    def _evaluation(
+        self, factors: Factors, x_right: Array, x_left: Array
+    ) -> Evaluation:
         left, right = factors.left, factors.right
         model = float(np.vdot(gram(left), gram(right)))
         loss = 0.5 * (self.data_norm**2 - 2 * dot(left, x_right) + model)

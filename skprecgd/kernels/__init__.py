@@ -1,5 +1,5 @@
 """Products of two thin factors sampled on a pattern of cells."""
 
-from ._numpy import sampled_product, sampled_ray
+from skprecgd.kernels._numpy import sampled_product, sampled_ray
 
 __all__ = ["sampled_product", "sampled_ray"]

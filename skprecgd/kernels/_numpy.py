@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .._typing import Array
+from skprecgd._typing import Array
 
 # Two gathered blocks of this many numbers stay in a second-level cache.
 _BUFFER = 1 << 16

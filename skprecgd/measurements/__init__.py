@@ -1,13 +1,13 @@
 """Linear measurements of a low-rank matrix, one kind a file."""
 
-from ._dispatch import as_measurements, observed_entries
-from .base import Measurements
-from .dense import DenseMeasurements
-from .entries import EntryMeasurements
-from .full import FullObservation
-from .linear_operator import LinearOperatorMeasurements
-from .rank_one import RankOneMeasurements
-from .sparse import SparseMeasurements
+from skprecgd.measurements._dispatch import as_measurements, observed_entries
+from skprecgd.measurements.base import Measurements
+from skprecgd.measurements.dense import DenseMeasurements
+from skprecgd.measurements.entries import EntryMeasurements
+from skprecgd.measurements.full import FullObservation
+from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
+from skprecgd.measurements.rank_one import RankOneMeasurements
+from skprecgd.measurements.sparse import SparseMeasurements
 
 __all__ = [
     "DenseMeasurements",

@@ -8,17 +8,19 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from .._numerics import working_dtype
-from .._typing import Array
-from ._validation import as_real_array
-from .base import Measurements, as_shape, check_matrix_shape
-from .dense import DenseMeasurements
-from .entries import EntryMeasurements
-from .linear_operator import LinearOperatorMeasurements
-from .sparse import SparseMeasurements
+from skprecgd._numerics import working_dtype
+from skprecgd._typing import Array
+from skprecgd.measurements._validation import as_real_array
+from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
+from skprecgd.measurements.dense import DenseMeasurements
+from skprecgd.measurements.entries import EntryMeasurements
+from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
+from skprecgd.measurements.sparse import SparseMeasurements
 
 
-def as_measurements(X: Any, matrix_shape: tuple[int, int] | None = None) -> Measurements:
+def as_measurements(
+    X: Any, matrix_shape: tuple[int, int] | None = None
+) -> Measurements:
     """Wrap what a user holds as `Measurements`.
 
     Parameters

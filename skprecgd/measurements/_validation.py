@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._numerics import working_dtype
-from .._typing import Array
+from skprecgd._numerics import working_dtype
+from skprecgd._typing import Array
 
 
 def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .._numerics import norm
-from .._typing import Array
-from ._validation import as_real_array
-from .base import Measurements, check_matrix_shape
+from skprecgd._numerics import norm
+from skprecgd._typing import Array
+from skprecgd.measurements._validation import as_real_array
+from skprecgd.measurements.base import Measurements, check_matrix_shape
 
 
 class DenseMeasurements(Measurements):

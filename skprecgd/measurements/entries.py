@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .._typing import Array
-from ..kernels import sampled_product, sampled_ray
-from .base import Measurements, as_shape
+from skprecgd._typing import Array
+from skprecgd.kernels import sampled_product, sampled_ray
+from skprecgd.measurements.base import Measurements, as_shape
 
 
 class _Pattern(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array
-from .base import Measurements, as_shape
+from skprecgd._typing import Array
+from skprecgd.measurements.base import Measurements, as_shape
 
 
 class FullObservation(Measurements):
@@ -49,7 +49,7 @@ class FullObservation(Measurements):
 
     def rows(self, index: Array) -> Any:
         """The chosen entries, as `EntryMeasurements`."""
-        from .entries import EntryMeasurements
+        from skprecgd.measurements.entries import EntryMeasurements
 
         row_index, column_index = np.divmod(np.asarray(index), self.matrix_shape[1])
         return EntryMeasurements(row_index, column_index, self.matrix_shape, self.dtype)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .._numerics import working_dtype
-from .._typing import Array
-from .base import Measurements, check_matrix_shape
+from skprecgd._numerics import working_dtype
+from skprecgd._typing import Array
+from skprecgd.measurements.base import Measurements, check_matrix_shape
 
 _N_PROBES = 8
 

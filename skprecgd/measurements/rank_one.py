@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .._typing import Array
-from ._validation import as_real_array
-from .base import Measurements
+from skprecgd._typing import Array
+from skprecgd.measurements._validation import as_real_array
+from skprecgd.measurements.base import Measurements
 
 
 class RankOneMeasurements(Measurements):

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .._numerics import norm, working_dtype
-from .._typing import Array
-from ._validation import all_finite
-from .base import Measurements, check_matrix_shape
-from .entries import EntryMeasurements
+from skprecgd._numerics import norm, working_dtype
+from skprecgd._typing import Array
+from skprecgd.measurements._validation import all_finite
+from skprecgd.measurements.base import Measurements, check_matrix_shape
+from skprecgd.measurements.entries import EntryMeasurements
 
 
 class SparseMeasurements(Measurements):

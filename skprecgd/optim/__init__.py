@@ -1,6 +1,6 @@
 """The optimizer core: usable without an estimator."""
 
-from .loop import minimize
-from .result import History, Record, Result, Status
+from skprecgd.optim.loop import minimize
+from skprecgd.optim.result import History, Record, Result, Status
 
 __all__ = ["History", "Record", "Result", "Status", "minimize"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..factors import Factors
-from ..objective import Evaluation, Objective
-from .metric import Metric
+from skprecgd.factors import Factors
+from skprecgd.objective import Evaluation, Objective
+from skprecgd.optim.metric import Metric
 
 
 @dataclass(frozen=True)

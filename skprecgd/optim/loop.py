@@ -8,13 +8,13 @@ from time import perf_counter
 
 import numpy as np
 
-from ..factors import Factors
-from ..objective import Evaluation, Objective
-from .directions import Local
-from .metric import Damping, DampingState, Metric
-from .result import History, Record, Result, Status
-from .solvers import Method, make_method
-from .steps import StepRule
+from skprecgd.factors import Factors
+from skprecgd.objective import Evaluation, Objective
+from skprecgd.optim.directions import Local
+from skprecgd.optim.metric import Damping, DampingState, Metric
+from skprecgd.optim.result import History, Record, Result, Status
+from skprecgd.optim.solvers import Method, make_method
+from skprecgd.optim.steps import StepRule
 
 Callback = Callable[[Record], bool | None]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from .._typing import Array
-from ..factors import Factors
-from ..objective import Evaluation, Objective
+from skprecgd._typing import Array
+from skprecgd.factors import Factors
+from skprecgd.objective import Evaluation, Objective
 
 DAMPING_RULES = ("auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric")
 

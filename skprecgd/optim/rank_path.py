@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, RandomState
-from ..factors import FactorPair, Factors
-from ..initialization import check_rank, make_start
-from ..objective import FullObjective, Objective
-from .loop import Callback, Journal, Outcome, descend, make_result
-from .metric import Damping
-from .result import History, Result, Status
-from .solvers import make_method
-from .steps import StepRule
-from .subspace import truncated_svd
+from skprecgd._typing import Array, RandomState
+from skprecgd.factors import FactorPair, Factors
+from skprecgd.initialization import check_rank, make_start
+from skprecgd.objective import FullObjective, Objective
+from skprecgd.optim.loop import Callback, Journal, Outcome, descend, make_result
+from skprecgd.optim.metric import Damping
+from skprecgd.optim.result import History, Result, Status
+from skprecgd.optim.solvers import make_method
+from skprecgd.optim.steps import StepRule
+from skprecgd.optim.subspace import truncated_svd
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._typing import Array
-from ..factors import Factors
+from skprecgd._typing import Array
+from skprecgd.factors import Factors
 
 
 class Status(Enum):

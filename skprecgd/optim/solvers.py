@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..objective import Objective
-from .directions import Conjugate, Direction, GaussNewton, Steepest
-from .metric import Damping, make_damping
-from .steps import StepRule, make_step
+from skprecgd.objective import Objective
+from skprecgd.optim.directions import Conjugate, Direction, GaussNewton, Steepest
+from skprecgd.optim.metric import Damping, make_damping
+from skprecgd.optim.steps import StepRule, make_step
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..objective import Ray
+from skprecgd.objective import Ray
 
 STEP_RULES = ("auto", "exact", "backtracking", "polyak")
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
-from .._typing import Array, RandomState
+from skprecgd._typing import Array, RandomState
 
 # A dense decomposition is cheaper than iterating up to this size, or when a
 # large share of all triplets is wanted and the data are dense anyway.
@@ -119,7 +119,9 @@ def _iterate(
         complete = basis.shape[1] >= n_columns
         if error <= tol or complete or n_blocks >= max_blocks:
             break
-        if basis.shape[1] + width > min(max(_MAX_BLOCKS * width, _MAX_BASIS), n_columns):
+        if basis.shape[1] + width > min(
+            max(_MAX_BLOCKS * width, _MAX_BASIS), n_columns
+        ):
             kept = vectors[:, :width].astype(dtype)
             basis, image, back = basis @ kept, image @ kept, back @ kept
             block = back - basis * (ritz[:width] ** 2).astype(dtype)
@@ -171,7 +173,9 @@ def _vector_error(
     # iteration changes that: a residual at rounding level counts as zero there.
     eps = np.finfo(basis.dtype).eps
     sizes[sizes <= 4 * eps * s[0]] = 0.0
-    errors = np.divide(sizes, gaps, out=np.where(sizes > 0, np.inf, 0.0), where=gaps > 0)
+    errors = np.divide(
+        sizes, gaps, out=np.where(sizes > 0, np.inf, 0.0), where=gaps > 0
+    )
     # The image carries a rounding error of eps s_0, which X^T and the division by
     # s_i enlarge.
     rounding = bool(np.all(sizes <= 50 * eps * s[0] * (s[0] / s)))

@@ -1,0 +1,525 @@
+"""PrecGDFactorization: low-rank factorization of a data matrix, a transformer."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from skprecgd._base import SHARED_CONSTRAINTS, BasePrecGD, numerical_rank, svd_signs
+from skprecgd._centering import (
+    complete_offsets,
+    entry_offsets,
+    observed_variance,
+    subtract,
+    total_variance,
+)
+from skprecgd._compat import Interval, Options, StrOptions, fit_context
+from skprecgd._rows import solve_rows
+from skprecgd._typing import Array, RandomState
+from skprecgd.factors import FactorPair
+from skprecgd.measurements import EntryMeasurements, FullObservation, observed_entries
+from skprecgd.objective import Objective, make_objective
+
+# Hidden cells in `score`: enough for three digits of R^2, however large X is.
+_MAX_HIDDEN = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """A matrix with missing entries, as triples sorted by rows."""
+
+    rows: Array
+    columns: Array
+    values: Array
+    shape: tuple[int, int]
+
+    def csr(self, values: Array | None = None) -> sparse.csr_array:
+        values = self.values if values is None else values
+        # Rows are sorted, so the row pointer is a cumulative count.
+        counts = np.bincount(self.rows, minlength=self.shape[0])
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return sparse.csr_array((values, self.columns, indptr), shape=self.shape)
+
+    def where(self, mask: Array) -> _Entries:
+        return _Entries(
+            self.rows[mask], self.columns[mask], self.values[mask], self.shape
+        )
+
+
+class PrecGDFactorization(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BasePrecGD
+):
+    """Factorize a data matrix, complete or with missing entries.
+
+    On complete data this is a truncated SVD, with the attributes of
+    `sklearn.decomposition.TruncatedSVD`. With missing entries the matrix is
+    completed: factors ``L R^T`` are found by preconditioned gradient descent, which
+    does not slow down when `n_components` exceeds the true rank or the data are
+    ill-conditioned; ``inverse_transform(fit_transform(X))`` is the completed matrix.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Search rank. Complete data: the number of components returned. Missing
+        entries: an upper bound of the rank.
+    missing_values : nan or 0, default=nan
+        nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
+        the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
+        stored in a sparse `X` are missing; stored entries are observed, also
+        explicit zeros.
+    center : {None, "mean", "columns", "both"}, default=None
+        What is subtracted first: nothing, the overall mean, each column's mean, or
+        offsets of columns and rows. With "both" the row offsets take one of the
+        `n_components`: the constant row joins the row space, so that transform and
+        inverse_transform stay linear.
+    loss : {"squared"}, default="squared"
+        How a residual is penalised.
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd"}, \
+            default="auto"
+        "auto": on complete data alternating unit steps in the metric with all
+        previous blocks kept; with missing entries "precgd-cg", conjugate directions
+        in the damped metric. The others are as in `PrecGDMatrixSensing`.
+    rank_search : {"fixed"}, default="fixed"
+        "fixed" starts at the full search rank.
+    step_size : {"auto", "exact", "backtracking", "polyak"} or float, default="auto"
+        "auto" is "exact".
+    damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
+            float, default="auto"
+        How the metric's damping follows the error.
+    noise_variance : float, default=None
+        Variance of the noise of an entry, for ``damping="variance_proxy"``.
+    init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
+        Where to start; a pair is ``(left, right)``.
+    alpha : float, default=0.0
+        Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
+        its singular values. On complete data: soft thresholding by alpha.
+    outlier_fraction : float, default=0.0
+        Only 0 is supported in this version.
+    early_stopping : "auto" or bool, default="auto"
+        Used by the rank path.
+    validation_fraction : float, default=0.1
+        Share of the entries that `score` hides (and the rank path holds out).
+    n_iter_no_change : int, default=2
+        Ranks without improvement before the rank path stops.
+    max_iter : int, default=1000
+        Most iterations (complete data: blocks).
+    tol : float, default=1e-9
+        Missing entries: as in `PrecGDMatrixSensing`. Complete data: the singular
+        vectors are accurate to ``100 * tol``, the singular values far beyond.
+    random_state : int, RandomState instance or None, default=None
+        Of random starts and of the entries hidden by `score`.
+    warm_start : bool, default=False
+        Start from the previous solution, if it fits.
+    verbose : int, default=0
+        Print a line per iteration.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components_, n_features)
+        Orthonormal rows: the right singular vectors.
+    singular_values_ : ndarray of shape (n_components_,)
+    explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
+        Variance of the transformed training data by component, and its share of
+        the total variance of the (observed) data.
+    n_components_ : int
+        Complete data: `n_components`. Missing entries: the rank found.
+    left_, right_ : ndarray of shape (n_samples, n_components_), \
+            (n_features, n_components_)
+        Balanced factors; the recovered matrix is ``left_ @ right_.T + center_``.
+    center_ : ndarray of shape (n_features,)
+        Column offsets.
+    n_iter_ : int
+    converged_ : bool
+    stop_reason_ : str
+    history_ : History
+        A table; ``history_["loss"]`` is a column.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only where `X` has string column names.
+
+    See Also
+    --------
+    sklearn.decomposition.TruncatedSVD : The same on complete data.
+    PrecGDMatrixSensing : General linear measurements, and entries as samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd import PrecGDFactorization
+    >>> from skprecgd.datasets import make_matrix_completion
+    >>> X, truth = make_matrix_completion(
+    ...     60, 40, rank=2, observed_fraction=0.4, random_state=0
+    ... )
+    >>> model = PrecGDFactorization(n_components=4)
+    >>> completed = model.inverse_transform(model.fit_transform(X))
+    >>> model.n_components_, bool(truth.relative_error(completed) < 1e-6)
+    (2, True)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SHARED_CONSTRAINTS,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "missing_values": ["nan", Options(Real, {0})],
+        "center": [None, StrOptions({"mean", "columns", "both"})],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        missing_values: float = np.nan,
+        center: str | None = None,
+        loss: str = "squared",
+        solver: str = "auto",
+        rank_search: str = "fixed",
+        step_size: str | float = "auto",
+        damping: str | float = "auto",
+        noise_variance: float | None = None,
+        init: Any = "spectral",
+        alpha: float = 0.0,
+        outlier_fraction: float = 0.0,
+        early_stopping: str | bool = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        max_iter: int = 1000,
+        tol: float = 1e-9,
+        random_state: RandomState = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.missing_values = missing_values
+        self.center = center
+        self.loss = loss
+        self.solver = solver
+        self.rank_search = rank_search
+        self.step_size = step_size
+        self.damping = damping
+        self.noise_variance = noise_variance
+        self.init = init
+        self.alpha = alpha
+        self.outlier_fraction = outlier_fraction
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.components_.shape[0])
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Factorize X.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If `n_components` exceeds ``min(X.shape)``, nothing is observed, or X is
+            infinite or complex.
+        """
+        data = self._read(X, reset=True)
+        self._check_rank(data.shape)
+        if isinstance(data, _Entries):
+            self._fit_entries(data)
+        else:
+            self._fit_complete(data)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> Array:
+        """Factorize X and return the coordinates of its rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+        """
+        self.fit(X)
+        return self._coordinates(self._read(X))
+
+    def transform(self, X: Any) -> Array:
+        """Coordinates of rows in the row space found, from their visible entries.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_samples, n_features)
+            Missing entries are allowed, whether or not the training data had any.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+            For complete rows ``(X - center_) @ components_.T``. Otherwise the
+            least-squares fit to the visible entries, of least norm where a row
+            shows fewer than n_components_ of them.
+        """
+        check_is_fitted(self)
+        return self._coordinates(self._read(X))
+
+    def inverse_transform(self, X: Any) -> Array:
+        """Rows from their coordinates: with `transform`, the completed matrix.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32])
+        if X.shape[1] != self.components_.shape[0]:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but there are "
+                f"{self.components_.shape[0]} components."
+            )
+        return X @ self.components_ + self.center_
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def score(self, X: Any, y: Any = None) -> float:
+        """R^2 on entries hidden from the rows of X.
+
+        A random share `validation_fraction` of the entries (drawn with
+        `random_state`) is hidden, every row's coordinates are estimated from the
+        entries left visible, and the hidden ones are predicted. Unlike a
+        reconstruction error, this falls when there are too many components, so
+        `GridSearchCV` with plain row folds finds the rank.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            1 is perfect; 0 is as good as the mean of the hidden entries.
+        """
+        check_is_fitted(self)
+        data = self._read(X)
+        rng = check_random_state(self.random_state)
+        if isinstance(data, _Entries):
+            return self._score_entries(data, rng)
+        return self._score_complete(data, rng)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # ---- reading the input
+
+    def _read(self, X: Any, *, reset: bool = False) -> Any:
+        """Validated X: a dense or sparse complete matrix, or `_Entries`."""
+        missing_nan = bool(np.isnan(self.missing_values))
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse=["csr", "csc"],
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan" if missing_nan else True,
+        )
+        if missing_nan and not _has_nan(X):
+            return X
+        if missing_nan and sparse.issparse(X):
+            raise ValueError(
+                "A sparse X holds NaN among its stored values, while with "
+                "missing_values=nan an entry not stored is the value 0. Use "
+                "missing_values=0 and leave missing entries out, or a dense X."
+            )
+        measurements, values = observed_entries(X, self.missing_values)
+        return _Entries(
+            measurements.row_index, measurements.column_index, values, X.shape
+        )
+
+    def _check_rank(self, shape: tuple[int, int]) -> None:
+        if self.n_components > min(shape):
+            raise ValueError(
+                f"n_components={self.n_components} must be at most min(X.shape)="
+                f"{min(shape)}: X has n_samples={shape[0]} and n_features={shape[1]}."
+            )
+
+    # ---- fitting
+
+    def _fit_complete(self, X: Any) -> None:
+        offsets = complete_offsets(X, self.center)
+        centred = subtract(X, *offsets)
+        objective = make_objective(
+            FullObservation(X.shape, X.dtype), centred, alpha=self.alpha
+        )
+        self._finish(objective, offsets, total_variance(X), shrink=False)
+
+    def _fit_entries(self, data: _Entries) -> None:
+        self._warn_empty(data)
+        offsets = entry_offsets(
+            data.rows, data.columns, data.values, data.shape, self.center
+        )
+        values = data.values - offsets[0][data.rows] - offsets[1][data.columns]
+        measurements = EntryMeasurements(
+            data.rows, data.columns, data.shape, data.values.dtype
+        )
+        objective = make_objective(
+            measurements, values.astype(data.values.dtype), alpha=self.alpha
+        )
+        variance = observed_variance(data.columns, data.values, data.shape[1])
+        self._finish(objective, offsets, variance, shrink=True)
+
+    def _finish(
+        self,
+        objective: Objective,
+        offsets: tuple[Array, Array],
+        variance: float,
+        *,
+        shrink: bool,
+    ) -> None:
+        """Recover, put the offsets back, set the fitted attributes."""
+        row_offsets, column_offsets = offsets
+        rank = self.n_components - (self.center == "both")
+        if rank == 0:
+            # The row offsets are the one component asked for.
+            result = self._recover(objective, 1)
+            factors = FactorPair(*(block[:, :0] for block in result.factors.blocks))
+        else:
+            result = self._recover(objective, rank)
+            factors = result.factors
+            if shrink:
+                factors = factors.truncated(numerical_rank(factors, self.tol))
+        if self.center == "both":
+            constant = np.ones((factors.right.shape[0], 1), factors.dtype)
+            offset = row_offsets[:, None].astype(factors.dtype)
+            factors = FactorPair(
+                np.hstack([factors.left, offset]), np.hstack([factors.right, constant])
+            )
+        self.center_ = column_offsets.astype(objective.dtype)
+        self._row_ridge = self._ridge_per_entry(objective)
+        factors = svd_signs(factors)
+        self._set_variances(factors, variance)
+        self._store(result, factors)
+
+    def _ridge_per_entry(self, objective: Objective) -> float:
+        """alpha in units of one entry's squared residual."""
+        weight = getattr(objective, "weight", 1.0)
+        return self.alpha / weight if self.alpha else 0.0
+
+    def _set_variances(self, factors: FactorPair, variance: float) -> None:
+        u, s, _ = factors.svd()
+        self.explained_variance_ = np.var(u * s, axis=0)
+        ratio = self.explained_variance_ / variance if variance > 0 else 0.0
+        self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
+
+    def _warn_empty(self, data: _Entries) -> None:
+        """Rows and columns without an observed entry are left to the centre."""
+        empty = [
+            f"{data.shape[axis] - len(np.unique(index))} {name}"
+            for axis, index, name in (
+                (0, data.rows, "rows"),
+                (1, data.columns, "columns"),
+            )
+            if len(np.unique(index)) < data.shape[axis]
+        ]
+        if empty:
+            warnings.warn(
+                f"{' and '.join(empty)} of X have no observed entry; they are "
+                "predicted by the centre alone.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    # ---- coordinates of rows
+
+    def _coordinates(self, data: Any) -> Array:
+        basis = self.components_.T
+        ridge = self._ridge()
+        if not isinstance(data, _Entries):
+            projected = np.asarray(data @ basis) - self.center_ @ basis
+            return projected / (1.0 + ridge).astype(basis.dtype)
+        values = data.values - self.center_[data.columns]
+        visible = data.csr(values.astype(basis.dtype))
+        return solve_rows(visible, visible @ basis, basis, ridge)
+
+    def _ridge(self) -> Array:
+        """Ridge on the coordinates that the ridge on the factors amounts to.
+
+        A row of the left factor is its coordinates divided by sqrt(s).
+        """
+        s = self.singular_values_.astype(np.float64)
+        safe = np.where(s > 0, s, 1.0)
+        return np.where(s > 0, self._row_ridge / safe, 0.0)
+
+    # ---- score
+
+    def _score_entries(self, data: _Entries, rng: np.random.RandomState) -> float:
+        n_hidden = self._n_hidden(len(data.values))
+        hide = np.zeros(len(data.values), dtype=bool)
+        hide[rng.choice(len(hide), size=n_hidden, replace=False)] = True
+        z = self._coordinates(data.where(~hide))
+        hidden = data.where(hide)
+        return self._r2(z, hidden.rows, hidden.columns, hidden.values)
+
+    def _score_complete(self, X: Any, rng: np.random.RandomState) -> float:
+        n_rows, n_columns = X.shape
+        n_hidden = self._n_hidden(n_rows * n_columns)
+        cells = np.unique(rng.randint(n_rows * n_columns, size=2 * n_hidden))
+        cells = np.sort(rng.permutation(cells)[:n_hidden])
+        rows, columns = np.divmod(cells, n_columns)
+        values = np.asarray(X[rows, columns]).ravel()
+        basis = self.components_.T
+        centred = (values - self.center_[columns]).astype(basis.dtype)
+        hidden = _Entries(rows, columns, values, X.shape).csr(centred)
+        # All entries less the hidden ones: no pattern of the visible is formed.
+        visible_products = np.asarray(X @ basis) - self.center_ @ basis - hidden @ basis
+        z = solve_rows(hidden, visible_products, basis, self._ridge(), hidden=True)
+        return self._r2(z, rows, columns, values)
+
+    def _n_hidden(self, n_entries: int) -> int:
+        wanted = round(self.validation_fraction * n_entries)
+        return int(min(max(1, wanted), _MAX_HIDDEN, max(1, n_entries - 1)))
+
+    def _r2(self, z: Array, rows: Array, columns: Array, values: Array) -> float:
+        predictions = EntryMeasurements(
+            rows, columns, (len(z), self.components_.shape[1]), z.dtype
+        ).forward(z, self.components_.T)
+        residual = (values - self.center_[columns] - predictions).astype(np.float64)
+        spread = values.astype(np.float64) - np.mean(values, dtype=np.float64)
+        total = float(spread @ spread)
+        error = float(residual @ residual)
+        if total == 0.0:
+            return 1.0 if error == 0.0 else 0.0
+        return 1.0 - error / total
+
+
+def _has_nan(X: Any) -> bool:
+    values = X.data if sparse.issparse(X) else X
+    return bool(np.isnan(np.sum(values)) and np.any(np.isnan(values)))

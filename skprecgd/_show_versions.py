@@ -1,0 +1,37 @@
+"""What to paste into a bug report."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = (
+    "skprecgd",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "joblib",
+    "numba",
+    "matplotlib",
+    "rich",
+    "dask",
+)
+
+
+def show_versions() -> None:
+    """Print the versions of Python, of this package and of what it uses.
+
+    Examples
+    --------
+    >>> from skprecgd import show_versions
+    >>> show_versions()  # doctest: +ELLIPSIS
+    python: ...
+    """
+    print(f"python: {sys.version.split()[0]} on {platform.platform()}")
+    for name in _PACKAGES:
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "not installed"
+        print(f"{name}: {found}")

@@ -1,0 +1,21 @@
+"""scikit-learn's own checks; the table of expected failures is empty."""
+
+from __future__ import annotations
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
+
+
+@parametrize_with_checks(
+    [
+        PrecGDMatrixSensing(),
+        PrecGDMatrixSensing(n_components=1, solver="precgd"),
+        PrecGDFactorization(),
+        PrecGDFactorization(n_components=1),
+        PrecGDFactorization(n_components=1, center="both", solver="precgd-cg"),
+        PrecGDFactorization(n_components=1, missing_values=0, center="columns"),
+    ]
+)
+def test_sklearn_checks(estimator, check):
+    check(estimator)
