@@ -22,7 +22,7 @@ _SOLVERS = {"auto", "precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton"}
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "loss": [StrOptions({"squared"})],
     "solver": [StrOptions(_SOLVERS)],
-    "rank_search": [StrOptions({"fixed"})],
+    "rank_search": [StrOptions({"path", "fixed"})],
     "step_size": [
         StrOptions({"auto", "exact", "backtracking", "polyak"}),
         Interval(Real, 0, None, closed="neither"),
@@ -65,6 +65,9 @@ class BasePrecGD(BaseEstimator):
             step_size=self.step_size,
             noise_variance=self.noise_variance,
             init=self._start(objective, max_rank),
+            early_stopping=self.early_stopping,
+            validation_fraction=self.validation_fraction,
+            n_iter_no_change=self.n_iter_no_change,
             max_iter=self.max_iter,
             tol=self.tol,
             random_state=self.random_state,

@@ -22,10 +22,12 @@ from skprecgd._centering import (
     total_variance,
 )
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
+from skprecgd._fitting import undone_on_failure
 from skprecgd._rows import solve_rows
 from skprecgd._typing import Array, RandomState
-from skprecgd.factors import FactorPair
-from skprecgd.measurements import EntryMeasurements, FullObservation, observed_entries
+from skprecgd.factors import FactorPair, Factors
+from skprecgd.measurements import EntryMeasurements, FullObservation
+from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
 from skprecgd.objective import Objective, make_objective
 
 # Hidden cells in `score`: enough for three digits of R^2, however large X is.
@@ -47,6 +49,13 @@ class _Entries:
         counts = np.bincount(self.rows, minlength=self.shape[0])
         indptr = np.concatenate([[0], np.cumsum(counts)])
         return sparse.csr_array((values, self.columns, indptr), shape=self.shape)
+
+    def seen(self) -> tuple[Array, Array]:
+        """Which rows and which columns have an observed entry."""
+        return (
+            np.bincount(self.rows, minlength=self.shape[0]) > 0,
+            np.bincount(self.columns, minlength=self.shape[1]) > 0,
+        )
 
     def where(self, mask: Array) -> _Entries:
         return _Entries(
@@ -179,7 +188,7 @@ class PrecGDFactorization(
         center: str | None = None,
         loss: str = "squared",
         solver: str = "auto",
-        rank_search: str = "fixed",
+        rank_search: str = "path",
         step_size: str | float = "auto",
         damping: str | float = "auto",
         noise_variance: float | None = None,
@@ -240,12 +249,13 @@ class PrecGDFactorization(
             If `n_components` exceeds ``min(X.shape)``, nothing is observed, or X is
             infinite or complex.
         """
-        data = self._read(X, reset=True)
-        self._check_rank(data.shape)
-        if isinstance(data, _Entries):
-            self._fit_entries(data)
-        else:
-            self._fit_complete(data)
+        with undone_on_failure(self):
+            data = self._read(X, reset=True)
+            self._check_rank(data.shape)
+            if isinstance(data, _Entries):
+                self._fit_entries(data)
+            else:
+                self._fit_complete(data)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -353,16 +363,7 @@ class PrecGDFactorization(
         )
         if missing_nan and not _has_nan(X):
             return X
-        if missing_nan and sparse.issparse(X):
-            raise ValueError(
-                "A sparse X holds NaN among its stored values, while with "
-                "missing_values=nan an entry not stored is the value 0. Use "
-                "missing_values=0 and leave missing entries out, or a dense X."
-            )
-        measurements, values = observed_entries(X, self.missing_values)
-        return _Entries(
-            measurements.row_index, measurements.column_index, values, X.shape
-        )
+        return _Entries(*matrix_entries(X, self.missing_values))
 
     def _check_rank(self, shape: tuple[int, int]) -> None:
         if self.n_components > min(shape):
@@ -379,10 +380,12 @@ class PrecGDFactorization(
         objective = make_objective(
             FullObservation(X.shape, X.dtype), centred, alpha=self.alpha
         )
-        self._finish(objective, offsets, total_variance(X), shrink=False)
+        self._finish(objective, offsets, total_variance(X))
 
     def _fit_entries(self, data: _Entries) -> None:
-        self._warn_empty(data)
+        check_any_observed(data.values)
+        seen = data.seen()
+        _warn_empty(*seen)
         offsets = entry_offsets(
             data.rows, data.columns, data.values, data.shape, self.center
         )
@@ -394,27 +397,31 @@ class PrecGDFactorization(
             measurements, values.astype(data.values.dtype), alpha=self.alpha
         )
         variance = observed_variance(data.columns, data.values, data.shape[1])
-        self._finish(objective, offsets, variance, shrink=True)
+        self._finish(objective, offsets, variance, seen)
 
     def _finish(
         self,
         objective: Objective,
         offsets: tuple[Array, Array],
         variance: float,
-        *,
-        shrink: bool,
+        seen: tuple[Array, Array] | None = None,
     ) -> None:
-        """Recover, put the offsets back, set the fitted attributes."""
+        """Recover, put the offsets back, set the fitted attributes.
+
+        `seen` says which rows and columns of an incomplete matrix were observed.
+        """
+        factors: Factors
         row_offsets, column_offsets = offsets
         rank = self.n_components - (self.center == "both")
         if rank == 0:
             # The row offsets are the one component asked for.
             result = self._recover(objective, 1)
-            factors = FactorPair(*(block[:, :0] for block in result.factors.blocks))
+            factors = result.factors.truncated(0)
         else:
             result = self._recover(objective, rank)
             factors = result.factors
-            if shrink:
+            if seen is not None:
+                factors = _without_unseen(factors, seen)
                 factors = factors.truncated(numerical_rank(factors, self.tol))
         if self.center == "both":
             constant = np.ones((factors.right.shape[0], 1), factors.dtype)
@@ -433,29 +440,11 @@ class PrecGDFactorization(
         weight = getattr(objective, "weight", 1.0)
         return self.alpha / weight if self.alpha else 0.0
 
-    def _set_variances(self, factors: FactorPair, variance: float) -> None:
+    def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()
         self.explained_variance_ = np.var(u * s, axis=0)
         ratio = self.explained_variance_ / variance if variance > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
-
-    def _warn_empty(self, data: _Entries) -> None:
-        """Rows and columns without an observed entry are left to the centre."""
-        empty = [
-            f"{data.shape[axis] - len(np.unique(index))} {name}"
-            for axis, index, name in (
-                (0, data.rows, "rows"),
-                (1, data.columns, "columns"),
-            )
-            if len(np.unique(index)) < data.shape[axis]
-        ]
-        if empty:
-            warnings.warn(
-                f"{' and '.join(empty)} of X have no observed entry; they are "
-                "predicted by the centre alone.",
-                UserWarning,
-                stacklevel=4,
-            )
 
     # ---- coordinates of rows
 
@@ -481,6 +470,7 @@ class PrecGDFactorization(
     # ---- score
 
     def _score_entries(self, data: _Entries, rng: np.random.RandomState) -> float:
+        check_any_observed(data.values)
         n_hidden = self._n_hidden(len(data.values))
         hide = np.zeros(len(data.values), dtype=bool)
         hide[rng.choice(len(hide), size=n_hidden, replace=False)] = True
@@ -518,6 +508,28 @@ class PrecGDFactorization(
         if total == 0.0:
             return 1.0 if error == 0.0 else 0.0
         return 1.0 - error / total
+
+
+def _warn_empty(seen_rows: Array, seen_columns: Array) -> None:
+    """Rows and columns without an observed entry are left to the centre."""
+    empty = [
+        f"{np.sum(~seen)} {name}"
+        for seen, name in ((seen_rows, "row(s)"), (seen_columns, "column(s)"))
+        if not np.all(seen)
+    ]
+    if empty:
+        warnings.warn(
+            f"{' and '.join(empty)} of X have no observed entry; they are "
+            "predicted by the centre alone.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _without_unseen(factors: Factors, seen: tuple[Array, Array]) -> FactorPair:
+    """Zero where nothing was observed: a start that is not zero there stays."""
+    blocks = zip(factors.blocks, seen, strict=True)
+    return FactorPair(*(block * mask[:, None] for block, mask in blocks))
 
 
 def _has_nan(X: Any) -> bool:

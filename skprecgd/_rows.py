@@ -44,6 +44,8 @@ def solve_rows(
     r = basis.shape[1]
     upper = np.triu_indices(r)
     products = (basis[:, upper[0]] * basis[:, upper[1]]).astype(np.float64)
+    # What is left of a complete row is only as exact as the basis is orthonormal.
+    rounding = float(np.finfo(basis.dtype if hidden else np.float64).eps)
     out = np.empty((pattern.shape[0], r))
     chunk = max(1, _CHUNK_NUMBERS // (r * r))
     for start in range(0, pattern.shape[0], chunk):
@@ -59,17 +61,17 @@ def solve_rows(
             normal = np.eye(r) - normal
         normal += np.diag(ridge)
         out[start : start + chunk] = _solve(
-            normal, right_hand_side[start : start + chunk].astype(np.float64)
+            normal, right_hand_side[start : start + chunk].astype(np.float64), rounding
         )
     return out.astype(basis.dtype)
 
 
-def _solve(normal: Array, right_hand_side: Array) -> Array:
+def _solve(normal: Array, right_hand_side: Array, rounding: float) -> Array:
     """Minimum-norm solutions of a batch of positive semidefinite systems."""
     values, vectors = np.linalg.eigh(normal)
     # The basis is orthonormal, so 1 is the largest possible eigenvalue, and one at
     # rounding level belongs to a direction the row does not see.
-    seen = values > 1e3 * np.finfo(np.float64).eps
+    seen = values > 1e3 * rounding
     inverse = np.where(seen, 1.0 / np.where(seen, values, 1.0), 0.0)
     rotated = np.einsum("nij,ni->nj", vectors, right_hand_side)
     return np.einsum("nij,nj->ni", vectors, inverse * rotated)

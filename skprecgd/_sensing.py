@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
@@ -22,6 +23,7 @@ from skprecgd._base import (
     svd_signs,
 )
 from skprecgd._compat import Interval, fit_context
+from skprecgd._fitting import undone_on_failure
 from skprecgd._typing import Array, RandomState
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
@@ -151,7 +153,7 @@ class PrecGDMatrixSensing(
         symmetric: bool = False,
         loss: str = "squared",
         solver: str = "auto",
-        rank_search: str = "fixed",
+        rank_search: str = "path",
         step_size: str | float = "auto",
         damping: str | float = "auto",
         noise_variance: float | None = None,
@@ -220,6 +222,11 @@ class PrecGDMatrixSensing(
             If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
             data are not finite or not real, or all targets are equal.
         """
+        with undone_on_failure(self):
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
         measurements, targets = self._measurements(X, reset=True, y=y)
         check_y_scale(targets)
         self._check_symmetric(measurements.matrix_shape)
@@ -228,7 +235,6 @@ class PrecGDMatrixSensing(
         result = self._recover(objective, rank, symmetric=self.symmetric)
         found = numerical_rank(result.factors, self.tol)
         self._store(result, svd_signs(result.factors.truncated(found)))
-        return self
 
     def predict(self, X: Any) -> Array:
         """Measure the recovered matrix.
@@ -274,7 +280,7 @@ class PrecGDMatrixSensing(
 
     def _measurements(
         self, X: Any, *, reset: bool = False, y: Any = None
-    ) -> tuple[Measurements, Array | None]:
+    ) -> tuple[Measurements, Any]:
         """Validated measurements, and targets where given."""
         shape = self.matrix_shape if reset else self._fitted_shape()
         if isinstance(X, (Measurements, LinearOperator)):
@@ -282,15 +288,17 @@ class PrecGDMatrixSensing(
             self._check_cells(measurements, reset)
             return measurements, _check_targets(y, len(measurements), reset)
         if _is_stack(X):
-            stack = np.asarray(X)
+            stack = X if sparse.issparse(X) else np.asarray(X)
             shape = _agreed_shape(shape, stack.shape[1:])
-            X = stack.reshape(len(stack), -1)
+            X = stack.reshape((stack.shape[0], stack.shape[1] * stack.shape[2]))
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
         if not reset:
             return as_measurements(
                 validate_data(self, X, reset=False, **options), shape
             ), None
         X, y = validate_data(self, X, y, y_numeric=True, **options)
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
         return as_measurements(X, self._shape_of(X, shape)), y
 
     def _shape_of(self, X: Any, shape: Any) -> tuple[int, int]:

@@ -50,15 +50,10 @@ class Factors(ABC):
     def metric_grams(self) -> tuple[Array, ...]:
         """Per block, the Gram matrix of the factor it is multiplied with."""
 
+    @classmethod
     @abstractmethod
-    def gradient_from(self, adjoint: Any) -> Self:
-        """Chain rule: gradient in the factors, given the one in the matrix.
-
-        Parameters
-        ----------
-        adjoint : array, sparse array or LinearOperator of shape `matrix_shape`
-            ``S``, the gradient of the loss with respect to the matrix.
-        """
+    def joined(cls, to_left: Array, to_right: Array) -> Self:
+        """Gradient in the blocks from those in the left and the right factor."""
 
     @abstractmethod
     def svd(self) -> tuple[Array, Array, Array]:
@@ -68,6 +63,18 @@ class Factors(ABC):
     @abstractmethod
     def from_svd(cls, u: Array, s: Array, v: Array) -> Self:
         """Balanced factors of ``U diag(s) V^T``."""
+
+    def gradient_from(self, adjoint: Any) -> Self:
+        """Chain rule: gradient in the factors, given the one in the matrix.
+
+        Parameters
+        ----------
+        adjoint : array, sparse array or LinearOperator of shape `matrix_shape`
+            ``S``, the gradient of the loss with respect to the matrix.
+        """
+        return self.joined(
+            np.asarray(adjoint @ self.right), np.asarray(adjoint.T @ self.left)
+        )
 
     @property
     def rank(self) -> int:
@@ -167,10 +174,9 @@ class FactorPair(Factors):
     def metric_grams(self) -> tuple[Array, ...]:
         return gram(self.right), gram(self.left)
 
-    def gradient_from(self, adjoint: Any) -> FactorPair:
-        return FactorPair(
-            np.asarray(adjoint @ self.right), np.asarray(adjoint.T @ self.left)
-        )
+    @classmethod
+    def joined(cls, to_left: Array, to_right: Array) -> FactorPair:
+        return cls(to_left, to_right)
 
     def svd(self) -> tuple[Array, Array, Array]:
         q_left, r_left = linalg.qr(self.left, mode="economic", check_finite=False)
@@ -206,9 +212,9 @@ class SymmetricFactor(Factors):
     def metric_grams(self) -> tuple[Array, ...]:
         return (gram(self.blocks[0]),)
 
-    def gradient_from(self, adjoint: Any) -> SymmetricFactor:
-        x = self.blocks[0]
-        return SymmetricFactor(np.asarray(adjoint @ x) + np.asarray(adjoint.T @ x))
+    @classmethod
+    def joined(cls, to_left: Array, to_right: Array) -> SymmetricFactor:
+        return cls(to_left + to_right)
 
     def svd(self) -> tuple[Array, Array, Array]:
         u, root, _ = linalg.svd(self.blocks[0], full_matrices=False, check_finite=False)

@@ -146,8 +146,19 @@ class Objective(ABC):
         """The objective along a direction: one fused pass over the data."""
 
     @abstractmethod
+    def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
+        """The Gauss-Newton Hessian at a point: direction -> Hessian @ direction."""
+
     def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
-        """Gauss-Newton Hessian times a direction."""
+        """Gauss-Newton Hessian times one direction."""
+        return self.curvature(evaluation)(direction)
+
+    @abstractmethod
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+        """Exact step along ``u v^T`` (unit vectors) from a point or from zero.
+
+        0 where the ridge outweighs the slope: the rank-one term would not pay.
+        """
 
     @abstractmethod
     def matrix_gradient_at_zero(self) -> Any:
@@ -279,14 +290,31 @@ class SampledObjective(Objective):
         coefficients = self.weight * _residual_polynomial(z - self.targets, z1, z2)
         return Quartic(coefficients + ridge, advance)
 
-    def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
+    def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         factors = evaluation.factors
-        z1 = self.measurements.forward_tangent(
-            factors.left, factors.right, direction.left, direction.right
-        )
-        z1 *= self.loss.curvature(evaluation.state, self.targets)
-        product = factors.gradient_from(self._adjoint(z1))
-        return product.moved(direction, self.alpha * factors.multiplicity)
+        tangent = self.measurements.tangent(factors.left, factors.right)
+        weights = self._curvature_weights(evaluation.state)
+        ridge = self.alpha * factors.multiplicity
+
+        def product(direction: Factors) -> Factors:
+            z1 = tangent.forward(direction.left, direction.right)
+            both = factors.joined(*tangent.adjoint(weights * z1))
+            return both.moved(direction, ridge) if ridge else both
+
+        return product
+
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+        z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
+        rank_one = self.measurements.forward(u, v)
+        slope = -self.weight * dot(self.loss.gradient(z, self.targets), rank_one)
+        curvature = dot(self._curvature_weights(z) * rank_one, rank_one)
+        return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
+
+    def _curvature_weights(self, z: Array) -> Any:
+        weight = self.dtype.type(self.weight)
+        if isinstance(self.loss, SquaredLoss):
+            return weight
+        return weight * self.loss.curvature(z, self.targets)
 
     def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
         if isinstance(self.loss, SquaredLoss):
@@ -366,7 +394,7 @@ class FullObjective(Objective):
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
         g = self._model_gradient(factors, factors).moved(
-            self._join(factors, *evaluation.state), -1.0
+            factors.joined(*evaluation.state), -1.0
         )
         return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
 
@@ -387,10 +415,22 @@ class FullObjective(Objective):
 
         return Quartic(coefficients, advance)
 
-    def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
+    def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         factors = evaluation.factors
-        product = self._model_gradient(factors, direction, tangent=True)
-        return product.moved(direction, self.alpha * factors.multiplicity)
+        ridge = self.alpha * factors.multiplicity
+
+        def product(direction: Factors) -> Factors:
+            model = self._model_gradient(factors, direction, tangent=True)
+            return model.moved(direction, ridge) if ridge else model
+
+        return product
+
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+        slope = dot(u, self._times(v))
+        if evaluation is not None:
+            factors = evaluation.factors
+            slope -= dot(factors.left.T @ u, factors.right.T @ v)
+        return max(0.0, slope - self.alpha)
 
     def _times(self, block: Array) -> Array:
         return np.asarray(self.X @ block) / self.dtype.type(self._unit)
@@ -414,11 +454,6 @@ class FullObjective(Objective):
             (x_right, x_left),
         )
 
-    def _join(self, factors: Factors, x_right: Array, x_left: Array) -> Factors:
-        if factors.multiplicity == 2:
-            return type(factors)(x_right + x_left)
-        return type(factors)(x_right, x_left)
-
     def _model_gradient(
         self, factors: Factors, direction: Factors, *, tangent: bool = False
     ) -> Factors:
@@ -429,7 +464,7 @@ class FullObjective(Objective):
         if tangent:
             to_left = to_left + left @ (direction.right.T @ right)
             to_right = to_right + right @ (direction.left.T @ left)
-        return self._join(factors, to_left, to_right)
+        return factors.joined(to_left, to_right)
 
     def _polynomial(
         self, evaluation: Evaluation, d: Factors, xd_right: Array, xd_left: Array

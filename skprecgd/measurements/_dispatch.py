@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -115,21 +116,30 @@ def observed_entries(
     >>> len(measurements), y
     (3, array([1., 3., 4.]))
     """
-    if not (missing_values == 0 or np.isnan(missing_values)):
+    if not _is_zero_or_nan(missing_values):
         raise ValueError(f"missing_values must be nan or 0, got {missing_values!r}.")
     if isinstance(X, tuple):
         rows, columns, values, shape = _from_triples(X, matrix_shape)
     else:
-        rows, columns, values, shape = _from_matrix(X, missing_values)
+        rows, columns, values, shape = matrix_entries(X, missing_values)
         if matrix_shape is not None and as_shape(matrix_shape) != shape:
             raise ValueError(
                 f"matrix_shape={tuple(matrix_shape)} does not match X of shape {shape}."
             )
-    if not len(values):
-        raise ValueError("X has no observed entry; at least one is needed.")
+    check_any_observed(values)
     if not np.all(np.isfinite(values)):
         raise ValueError("X holds infinity (or NaN among the observed values).")
     return EntryMeasurements(rows, columns, shape, values.dtype), values
+
+
+def check_any_observed(values: Array) -> None:
+    """Refuse a matrix of which nothing is known."""
+    if not len(values):
+        raise ValueError("X has no observed entry; at least one is needed.")
+
+
+def _is_zero_or_nan(value: Any) -> bool:
+    return isinstance(value, Real) and (value == 0 or np.isnan(float(value)))
 
 
 _Triples = tuple[Array, Array, Array, tuple[int, int]]
@@ -148,21 +158,44 @@ def _from_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> _Triples
             f"{len(columns)} and {len(values)}."
         )
     if shape is None:
-        if not len(rows):
-            raise ValueError("X has no observed entry; at least one is needed.")
-        shape = int(rows.max()) + 1, int(columns.max()) + 1
+        check_any_observed(rows)
+        # A negative index is left to EntryMeasurements, which names it.
+        shape = max(int(rows.max()), 0) + 1, max(int(columns.max()), 0) + 1
     return rows, columns, values, as_shape(shape)
 
 
-def _from_matrix(X: Any, missing_values: float) -> _Triples:
+def _canonical_csr(X: Any) -> sparse.csr_array:
+    """Rows with sorted, distinct columns; X itself is left as it was."""
+    csr = sparse.csr_array(X)
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    return csr
+
+
+def _stored_zeros(X: Any) -> Array:
+    """A sparse matrix whose missing entries are zeros, dense."""
+    if X.dtype.kind in "fc" and np.isnan(X.data).any():
+        raise ValueError(
+            "A sparse X holds NaN among its stored values, while with "
+            "missing_values=nan an entry not stored is the value 0. Use "
+            "missing_values=0 and leave missing entries out, or a dense X."
+        )
+    return np.asarray(X.toarray())
+
+
+def matrix_entries(X: Any, missing_values: float) -> _Triples:
+    """Rows, columns and values of the observed entries, and the shape.
+
+    In row-major order. See `observed_entries`; here none may be observed.
+    """
     stored_only = sparse.issparse(X) and missing_values == 0
     if stored_only:
-        csr = sparse.csr_array(X)
-        csr.sort_indices()
+        csr = _canonical_csr(X)
         rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
         columns, values = csr.indices, csr.data
     else:
-        dense = X.toarray() if sparse.issparse(X) else np.asarray(X)
+        dense = _stored_zeros(X) if sparse.issparse(X) else np.asarray(X)
         if dense.ndim != 2:
             raise ValueError(f"X must be 2-D, got {dense.ndim}-D.")
         if dense.dtype.kind not in "fiubc":

@@ -88,6 +88,14 @@ class Measurements(ABC):
         """The linear part of `forward_ray` alone, shape (n_measurements,)."""
         return self.forward(np.hstack([d_left, left]), np.hstack([right, d_right]))
 
+    def tangent(self, left: Array, right: Array) -> Tangent:
+        """The measurements of tangent matrices at a fixed point.
+
+        Kinds whose measurement matrices are expensive to read contract them with
+        the factors here, once, for many products at the same point.
+        """
+        return Tangent(self, left, right)
+
     def adjoint_times_right(self, weights: Array, right: Array) -> Array:
         """``A*(weights) @ right``, shape (n_rows, r)."""
         return np.asarray(self.adjoint(weights) @ right)
@@ -120,6 +128,24 @@ class Measurements(ABC):
             f"{type(self).__name__}({self.n_measurements} measurements of a "
             f"{n_rows} x {n_columns} matrix, {self.dtype})"
         )
+
+
+class Tangent:
+    """``(dL, dR) -> A(dL R^T + L dR^T)`` at a fixed point, and its adjoint."""
+
+    def __init__(self, measurements: Measurements, left: Array, right: Array) -> None:
+        self._measurements, self._left, self._right = measurements, left, right
+
+    def forward(self, d_left: Array, d_right: Array) -> Array:
+        """Measurements of a tangent matrix, shape (n_measurements,)."""
+        return self._measurements.forward_tangent(
+            self._left, self._right, d_left, d_right
+        )
+
+    def adjoint(self, weights: Array) -> tuple[Array, Array]:
+        """``A*(w) R`` and ``A*(w)^T L``."""
+        matrix = self._measurements.adjoint(weights)
+        return np.asarray(matrix @ self._right), np.asarray(matrix.T @ self._left)
 
 
 def check_matrix_shape(

@@ -9,7 +9,7 @@ import numpy as np
 from skprecgd._numerics import norm
 from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
-from skprecgd.measurements.base import Measurements, check_matrix_shape
+from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
 
 class DenseMeasurements(Measurements):
@@ -67,6 +67,12 @@ class DenseMeasurements(Measurements):
         weights = weights.astype(self.dtype, copy=False)
         return np.asarray((weights @ self.stack).reshape(self.matrix_shape))
 
+    def tangent(self, left: Array, right: Array) -> Tangent:
+        n_rows, n_columns = self.matrix_shape
+        if (n_rows + n_columns) * left.shape[1] >= n_rows * n_columns:
+            return Tangent(self, left, right)
+        return _ContractedTangent(self, left, right)
+
     def rows(self, index: Array) -> DenseMeasurements:
         return DenseMeasurements(self.stack[index], self.matrix_shape)
 
@@ -75,3 +81,34 @@ class DenseMeasurements(Measurements):
 
     def _flat(self, matrix: Array) -> Array:
         return matrix.astype(self.dtype, copy=False).ravel()
+
+
+class _ContractedTangent(Tangent):
+    """The stack contracted with both factors: two passes, then none."""
+
+    def __init__(
+        self, measurements: DenseMeasurements, left: Array, right: Array
+    ) -> None:
+        n, r = measurements.n_measurements, left.shape[1]
+        n_rows, n_columns = measurements.matrix_shape
+        stack = measurements.stack.reshape(n, n_rows, n_columns)
+        self._split = n_rows * r
+        self._shapes = (n_rows, r), (n_columns, r)
+        dtype = measurements.dtype
+        self._design = np.hstack(
+            [
+                (stack @ right.astype(dtype)).reshape(n, -1),
+                np.matmul(stack.transpose(0, 2, 1), left.astype(dtype)).reshape(n, -1),
+            ]
+        )
+
+    def forward(self, d_left: Array, d_right: Array) -> Array:
+        tangent = np.concatenate([d_left.ravel(), d_right.ravel()])
+        return np.asarray(self._design @ tangent)
+
+    def adjoint(self, weights: Array) -> tuple[Array, Array]:
+        both = weights @ self._design
+        return (
+            both[: self._split].reshape(self._shapes[0]),
+            both[self._split :].reshape(self._shapes[1]),
+        )

@@ -1,6 +1,16 @@
 """The optimizer core: usable without an estimator."""
 
-from skprecgd.optim.loop import minimize
-from skprecgd.optim.result import History, Record, Result, Status
+from .loop import minimize
+from .rank_path import PathResult, Stage, rank_path
+from .result import History, Record, Result, Status
 
-__all__ = ["History", "Record", "Result", "Status", "minimize"]
+__all__ = [
+    "History",
+    "PathResult",
+    "Record",
+    "Result",
+    "Stage",
+    "Status",
+    "minimize",
+    "rank_path",
+]

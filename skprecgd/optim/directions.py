@@ -107,10 +107,11 @@ def _solve_in_metric(
     square = start = residual.inner(preconditioned)
     search = preconditioned
     solution = gradient.times(0.0)
+    hessian = local.objective.curvature(local.evaluation)
     for _ in range(max_inner):
         if not square > tolerance**2 * start:
             break
-        product = local.objective.curvature_product(local.evaluation, search)
+        product = hessian(search)
         curvature = search.inner(product)
         if not curvature > 0:
             break

@@ -29,7 +29,11 @@ _DIVERGENCE = 1e4
 
 @dataclass(frozen=True)
 class Progress:
-    """Stop when the loss fell by less than `share` over `window` iterations."""
+    """Stop when the loss fell by less than `share` over `window` iterations.
+
+    It replaces the test of the gradient: a stationary point of too low a rank is
+    no solution, while one on the way to a solution still makes progress.
+    """
 
     window: int = 5
     share: float = 0.2
@@ -169,14 +173,16 @@ class _Watch:
             return Status.DIVERGED
         if evaluation.relative_residual <= self._tol and self._tol > 0:
             return Status.RESIDUAL
-        if gradient_norm <= self._tol and self._tol > 0:
+        if self._progress is None and gradient_norm <= self._tol and self._tol > 0:
             return Status.STATIONARY
         if evaluation.loss == 0.0 or gradient_norm == 0.0:
             return Status.PRECISION
         self._count_idle(value, gradient_norm, np.finfo(evaluation.factors.dtype).eps)
+        if self._progress is not None:
+            return self._slow(value)
         if self._idle >= _STAGNATION and self._tol > 0:
             return Status.PRECISION
-        return self._slow(value)
+        return None
 
     def _count_idle(self, value: float, gradient_norm: float, eps: float) -> None:
         moved = value < self._lowest_value * (1 - 4 * eps)
@@ -186,8 +192,7 @@ class _Watch:
         self._lowest_gradient = min(gradient_norm, self._lowest_gradient)
 
     def _slow(self, value: float) -> Status | None:
-        if self._progress is None:
-            return None
+        assert self._progress is not None
         self._values.append(value)
         window = self._progress.window
         if len(self._values) <= window:

@@ -22,6 +22,7 @@ class Status(Enum):
         "a stationary point."
     )
     PRECISION = "No further decrease is possible in working precision."
+    GLOBAL = "No rank-one term decreases the objective: the global optimum."
     SLOW = "Progress became slow at this rank."
     MAX_ITER = "max_iter was reached."
     DIVERGED = "The objective grew beyond its start: the step size is too large."
@@ -30,7 +31,7 @@ class Status(Enum):
 
     @property
     def converged(self) -> bool:
-        return self in (Status.RESIDUAL, Status.STATIONARY, Status.PRECISION)
+        return self in (Status.RESIDUAL, Status.STATIONARY, Status.GLOBAL, Status.PRECISION)
 
 
 class Record(NamedTuple):

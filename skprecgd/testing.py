@@ -1,0 +1,789 @@
+"""Checks for your own measurements, losses and objectives.
+
+Each check compares a part with the definition it has to satisfy, on random numbers,
+and raises an AssertionError that says what does not hold. The package tests its own
+parts with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skprecgd._numerics import dot, norm
+from skprecgd._typing import Array, RandomState
+from skprecgd.factors import Factors
+from skprecgd.losses import Loss
+from skprecgd.measurements import LinearOperatorMeasurements, Measurements
+from skprecgd.objective import Evaluation, Objective
+
+__all__ = ["check_loss", "check_measurements", "check_objective"]
+
+# Sizes that errors are measured against are the largest of this many random draws: a
+# single draw may cancel by chance.
+_N_DRAWS = 4
+# Up to this many numbers the measurement matrices are formed to check their size.
+_MAX_FORMED = 1 << 18
+# Difference quotients, extrapolated once, are right to about this much in float64.
+_DIFFERENCE_STEP = 1e-4
+_DIFFERENCE_TOLERANCE = 1e-6
+
+
+class _Report:
+    """Compares, remembers the largest relative error, complains in a sentence."""
+
+    def __init__(self, subject: object, tolerance: float) -> None:
+        self._subject = type(subject).__name__
+        self._tolerance = tolerance
+        self.largest = 0.0
+
+    def compare(
+        self,
+        what: str,
+        found: Any,
+        expected: Any,
+        size: float = 0.0,
+        *,
+        tolerance: float | None = None,
+    ) -> None:
+        """Norm of the difference, relative to `size` or to what is compared."""
+        found, expected = np.asarray(found, float), np.asarray(expected, float)
+        self.ensure(
+            found.shape == expected.shape,
+            f"{what}: the shape is {found.shape} and should be {expected.shape}",
+        )
+        self.ensure(bool(np.all(np.isfinite(found))), f"{what}: not finite")
+        difference = norm(found - expected)
+        size = max(size, norm(found), norm(expected))
+        self.bound(what, difference / size if difference > 0 else 0.0, tolerance)
+
+    def bound(self, what: str, error: float, tolerance: float | None = None) -> None:
+        """The relative error of a statement, against the tolerance."""
+        tolerance = self._tolerance if tolerance is None else tolerance
+        self.ensure(
+            error <= tolerance,
+            f"{what}: relative error {error:.1e}, more than rounding explains "
+            f"({tolerance:.1e})",
+        )
+        self.largest = max(self.largest, error)
+
+    def ensure(self, holds: bool, sentence: str) -> None:
+        """Raise AssertionError with the sentence unless it holds."""
+        if not holds:
+            raise AssertionError(f"{self._subject}: {sentence}.")
+
+
+# --------------------------------------------------------------------------------------
+# Measurements
+# --------------------------------------------------------------------------------------
+
+
+def check_measurements(
+    measurements: Measurements, rank: int = 2, random_state: RandomState = 0
+) -> float:
+    """Check that measurements keep the contract of `Measurements`.
+
+    On random factors: `forward` is linear in the matrix; `adjoint` is its adjoint,
+    ``<A(L R^T), w> = <L, A*(w) R>``, and so are the products with it; `forward_ray`
+    and `forward_tangent` are what `forward` gives; a selection of measurements
+    measures the same numbers; the symmetric use (left *is* right) is the general one;
+    `mean_square` is the mean squared entry of the measurement matrices, which are
+    formed for it if they have at most 2^18 numbers; nothing writes to its arguments.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        What to check.
+    rank : int, default=2
+        Number of columns of the random factors.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the random factors and weights.
+
+    Returns
+    -------
+    error : float
+        The largest relative error met: rounding, if all is well.
+
+    Raises
+    ------
+    AssertionError
+        If something does not hold to ``200 + 10 sqrt(numbers in play)`` rounding
+        errors of the measurements' dtype.
+
+    Examples
+    --------
+    >>> from skprecgd.measurements import EntryMeasurements
+    >>> from skprecgd.testing import check_measurements
+    >>> A = EntryMeasurements([0, 2, 2], [1, 0, 1], (3, 2))
+    >>> check_measurements(A) < 1e-13
+    True
+    """
+    rng = check_random_state(random_state)
+    report = _Report(measurements, _rounding(measurements))
+    _check_container(measurements, report)
+    draws = [_draw_factors(measurements, rank, rng) for _ in range(_N_DRAWS)]
+    weights = _normal(rng, measurements.n_measurements, measurements.dtype)
+    given = [array for draw in draws for array in draw] + [weights]
+    copies = [array.copy() for array in given]
+
+    _check_forward(measurements, draws, report)
+    _check_adjoint(measurements, draws, weights, report)
+    _check_selection(measurements, draws, rng, report)
+    if measurements.matrix_shape[0] == measurements.matrix_shape[1]:
+        _check_symmetric_use(measurements, draws, report)
+    if measurements.n_measurements * measurements.shape[1] <= _MAX_FORMED:
+        _check_mean_square(measurements, report)
+
+    report.ensure(
+        all(np.array_equal(a, b) for a, b in zip(given, copies, strict=True)),
+        "a method writes to its arguments",
+    )
+    return report.largest
+
+
+def _check_container(measurements: Measurements, report: _Report) -> None:
+    n, (n_rows, n_columns) = measurements.n_measurements, measurements.matrix_shape
+    report.ensure(len(measurements) == n, f"len() is not n_measurements = {n}")
+    report.ensure(
+        measurements.shape == (n, n_rows * n_columns),
+        f"shape is {measurements.shape} and should be {(n, n_rows * n_columns)}",
+    )
+    report.ensure(
+        measurements.dtype in (np.float32, np.float64),
+        f"dtype is {measurements.dtype} and should be float32 or float64",
+    )
+
+
+def _check_forward(
+    measurements: Measurements, draws: list[tuple[Array, ...]], report: _Report
+) -> None:
+    left, right, d_left, d_right = draws[0]
+    size = _forward_size(measurements, draws)
+    measured = measurements.forward(left, right)
+    report.ensure(
+        measured.dtype == measurements.dtype,
+        f"forward returns {measured.dtype} for factors of its own dtype, "
+        f"{measurements.dtype}",
+    )
+    quadratic = measurements.forward(d_left, d_right)
+    linear = measurements.forward(d_left, right) + measurements.forward(left, d_right)
+    report.compare(
+        "forward of stacked factors against the sum of both",
+        measurements.forward(np.hstack([left, d_left]), np.hstack([right, d_right])),
+        measured + quadratic,
+        size,
+    )
+    report.compare(
+        "forward of -3 L against -3 times that of L",
+        measurements.forward(-3 * left, right),
+        -3 * measured,
+        size,
+    )
+    report.compare(
+        "forward_tangent against forward",
+        measurements.forward_tangent(left, right, d_left, d_right),
+        linear,
+        size,
+    )
+    ray = measurements.forward_ray(left, right, d_left, d_right)
+    report.compare("linear part of forward_ray against forward", ray[0], linear, size)
+    report.compare(
+        "quadratic part of forward_ray against forward", ray[1], quadratic, size
+    )
+
+
+def _check_adjoint(
+    measurements: Measurements,
+    draws: list[tuple[Array, ...]],
+    weights: Array,
+    report: _Report,
+) -> None:
+    left, right, d_left, _ = draws[0]
+    size = _forward_size(measurements, draws) * norm(weights)
+    adjoint = measurements.adjoint(weights)
+    shape = tuple(adjoint.shape)
+    report.ensure(
+        shape == measurements.matrix_shape,
+        f"adjoint has shape {shape} and should have {measurements.matrix_shape}",
+    )
+    times_right = measurements.adjoint_times_right(weights, right)
+    times_left = measurements.adjoint_times_left(weights, left)
+    inner = dot(measurements.forward(left, right), weights)
+    report.compare(
+        "<A(L R^T), w> against <L, A*(w) R>", dot(left, times_right), inner, size
+    )
+    report.compare(
+        "<A(L R^T), w> against <A*(w)^T L, R>", dot(times_left, right), inner, size
+    )
+    # Once more with a second left factor: the identity above fixes one number only.
+    report.compare(
+        "<A(D R^T), w> against <D, A*(w) R>",
+        dot(d_left, times_right),
+        dot(measurements.forward(d_left, right), weights),
+        size,
+    )
+    report.compare(
+        "adjoint @ R against adjoint_times_right", adjoint @ right, times_right
+    )
+    report.compare(
+        "adjoint.T @ L against adjoint_times_left", adjoint.T @ left, times_left
+    )
+
+
+def _check_selection(
+    measurements: Measurements,
+    draws: list[tuple[Array, ...]],
+    rng: np.random.RandomState,
+    report: _Report,
+) -> None:
+    n = measurements.n_measurements
+    if n == 0:
+        return
+    left, right, _, _ = draws[0]
+    size = _forward_size(measurements, draws)
+    measured = measurements.forward(left, right)
+    # With repetitions and out of order, as a bootstrap draws it.
+    index = rng.randint(n, size=min(n + 1, 50))
+    chosen = measurements[index]
+    report.ensure(
+        chosen.matrix_shape == measurements.matrix_shape and len(chosen) == len(index),
+        "a selection has another matrix_shape, or not as many measurements as chosen",
+    )
+    report.compare(
+        "forward of a selection against the selected measurements",
+        chosen.forward(left, right),
+        measured[index],
+        size,
+    )
+    weights = _normal(rng, len(index), measurements.dtype)
+    report.compare(
+        "<A(L R^T), w> against <L, A*(w) R> for a selection",
+        dot(left, chosen.adjoint_times_right(weights, right)),
+        dot(measured[index], weights),
+        size * norm(weights),
+    )
+    report.compare(
+        "forward of a slice against the sliced measurements",
+        measurements[: max(1, n // 2)].forward(left, right),
+        measured[: max(1, n // 2)],
+        size,
+    )
+
+
+def _check_symmetric_use(
+    measurements: Measurements, draws: list[tuple[Array, ...]], report: _Report
+) -> None:
+    x, _, d, _ = draws[0]
+    size = _forward_size(measurements, [(x, x, d, d), *draws])
+    same = measurements.forward_ray(x, x, d, d)
+    general = measurements.forward_ray(x, x.copy(), d, d.copy())
+    report.compare(
+        "forward of (X, X) against that of X and a copy of it",
+        measurements.forward(x, x),
+        measurements.forward(x, x.copy()),
+        size,
+    )
+    for name, first, second in zip(("linear", "quadratic"), same, general, strict=True):
+        report.compare(
+            f"{name} part of forward_ray of (X, X) against that of X and a copy of it",
+            first,
+            second,
+            size,
+        )
+
+
+def _check_mean_square(measurements: Measurements, report: _Report) -> None:
+    n = measurements.n_measurements
+    if n == 0:
+        return
+    matrices = np.array([_formed(measurements, i).ravel() for i in range(n)])
+    expected = float(np.mean(matrices**2))
+    tolerance = None
+    if isinstance(measurements, LinearOperatorMeasurements):
+        # That kind estimates it from 8 random sums of the matrices.
+        products = matrices @ matrices.T
+        spread = norm(products - np.diag(np.diag(products)))
+        trace = float(np.trace(products))
+        tolerance = 1e-4 + (6 * np.sqrt(2 / 8) * spread / trace if trace > 0 else 0.0)
+    error = abs(measurements.mean_square - expected)
+    what = "mean_square against the mean squared entry of the measurement matrices"
+    if tolerance is None:
+        report.compare(what, measurements.mean_square, expected)
+    else:
+        # Not a rounding error, so not among those that are returned.
+        report.ensure(
+            error <= tolerance * expected,
+            f"{what}: {measurements.mean_square:.3g} against {expected:.3g}",
+        )
+
+
+def _formed(measurements: Measurements, i: int) -> Array:
+    """The i-th measurement matrix."""
+    unit = np.zeros(measurements.n_measurements, measurements.dtype)
+    unit[i] = 1.0
+    identity = np.eye(measurements.matrix_shape[1], dtype=measurements.dtype)
+    matrix = measurements.adjoint_times_right(unit, identity)
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def _forward_size(measurements: Measurements, draws: list[tuple[Array, ...]]) -> float:
+    """Norm that measurements of such factors have when nothing cancels."""
+    return max(
+        norm(measurements.forward(first, second))
+        for left, right, d_left, d_right in draws
+        for first, second in ((left, right), (d_left, d_right), (d_left, right))
+    )
+
+
+def _draw_factors(
+    measurements: Measurements, rank: int, rng: np.random.RandomState
+) -> tuple[Array, ...]:
+    n_rows, n_columns = measurements.matrix_shape
+    sizes = (n_rows, n_columns, n_rows, n_columns)
+    return tuple(_normal(rng, (n, rank), measurements.dtype) for n in sizes)
+
+
+def _rounding(measurements: Measurements) -> float:
+    numbers = measurements.shape[0] + measurements.shape[1]
+    eps = float(np.finfo(measurements.dtype).eps)
+    return eps * (200 + 10 * float(np.sqrt(numbers)))
+
+
+# --------------------------------------------------------------------------------------
+# Losses
+# --------------------------------------------------------------------------------------
+
+
+def check_loss(loss: Loss, z: Any, y: Any, *, exact_curvature: bool = True) -> float:
+    """Check that a loss keeps the contract of `Loss` at given points.
+
+    `value` is a sum over measurements; `gradient` is its derivative and `curvature`
+    that of the gradient, by difference quotients in float64; the curvature is never
+    negative and at most `curvature_bound`; a loss that calls itself homogeneous is
+    only scaled when predictions and targets are; float32 predictions give a float32
+    gradient; the targets pass `target_check`, and NaN does not.
+
+    Parameters
+    ----------
+    loss : Loss
+        What to check.
+    z : array-like of shape (n_measurements,)
+        Predictions at which to check. Keep them 1e-4 (relative) away from points
+        where the gradient has a kink: there a difference quotient means nothing.
+    y : array-like of shape (n_measurements,)
+        Targets the loss has a meaning for.
+    exact_curvature : bool, default=True
+        Whether `curvature` is the second derivative. False: it is an upper bound.
+
+    Returns
+    -------
+    error : float
+        The largest relative error met; about 1e-9 if all is well.
+
+    Raises
+    ------
+    AssertionError
+        If something does not hold to a relative 1e-6.
+
+    Examples
+    --------
+    >>> from skprecgd.losses import SquaredLoss
+    >>> from skprecgd.testing import check_loss
+    >>> check_loss(SquaredLoss(), z=[0.0, 1.0, -2.0], y=[0.5, 1.0, 3.0]) < 1e-6
+    True
+    """
+    z, y = np.array(z, dtype=np.float64), np.array(y, dtype=np.float64)
+    report = _Report(loss, _DIFFERENCE_TOLERANCE)
+    report.ensure(
+        z.shape == y.shape and z.ndim == 1, "z and y must be 1-D, equally long"
+    )
+    z_copy, y_copy = z.copy(), y.copy()
+
+    loss.target_check(y)
+    _check_refuses_nan(loss, y, report)
+    gradient, curvature = loss.gradient(z, y), loss.curvature(z, y)
+    _check_pointwise_values(loss, z, y, report)
+    step = _difference_steps(z, y)
+    _compare_pointwise(
+        "gradient against difference quotients of value",
+        gradient,
+        _difference_quotient(lambda at: _pointwise_values(loss, at, y), z, step),
+        report,
+    )
+    slope = _difference_quotient(lambda at: loss.gradient(at, y), z, step)
+    _check_curvature(loss, curvature, slope, exact_curvature, report)
+    if loss.homogeneous:
+        _check_homogeneous(loss, z, y, report)
+    _check_single_precision(loss, z, y, report)
+    report.ensure(
+        np.array_equal(z, z_copy) and np.array_equal(y, y_copy),
+        "a method writes to its arguments",
+    )
+    return report.largest
+
+
+def _check_refuses_nan(loss: Loss, y: Array, report: _Report) -> None:
+    broken = np.append(y, np.nan)
+    try:
+        loss.target_check(broken)
+    except ValueError:
+        return
+    report.ensure(False, "target_check accepts NaN among the targets")
+
+
+def _check_pointwise_values(loss: Loss, z: Array, y: Array, report: _Report) -> None:
+    values = _pointwise_values(loss, z, y)
+    report.compare(
+        "value against the sum of the single losses",
+        loss.value(z, y),
+        np.sum(values),
+        float(np.sum(np.abs(values))),
+    )
+    shapes = loss.gradient(z, y).shape, loss.curvature(z, y).shape
+    report.ensure(
+        shapes == (z.shape, z.shape),
+        f"gradient and curvature have shapes {shapes} for predictions of {z.shape}",
+    )
+
+
+def _check_curvature(
+    loss: Loss, curvature: Array, slope: Array, exact: bool, report: _Report
+) -> None:
+    report.ensure(
+        bool(np.all(curvature >= 0)),
+        f"the curvature is negative ({np.min(curvature, initial=0.0):.3g}); "
+        "Gauss-Newton needs a positive semidefinite Hessian",
+    )
+    if exact:
+        what = "curvature against difference quotients of gradient"
+        _compare_pointwise(what, curvature, slope, report)
+    else:
+        excess = np.max(slope - curvature, initial=0.0)
+        largest = np.max(np.abs(curvature), initial=0.0)
+        report.bound(
+            "excess of the second derivative over curvature",
+            float(excess / largest) if excess > 0 else 0.0,
+        )
+    highest = max(np.max(slope, initial=0.0), np.max(curvature, initial=0.0))
+    report.ensure(
+        highest <= loss.curvature_bound * (1 + _DIFFERENCE_TOLERANCE),
+        f"the second derivative reaches {highest:.6g}, above curvature_bound = "
+        f"{loss.curvature_bound:.6g}",
+    )
+
+
+def _check_homogeneous(loss: Loss, z: Array, y: Array, report: _Report) -> None:
+    before, after = loss.gradient(z, y), loss.gradient(2 * z, 2 * y)
+    square = dot(before, before)
+    if square == 0:
+        return
+    report.compare(
+        "homogeneous: gradient at twice predictions and targets against a multiple",
+        after,
+        dot(after, before) / square * before,
+    )
+
+
+def _check_single_precision(loss: Loss, z: Array, y: Array, report: _Report) -> None:
+    z32, y32 = z.astype(np.float32), y.astype(np.float32)
+    single = loss.gradient(z32, y32)
+    report.ensure(
+        single.dtype == np.float32,
+        f"gradient returns {single.dtype} for float32 predictions and targets",
+    )
+    double = loss.gradient(z32.astype(np.float64), y32.astype(np.float64))
+    tolerance = 1e3 * float(np.finfo(np.float32).eps)
+    # Rounding of float32, so not among the errors that are returned.
+    difference = norm(single - double)
+    report.ensure(
+        difference <= tolerance * norm(double),
+        "the gradient in float32 is not the one in float64",
+    )
+
+
+def _pointwise_values(loss: Loss, z: Array, y: Array) -> Array:
+    return np.array([loss.value(z[i : i + 1], y[i : i + 1]) for i in range(len(z))])
+
+
+def _difference_steps(z: Array, y: Array) -> Array:
+    """Small against the prediction, but not lost against the target."""
+    largest = max(np.max(np.abs(z), initial=0.0), np.max(np.abs(y), initial=0.0))
+    return _DIFFERENCE_STEP * np.maximum(np.abs(z), 1e-3 * (largest or 1.0))
+
+
+def _difference_quotient(
+    function: Callable[[Array], Array], z: Array, step: Array
+) -> Array:
+    """Central difference quotient, with one step of Richardson extrapolation."""
+    coarse = (function(z + step) - function(z - step)) / (2 * step)
+    fine = (function(z + step / 2) - function(z - step / 2)) / step
+    return (4 * fine - coarse) / 3
+
+
+def _compare_pointwise(
+    what: str, found: Array, expected: Array, report: _Report
+) -> None:
+    """Largest single error, relative to its number or a thousandth of the largest."""
+    size = np.maximum(np.abs(found), np.abs(expected))
+    size = np.maximum(size, 1e-3 * np.max(size, initial=0.0))
+    difference = np.abs(found - expected)
+    errors = np.divide(difference, size, out=np.zeros_like(size), where=difference > 0)
+    report.bound(what, float(np.max(errors, initial=0.0)))
+
+
+# --------------------------------------------------------------------------------------
+# Objectives
+# --------------------------------------------------------------------------------------
+
+
+def check_objective(
+    objective: Objective, factors: Factors, random_state: RandomState = 0
+) -> float:
+    """Check that an objective and its derivatives agree at given factors.
+
+    In random directions: what the gradient leaves of the change of the value falls
+    with the square of the step; the gradient is the chain rule applied to the one in
+    the matrix, plus the ridge; `ray` gives the value, and `advance` the whole
+    evaluation, that `evaluate` gives at the moved factors; `curvature_product` is
+    symmetric, positive semidefinite and the Gauss-Newton Hessian: what the second
+    derivative along the direction leaves when the curvature of ``L R^T`` itself is
+    taken off, ``<d, H d> = f''(0) - 2 <S, dL dR^T>`` with S the gradient in the
+    matrix.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to check. Its loss has to be smooth near the predictions.
+    factors : Factors
+        Where to check.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the directions.
+
+    Returns
+    -------
+    error : float
+        The largest relative error met: rounding and, at about 1e-9, difference
+        quotients, if all is well.
+
+    Raises
+    ------
+    AssertionError
+        If something does not hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import FactorPair
+    >>> from skprecgd.measurements import DenseMeasurements
+    >>> from skprecgd.objective import make_objective
+    >>> from skprecgd.testing import check_objective
+    >>> rng = np.random.default_rng(0)
+    >>> A = DenseMeasurements(rng.standard_normal((10, 12)), (4, 3))
+    >>> objective = make_objective(A, rng.standard_normal(10), alpha=0.1)
+    >>> factors = FactorPair(rng.standard_normal((4, 2)), rng.standard_normal((3, 2)))
+    >>> check_objective(objective, factors) < 1e-6
+    True
+    """
+    rng = check_random_state(random_state)
+    eps = float(np.finfo(factors.dtype).eps)
+    report = _Report(objective, 1e4 * eps)
+    evaluation = objective.evaluate(factors)
+    gradient = objective.gradient(evaluation)
+    first, second = (_draw_direction(factors, rng) for _ in range(2))
+
+    _check_chain_rule(objective, evaluation, gradient, report)
+    _check_slope(objective, evaluation, gradient, first, report)
+    for direction in (first, gradient):
+        _check_ray(objective, evaluation, direction, report)
+    _check_gauss_newton(objective, evaluation, first, second, report)
+    return report.largest
+
+
+def _check_chain_rule(
+    objective: Objective, evaluation: Evaluation, gradient: Factors, report: _Report
+) -> None:
+    factors = evaluation.factors
+    matrix_gradient = objective.matrix_gradient(evaluation)
+    expected = factors.gradient_from(matrix_gradient)
+    expected = expected.moved(factors.ridge_gradient(), objective.alpha)
+    # The data part may be a small difference of the two products it consists of.
+    at_zero = factors.gradient_from(objective.matrix_gradient_at_zero())
+    size = max(_size(at_zero), _size(expected))
+    for i, (found, block) in enumerate(
+        zip(gradient.blocks, expected.blocks, strict=True)
+    ):
+        report.compare(
+            f"block {i} of gradient against the chain rule", found, block, size
+        )
+
+
+def _check_slope(
+    objective: Objective,
+    evaluation: Evaluation,
+    gradient: Factors,
+    direction: Factors,
+    report: _Report,
+) -> None:
+    slope = gradient.inner(direction)
+    eps = float(np.finfo(evaluation.factors.dtype).eps)
+    noise = 100 * eps * _value_size(objective, evaluation)
+    sizes, remainders = [], []
+    for t in 2.0 ** -np.arange(1, 30):
+        value = objective.evaluate(evaluation.factors.moved(direction, t)).value
+        # Twice the same direction: the steps themselves are exact powers of two.
+        remainder = abs(value - evaluation.value - t * slope)
+        if remainder <= noise:
+            break
+        sizes.append(t)
+        remainders.append(remainder)
+    if len(sizes) < 3:
+        # The objective is linear as far as rounding can tell.
+        return
+    # The smallest steps above the noise: a wrong slope shows there, as order one.
+    order = np.polyfit(np.log(sizes[-3:]), np.log(remainders[-3:]), 1)[0]
+    report.ensure(
+        order > 1.75,
+        "the gradient is not the derivative of the value: what it leaves of the change "
+        f"falls with the power {order:.2f} of the step, and should with 2 or more",
+    )
+
+
+def _check_ray(
+    objective: Objective, evaluation: Evaluation, direction: Factors, report: _Report
+) -> None:
+    # Comparable to the point itself, so that every power of the step matters.
+    length = _size(direction)
+    if length == 0:
+        return
+    direction = direction.times(_unit_length(evaluation.factors) / length)
+    ray = objective.ray(evaluation, direction)
+    report.compare(
+        "ray.value(0) against the value at the point",
+        ray.value(0.0),
+        evaluation.value,
+        _value_size(objective, evaluation),
+    )
+    for t in (-0.75, 0.25, 1.0):
+        fresh = objective.evaluate(evaluation.factors.moved(direction, t))
+        size = max(_value_size(objective, evaluation), _value_size(objective, fresh))
+        report.compare(
+            f"ray.value({t}) against evaluate", ray.value(t), fresh.value, size
+        )
+        _check_advanced(objective, ray.advance(t), fresh, size, report)
+
+
+def _check_advanced(
+    objective: Objective,
+    advanced: Evaluation,
+    fresh: Evaluation,
+    size: float,
+    report: _Report,
+) -> None:
+    for name in ("loss", "value"):
+        report.compare(
+            f"{name} of ray.advance against evaluate",
+            getattr(advanced, name),
+            getattr(fresh, name),
+            size,
+        )
+    # The root of a loss at rounding level has half the digits.
+    report.compare(
+        "squared relative_residual of ray.advance against evaluate",
+        advanced.relative_residual**2,
+        fresh.relative_residual**2,
+        2 * size / objective.data_norm**2 if objective.data_norm > 0 else 0.0,
+    )
+    for block, expected in zip(
+        advanced.factors.blocks, fresh.factors.blocks, strict=True
+    ):
+        report.compare("factors of ray.advance against moved", block, expected)
+    gradients = objective.gradient(advanced), objective.gradient(fresh)
+    length = _unit_length(fresh.factors)
+    for block, expected in zip(gradients[0].blocks, gradients[1].blocks, strict=True):
+        report.compare(
+            "gradient after ray.advance against the one after evaluate",
+            block,
+            expected,
+            size / length,
+        )
+
+
+def _check_gauss_newton(
+    objective: Objective,
+    evaluation: Evaluation,
+    first: Factors,
+    second: Factors,
+    report: _Report,
+) -> None:
+    product = objective.curvature_product(evaluation, first)
+    other = objective.curvature_product(evaluation, second)
+    size = _size(product) * _size(second) + _size(other) * _size(first)
+    report.compare(
+        "<d, H e> against <H d, e> for curvature_product",
+        first.inner(other),
+        second.inner(product),
+        size,
+    )
+    eps = float(np.finfo(evaluation.factors.dtype).eps)
+    form = first.inner(product)
+    report.ensure(
+        form >= -1e3 * eps * size,
+        f"curvature_product is not positive semidefinite: <d, H d> = {form:.3g}",
+    )
+    matrix_gradient = objective.matrix_gradient(evaluation)
+    twist = dot(first.left, np.asarray(matrix_gradient @ first.right))
+    second_derivative = _difference_of_slopes(objective, evaluation, first)
+    report.compare(
+        "<d, H d> of curvature_product against f''(0) - 2 <S, dL dR^T>",
+        form,
+        second_derivative - 2 * twist,
+        abs(second_derivative) + _value_size(objective, evaluation),
+        # The error of the difference quotient, or of rounding divided by its step.
+        tolerance=max(1e-7, 100 * eps ** (4 / 5)),
+    )
+
+
+def _difference_of_slopes(
+    objective: Objective, evaluation: Evaluation, direction: Factors
+) -> float:
+    """Second derivative of the objective along a direction, from its gradients."""
+    factors = evaluation.factors
+
+    def slope(t: Array) -> Array:
+        moved = objective.evaluate(factors.moved(direction, float(t[0])))
+        return np.array([objective.gradient(moved).inner(direction)])
+
+    eps = float(np.finfo(factors.dtype).eps)
+    step = np.array([eps ** (1 / 5)])
+    return float(_difference_quotient(slope, np.zeros(1), step)[0])
+
+
+def _draw_direction(factors: Factors, rng: np.random.RandomState) -> Factors:
+    """Random direction as long as the factors are."""
+    blocks = [_normal(rng, b.shape, factors.dtype) for b in factors.blocks]
+    direction = type(factors)(*blocks)
+    return direction.times(_unit_length(factors) / _size(direction))
+
+
+def _unit_length(factors: Factors) -> float:
+    return _size(factors) or 1.0
+
+
+def _size(factors: Factors) -> float:
+    return norm(np.array([norm(block) for block in factors.blocks]))
+
+
+def _value_size(objective: Objective, evaluation: Evaluation) -> float:
+    """Size of the terms the value is the sum or the difference of."""
+    factors = evaluation.factors
+    model = norm(factors.left) ** 2 * norm(factors.right) ** 2
+    return max(evaluation.value, 0.5 * objective.data_norm**2, model)
+
+
+def _normal(
+    rng: np.random.RandomState, shape: int | tuple[int, ...], dtype: np.dtype
+) -> Array:
+    return np.asarray(rng.standard_normal(shape), dtype=dtype)
