@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from skprecgd import PrecGDFactorization
 
@@ -82,7 +83,9 @@ class ExactSVD:
         self.transformed = u[:, :k] * s[:k]
         self.explained_variance_ = np.var(self.transformed, axis=0)
         total = np.var(X, axis=0).sum()
-        self.explained_variance_ratio_ = self.explained_variance_ / total
+        # A single row has no variance, and then no share of it either.
+        share = 1.0 / total if total > 0 else 0.0
+        self.explained_variance_ratio_ = share * self.explained_variance_
 
     def transform(self, X):
         return X @ self.components_.T
@@ -307,9 +310,7 @@ def test_column_centre_is_pca(container, shape, global_random_seed):
     spectrum = linalg.svdvals(dense - dense.mean(axis=0))
     assert_allclose(ours.center_, theirs.mean_, rtol=1e-10)
     assert_allclose(ours.singular_values_, theirs.singular_values_, rtol=1e-6)
-    assert_same_spaces(
-        ours.components_.T, theirs.components_.T, spectrum, k, rtol=1e-6
-    )
+    assert_same_spaces(ours.components_.T, theirs.components_.T, spectrum, k, rtol=1e-6)
     assert_same_spaces(
         ours.transform(X), theirs.transform(dense), spectrum, k, rtol=1e-6
     )
@@ -396,20 +397,18 @@ def test_clone_and_pickle(global_random_seed):
 
 
 def test_sparse_input_is_not_densified(global_random_seed):
-    # 200000 x 100000 would be 160 GB dense.
-    n = 3000
     rng = np.random.default_rng(global_random_seed)
-    shape = 200_000, 100_000
-    X = sparse.coo_array(
-        (
-            rng.standard_normal(n) + 5,
-            (rng.integers(shape[0], size=n), rng.integers(50, size=n)),
-        ),
-        shape=shape,
-    ).tocsr()
+    shape, n = (12_000, 8_000), 3_000
+    # Few columns are used, so that the iteration ends soon.
+    cells = rng.integers(shape[0], size=n), 100 * rng.integers(30, size=n)
+    X = sparse.coo_array((rng.standard_normal(n) + 5, cells), shape=shape).tocsr()
     before = X.copy()
+    tracemalloc.start()
     for center in (None, "columns"):
         model = PrecGDFactorization(2, center=center, random_state=0)
-        z = model.fit_transform(MaxAbsScaler().fit_transform(X))
-        assert z.shape == (shape[0], 2)
+        assert model.fit_transform(X).shape == (shape[0], 2)
+        model.score(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * shape[0] * shape[1] / 5
     assert (X != before).nnz == 0

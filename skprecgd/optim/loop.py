@@ -29,14 +29,15 @@ _DIVERGENCE = 1e4
 
 @dataclass(frozen=True)
 class Progress:
-    """Stop when the loss fell by less than `share` over `window` iterations.
+    """Stop when a quantity fell by less than `share` over `window` iterations.
 
-    It replaces the test of the gradient: a stationary point of too low a rank is
-    no solution, while one on the way to a solution still makes progress.
+    Of the loss, it replaces the test of the gradient: a stationary point of too low
+    a rank is no solution, while one on the way to a solution still makes progress.
     """
 
     window: int = 5
     share: float = 0.2
+    of_gradient: bool = False
 
 
 @dataclass
@@ -162,7 +163,7 @@ class _Watch:
         self._ceiling = _DIVERGENCE * scale
         self._tol = tol
         self._progress = progress
-        self._values: list[float] = []
+        self._watched: list[float] = []
         self._lowest_value = np.inf
         self._lowest_gradient = np.inf
         self._idle = 0
@@ -173,13 +174,15 @@ class _Watch:
             return Status.DIVERGED
         if evaluation.relative_residual <= self._tol and self._tol > 0:
             return Status.RESIDUAL
-        if self._progress is None and gradient_norm <= self._tol and self._tol > 0:
+        exploring = self._progress is not None and not self._progress.of_gradient
+        if not exploring and gradient_norm <= self._tol and self._tol > 0:
             return Status.STATIONARY
         if evaluation.loss == 0.0 or gradient_norm == 0.0:
             return Status.PRECISION
         self._count_idle(value, gradient_norm, np.finfo(evaluation.factors.dtype).eps)
         if self._progress is not None:
-            return self._slow(value)
+            watched = gradient_norm if self._progress.of_gradient else value
+            return self._slow(watched, self._progress)
         if self._idle >= _STAGNATION and self._tol > 0:
             return Status.PRECISION
         return None
@@ -191,14 +194,12 @@ class _Watch:
         self._lowest_value = min(value, self._lowest_value)
         self._lowest_gradient = min(gradient_norm, self._lowest_gradient)
 
-    def _slow(self, value: float) -> Status | None:
-        assert self._progress is not None
-        self._values.append(value)
-        window = self._progress.window
-        if len(self._values) <= window:
+    def _slow(self, watched: float, progress: Progress) -> Status | None:
+        self._watched.append(watched)
+        if len(self._watched) <= progress.window:
             return None
-        enough = (1 - self._progress.share) * self._values[-1 - window]
-        return Status.SLOW if value > enough else None
+        enough = (1 - progress.share) * self._watched[-1 - progress.window]
+        return Status.SLOW if watched > enough else None
 
 
 def minimize(

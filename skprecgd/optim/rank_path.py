@@ -9,6 +9,7 @@ ill-conditioned the matrix, and no spare column is there to fit noise with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +43,8 @@ from .subspace import truncated_svd
 _STAGE_PROGRESS = Progress(window=5, share=0.2)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
+# At the final rank the loss may rest on noise while the gradient still falls.
+_SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 # Measurements per degree of freedom under which a stage is finished by
 # Gauss-Newton before the rank may grow: conjugate steps are slow there even at the
 # true rank, and a rank too many is then not repaired by iterating.
@@ -143,15 +146,34 @@ class _Walk:
         self.used: dict[str, list[int]] = {}
         self.best: Evaluation | None = None
 
-    def stage(self, factors: Factors, *, last: bool) -> Outcome:
-        """Solve at one rank: each method until it gets slow, then the next."""
+    def explore(self, factors: Factors, *, last: bool) -> Outcome:
+        """Solve at one rank until progress gets slow.
+
+        Where measurements are scarce, and at the last rank, slow conjugate steps
+        are no proof that the rank is too low: Gauss-Newton has the last word.
+        """
         methods = self.methods
-        if len(methods) > 1 and not last and not self._scarce(factors.rank):
+        if not (last or self._scarce(factors.rank)):
             methods = methods[:1]
+        plan = [
+            (m, _NEWTON_PROGRESS if m.name == "gauss-newton" else _STAGE_PROGRESS)
+            for m in methods
+        ]
+        return self._run(factors, plan)
+
+    def settle(self, factors: Factors) -> Outcome:
+        """Solve at the final rank to the end."""
+        plan: list[tuple[Method, Progress | None]] = [
+            (m, _SETTLE_PROGRESS) for m in self.methods[:-1]
+        ]
+        return self._run(factors, [*plan, (self.methods[-1], None)])
+
+    def _run(
+        self, factors: Factors, plan: Sequence[tuple[Method, Progress | None]]
+    ) -> Outcome:
+        """Run methods in turn, each until it gets slow, and note the stage."""
         start, n_before = factors, self.n_iter
-        for i, method in enumerate(methods):
-            final = last and i == len(methods) - 1
-            progress = _NEWTON_PROGRESS if method.name == "gauss-newton" else _STAGE_PROGRESS
+        for method, progress in plan:
             outcome = descend(
                 self.objective,
                 start,
@@ -159,7 +181,7 @@ class _Walk:
                 self.journal,
                 max_iter=self.settings.max_iter - self.n_iter,
                 tol=self.settings.tol,
-                progress=None if final else progress,
+                progress=progress,
             )
             self.n_iter += outcome.n_iter
             self.used.setdefault(method.name, []).append(factors.rank)
@@ -197,7 +219,7 @@ class _Walk:
         lowest, since = np.inf, 0
         while True:
             last = factors.rank >= max_rank
-            outcome = self.stage(factors, last=last)
+            outcome = self.explore(factors, last=last)
             if self.stages[-1].validation_loss < lowest:
                 self.best = outcome.evaluation
                 lowest, since = self.stages[-1].validation_loss, 0
@@ -387,28 +409,26 @@ def rank_path(
         init = tuple(np.asarray(block, dtype=float) / np.sqrt(unit) for block in init)
     walk = _Walk(scaled, settings, journal, rng)
     if rank_search == "fixed":
-        start = make_start(init, scaled, max_rank, symmetric=symmetric, random_state=rng)
-        outcome = walk.stage(start, last=True)
+        start = make_start(
+            init, scaled, max_rank, symmetric=symmetric, random_state=rng
+        )
+        return _result(walk.settle(start), walk, "")
+    can_hold_out = _can_hold_out(scaled, max_rank)
+    if early_stopping is True and can_hold_out:
+        return _held_out(walk, max_rank, init, validation_fraction, n_iter_no_change)
+    outcome = walk.along(max_rank, init)
+    if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
-    first_try = early_stopping is not True
-    if first_try:
-        outcome = walk.along(max_rank, init)
-    if first_try and not _wants_hold_out(outcome, scaled, early_stopping, max_rank):
-        return _result(outcome, walk, "")
-    return _held_out(walk, max_rank, init, validation_fraction, n_iter_no_change)
+    if early_stopping == "auto" and can_hold_out and scaled.alpha == 0:
+        return _held_out(walk, max_rank, init, validation_fraction, n_iter_no_change)
+    return _result(walk.settle(outcome.evaluation.factors), walk, "")
 
 
-def _wants_hold_out(
-    outcome: Outcome, objective: Objective, early_stopping: str | bool, max_rank: int
-) -> bool:
-    """Whether the residual stayed above tol for no reason but noise."""
-    if early_stopping is False or max_rank == 1 or objective.alpha > 0:
+def _can_hold_out(objective: Objective, max_rank: int) -> bool:
+    """Whether there is a rank to choose and enough to choose it by."""
+    if max_rank == 1 or not isinstance(objective, SampledObjective):
         return False
-    if not isinstance(objective, SampledObjective):
-        return False
-    if len(objective.targets) < _MIN_HOLD_OUT:
-        return False
-    return outcome.status in (Status.STATIONARY, Status.PRECISION, Status.MAX_ITER)
+    return len(objective.targets) >= _MIN_HOLD_OUT
 
 
 def _held_out(
@@ -430,7 +450,7 @@ def _held_out(
     trial.along(max_rank, init, patience=patience)
     best = trial.best
     refit = _Walk(objective, settings, journal, walk.rng)
-    outcome = refit.stage(best.factors, last=True)
+    outcome = refit.settle(best.factors)
     refit.stages = [*trial.stages, *refit.stages]
     refit.n_iter += trial.n_iter + walk.n_iter
     ranks = [stage.rank for stage in trial.stages]

@@ -1,0 +1,384 @@
+r"""JMLR 2023, Figure 2: matrix sensing from close to the truth, rank known or not.
+
+    python benchmarks/papers/jmlr2023_figure2.py [--out DIR] [--seed S ...]
+
+G. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
+Overparameterized Nonconvex Burer-Monteiro Factorization with Global Optimality
+Certification", JMLR 24 (163), 2023.
+
+The problem: ``M* = Z Z^T`` is 100 x 100 of rank 2 with eigenvalues (1, 1) or
+(1, 1/5); search rank r = 2 or 4 (and 10, which the paper does not have);
+``m = 3 n r`` measurement matrices with independent N(0, 1) entries, no noise;
+start ``X_0 = [Z 0] + 0.01 N(0, 1)``. The error is ``||X X^T - M*||_F / ||M*||_F``.
+
+**Exact step.** PrecGD with the package's default damping and with the paper's
+rule (``dual_norm``), against gradient descent, all with the exact step: what the
+package does when nobody tunes anything. The paper's claim shows as a count of
+iterations that hardly depends on the panel, where gradient descent stalls.
+
+**Fixed step.** The paper's own steps, alpha = 2e-6 for r = 2 and 1e-5 for r = 4,
+on its own loss ``F(X) = ||A(X X^T) - b||^2``, which is not averaged. In our units:
+
+* We minimise ``f = F / (2 m s)``, s the measurements' mean squared entry, so
+  ``grad F = 2 m s grad f``.
+* The paper steps ``X - alpha grad F (X^T X + eta I)^-1``; `minimize` steps
+  ``X - t grad f (2 (X^T X + eta I))^-1``, the 2 because X stands for both factors.
+  They agree for ``t = 4 m s alpha``.
+* The paper's ``eta = ||grad F (X^T X)^-1/2||_F`` is
+  ``2 m s sqrt(2) ||grad f (2 X^T X)^-1/2||_F``, and the last norm is what
+  `DualNormDamping` multiplies: its factor is ``2 sqrt(2) m s``.
+* `minimize` works on ``M / unit``: X becomes ``X / unit^(1/2)``, f ``f / unit^2``,
+  its gradient ``grad f / unit^(3/2)``. The dual norm, eta and ``X^T X`` are all
+  divided by `unit`, so neither t nor the factor changes.
+* Gradient descent in `minimize` divides by ``2 lambda_max(X^T X)``, which the paper
+  does not: ``t_k = 4 m s alpha lambda_max(X_k^T X_k)``, `PaperGDStep` below.
+
+``--check`` runs the paper's update, written out in ten lines, next to `minimize`
+so translated and compares the iterates.
+
+Because F is a sum over m measurements, the paper's eta is about ``2 m`` times the
+error and exceeds ``lambda_max(X^T X) = 1`` until the error is below ``1 / (2 m)``.
+The third run therefore divides eta by ``2 m s``, the curvature of F (factor
+``sqrt(2)`` instead of ``2 sqrt(2) m s``), with the paper's step, and the fourth also
+takes t = 0.5, that is ``alpha = 1 / (8 m s)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from _common import (
+    Array,
+    error_curve,
+    first_at_most,
+    new_figure,
+    parser,
+    save_figure,
+    table,
+)
+
+from skprecgd.factors import SymmetricFactor
+from skprecgd.measurements import DenseMeasurements
+from skprecgd.objective import Objective, Ray, make_objective
+from skprecgd.optim import minimize
+from skprecgd.optim.metric import DualNormDamping
+from skprecgd.optim.steps import ExactStep, FixedStep, StepRule
+
+TRUE_RANK = 2
+TARGET = 1e-12
+CONDITION_NUMBERS = (1, 5)
+PAPER_STEPS = {2: 2e-6, 4: 1e-5}
+SEARCH_RANKS = (*PAPER_STEPS, 10)
+# Beyond this many iterations PrecGD with the exact step has failed the claim.
+MAX_EXACT = 500
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One panel: truth, measurements and start."""
+
+    rank: int
+    condition_number: float
+    truth: Array
+    start: SymmetricFactor
+    measurements: DenseMeasurements
+
+    @cached_property
+    def objective(self) -> Objective:
+        targets = self.measurements.stack @ self.truth.ravel()
+        return make_objective(self.measurements, targets)
+
+    @property
+    def scale(self) -> float:
+        """``m s``: the sum of squares of the measurement matrices, per cell."""
+        return len(self.measurements) * self.measurements.mean_square
+
+    @property
+    def name(self) -> str:
+        relation = "=" if self.rank == TRUE_RANK else ">"
+        return f"r = {self.rank} {relation} r*, kappa = {self.condition_number:g}"
+
+
+def make_problem(
+    rank: int, condition_number: float, seed: int, size: int = 100
+) -> Problem:
+    """The problem of one panel, from its own stream of random numbers."""
+    rng = np.random.default_rng([seed, rank, int(condition_number)])
+    basis, _ = np.linalg.qr(rng.standard_normal((size, TRUE_RANK)))
+    z = np.zeros((size, rank))
+    z[:, :TRUE_RANK] = basis * np.sqrt([1.0, 1.0 / condition_number])
+    start = z + 1e-2 * rng.standard_normal(z.shape)
+    stack = rng.standard_normal((3 * size * rank, size * size))
+    measurements = DenseMeasurements(stack, (size, size))
+    return Problem(
+        rank, condition_number, z @ z.T, SymmetricFactor(start), measurements
+    )
+
+
+class PaperGDStep(StepRule):
+    """Gradient descent with a constant step in the paper's units."""
+
+    def __init__(self, problem: Problem, alpha: float) -> None:
+        self._rate = 4 * problem.scale * alpha * problem.objective.data_norm
+
+    def __call__(self, ray: Ray, slope: float) -> float:
+        (gram,) = ray.advance(0.0).factors.metric_grams()
+        return self._rate * float(np.linalg.eigvalsh(gram)[-1])
+
+
+def paper_precgd(problem: Problem, alpha: float) -> dict[str, Any]:
+    """Options of `minimize` that make it the paper's update, unnormalised loss."""
+    return {
+        "step": FixedStep(4 * problem.scale * alpha),
+        "damping": DualNormDamping(2 * np.sqrt(2) * problem.scale),
+    }
+
+
+# -- exact step ------------------------------------------------------------------
+
+
+def exact_step(problem: Problem) -> dict[str, Array]:
+    """Error curves of the three methods, by name."""
+
+    def curve(max_iter: int, **options: Any) -> Array:
+        return error_curve(
+            problem.objective,
+            problem.start,
+            problem.truth,
+            ExactStep(),
+            target=TARGET,
+            max_iter=max_iter,
+            **options,
+        )
+
+    curves = {
+        "PrecGD, default": curve(MAX_EXACT),
+        "PrecGD, dual_norm": curve(MAX_EXACT, damping="dual_norm"),
+    }
+    longest = max(len(c) - 1 for c in curves.values())
+    return curves | {"GD": curve(longest, solver="gd")}
+
+
+def run_exact(seeds: list[int]) -> dict[Any, dict[str, Array]]:
+    """Print the table of the exact step; the curves of the first seed."""
+    header = [
+        "seed",
+        "r",
+        "kappa",
+        "m",
+        "start error",
+        "PrecGD its",
+        "dual_norm its",
+        "GD error then",
+    ]
+    shown, rows, counts = {}, [], {}
+    for seed in seeds:
+        for rank in SEARCH_RANKS:
+            for kappa in CONDITION_NUMBERS:
+                problem = make_problem(rank, kappa, seed)
+                curves = exact_step(problem)
+                shown.setdefault(problem.name, curves)
+                default, dual = (
+                    first_at_most(curves[name], TARGET)
+                    for name in ("PrecGD, default", "PrecGD, dual_norm")
+                )
+                counts[seed, rank, kappa] = default, dual
+                gd = curves["GD"]
+                then = gd[min(default or MAX_EXACT, len(gd) - 1)]
+                rows.append(
+                    [
+                        f"{seed}",
+                        f"{rank}",
+                        f"{kappa}",
+                        f"{len(problem.measurements)}",
+                        f"{gd[0]:.2f}",
+                        _count(default),
+                        _count(dual),
+                        f"{then:.1e}",
+                    ]
+                )
+    print(f"\nExact step: iterations to relative error {TARGET:g}\n")
+    print(table(header, rows))
+    print("\nSpread of PrecGD's count between panels, largest / smallest - 1:")
+    for seed in seeds:
+        print(f"  seed {seed}:", *_spreads(counts, seed), sep="  ")
+    return shown
+
+
+def _spreads(counts: dict[Any, Any], seed: int) -> list[str]:
+    result = []
+    for position, rule in enumerate(("default", "dual_norm")):
+        for ranks, where in (
+            (tuple(PAPER_STEPS), "paper's four"),
+            (SEARCH_RANKS, "all"),
+        ):
+            values = [
+                counts[seed, r, k][position] for r in ranks for k in CONDITION_NUMBERS
+            ]
+            spread = "not reached"
+            if None not in values:
+                spread = f"{max(values) / min(values) - 1:.0%}"
+            result.append(f"{rule} {where} {spread}")
+    return result
+
+
+def _count(iterations: int | None) -> str:
+    return f"> {MAX_EXACT}" if iterations is None else f"{iterations}"
+
+
+# -- the paper's step ------------------------------------------------------------
+
+
+def fixed_step(problem: Problem, max_iter: int) -> dict[str, Array]:
+    """Error curves with constant steps, by name."""
+    alpha = PAPER_STEPS[problem.rank]
+    paper = paper_precgd(problem, alpha)
+    normalised = DualNormDamping(np.sqrt(2))
+    runs: dict[str, dict[str, Any]] = {
+        "GD, paper's step": {"step": PaperGDStep(problem, alpha), "solver": "gd"},
+        "PrecGD, paper's step and eta": paper,
+        "PrecGD, paper's step, eta / 2ms": paper | {"damping": normalised},
+        "PrecGD, t = 0.5, eta / 2ms": {"step": FixedStep(0.5), "damping": normalised},
+    }
+    return {
+        name: error_curve(
+            problem.objective,
+            problem.start,
+            problem.truth,
+            target=TARGET,
+            max_iter=max_iter,
+            **options,
+        )
+        for name, options in runs.items()
+    }
+
+
+def run_fixed(seed: int, max_iter: int) -> dict[Any, dict[str, Array]]:
+    """Print the table of the fixed steps; the curves."""
+    shown, rows = {}, []
+    for rank, alpha in PAPER_STEPS.items():
+        for kappa in CONDITION_NUMBERS:
+            problem = make_problem(rank, kappa, seed)
+            curves = shown[problem.name] = fixed_step(problem, max_iter)
+            t = 4 * problem.scale * alpha
+            cells = [_reached(curve) for curve in curves.values()]
+            rows.append([f"{rank}", f"{kappa}", f"{alpha:g}", f"{t:.2g}", *cells])
+    print(
+        f"\nFixed step, seed {seed}: iterations to {TARGET:g}, or the relative error "
+        f"after {max_iter}\n"
+    )
+    print(table(["r", "kappa", "alpha", "t", *curves], rows))
+    return shown
+
+
+def _reached(curve: Array) -> str:
+    iterations = first_at_most(curve, TARGET)
+    return f"{curve[-1]:.1e}" if iterations is None else f"{iterations} its"
+
+
+# -- figure and check ------------------------------------------------------------
+
+
+def draw(panels: dict[Any, dict[str, Array]], title: str, xlabel: str) -> Any:
+    """Search ranks from left to right, condition numbers from top to bottom."""
+    n_rows = len(CONDITION_NUMBERS)
+    figure, axes = new_figure(n_rows, len(panels) // n_rows)
+    for ax, (name, curves) in zip(axes.T.ravel(), panels.items(), strict=True):
+        for label, curve in curves.items():
+            ax.semilogy(curve, label=label)
+        ax.set_title(name)
+        ax.set_ylim(TARGET / 3, 1)
+        ax.grid(alpha=0.3)
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("relative error")
+    axes[0, 0].legend(fontsize=8)
+    figure.suptitle(title)
+    return figure
+
+
+def paper_update(
+    problem: Problem, alpha: float, n_iter: int, *, preconditioned: bool
+) -> Array:
+    """The paper's iteration, written out: the reference of ``--check``."""
+    n, x = len(problem.truth), problem.start.left
+    stack = problem.measurements.stack
+    b = stack @ problem.truth.ravel()
+    for _ in range(n_iter):
+        back = (stack.T @ (stack @ (x @ x.T).ravel() - b)).reshape(n, n)
+        gradient = 2 * (back + back.T) @ x
+        gram = x.T @ x
+        if preconditioned:
+            eta = np.sqrt(np.trace(gradient @ np.linalg.inv(gram) @ gradient.T))
+            gradient = gradient @ np.linalg.inv(gram + eta * np.eye(len(gram)))
+        x = x - alpha * gradient
+    return x
+
+
+def check() -> None:
+    """Compare `minimize`, translated, with the paper's update."""
+    n_iter = 30
+    for rank in SEARCH_RANKS[:2]:
+        problem = make_problem(rank, 5, seed=0, size=20)
+        for name, alpha in (("PrecGD", 3e-3), ("GD", 2e-4)):
+            preconditioned = name == "PrecGD"
+            options: dict[str, Any] = {"step_size": PaperGDStep(problem, alpha)}
+            if preconditioned:
+                options = paper_precgd(problem, alpha)
+                options["step_size"] = options.pop("step")
+            result = minimize(
+                problem.objective,
+                problem.start,
+                solver=name.lower(),
+                tol=0,
+                max_iter=n_iter,
+                **options,
+            )
+            theirs = paper_update(problem, alpha, n_iter, preconditioned=preconditioned)
+            moved = np.linalg.norm(theirs - problem.start.left)
+            difference = np.linalg.norm(result.factors.left - theirs) / moved
+            print(f"{name}, r = {rank}: difference / distance moved {difference:.1e}")
+            if not difference < 1e-9:
+                raise SystemExit("The translation to the package's units is wrong.")
+
+
+def arguments() -> argparse.Namespace:
+    options = parser("JMLR 2023, Figure 2: matrix sensing.")
+    options.add_argument(
+        "--fixed-iterations",
+        type=int,
+        default=2500,
+        metavar="N",
+        help="iterations with the paper's fixed step; the paper's axis ends at 6000, "
+        "0 leaves this part out (default: 2500)",
+    )
+    options.add_argument(
+        "--check",
+        action="store_true",
+        help="only compare the translated fixed step with the paper's update",
+    )
+    return options.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    if args.check:
+        check()
+        return
+    exact = run_exact(args.seed)
+    title = "Matrix sensing, n = 100, r* = 2, m = 3nr"
+    figure = draw(exact, f"{title}: exact step", "iteration")
+    save_figure(figure, args.out, "jmlr2023_figure2_exact_step.png")
+    if args.fixed_iterations > 0:
+        fixed = run_fixed(args.seed[0], args.fixed_iterations)
+        figure = draw(fixed, f"{title}: fixed step", "iteration")
+        save_figure(figure, args.out, "jmlr2023_figure2_fixed_step.png")
+
+
+if __name__ == "__main__":
+    main()
