@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skprecgd._compat import Interval, Options, StrOptions
 from skprecgd._typing import Array
-from skprecgd.factors import FactorPair, Factors
+from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.optim.rank_path import PathResult, rank_path
 from skprecgd.optim.result import Record, Status, format_record
@@ -88,12 +88,13 @@ class BasePrecGD(BaseEstimator):
         return tuple(np.pad(block, ((0, 0), (0, missing))) for block in (left, right))
 
     def _store(self, result: PathResult, factors: Factors) -> None:
-        """Set the fitted attributes from balanced `factors`."""
-        _, s, v = factors.svd()
-        self.n_components_ = factors.rank
+        """Set the fitted attributes from the recovered `factors`."""
+        u, s, v = signed_svd(factors)
+        balanced = type(factors).from_svd(u, s, v)
+        self.n_components_ = len(s)
         self.singular_values_ = s
         self.components_ = np.ascontiguousarray(v.T)
-        self.left_, self.right_ = factors.left, factors.right
+        self.left_, self.right_ = balanced.left, balanced.right
         self.n_iter_ = result.n_iter
         self.converged_ = result.converged
         self.stop_reason_ = result.message
@@ -133,20 +134,17 @@ def numerical_rank(factors: Factors, tol: float) -> int:
     return max(1, int(np.sum(tails > level)))
 
 
-def svd_signs(factors: Factors) -> Factors:
-    """Balanced factors with scikit-learn's signs (largest loading positive)."""
+def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
+    """``U, s, V`` with scikit-learn's signs: the largest loading is positive."""
     u, s, v = factors.svd()
-    if not isinstance(factors, FactorPair):
-        return type(factors).from_svd(u, s, v)
     largest = np.argmax(np.abs(v), axis=0)
-    signs = np.sign(v[largest, np.arange(v.shape[1])])
-    signs[signs == 0] = 1
-    return FactorPair.from_svd(u * signs, s, v * signs)
+    signs = np.where(v[largest, np.arange(v.shape[1])] < 0, -1, 1).astype(v.dtype)
+    return u * signs, s, v * signs
 
 
-def check_y_scale(y: Array) -> None:
+def check_y_scale(y: Array | None) -> None:
     """Refuse targets that carry no information about a matrix."""
-    if len(y) > 1 and np.all(y == y[0]):
+    if y is not None and len(y) > 1 and np.all(y == y[0]):
         raise ValueError(
             f"All {len(y)} targets are equal ({y[0]:g}); they do not determine a "
             "matrix. Check that y holds the measured values."

@@ -13,7 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from skprecgd._base import SHARED_CONSTRAINTS, BasePrecGD, numerical_rank, svd_signs
+from skprecgd._base import SHARED_CONSTRAINTS, BasePrecGD, numerical_rank
 from skprecgd._centering import (
     complete_offsets,
     entry_offsets,
@@ -94,10 +94,12 @@ class PrecGDFactorization(
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd"}, \
             default="auto"
         "auto": on complete data alternating unit steps in the metric with all
-        previous blocks kept; with missing entries "precgd-cg", conjugate directions
-        in the damped metric. The others are as in `PrecGDMatrixSensing`.
-    rank_search : {"fixed"}, default="fixed"
-        "fixed" starts at the full search rank.
+        previous blocks kept; with missing entries as in `PrecGDMatrixSensing`, where
+        the others are described too.
+    rank_search : {"path", "fixed"}, default="path"
+        "path" grows the rank from one until the data are explained; "fixed" starts
+        at the full search rank. Without meaning for ``solver="auto"`` on complete
+        data, where all ranks are found at once.
     step_size : {"auto", "exact", "backtracking", "polyak"} or float, default="auto"
         "auto" is "exact".
     damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
@@ -113,11 +115,13 @@ class PrecGDFactorization(
     outlier_fraction : float, default=0.0
         Only 0 is supported in this version.
     early_stopping : "auto" or bool, default="auto"
-        Used by the rank path.
+        With missing entries: choose the rank on the path by held-out entries, then
+        refit on all. "auto": only if the residual does not reach `tol` and
+        ``alpha=0``; needs at least 50 entries.
     validation_fraction : float, default=0.1
-        Share of the entries that `score` hides (and the rank path holds out).
+        Share of the entries that `score` hides and the rank path holds out.
     n_iter_no_change : int, default=2
-        Ranks without improvement before the rank path stops.
+        Ranks without a lower held-out loss before the held-out path stops.
     max_iter : int, default=1000
         Most iterations (complete data: blocks).
     tol : float, default=1e-9
@@ -431,7 +435,6 @@ class PrecGDFactorization(
             )
         self.center_ = column_offsets.astype(objective.dtype)
         self._row_ridge = self._ridge_per_entry(objective)
-        factors = svd_signs(factors)
         self._set_variances(factors, variance)
         self._store(result, factors)
 

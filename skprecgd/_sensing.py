@@ -20,7 +20,6 @@ from skprecgd._base import (
     BasePrecGD,
     check_y_scale,
     numerical_rank,
-    svd_signs,
 )
 from skprecgd._compat import Interval, fit_context
 from skprecgd._fitting import undone_on_failure
@@ -60,9 +59,11 @@ class PrecGDMatrixSensing(
         "precgd": gradient descent in the damped metric; "precgd-cg": conjugate
         directions in it; "gauss-newton": linearised problems solved in it;
         "scaledgd": gradient descent in the undamped metric; "gd": plain gradient
-        descent. "auto" is "precgd-cg".
-    rank_search : {"fixed"}, default="fixed"
-        "fixed" starts at the full search rank.
+        descent. "auto": "precgd-cg", followed by "gauss-newton" where measurements
+        are scarce and wherever conjugate steps get slow at the last rank.
+    rank_search : {"path", "fixed"}, default="path"
+        "path" grows the rank from one until the data are explained; "fixed" starts
+        at the full search rank, as in the papers.
     step_size : {"auto", "exact", "backtracking", "polyak"} or float, default="auto"
         "exact" minimises along each direction; "auto" is "exact". A number is
         relative to the metric (0.5 in the papers, for near-isometric measurements).
@@ -81,13 +82,15 @@ class PrecGDMatrixSensing(
     outlier_fraction : float, default=0.0
         Only 0 is supported in this version.
     early_stopping : "auto" or bool, default="auto"
-        Used by the rank path.
+        Choose the rank on the path by held-out measurements, then refit on all.
+        "auto": only if the residual does not reach `tol` and ``alpha=0``; needs at
+        least 50 measurements.
     validation_fraction : float, default=0.1
-        Share of the measurements held out by the rank path.
+        Share of the measurements held out.
     n_iter_no_change : int, default=2
-        Ranks without improvement before the rank path stops.
+        Ranks without a lower held-out loss before the held-out path stops.
     max_iter : int, default=1000
-        Most iterations.
+        Most iterations, all ranks together; a refit has as many again.
     tol : float, default=1e-9
         Stop when the residual, or the part of it that moving the factors can still
         remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
@@ -234,7 +237,7 @@ class PrecGDMatrixSensing(
         objective = make_objective(measurements, targets, alpha=self.alpha)
         result = self._recover(objective, rank, symmetric=self.symmetric)
         found = numerical_rank(result.factors, self.tol)
-        self._store(result, svd_signs(result.factors.truncated(found)))
+        self._store(result, result.factors.truncated(found))
 
     def predict(self, X: Any) -> Array:
         """Measure the recovered matrix.

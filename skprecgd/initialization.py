@@ -141,7 +141,7 @@ def random(
     else:
         right = rng.standard_normal((n_columns, rank)) / np.sqrt(n_columns)
         start = FactorPair(left, right)
-    size = np.linalg.norm(start.singular_values())
+    size = float(np.linalg.norm(start.singular_values()))
     scale = _RANDOM_SCALE * objective.data_norm / size
     return _cast(start.scaled(scale), objective)
 

@@ -411,4 +411,4 @@ def test_sparse_input_is_not_densified(global_random_seed):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 * shape[0] * shape[1] / 5
-    assert (X != before).nnz == 0
+    assert (before != X).nnz == 0

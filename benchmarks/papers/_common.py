@@ -90,10 +90,10 @@ def error_curve(
     return np.array(recorder.errors)
 
 
-def first_at_most(errors: Array, target: float) -> int | None:
-    """The first iteration with at most that error, None if there is none."""
+def first_at_most(errors: Array, target: float) -> float:
+    """The first iteration with at most that error, infinity if there is none."""
     reached = np.flatnonzero(errors <= target)
-    return int(reached[0]) if len(reached) else None
+    return int(reached[0]) if len(reached) else np.inf
 
 
 def print_row(cells: Sequence[str], widths: Sequence[int]) -> None:
@@ -132,7 +132,9 @@ def new_figure(n_rows: int, n_columns: int) -> tuple[Any, Any]:
             "The figures need matplotlib: pip install 'skprecgd[bench]'."
         ) from error
     figure = Figure(figsize=(3.6 * n_columns, 2.9 * n_rows), layout="constrained")
-    return figure, figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
+    return figure, figure.subplots(
+        n_rows, n_columns, sharex=True, sharey=True, squeeze=False
+    )
 
 
 def save_figure(figure: Any, directory: Path, name: str) -> None:

@@ -48,7 +48,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 from _common import (
@@ -57,8 +58,8 @@ from _common import (
     first_at_most,
     new_figure,
     parser,
+    print_row,
     save_figure,
-    table,
 )
 
 from skprecgd.factors import SymmetricFactor
@@ -75,6 +76,14 @@ PAPER_STEPS = {2: 2e-6, 4: 1e-5}
 SEARCH_RANKS = (*PAPER_STEPS, 10)
 # Beyond this many iterations PrecGD with the exact step has failed the claim.
 MAX_EXACT = 500
+FIXED_METHODS = (
+    "GD, paper's step",
+    "PrecGD, paper's step and eta",
+    "PrecGD, paper's step, eta / 2ms",
+    "PrecGD, t = 0.5, eta / 2ms",
+)
+
+Curves = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -141,163 +150,147 @@ def paper_precgd(problem: Problem, alpha: float) -> dict[str, Any]:
 # -- exact step ------------------------------------------------------------------
 
 
-def exact_step(problem: Problem) -> dict[str, Array]:
+class Row(NamedTuple):
+    """One line of the table of the exact step."""
+
+    seed: int
+    rank: int
+    kappa: float
+    m: int
+    default: float
+    dual_norm: float
+    gd_error: float
+
+
+def exact_step(problem: Problem) -> Curves:
     """Error curves of the three methods, by name."""
-
-    def curve(max_iter: int, **options: Any) -> Array:
-        return error_curve(
-            problem.objective,
-            problem.start,
-            problem.truth,
-            ExactStep(),
-            target=TARGET,
-            max_iter=max_iter,
-            **options,
-        )
-
     curves = {
-        "PrecGD, default": curve(MAX_EXACT),
-        "PrecGD, dual_norm": curve(MAX_EXACT, damping="dual_norm"),
+        "PrecGD, default": _curve(problem, max_iter=MAX_EXACT),
+        "PrecGD, dual_norm": _curve(problem, max_iter=MAX_EXACT, damping="dual_norm"),
     }
-    longest = max(len(c) - 1 for c in curves.values())
-    return curves | {"GD": curve(longest, solver="gd")}
+    longest = max(map(len, curves.values())) - 1
+    return curves | {"GD": _curve(problem, max_iter=longest, solver="gd")}
 
 
-def run_exact(seeds: list[int]) -> dict[Any, dict[str, Array]]:
-    """Print the table of the exact step; the curves of the first seed."""
-    header = [
-        "seed",
-        "r",
-        "kappa",
-        "m",
-        "start error",
-        "PrecGD its",
-        "dual_norm its",
-        "GD error then",
-    ]
-    shown, rows, counts = {}, [], {}
+def _curve(problem: Problem, step: StepRule | None = None, **options: Any) -> Array:
+    return error_curve(
+        problem.objective,
+        problem.start,
+        problem.truth,
+        step or ExactStep(),
+        target=TARGET,
+        **options,
+    )
+
+
+def run_exact(seeds: list[int]) -> dict[str, Curves]:
+    """Print the table of the exact step; returns the curves of the first seed."""
+    print(f"Exact step: iterations to relative error {TARGET:g}\n")
+    header = ("seed", "r", "kappa", "m", "PrecGD", "with dual_norm", "GD's error then")
+    widths = [max(4, len(cell)) for cell in header]
+    print_row(header, widths)
+    shown: dict[str, Curves] = {}
+    rows = []
+    for seed, rank, kappa in product(seeds, SEARCH_RANKS, CONDITION_NUMBERS):
+        problem = make_problem(rank, kappa, seed)
+        curves = exact_step(problem)
+        shown.setdefault(problem.name, curves)
+        default, dual_norm, gd = curves.values()
+        count = first_at_most(default, TARGET)
+        row = Row(
+            seed,
+            rank,
+            kappa,
+            len(problem.measurements),
+            count,
+            first_at_most(dual_norm, TARGET),
+            float(gd[int(min(count, len(gd) - 1))]),
+        )
+        rows.append(row)
+        print_row([*(f"{cell:g}" for cell in row[:-1]), f"{row[-1]:.1e}"], widths)
     for seed in seeds:
-        for rank in SEARCH_RANKS:
-            for kappa in CONDITION_NUMBERS:
-                problem = make_problem(rank, kappa, seed)
-                curves = exact_step(problem)
-                shown.setdefault(problem.name, curves)
-                default, dual = (
-                    first_at_most(curves[name], TARGET)
-                    for name in ("PrecGD, default", "PrecGD, dual_norm")
-                )
-                counts[seed, rank, kappa] = default, dual
-                gd = curves["GD"]
-                then = gd[min(default or MAX_EXACT, len(gd) - 1)]
-                rows.append(
-                    [
-                        f"{seed}",
-                        f"{rank}",
-                        f"{kappa}",
-                        f"{len(problem.measurements)}",
-                        f"{gd[0]:.2f}",
-                        _count(default),
-                        _count(dual),
-                        f"{then:.1e}",
-                    ]
-                )
-    print(f"\nExact step: iterations to relative error {TARGET:g}\n")
-    print(table(header, rows))
-    print("\nSpread of PrecGD's count between panels, largest / smallest - 1:")
-    for seed in seeds:
-        print(f"  seed {seed}:", *_spreads(counts, seed), sep="  ")
+        _print_summary(seed, [row for row in rows if row.seed == seed])
     return shown
 
 
-def _spreads(counts: dict[Any, Any], seed: int) -> list[str]:
-    result = []
-    for position, rule in enumerate(("default", "dual_norm")):
-        for ranks, where in (
-            (tuple(PAPER_STEPS), "paper's four"),
-            (SEARCH_RANKS, "all"),
-        ):
-            values = [
-                counts[seed, r, k][position] for r in ranks for k in CONDITION_NUMBERS
-            ]
-            spread = "not reached"
-            if None not in values:
-                spread = f"{max(values) / min(values) - 1:.0%}"
-            result.append(f"{rule} {where} {spread}")
-    return result
+def _print_summary(seed: int, rows: list[Row]) -> None:
+    paper = [row for row in rows if row.rank in PAPER_STEPS]
+    print(f"\nseed {seed}: how much the count varies (largest / smallest - 1)")
+    for name, some in (("the paper's four panels", paper), ("all six", rows)):
+        default = _spread([row.default for row in some])
+        dual_norm = _spread([row.dual_norm for row in some])
+        print(f"  {name}: {default:.0%}, with dual_norm {dual_norm:.0%}")
+    lowest = min(row.gd_error for row in rows if row.rank > TRUE_RANK)
+    print(f"  lowest error of GD with r > r* by then: {lowest:.1e}", flush=True)
 
 
-def _count(iterations: int | None) -> str:
-    return f"> {MAX_EXACT}" if iterations is None else f"{iterations}"
+def _spread(counts: list[float]) -> float:
+    return max(counts) / min(counts) - 1
 
 
 # -- the paper's step ------------------------------------------------------------
 
 
-def fixed_step(problem: Problem, max_iter: int) -> dict[str, Array]:
-    """Error curves with constant steps, by name."""
+def fixed_step(problem: Problem, max_iter: int) -> Curves:
+    """Error curves with constant steps, by the names in `FIXED_METHODS`."""
     alpha = PAPER_STEPS[problem.rank]
     paper = paper_precgd(problem, alpha)
     normalised = DualNormDamping(np.sqrt(2))
-    runs: dict[str, dict[str, Any]] = {
-        "GD, paper's step": {"step": PaperGDStep(problem, alpha), "solver": "gd"},
-        "PrecGD, paper's step and eta": paper,
-        "PrecGD, paper's step, eta / 2ms": paper | {"damping": normalised},
-        "PrecGD, t = 0.5, eta / 2ms": {"step": FixedStep(0.5), "damping": normalised},
-    }
-    return {
-        name: error_curve(
-            problem.objective,
-            problem.start,
-            problem.truth,
-            target=TARGET,
-            max_iter=max_iter,
-            **options,
-        )
-        for name, options in runs.items()
-    }
+    runs: list[dict[str, Any]] = [
+        {"step": PaperGDStep(problem, alpha), "solver": "gd"},
+        paper,
+        paper | {"damping": normalised},
+        {"step": FixedStep(0.5), "damping": normalised},
+    ]
+    curves = (_curve(problem, max_iter=max_iter, **options) for options in runs)
+    return dict(zip(FIXED_METHODS, curves, strict=True))
 
 
-def run_fixed(seed: int, max_iter: int) -> dict[Any, dict[str, Array]]:
-    """Print the table of the fixed steps; the curves."""
-    shown, rows = {}, []
-    for rank, alpha in PAPER_STEPS.items():
-        for kappa in CONDITION_NUMBERS:
-            problem = make_problem(rank, kappa, seed)
-            curves = shown[problem.name] = fixed_step(problem, max_iter)
-            t = 4 * problem.scale * alpha
-            cells = [_reached(curve) for curve in curves.values()]
-            rows.append([f"{rank}", f"{kappa}", f"{alpha:g}", f"{t:.2g}", *cells])
+def run_fixed(seed: int, max_iter: int) -> dict[str, Curves]:
+    """Print the table of the fixed steps; returns the curves."""
     print(
-        f"\nFixed step, seed {seed}: iterations to {TARGET:g}, or the relative error "
-        f"after {max_iter}\n"
+        f"\nFixed step, seed {seed}: iterations to relative error {TARGET:g}, or the "
+        f"error after {max_iter}\n"
     )
-    print(table(["r", "kappa", "alpha", "t", *curves], rows))
+    header = ("r", "kappa", "alpha", "t", *FIXED_METHODS)
+    widths = [max(6, len(cell)) for cell in header]
+    print_row(header, widths)
+    shown = {}
+    for (rank, alpha), kappa in product(PAPER_STEPS.items(), CONDITION_NUMBERS):
+        problem = make_problem(rank, kappa, seed)
+        curves = shown[problem.name] = fixed_step(problem, max_iter)
+        t = 4 * problem.scale * alpha
+        cells = [_reached(curve) for curve in curves.values()]
+        print_row([f"{rank}", f"{kappa}", f"{alpha:g}", f"{t:.4f}", *cells], widths)
     return shown
 
 
 def _reached(curve: Array) -> str:
-    iterations = first_at_most(curve, TARGET)
-    return f"{curve[-1]:.1e}" if iterations is None else f"{iterations} its"
+    count = first_at_most(curve, TARGET)
+    return f"{count:g} its" if np.isfinite(count) else f"{curve[-1]:.1e}"
 
 
 # -- figure and check ------------------------------------------------------------
 
 
-def draw(panels: dict[Any, dict[str, Array]], title: str, xlabel: str) -> Any:
+def draw(panels: dict[str, Curves], title: str) -> Any:
     """Search ranks from left to right, condition numbers from top to bottom."""
     n_rows = len(CONDITION_NUMBERS)
     figure, axes = new_figure(n_rows, len(panels) // n_rows)
     for ax, (name, curves) in zip(axes.T.ravel(), panels.items(), strict=True):
-        for label, curve in curves.items():
-            ax.semilogy(curve, label=label)
+        # Curves that coincide stay visible: later ones are thinner.
+        for i, (label, curve) in enumerate(curves.items()):
+            ax.semilogy(curve, label=label, linewidth=3.5 - 0.8 * i)
         ax.set_title(name)
         ax.set_ylim(TARGET / 3, 1)
         ax.grid(alpha=0.3)
     for ax in axes[-1]:
-        ax.set_xlabel(xlabel)
+        ax.set_xlabel("iteration")
     for ax in axes[:, 0]:
         ax.set_ylabel("relative error")
-    axes[0, 0].legend(fontsize=8)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4
+    )
     figure.suptitle(title)
     return figure
 
@@ -372,11 +365,11 @@ def main() -> None:
         return
     exact = run_exact(args.seed)
     title = "Matrix sensing, n = 100, r* = 2, m = 3nr"
-    figure = draw(exact, f"{title}: exact step", "iteration")
+    figure = draw(exact, f"{title}: exact step")
     save_figure(figure, args.out, "jmlr2023_figure2_exact_step.png")
     if args.fixed_iterations > 0:
         fixed = run_fixed(args.seed[0], args.fixed_iterations)
-        figure = draw(fixed, f"{title}: fixed step", "iteration")
+        figure = draw(fixed, f"{title}: fixed step")
         save_figure(figure, args.out, "jmlr2023_figure2_fixed_step.png")
 
 

@@ -1,8 +1,9 @@
 """The optimizer core: usable without an estimator."""
 
-from .loop import minimize
-from .rank_path import PathResult, Stage, rank_path
-from .result import History, Record, Result, Status
+from skprecgd.optim.loop import minimize
+from skprecgd.optim.rank_path import PathResult, rank_path
+from skprecgd.optim.result import History, Record, Result, Status
+from skprecgd.optim.walk import Stage
 
 __all__ = [
     "History",

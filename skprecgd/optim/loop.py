@@ -261,7 +261,9 @@ def minimize(
     >>> from skprecgd.measurements import as_measurements
     >>> from skprecgd.objective import make_objective
     >>> from skprecgd.optim import minimize
-    >>> A, y, truth = make_matrix_sensing(n_rows=12, rank=1, random_state=0)
+    >>> A, y, truth = make_matrix_sensing(
+    ...     12, rank=1, n_measurements=100, random_state=0
+    ... )
     >>> objective = make_objective(as_measurements(A, (12, 12)), y)
     >>> result = minimize(objective, spectral(objective, 2), tol=1e-9)
     >>> result.converged, bool(truth.relative_error(result.factors.matrix()) < 1e-8)

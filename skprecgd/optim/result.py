@@ -31,7 +31,12 @@ class Status(Enum):
 
     @property
     def converged(self) -> bool:
-        return self in (Status.RESIDUAL, Status.STATIONARY, Status.GLOBAL, Status.PRECISION)
+        return self in (
+            Status.RESIDUAL,
+            Status.STATIONARY,
+            Status.GLOBAL,
+            Status.PRECISION,
+        )
 
 
 class Record(NamedTuple):

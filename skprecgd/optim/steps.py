@@ -44,7 +44,7 @@ class FixedStep(StepRule):
 
 @dataclass(frozen=True)
 class PolyakStep(StepRule):
-    """``(f - optimum) / |slope|``, exact knowledge of the optimum replacing a search."""
+    """``(f - optimum) / |slope|``: knowing the optimum replaces a search."""
 
     optimum: float = 0.0
 

@@ -1,0 +1,287 @@
+"""Walking along the ranks: solve at one rank, grow, go on.
+
+A stage solves the problem at its rank until progress there becomes slow; the next
+one adds the rank-one term along which the objective falls fastest (the leading pair
+of the negative gradient), at its exact length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from skprecgd._typing import Array
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.initialization import leading_eigenpairs, leading_triplets, make_start
+from skprecgd.objective import Evaluation, Objective, SampledObjective
+from skprecgd.optim.loop import Journal, Outcome, Progress, descend
+from skprecgd.optim.metric import Damping
+from skprecgd.optim.result import Status
+from skprecgd.optim.solvers import Method, make_method
+from skprecgd.optim.steps import StepRule
+
+# Conjugate steps at a rank that still has something to give gain more than this
+# over five iterations; less, and the missing components are what holds them back.
+_STAGE_PROGRESS = Progress(window=5, share=0.2)
+# The same for Gauss-Newton steps, each of which is worth many conjugate ones.
+_NEWTON_PROGRESS = Progress(window=3, share=0.5)
+# At the final rank the loss may rest on noise while the gradient still falls.
+_SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
+# Measurements per degree of freedom under which a stage is finished by
+# Gauss-Newton before the rank may grow: conjugate steps are slow there even at the
+# true rank, and a rank too many is then not repaired by iterating.
+_SCARCE = 4.0
+# From this search rank on the path grows by blocks, an eighth of the rank each, so
+# that the number of stages stays bounded.
+_MANY = 50
+_BLOCK_SHARE = 8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One rank of the path.
+
+    Attributes
+    ----------
+    rank : int
+    loss, relative_residual : float
+        At the end of the stage.
+    validation_loss : float
+        On held-out measurements; nan where none were held out.
+    singular_values : ndarray of shape (rank,)
+    n_iter : int
+        Iterations spent at this rank.
+    factors : Factors or None
+        Only with ``keep_factors=True``.
+    """
+
+    rank: int
+    loss: float
+    relative_residual: float
+    validation_loss: float
+    singular_values: Array
+    n_iter: int
+    factors: Factors | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """How to walk; see `rank_path`."""
+
+    solver: str = "auto"
+    damping: str | float | Damping = "auto"
+    step_size: str | float | StepRule = "auto"
+    noise_variance: float | None = None
+    symmetric: bool = False
+    max_iter: int = 1000
+    tol: float = 1e-9
+    keep_factors: bool = False
+
+    def methods(self, objective: Objective) -> list[Method]:
+        """The methods a stage runs in turn."""
+        names = [self.solver]
+        if self.solver == "auto":
+            names = ["precgd-cg", "gauss-newton"]
+        return [
+            make_method(
+                name,
+                objective,
+                damping=self.damping,
+                step_size=self.step_size,
+                noise_variance=self.noise_variance,
+            )
+            for name in names
+        ]
+
+
+class Walk:
+    """One walk along the path on an objective of unit scale."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        settings: PathSettings,
+        journal: Journal,
+        rng: np.random.RandomState,
+    ) -> None:
+        self.objective = objective
+        self.settings = settings
+        self.journal = journal
+        self.rng = rng
+        self.methods = settings.methods(objective)
+        self.n_iter = 0
+        self.stages: list[Stage] = []
+        self.used: dict[str, list[int]] = {}
+
+    def explore(self, factors: Factors, *, last: bool) -> Outcome:
+        """Solve at one rank until progress gets slow.
+
+        Where measurements are scarce, and at the last rank, slow conjugate steps
+        are no proof that the rank is too low: Gauss-Newton has the last word.
+        """
+        methods = self.methods
+        if not (last or self._scarce(factors.rank)):
+            methods = methods[:1]
+        plan = [
+            (m, _NEWTON_PROGRESS if m.name == "gauss-newton" else _STAGE_PROGRESS)
+            for m in methods
+        ]
+        return self._run(factors, plan)
+
+    def settle(self, factors: Factors) -> Outcome:
+        """Solve at the final rank to the end."""
+        plan: list[tuple[Method, Progress | None]] = [
+            (m, _SETTLE_PROGRESS) for m in self.methods[:-1]
+        ]
+        return self._run(factors, [*plan, (self.methods[-1], None)])
+
+    def _run(
+        self, factors: Factors, plan: Sequence[tuple[Method, Progress | None]]
+    ) -> Outcome:
+        """Run methods in turn, each until it gets slow, and note the stage."""
+        start, n_before = factors, self.n_iter
+        for method, progress in plan:
+            outcome = descend(
+                self.objective,
+                start,
+                method,
+                self.journal,
+                max_iter=self.settings.max_iter - self.n_iter,
+                tol=self.settings.tol,
+                progress=progress,
+            )
+            self.n_iter += outcome.n_iter
+            self.used.setdefault(method.name, []).append(factors.rank)
+            start = outcome.evaluation.factors
+            if outcome.status is not Status.SLOW:
+                break
+        self._note(outcome, self.n_iter - n_before)
+        return outcome
+
+    def grow(self, evaluation: Evaluation | None, count: int = 1) -> Factors | None:
+        """New columns, or None if no rank-one term decreases the objective."""
+        u, values, v = self._descent_directions(evaluation, count)
+        kept = values > 0
+        if not kept.any():
+            return None
+        u, values, v = u[:, kept], values[kept], v[:, kept]
+        # The exact length of the leading term; the others in proportion.
+        length = self.objective.growth(evaluation, u[:, :1], v[:, :1])
+        if length <= 0:
+            return None
+        lengths = (length * values / values[0]).astype(u.dtype)
+        if evaluation is None:
+            kind = SymmetricFactor if self.settings.symmetric else FactorPair
+            return kind.from_svd(u, lengths, v)
+        return evaluation.factors.balanced().grown(u, lengths, v)
+
+    def outcomes(self, max_rank: int, init: Any) -> Iterator[Outcome]:
+        """Rank by rank, until the data are explained or `max_rank` is reached."""
+        factors: Factors | None = self._first(max_rank, init)
+        while factors is not None:
+            last = factors.rank >= max_rank
+            outcome = self.explore(factors, last=last)
+            yield outcome
+            if last or outcome.status is not Status.SLOW:
+                return
+            factors = self.grow(outcome.evaluation, self._block(factors.rank, max_rank))
+        yield replace(outcome, status=Status.GLOBAL)
+
+    def along(self, max_rank: int, init: Any) -> Outcome:
+        """The whole path; the outcome of its last stage."""
+        return list(self.outcomes(max_rank, init))[-1]
+
+    def best_held_out(self, max_rank: int, init: Any, patience: int) -> Evaluation:
+        """The stage with the lowest held-out loss.
+
+        The path ends after `patience` ranks that do not improve on it.
+        """
+        losses: list[float] = []
+        best: Evaluation | None = None
+        for outcome in self.outcomes(max_rank, init):
+            losses.append(self.stages[-1].validation_loss)
+            lowest = int(np.argmin(losses))
+            if best is None or lowest == len(losses) - 1:
+                best = outcome.evaluation
+            if len(losses) - 1 - lowest >= patience:
+                break
+        assert best is not None
+        return best
+
+    def summary(self) -> str:
+        """One sentence on how the ranks were solved."""
+        parts = []
+        for name, ranks in self.used.items():
+            span = f"{min(ranks)}" if len(ranks) == 1 else f"{min(ranks)}-{max(ranks)}"
+            parts.append(f"{name} at rank {span}")
+        return f" ({', '.join(parts)}.)" if parts else ""
+
+    def _first(self, max_rank: int, init: Any) -> Factors:
+        if isinstance(init, str) and init != "spectral":
+            rank = 1
+        elif isinstance(init, str):
+            grown = self.grow(None)
+            if grown is not None:
+                return grown
+            rank = 1
+        else:
+            rank = min(max_rank, np.shape(init[0])[1])
+        return make_start(
+            init,
+            self.objective,
+            rank,
+            symmetric=self.settings.symmetric,
+            random_state=self.rng,
+        )
+
+    def _block(self, rank: int, max_rank: int) -> int:
+        """How many columns to add: one, or an eighth where many are wanted."""
+        size = rank // _BLOCK_SHARE if max_rank >= _MANY else 1
+        return min(max(1, size), max_rank - rank)
+
+    def _descent_directions(
+        self, evaluation: Evaluation | None, count: int
+    ) -> tuple[Array, Array, Array]:
+        """Leading pairs of the negative gradient in the matrix."""
+        objective = self.objective
+        if evaluation is None:
+            gradient = objective.matrix_gradient_at_zero()
+        else:
+            gradient = objective.matrix_gradient(evaluation)
+        if self.settings.symmetric:
+            values, u = leading_eigenpairs(-1.0 * gradient, count, self.rng)
+            v = u
+        else:
+            u, values, v = leading_triplets(-1.0 * gradient, count, self.rng)
+        dtype = objective.dtype
+        return u.astype(dtype), values, v.astype(dtype)
+
+    def _scarce(self, rank: int) -> bool:
+        if not isinstance(self.objective, SampledObjective):
+            return False
+        n_rows, n_columns = self.objective.matrix_shape
+        freedom = rank * (n_rows + n_columns - rank)
+        if self.settings.symmetric:
+            freedom = rank * (2 * n_rows - rank + 1) // 2
+        return len(self.objective.targets) < _SCARCE * freedom
+
+    def _note(self, outcome: Outcome, n_iter: int) -> None:
+        best, unit = outcome.evaluation, self.journal.unit
+        validation = np.nan
+        if self.journal.validation_loss is not None:
+            validation = self.journal.validation_loss(best)
+        factors = best.factors.scaled(unit) if self.settings.keep_factors else None
+        self.stages.append(
+            Stage(
+                rank=best.factors.rank,
+                loss=best.loss * unit**2,
+                relative_residual=best.relative_residual,
+                validation_loss=validation * unit**2,
+                singular_values=best.factors.singular_values() * unit,
+                n_iter=n_iter,
+                factors=factors,
+            )
+        )
