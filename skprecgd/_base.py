@@ -124,12 +124,13 @@ class BasePrecGD(BaseEstimator):
 def numerical_rank(factors: Factors, tol: float) -> int:
     """Components that are more than rounding or unfinished convergence.
 
-    Trailing singular values count as zero while together they stay below `tol`
-    (or working precision) relative to the norm of the matrix.
+    A fit converged to `tol` leaves errors of a few `tol` in its spare components,
+    so trailing singular values count as zero while together they stay below ten
+    times that (or working precision) relative to the norm of the matrix.
     """
     s = factors.singular_values().astype(np.float64)
     eps = np.finfo(factors.dtype).eps
-    level = max(tol, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
+    level = max(10 * tol, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
     return max(1, int(np.sum(tails > level)))
 

@@ -23,11 +23,12 @@ from skprecgd._typing import Array, RandomState
 _DENSE_SIZE = 256
 _DENSE_SHARE = 0.2
 _DENSE_CELLS = 1 << 25
-# Columns beyond those wanted: they take up the slow end of the spectrum.
-_EXTRA_COLUMNS = 8
-# Blocks kept before the span is cut back to the wanted part (thick restart).
-_MAX_BLOCKS = 6
-_MAX_BASIS = 160
+# Columns added at a time. Few, because a Krylov space of given dimension reaches
+# further with more blocks; more than one, so that the work is matrix products.
+_BLOCK = 8
+# A column that kept this share of its size lost at most two digits of
+# orthogonality.
+_SHRUNK = 1e-2
 
 
 @dataclass(frozen=True)
@@ -90,112 +91,201 @@ def truncated_svd(
 def _iterate(
     X: Any, rank: int, tol: float, max_blocks: int, random_state: RandomState
 ) -> SubspaceResult:
+    """Expand the bases, restart with the wanted part kept, until accurate."""
     n_columns = X.shape[1]
-    dtype = np.float32 if np.dtype(X.dtype) == np.float32 else np.float64
-    width = min(rank + _EXTRA_COLUMNS, n_columns)
-    rng = check_random_state(random_state)
-    block = linalg.qr(
-        rng.standard_normal((n_columns, width)).astype(dtype), mode="economic"
-    )[0]
-    # basis V, its image X V, and its return X^T X V, blocks side by side.
-    basis = np.empty((n_columns, 0), dtype)
-    image = np.empty((X.shape[0], 0), dtype)
-    back = np.empty((n_columns, 0), dtype)
-    n_blocks, error = 0, np.inf
+    limit = min(n_columns, max(2 * rank + 4 * _BLOCK, rank + 10 * _BLOCK))
+    span = _Bases(X, limit, check_random_state(random_state))
+    # Judging costs a small SVD, so it is done a few times per restart only.
+    every = max(1, (limit - rank) // (4 * _BLOCK))
+    previous = np.inf
     while True:
-        new_image = np.asarray(X @ block)
-        basis = np.hstack([basis, block])
-        image = np.hstack([image, new_image])
-        back = np.hstack([back, np.asarray(X.T @ new_image)])
-        n_blocks += 1
-        ritz, vectors = _rayleigh_ritz(image)
-        previous, (error, rounding) = (
-            error,
-            _vector_error(basis, back, ritz, vectors, rank),
-        )
+        span.expand()
+        full = span.size + span.next_size > limit or span.size >= n_columns
+        due = span.n_blocks % every == 0 and span.size > rank
+        if not (full or due or span.n_blocks >= max_blocks):
+            continue
+        ritz = span.ritz()
+        error, rounding = _vector_error(ritz, rank, span.eps)
         if rounding and error > 0.5 * previous:
             # Working precision is reached.
             error = 0.0
-        complete = basis.shape[1] >= n_columns
-        if error <= tol or complete or n_blocks >= max_blocks:
-            break
-        if basis.shape[1] + width > min(
-            max(_MAX_BLOCKS * width, _MAX_BASIS), n_columns
-        ):
-            kept = vectors[:, :width].astype(dtype)
-            basis, image, back = basis @ kept, image @ kept, back @ kept
-            block = back - basis * (ritz[:width] ** 2).astype(dtype)
-        else:
-            block = back[:, -width:]
-        block = _new_block(block, basis)
-        if block.shape[1] == 0:
-            # An invariant subspace: nothing outside the span couples to it.
-            error = 0.0
-            break
-    u, s, zt = linalg.svd(
-        image @ vectors[:, :rank].astype(dtype), full_matrices=False, check_finite=False
-    )
-    v = basis @ (vectors[:, :rank].astype(dtype) @ zt.T)
-    done = error <= tol or basis.shape[1] >= n_columns
-    return SubspaceResult(u, s, v, n_blocks, float(error), done)
+        done = error <= tol or span.size >= n_columns
+        if done or span.n_blocks >= max_blocks:
+            u, v = span.vectors(ritz, rank)
+            s = ritz.values[:rank].astype(u.dtype)
+            return SubspaceResult(u, s, v, span.n_blocks, error, done)
+        previous = error
+        if full:
+            span.restart(ritz, min(rank + _BLOCK, span.size - 1))
 
 
-def _rayleigh_ritz(image: Array) -> tuple[Array, Array]:
-    """Singular values and right vectors of ``X`` restricted to the basis."""
-    # By QR and not by the Gram matrix, which would square the condition number:
-    # in float32 that costs every singular value below 1e-3 of the largest.
-    r = linalg.qr(image, mode="r", check_finite=False)[0][: image.shape[1]]
-    _, s, vt = linalg.svd(r.astype(np.float64), full_matrices=False)
-    return s, vt.T
+@dataclass(frozen=True)
+class _Ritz:
+    """SVD of the small matrix, and the residual norm of each triplet."""
+
+    left: Array
+    values: Array
+    right: Array
+    residuals: Array
 
 
-def _vector_error(
-    basis: Array, back: Array, ritz: Array, vectors: Array, rank: int
-) -> tuple[float, bool]:
+class _Bases:
+    """Orthonormal bases U, V with ``X V = U B``; V grows by one block a time.
+
+    ``X^T U`` lies in the span of V and of the next block, coupled by C:
+    ``X^T U = V B^T + V_next C``. That gives the residual of every Ritz triplet
+    without touching a long vector (block Golub-Kahan bidiagonalization with full
+    reorthogonalisation; after a thick restart B has a dense block column).
+    """
+
+    def __init__(self, X: Any, capacity: int, rng: np.random.RandomState) -> None:
+        self._X, self._rng = X, rng
+        n_rows, n_columns = X.shape
+        self._dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+        self.eps = float(np.finfo(self._dtype).eps)
+        self._U_buffer = np.empty((n_rows, capacity), self._dtype, order="F")
+        self._V_buffer = np.empty((n_columns, capacity), self._dtype, order="F")
+        self._B = np.empty((0, 0))
+        self._next = self._random_block()
+        self._coupling = np.empty((self._next.shape[1], 0))
+        self.n_blocks = 0
+
+    @property
+    def size(self) -> int:
+        """Dimension of the bases."""
+        return len(self._B)
+
+    @property
+    def _U(self) -> Array:
+        return self._U_buffer[:, : self.size]
+
+    @property
+    def _V(self) -> Array:
+        return self._V_buffer[:, : self.size]
+
+    @property
+    def next_size(self) -> int:
+        """Columns of the next block."""
+        return int(self._next.shape[1])
+
+    def expand(self) -> None:
+        """Take in the next block: one product with X, one with its transpose."""
+        block, size = self._next, self.size
+        image = np.asarray(self._X @ block)
+        scale = _largest_column(image)
+        known = self._coupling.T
+        image = image - self._U @ known.astype(self._dtype)
+        image, correction = _orthogonalise(image, self._U)
+        new, triangle = _orthonormal(image, self._U, scale)
+        back = np.asarray(self._X.T @ new) - block @ triangle.T.astype(self._dtype)
+        self._append(new, block, known + correction, triangle)
+        back, _ = _orthogonalise(back, self._V)
+        self._next, coupling = self._next_block(back)
+        self._coupling = np.zeros((coupling.shape[0], self.size))
+        self._coupling[:, size:] = coupling
+        self.n_blocks += 1
+
+    def _append(self, u: Array, v: Array, column: Array, triangle: Array) -> None:
+        size, width = self.size, v.shape[1]
+        self._U_buffer[:, size : size + width] = u
+        self._V_buffer[:, size : size + width] = v
+        B = np.zeros((size + width, size + width))
+        B[:size, :size] = self._B
+        B[:size, size:] = column
+        B[size:, size:] = triangle
+        self._B = B
+
+    def ritz(self) -> _Ritz:
+        left, values, right = linalg.svd(self._B, check_finite=False)
+        residuals = np.linalg.norm(self._coupling @ left, axis=0)
+        return _Ritz(left, values, right.T, residuals)
+
+    def vectors(self, ritz: _Ritz, rank: int) -> tuple[Array, Array]:
+        """The leading Ritz vectors, left and right."""
+        return (
+            self._U @ ritz.left[:, :rank].astype(self._dtype),
+            self._V @ ritz.right[:, :rank].astype(self._dtype),
+        )
+
+    def restart(self, ritz: _Ritz, kept: int) -> None:
+        """Cut the bases back to the leading Ritz vectors."""
+        u, v = self.vectors(ritz, kept)
+        self._U_buffer[:, :kept], self._V_buffer[:, :kept] = u, v
+        self._B = np.diag(ritz.values[:kept])
+        self._coupling = self._coupling @ ritz.left[:, :kept]
+
+    def _next_block(self, back: Array) -> tuple[Array, Array]:
+        """Orthonormal columns spanning `back`, and their coefficients."""
+        q, r, order = linalg.qr(
+            back, mode="economic", pivoting=True, check_finite=False
+        )
+        largest = np.max(np.abs(self._B), initial=0.0)
+        # What is left of a column at rounding level is no new direction.
+        kept = int(np.sum(np.abs(np.diag(r)) > 10 * self.eps * largest))
+        kept = min(kept, self._V.shape[0] - self.size)
+        if kept == 0:
+            # An invariant subspace: what is still missing has singular values
+            # below rounding, any further directions will do.
+            block = self._random_block()
+            return block, np.zeros((block.shape[1], back.shape[1]))
+        smallest = float(np.abs(r[kept - 1, kept - 1]))
+        q = _orthonormal(q[:, :kept], self._V, largest / smallest)[0]
+        coefficients = np.empty((kept, back.shape[1]))
+        coefficients[:, order] = r[:kept]
+        return q, coefficients
+
+    def _random_block(self) -> Array:
+        n_columns = self._V.shape[0]
+        width = min(_BLOCK, n_columns - self.size)
+        block = self._rng.standard_normal((n_columns, width)).astype(self._dtype)
+        return _orthonormal(_orthogonalise(block, self._V)[0], self._V, np.inf)[0]
+
+
+def _largest_column(block: Array) -> float:
+    return float(np.sqrt(np.max(np.einsum("ij,ij->j", block, block), initial=0.0)))
+
+
+def _orthogonalise(block: Array, basis: Array) -> tuple[Array, Array]:
+    """`block` less its part in the span of the basis, and the coefficients."""
+    coefficients = basis.T @ block
+    return block - basis @ coefficients, coefficients.astype(np.float64)
+
+
+def _orthonormal(block: Array, basis: Array, scale: float) -> tuple[Array, Array]:
+    """QR of a block whose Q is orthogonal to the basis even where R is singular.
+
+    `scale` is the size the columns had before they were made orthogonal: only what
+    shrank a lot since carries a visible remainder of the basis.
+    """
+    q, r = linalg.qr(block, mode="economic", check_finite=False)
+    if np.min(np.abs(np.diag(r))) > _SHRUNK * scale:
+        return q, r.astype(np.float64)
+    q, _ = _orthogonalise(q, basis)
+    q, again = linalg.qr(q, mode="economic", check_finite=False)
+    return q, again.astype(np.float64) @ r.astype(np.float64)
+
+
+def _vector_error(ritz: _Ritz, rank: int, eps: float) -> tuple[float, bool]:
     """Largest residual-over-gap among the wanted triplets.
 
     Also whether the residuals are so small that rounding may be all they are.
     """
-    wanted = vectors[:, :rank].astype(basis.dtype)
-    s = ritz[:rank]
-    if ritz[0] == 0.0:
+    largest = ritz.values[0]
+    if largest == 0.0:
         return 0.0, True
-    s = np.maximum(s, np.finfo(basis.dtype).eps * ritz[0])
-    residual = (back @ wanted) / s.astype(basis.dtype) - (basis @ wanted) * s.astype(
-        basis.dtype
-    )
-    sizes = np.linalg.norm(residual, axis=0).astype(np.float64)
-    gaps = np.full(rank, s[0])
-    neighbours = np.abs(np.diff(ritz[: rank + 1]))
+    sizes = ritz.residuals[:rank].copy()
+    gaps = np.full(rank, largest)
+    neighbours = np.abs(np.diff(ritz.values[: rank + 1]))
     gaps[: len(neighbours)] = np.minimum(gaps[: len(neighbours)], neighbours)
     gaps[1:] = np.minimum(gaps[1:], neighbours[: rank - 1])
     # Vectors of (nearly) equal singular values are not determined, and no
-    # iteration changes that: a residual at rounding level counts as zero there.
-    eps = np.finfo(basis.dtype).eps
-    sizes[sizes <= 4 * eps * s[0]] = 0.0
+    # iteration changes that: a residual at rounding level counts as zero.
+    sizes[sizes <= 4 * eps * largest] = 0.0
     errors = np.divide(
         sizes, gaps, out=np.where(sizes > 0, np.inf, 0.0), where=gaps > 0
     )
-    # The image carries a rounding error of eps s_0, which X^T and the division by
-    # s_i enlarge.
-    rounding = bool(np.all(sizes <= 50 * eps * s[0] * (s[0] / s)))
+    rounding = bool(np.all(sizes <= 50 * eps * largest))
     return float(np.max(errors, initial=0.0)), rounding
-
-
-def _new_block(block: Array, basis: Array) -> Array:
-    """The part of `block` outside the basis, orthonormal; dependent columns go."""
-    size = np.linalg.norm(block, axis=0)
-    block = block / np.where(size > 0, size, 1)
-    for _ in range(2):
-        # Twice is enough: the second pass removes what rounding left.
-        block = block - basis @ (basis.T @ block)
-    q, r, _ = linalg.qr(block, mode="economic", pivoting=True, check_finite=False)
-    room = basis.shape[0] - basis.shape[1]
-    diagonal = np.abs(np.diag(r))
-    kept = min(int(np.sum(diagonal > 100 * np.finfo(block.dtype).eps)), room)
-    q = q[:, :kept]
-    q = q - basis @ (basis.T @ q)
-    return linalg.qr(q, mode="economic", check_finite=False)[0] if kept else q
 
 
 def _is_small(X: Any, rank: int) -> bool:
