@@ -27,6 +27,7 @@ from skprecgd._typing import Array, RandomState
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.objective import make_objective
+from skprecgd.optim.certificate import certificate
 
 
 class PrecGDMatrixSensing(
@@ -114,6 +115,8 @@ class PrecGDMatrixSensing(
         Balanced factors; the matrix is ``left_ @ right_.T``.
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
+    certificate_ : Certificate
+        Bound of the distance to the global optimum; see `optim.Certificate`.
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
@@ -237,7 +240,11 @@ class PrecGDMatrixSensing(
         objective = make_objective(measurements, targets, alpha=self.alpha)
         result = self._recover(objective, rank, symmetric=self.symmetric)
         found = numerical_rank(result.factors, self.tol)
-        self._store(result, result.factors.truncated(found))
+        factors = result.factors.truncated(found)
+        self.certificate_ = certificate(
+            objective, factors, search_rank=rank, random_state=self.random_state
+        )
+        self._store(result, factors)
 
     def predict(self, X: Any) -> Array:
         """Measure the recovered matrix.

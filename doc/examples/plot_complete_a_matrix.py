@@ -69,21 +69,30 @@ right.legend()
 # With noise
 # ----------
 #
-# Noise has full rank, so there is no rank that explains the data exactly, and a larger
-# one always fits the visible entries better. The score of
+# Noise has full rank, so no rank explains the data, and a larger one always fits the
+# visible entries better. A fit that cannot explain the data holds some of them out and
+# chooses the rank that predicts those best:
+
+noisy, truth = make_matrix_completion(
+    150, 100, rank=4, observed_fraction=0.5, noise=0.3, random_state=1
+)
+model = PrecGDFactorization(n_components=12, tol=1e-3, random_state=0).fit(noisy)
+print(f"rank found: {model.n_components_}")
+print(f"relative error: {truth.relative_error(model.left_, model.right_):.2f}")
+print(model.stop_reason_)
+
+# %%
+# Or you choose the folds yourself. The score of
 # :class:`~skprecgd.PrecGDFactorization` hides entries of the rows it is shown and asks
-# for them, which is a fair test: here :class:`~sklearn.model_selection.GridSearchCV`
-# with its ordinary folds over rows.
+# for them, which is a fair test of a rank, so that
+# :class:`~sklearn.model_selection.GridSearchCV` works with its ordinary folds over
+# rows.
 
 from sklearn.model_selection import GridSearchCV
 
-noisy, truth = make_matrix_completion(
-    200, 100, rank=4, observed_fraction=0.5, noise=0.3, random_state=1
-)
-ranks = [1, 2, 3, 4, 5, 6, 8, 12]
-search = GridSearchCV(
-    PrecGDFactorization(rank_search="fixed", random_state=0), {"n_components": ranks}
-).fit(noisy)
+ranks = [1, 2, 3, 4, 5, 6, 7]
+model = PrecGDFactorization(tol=1e-3, early_stopping=False, random_state=0)
+search = GridSearchCV(model, {"n_components": ranks}).fit(noisy)
 
 figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
 axis.errorbar(

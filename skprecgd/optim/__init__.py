@@ -1,17 +1,20 @@
 """The optimizer core: usable without an estimator."""
 
+from skprecgd.optim.certificate import Certificate, certificate
 from skprecgd.optim.loop import minimize
 from skprecgd.optim.rank_path import PathResult, rank_path
 from skprecgd.optim.result import History, Record, Result, Status
 from skprecgd.optim.walk import Stage
 
 __all__ = [
+    "Certificate",
     "History",
     "PathResult",
     "Record",
     "Result",
     "Stage",
     "Status",
+    "certificate",
     "minimize",
     "rank_path",
 ]

@@ -27,12 +27,10 @@ from skprecgd.objective import Objective
 class Certificate:
     """An upper bound of the distance to the global optimum, with its ingredients.
 
+    `gap` bounds ``f(M) - f*``; `relative_gap` is its share of the objective at zero.
+
     Attributes
     ----------
-    gap : float
-        ``f(M) - f*`` is at most this.
-    relative_gap : float
-        `gap` divided by the objective at zero.
     stationarity : float
         ``<grad f(X), X> / 2``: zero at a stationary point.
     violation : float
@@ -44,9 +42,11 @@ class Certificate:
     trace_source : {"iterate", "given"}
         "iterate": the nuclear norm of M itself stood in for that of the optimum;
         the bound is then an estimate. "given": it is rigorous if yours is.
+    value_at_zero : float
+        The objective at ``M = 0``.
     rank_deficient : bool
-        Whether a column of the factors is numerically unused: then the violation
-        vanishes at every second-order stationary point.
+        Whether the rank found is below the search rank: then a second-order
+        stationary point has no violation.
 
     Examples
     --------
@@ -62,34 +62,35 @@ class Certificate:
     'given'
     """
 
-    gap: float
-    relative_gap: float
     stationarity: float
     violation: float
     trace_bound: float
     trace_source: str
+    value_at_zero: float
     rank_deficient: bool
+
+    @property
+    def gap(self) -> float:
+        """The bound."""
+        return max(0.0, self.stationarity + self.violation * self.trace_bound)
+
+    @property
+    def relative_gap(self) -> float:
+        """The bound as a share of the objective at zero."""
+        return self.gap / self.value_at_zero if self.value_at_zero > 0 else 0.0
 
     def with_trace_bound(self, trace_bound: float) -> Certificate:
         """The certificate for a bound you know of the trace of the optimum."""
         if not trace_bound >= 0:
             raise ValueError(f"trace_bound must be >= 0, got {trace_bound!r}.")
-        gap = max(0.0, self.stationarity + self.violation * trace_bound)
-        scale = self.gap / self.relative_gap if self.relative_gap > 0 else np.inf
-        return replace(
-            self,
-            gap=gap,
-            relative_gap=gap / scale,
-            trace_bound=float(trace_bound),
-            trace_source="given",
-        )
+        return replace(self, trace_bound=float(trace_bound), trace_source="given")
 
 
 def certificate(
     objective: Objective,
     factors: Factors,
     *,
-    trace_bound: float | None = None,
+    search_rank: int | None = None,
     random_state: RandomState = None,
 ) -> Certificate:
     """Bound the distance of `factors` to the global optimum.
@@ -98,8 +99,8 @@ def certificate(
     ----------
     objective : Objective
     factors : Factors
-    trace_bound : float, default=None
-        Bound of the nuclear norm of the optimum; None takes that of `factors`.
+    search_rank : int, default=None
+        The rank that was allowed; None is that of `factors`.
     random_state : int, RandomState instance or None, default=None
         Start vector of the Lanczos iteration.
 
@@ -117,18 +118,12 @@ def certificate(
     else:
         extreme = leading_triplets(gradient, 1, random_state)[1][0]
     violation = max(0.0, float(extreme) - scaled.alpha)
-    s = point.singular_values().astype(np.float64)
-    trace = float(np.sum(s)) if trace_bound is None else trace_bound / unit
-    gap = max(0.0, stationarity + violation * trace)
-    at_zero = 0.5 * scaled.data_norm**2
+    allowed = factors.rank if search_rank is None else search_rank
     return Certificate(
-        gap=gap * unit**2,
-        relative_gap=gap / at_zero if at_zero > 0 else 0.0,
         stationarity=stationarity * unit**2,
         violation=violation * unit,
-        trace_bound=trace * unit,
-        trace_source="iterate" if trace_bound is None else "given",
-        rank_deficient=bool(
-            s[-1] <= 1e-6 * s[0] or len(s) == min(objective.matrix_shape)
-        ),
+        trace_bound=float(np.sum(point.singular_values(), dtype=np.float64)) * unit,
+        trace_source="iterate",
+        value_at_zero=0.5 * (scaled.data_norm * unit) ** 2,
+        rank_deficient=factors.rank < allowed,
     )

@@ -141,8 +141,9 @@ class _Bases:
     def __init__(self, X: Any, capacity: int, rng: np.random.RandomState) -> None:
         self._X, self._rng = X, rng
         n_rows, n_columns = X.shape
-        self._dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-        self.eps = float(np.finfo(self._dtype).eps)
+        single = X.dtype == np.float32
+        self._dtype = np.dtype(np.float32 if single else np.float64)
+        self.eps = float(np.finfo(np.float32 if single else np.float64).eps)
         self._U_buffer = np.empty((n_rows, capacity), self._dtype, order="F")
         self._V_buffer = np.empty((n_columns, capacity), self._dtype, order="F")
         self._B = np.empty((0, 0))

@@ -1,0 +1,330 @@
+"""Block Krylov truncated SVD against the full decomposition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from scipy.linalg import subspace_angles
+from scipy.sparse.linalg import aslinearoperator
+
+from skprecgd.optim import subspace
+from skprecgd.optim.subspace import truncated_svd
+
+WRAPS = {
+    "dense": np.asarray,
+    "csr": sparse.csr_array,
+    "csc": sparse.csc_array,
+    "operator": aslinearoperator,
+}
+
+
+@pytest.fixture
+def rng(global_random_seed):
+    return np.random.default_rng(global_random_seed)
+
+
+@pytest.fixture
+def iterative(monkeypatch):
+    """Iterate also where a dense decomposition would be cheaper."""
+    monkeypatch.setattr(subspace, "_is_small", lambda X, rank: False)
+
+
+def with_spectrum(rng, shape, s):
+    k = min(shape)
+    u = np.linalg.qr(rng.standard_normal((shape[0], k)))[0]
+    v = np.linalg.qr(rng.standard_normal((shape[1], k)))[0]
+    full = np.zeros(k)
+    full[: len(s)] = s
+    return (u * full) @ v.T
+
+
+def check(X, result, rank, tol=1e-7, gap=True):
+    """Shapes, orthonormal vectors, the right values, the right triplets."""
+    dense = X.toarray() if sparse.issparse(X) else X
+    eps = float(np.finfo(dense.dtype).eps)
+    u, s, v = result.u, result.s, result.v
+    assert (u.shape, s.shape, v.shape) == (
+        (dense.shape[0], rank),
+        (rank,),
+        (dense.shape[1], rank),
+    )
+    assert all(np.all(np.isfinite(a)) for a in (u, s, v))
+    assert np.all(s >= 0)
+    assert np.all(np.diff(s) <= 4 * eps * s[0])
+    noise = 200 * eps
+    np.testing.assert_allclose(u.T @ u, np.eye(rank), atol=noise)
+    np.testing.assert_allclose(v.T @ v, np.eye(rank), atol=noise)
+    exact = dense.astype(np.float64)
+    full_u, full_s, full_vt = np.linalg.svd(exact, full_matrices=False)
+    # Values are right to the square of what the vectors are.
+    np.testing.assert_allclose(s, full_s[:rank], atol=noise * full_s[0])
+    residual = np.linalg.norm(exact @ v - u * s, axis=0)
+    assert np.all(residual <= max(10 * tol, noise) * full_s[0])
+    if gap and rank < len(full_s):
+        angles = [
+            np.max(subspace_angles(v.astype(float), full_vt[:rank].T)),
+            np.max(subspace_angles(u.astype(float), full_u[:, :rank])),
+        ]
+        share = (full_s[rank - 1] - full_s[rank]) / full_s[0]
+        assert max(angles) <= 100 * (tol + 100 * eps / share)
+
+
+# --------------------------------------------------------------------------------------
+# Against the full decomposition
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", WRAPS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (70, 70)])
+def test_decaying_spectrum(kind, dtype, shape, iterative, rng):
+    X = with_spectrum(rng, shape, 0.7 ** np.arange(60)).astype(dtype)
+    result = truncated_svd(WRAPS[kind](X), 5, random_state=0)
+    assert result.converged
+    assert result.u.dtype == result.v.dtype == dtype
+    check(X, result, 5)
+
+
+@pytest.mark.parametrize("kind", WRAPS)
+def test_random_matrix(kind, iterative, rng):
+    """A flat spectrum, the hard case: gaps of a percent."""
+    X = rng.standard_normal((80, 60))
+    result = truncated_svd(WRAPS[kind](X), 4, random_state=0)
+    assert result.converged
+    check(X, result, 4, gap=False)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "operator"])
+def test_sparse_above_the_dense_size(kind, global_random_seed):
+    """Without the patch: what users of sparse data run."""
+    X = sparse.random_array(
+        (700, 500),
+        density=0.02,
+        rng=np.random.default_rng(global_random_seed),
+        format="csr",
+    )
+    wrapped = X.tocsc() if kind == "csc" else WRAPS[kind](X)
+    result = truncated_svd(wrapped, 4, random_state=global_random_seed)
+    assert result.converged
+    assert result.n_blocks > 1
+    check(X, result, 4, gap=False)
+
+
+def test_dense_above_the_dense_size(rng):
+    X = with_spectrum(rng, (400, 300), 1.0 / np.arange(1, 301))
+    result = truncated_svd(X, 6, random_state=0)
+    assert result.converged
+    assert result.n_blocks > 1
+    check(X, result, 6)
+
+
+@pytest.mark.parametrize("kind", WRAPS)
+def test_small_data_are_decomposed_at_once(kind, rng):
+    X = rng.standard_normal((30, 20))
+    result = truncated_svd(WRAPS[kind](X), 3)
+    assert (result.n_blocks, result.error, result.converged) == (1, 0.0, True)
+    check(X, result, 3, tol=1e-12)
+
+
+@settings(max_examples=40)
+@given(
+    n_rows=st.integers(1, 40),
+    n_columns=st.integers(1, 40),
+    data=st.data(),
+    decay=st.sampled_from([0.3, 0.9, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+    use_iteration=st.booleans(),
+)
+def test_any_shape_and_rank(n_rows, n_columns, data, decay, seed, use_iteration):
+    """Up to rank min(shape), with the iteration and without."""
+    rank = data.draw(st.integers(1, min(n_rows, n_columns)))
+    rng = np.random.default_rng(seed)
+    k = min(n_rows, n_columns)
+    X = with_spectrum(rng, (n_rows, n_columns), decay ** np.arange(k))
+    with pytest.MonkeyPatch.context() as patch:
+        if use_iteration:
+            patch.setattr(subspace, "_is_small", lambda X, rank: False)
+        result = truncated_svd(X, rank, random_state=seed % 1000)
+    assert result.converged
+    check(X, result, rank, gap=False)
+
+
+@pytest.mark.parametrize("rank", [1, 10, 30])
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (30, 30)])
+def test_rank_up_to_the_smaller_side(rank, shape, iterative, rng):
+    X = rng.standard_normal(shape)
+    result = truncated_svd(X, rank, random_state=0)
+    assert result.converged
+    check(X, result, rank, gap=False)
+
+
+# --------------------------------------------------------------------------------------
+# Degenerate spectra
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("true_rank", [1, 3, 5])
+@pytest.mark.parametrize("rank", [3, 7])
+@pytest.mark.parametrize("kind", ["dense", "csr"])
+def test_exactly_low_rank(kind, true_rank, rank, dtype, iterative, rng):
+    X = with_spectrum(rng, (80, 60), 2.0 ** -np.arange(true_rank)).astype(dtype)
+    result = truncated_svd(WRAPS[kind](X), rank, random_state=0)
+    assert result.converged
+    check(X, result, rank, gap=False)
+    eps = float(np.finfo(dtype).eps)
+    assert np.all(result.s[true_rank:] <= 100 * eps * result.s[0])
+
+
+@pytest.mark.parametrize("shape", [(80, 60), (60, 80), (5, 3), (1, 1)])
+@pytest.mark.parametrize("use_iteration", [False, True])
+@pytest.mark.parametrize("kind", WRAPS)
+def test_zero_matrix(kind, use_iteration, shape, monkeypatch):
+    if use_iteration:
+        monkeypatch.setattr(subspace, "_is_small", lambda X, rank: False)
+    rank = min(2, *shape)
+    result = truncated_svd(WRAPS[kind](np.zeros(shape)), rank, random_state=0)
+    assert result.converged
+    assert np.all(result.s == 0)
+    np.testing.assert_allclose(result.u.T @ result.u, np.eye(rank), atol=1e-12)
+    np.testing.assert_allclose(result.v.T @ result.v, np.eye(rank), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "s",
+    [
+        np.ones(60),
+        np.repeat([4.0, 2.0, 1.0], [3, 3, 54]),
+        np.repeat([4.0, 1.0, 0.0], [5, 5, 50]),
+        np.r_[np.ones(4), 0.5 * np.ones(56)],
+        np.r_[1.0, 1 + 1e-9, 1 + 2e-9, 0.3 * np.ones(57)],
+    ],
+    ids=["identity", "threes", "fives", "four and flat", "nearly equal"],
+)
+@pytest.mark.parametrize("rank", [2, 4, 6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_repeated_singular_values(s, rank, dtype, iterative, rng):
+    """Vectors are then any basis; values and residuals are still determined."""
+    X = with_spectrum(rng, (80, 60), np.sort(s)[::-1]).astype(dtype)
+    result = truncated_svd(X, rank, random_state=0, max_blocks=200)
+    assert result.converged
+    check(X, result, rank, gap=False)
+
+
+def test_identity_matrix(iterative):
+    X = sparse.eye_array(300, format="csr")
+    result = truncated_svd(X, 5, random_state=0)
+    assert result.converged
+    np.testing.assert_allclose(result.s, 1, rtol=1e-12)
+
+
+def test_condition_number_beyond_the_square_root_of_precision(iterative, rng):
+    """By QR of the image: a Gram matrix would lose everything below 1e-8."""
+    X = with_spectrum(rng, (80, 60), 10.0 ** -np.arange(12.0))
+    result = truncated_svd(X, 12, random_state=0)
+    np.testing.assert_allclose(result.s, 10.0 ** -np.arange(12.0), rtol=1e-3)
+
+
+def test_columns_and_rows_of_zeros(iterative, rng):
+    X = with_spectrum(rng, (80, 60), 0.6 ** np.arange(60))
+    X[:, 10:30] = 0
+    X[5:20] = 0
+    result = truncated_svd(sparse.csr_array(X), 3, random_state=0)
+    assert result.converged
+    check(X, result, 3)
+
+
+@pytest.mark.parametrize("exponent", [-100, -30, 30, 100])
+@pytest.mark.parametrize("use_iteration", [False, True])
+def test_scale(exponent, use_iteration, monkeypatch, rng):
+    if use_iteration:
+        monkeypatch.setattr(subspace, "_is_small", lambda X, rank: False)
+    X = with_spectrum(rng, (80, 60), 0.7 ** np.arange(60))
+    plain = truncated_svd(X, 4, random_state=0)
+    scaled = truncated_svd(10.0**exponent * X, 4, random_state=0)
+    assert scaled.converged
+    assert scaled.n_blocks == plain.n_blocks
+    np.testing.assert_allclose(scaled.s / 10.0**exponent, plain.s, rtol=1e-10)
+    np.testing.assert_allclose(np.abs(scaled.u), np.abs(plain.u), atol=1e-6)
+
+
+# --------------------------------------------------------------------------------------
+# Stopping
+# --------------------------------------------------------------------------------------
+
+
+def test_max_blocks(iterative, rng):
+    X = rng.standard_normal((200, 150))
+    result = truncated_svd(X, 3, max_blocks=2, random_state=0)
+    assert result.n_blocks == 2
+    assert not result.converged
+    assert result.error > 1e-7
+    # Still the best of its span: orthonormal, values from below.
+    np.testing.assert_allclose(result.u.T @ result.u, np.eye(3), atol=1e-12)
+    exact = np.linalg.svd(X, compute_uv=False)[:3]
+    assert np.all(result.s <= exact * (1 + 1e-12))
+    assert np.all(result.s >= 0.7 * exact)
+
+
+def test_smaller_tol_takes_more_blocks_and_is_more_accurate(iterative, rng):
+    X = with_spectrum(rng, (300, 250), 1.0 / np.arange(1, 251))
+    _, _, vt = np.linalg.svd(X)
+    blocks, errors = [], []
+    for tol in (1e-2, 1e-5, 1e-10):
+        result = truncated_svd(X, 3, tol=tol, random_state=0)
+        blocks.append(result.n_blocks)
+        errors.append(np.max(subspace_angles(result.v, vt[:3].T)))
+        assert result.converged
+        assert result.error <= tol
+        assert errors[-1] <= 10 * tol
+    assert blocks == sorted(blocks)
+    assert blocks[0] < blocks[2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tol_beyond_precision_ends(dtype, iterative, rng):
+    X = with_spectrum(rng, (120, 100), 0.8 ** np.arange(100)).astype(dtype)
+    result = truncated_svd(X, 4, tol=0.0, max_blocks=300, random_state=0)
+    assert result.n_blocks < 300
+    check(X, result, 4, tol=1e-12)
+
+
+def test_restarts_keep_what_was_found(iterative, rng):
+    """More blocks than are kept: the span is cut back and goes on."""
+    X = with_spectrum(rng, (400, 380), np.linspace(2, 1, 380))
+    result = truncated_svd(X, 2, tol=1e-5, random_state=0)
+    assert result.n_blocks > subspace._MAX_BLOCKS + 10
+    assert result.converged
+    check(X, result, 2, tol=1e-5, gap=False)
+
+
+def test_deterministic(iterative, rng):
+    X = rng.standard_normal((90, 70))
+    first, second, other = (
+        truncated_svd(X, 3, random_state=seed) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first.v, second.v)
+    np.testing.assert_allclose(first.s, other.s, rtol=1e-10)
+
+
+def test_data_are_not_modified(iterative, rng):
+    X = rng.standard_normal((90, 70))
+    before = X.copy()
+    truncated_svd(X, 3, random_state=0)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_integer_data(iterative, rng):
+    X = rng.integers(-5, 6, size=(90, 70))
+    result = truncated_svd(X, 3, random_state=0)
+    assert result.u.dtype == np.float64
+    check(X.astype(float), result, 3, gap=False)
+
+
+@pytest.mark.parametrize("rank", [0, -1, 21])
+def test_rank_out_of_range(rank):
+    with pytest.raises(ValueError, match=r"rank|n_components"):
+        truncated_svd(np.ones((30, 20)), rank)
