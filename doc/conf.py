@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import matplotlib
 
 import skprecgd
@@ -55,3 +58,26 @@ html_theme_options = {
 html_sidebars = {"install": [], "getting_started": [], "references": []}
 html_show_sourcelink = False
 html_copy_source = False
+
+
+def _plain_names(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Read ``n_components_`` as a name, where reST would see a reference.
+
+    References in docstrings that scikit-learn passes on lead to its own pages; here
+    they become text.
+    """
+    from_sklearn = getattr(obj, "__module__", "").startswith("sklearn.")
+    for i, line in enumerate(lines):
+        if from_sklearn:
+            line = re.sub(r":ref:`([^`<]+?)\s*<[^`]*>`", r"\1", line)
+        if not line.lstrip().startswith((">>>", "...", "..", ":")):
+            line = re.sub(r"(?<![\w`:.])([A-Za-z]\w*)_(?=[\s,.;)]|$)", r"\1\\_", line)
+        lines[i] = line
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    # After numpydoc, which has the default priority of 500.
+    app.connect("autodoc-process-docstring", _plain_names, priority=600)

@@ -36,6 +36,8 @@ STRIDE = 3
 SEARCH_RANK = 24
 RIDGE = 0.02
 """`alpha`, as a share of the norm of the patches about their offsets."""
+TOLERANCE = 5e-3
+"""Smaller ones cost time and change the picture by less than one can see."""
 LONGEST_SIDE = 640
 """Larger pictures are shrunk to this, so that a run stays short."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
@@ -339,8 +341,17 @@ def recover(
     if rank is None:
         rank = min(SEARCH_RANK, *patches.shape)
     started = time.perf_counter()
+    # The ridge decides how many components matter, at one fixed search rank: the
+    # spectrum of a photograph has no gap for a path to stop at, and entries held out
+    # at random would not choose well either, since a hidden pixel lacks all three
+    # channels at once while a held-out entry still shows the other two.
     model = PrecGDFactorization(
-        rank, center="both", alpha=_ridge(patches), tol=5e-3, random_state=seed
+        rank,
+        rank_search="fixed",
+        center="both",
+        alpha=_ridge(patches),
+        tol=TOLERANCE,
+        random_state=seed,
     )
     with warnings.catch_warnings():
         # A fit that ended early, or patches without any visible pixel: the report
@@ -369,11 +380,13 @@ def _ridge(patches: Array) -> float:
 
 
 def spectrum(picture: Array) -> Array:
-    """Singular values of the patches of a whole picture, about their offsets."""
+    """Singular values of the patches of a whole picture, less their mean patch.
+
+    Comparable with the model's: its row offsets are one of its components.
+    """
     patches = to_patches(picture)
-    patches = patches - patches.mean(axis=0)
-    patches -= patches.mean(axis=1, keepdims=True)
-    values: Array = np.linalg.svd(np.linalg.qr(patches, mode="r"), compute_uv=False)
+    upper = np.linalg.qr(patches - patches.mean(axis=0), mode="r")
+    values: Array = np.linalg.svd(upper, compute_uv=False)
     return values
 
 
@@ -428,7 +441,7 @@ def _show(axes: Any, picture: Array, title: str) -> None:
 
 
 def _plot_spectrum(axes: Any, picture: Array, recovery: Recovery) -> None:
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     found = np.asarray(recovery.model.singular_values_)
     truth = spectrum(picture)[: 2 * len(found) + 4]
@@ -439,6 +452,7 @@ def _plot_spectrum(axes: Any, picture: Array, recovery: Recovery) -> None:
         positive = np.where(values > 0, values, np.nan)
         axes.semilogy(np.arange(1, len(values) + 1), positive, label=label, **style)
     axes.set_box_aspect(picture.shape[0] / picture.shape[1])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title("singular values of the patches")
@@ -654,7 +668,8 @@ def _missing_packages() -> str:
 
 
 def _check_rank(rank: int | None, picture: Array) -> None:
-    largest = min(to_patches(picture).shape)
+    tops, lefts = _corners(picture.shape)
+    largest = min(len(tops) * len(lefts), picture.shape[2] * PATCH**2)
     if rank is not None and rank > largest:
         msg = (
             f"--rank {rank} is too large for a picture of {_size(picture)} pixels; "

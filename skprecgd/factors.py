@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import linalg
 
-from skprecgd._numerics import dot, gram
+from skprecgd._numerics import dot, gram, working_dtype
 from skprecgd._typing import Array
 
 
@@ -34,7 +34,15 @@ class Factors(ABC):
     multiplicity: int
 
     def __init__(self, *blocks: Array) -> None:
-        self.blocks = blocks
+        if len({np.shape(block)[1:] for block in blocks}) > 1:
+            raise ValueError(
+                "The factors must have equal numbers of columns, got shapes "
+                f"{' and '.join(str(np.shape(block)) for block in blocks)}."
+            )
+        self.blocks = tuple(
+            np.asarray(block).astype(working_dtype(np.asarray(block).dtype), copy=False)
+            for block in blocks
+        )
 
     @property
     @abstractmethod

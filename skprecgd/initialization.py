@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from skprecgd._typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.measurements._validation import as_real_array
 from skprecgd.objective import Objective
 
 # Up to this size a dense decomposition is cheaper than an iterative one.
@@ -30,12 +31,16 @@ def leading_triplets(
     u, s, v : ndarray of shape (n_rows, rank), (rank,), (n_columns, rank)
         s descending.
     """
-    smaller = min(matrix.shape)
+    n_rows, n_columns = matrix.shape
+    smaller = min(n_rows, n_columns)
     if smaller <= _DENSE_SIZE or rank >= smaller // 2:
         u, s, vt = np.linalg.svd(_dense(matrix), full_matrices=False)
     else:
-        v0 = check_random_state(random_state).standard_normal(smaller)
-        u, s, vt = svds(_iterable(matrix), k=rank, v0=v0.astype(matrix.dtype))
+        rng = check_random_state(random_state)
+        if _is_zero(matrix, rng):
+            return np.eye(n_rows, rank), np.zeros(rank), np.eye(n_columns, rank)
+        v0 = rng.standard_normal(smaller).astype(matrix.dtype)
+        u, s, vt = svds(_iterable(matrix), k=rank, v0=v0)
     order = np.argsort(s)[::-1][:rank]
     return u[:, order], s[order], vt[order].T
 
@@ -49,13 +54,22 @@ def leading_eigenpairs(
         dense = _dense(matrix)
         values, vectors = np.linalg.eigh(0.5 * (dense + dense.T))
     else:
+        rng = check_random_state(random_state)
+        if _is_zero(matrix, rng):
+            return np.zeros(rank), np.eye(n, rank)
         operator = aslinearoperator(matrix)
-        v0 = check_random_state(random_state).standard_normal(n).astype(matrix.dtype)
+        v0 = rng.standard_normal(n).astype(matrix.dtype)
         values, vectors = eigsh(
             0.5 * (operator + operator.T), k=rank, which="LA", v0=v0
         )
     order = np.argsort(values)[::-1][:rank]
     return values[order], vectors[:, order]
+
+
+def _is_zero(matrix: Any, rng: np.random.RandomState) -> bool:
+    """Whether the matrix is zero (almost surely); ARPACK cannot start there."""
+    probe = rng.standard_normal(matrix.shape[1]).astype(matrix.dtype)
+    return not np.any(matrix @ probe)
 
 
 def spectral(
@@ -186,15 +200,13 @@ def _given(init: Any, objective: Objective, rank: int, symmetric: bool) -> Facto
         raise ValueError(
             f"init as arrays must be a pair (left, right), got {len(init)} items."
         )
-    left, right = (np.asarray(block, dtype=np.float64) for block in init)
+    left, right = (as_real_array(block, "init", (2,)) for block in init)
     wanted = tuple((n, rank) for n in objective.matrix_shape)
     if (left.shape, right.shape) != wanted:
         raise ValueError(
             f"init must hold arrays of shape {wanted[0]} and {wanted[1]}, got "
             f"{left.shape} and {right.shape}."
         )
-    if not (np.all(np.isfinite(left)) and np.all(np.isfinite(right))):
-        raise ValueError("init holds NaN or infinity.")
     if not symmetric:
         return _cast(FactorPair(left, right), objective)
     if not np.array_equal(left, right):

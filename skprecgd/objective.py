@@ -97,7 +97,10 @@ class Quartic(Ray):
         a = self.coefficients
         if not np.all(np.isfinite(a)):
             return 0.0
-        roots = np.roots([4 * a[4], 3 * a[3], 2 * a[2], a[1]])
+        cubic = np.array([4 * a[4], 3 * a[3], 2 * a[2], a[1]])
+        # A subnormal coefficient would overflow when the others are divided by it.
+        cubic[np.abs(cubic) < np.finfo(float).tiny * 1e16 * np.max(np.abs(cubic))] = 0.0
+        roots = np.roots(cubic)
         # Nearly double roots come out as a complex pair: their real parts are
         # candidates too, since the best candidate is chosen by value anyway.
         candidates = np.append(roots.real, 0.0)
@@ -120,6 +123,11 @@ class Objective(ABC):
     @abstractmethod
     def data_norm(self) -> float:
         """``sqrt(2 * loss at zero)``: for the squared loss about ``||M||_F``."""
+
+    @property
+    def resolution(self) -> float:
+        """Relative residual below which the loss is rounding only."""
+        return 0.0
 
     @abstractmethod
     def normalised(self) -> tuple[Self, float]:
@@ -200,6 +208,11 @@ def make_objective(
     """
     loss = SquaredLoss() if loss is None else loss
     if isinstance(measurements, FullObservation) and loss.name == "squared":
+        if tuple(targets.shape) != measurements.matrix_shape:
+            raise ValueError(
+                f"The data have shape {tuple(targets.shape)}, but the measurements "
+                f"are of a matrix of shape {measurements.matrix_shape}."
+            )
         return FullObjective(targets, alpha)
     return SampledObjective(measurements, np.asarray(targets).ravel(), loss, alpha)
 
@@ -222,7 +235,9 @@ class SampledObjective(Objective):
         self.measurements = measurements
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
-        self.targets = targets.astype(self.dtype, copy=False)
+        # Not cast to the measurements' dtype before they are brought to unit scale:
+        # float64 targets may lie outside the range of float32.
+        self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
         self.alpha = float(alpha)
 
@@ -330,7 +345,8 @@ class SampledObjective(Objective):
     def _adjoint(self, weights: Array) -> Any:
         # Scaled before the adjoint, so that very small or very large measurement
         # matrices neither underflow nor overflow in the products.
-        return self.measurements.adjoint(weights * self.dtype.type(self.weight))
+        scaled = weights * weights.dtype.type(self.weight)
+        return self.measurements.adjoint(scaled.astype(self.dtype, copy=False))
 
     def _with(
         self, measurements: Measurements, targets: Array, alpha: float | None = None
@@ -353,7 +369,7 @@ class FullObjective(Objective):
     """
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
-        self.X = X
+        self.X = _canonical(X) if sparse.issparse(X) else X
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)
@@ -368,6 +384,11 @@ class FullObjective(Objective):
         if isinstance(self.X, LinearOperator):
             return _operator_norm(self.X) / self._unit
         return norm(self.X.data if sparse.issparse(self.X) else self.X) / self._unit
+
+    @property
+    def resolution(self) -> float:
+        # The loss is a difference of terms of the size of the data's norm squared.
+        return float(np.sqrt(64 * np.finfo(self.dtype).eps))
 
     def normalised(self) -> tuple[FullObjective, float]:
         unit = self.data_norm
@@ -532,7 +553,18 @@ def _ridge_polynomial(factors: Factors, direction: Factors) -> Array:
 
 
 def _relative(loss: float, data_norm: float) -> float:
-    return float(np.sqrt(2 * loss)) / data_norm if data_norm > 0 else 0.0
+    if data_norm > 0:
+        return float(np.sqrt(2 * loss)) / data_norm
+    return np.inf if loss > 0 else 0.0
+
+
+def _canonical(X: Any) -> Any:
+    """CSR or CSC without duplicates, whose stored values are the entries."""
+    X = X if X.format in ("csr", "csc") else X.tocsr()
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 def _operator_norm(operator: LinearOperator) -> float:

@@ -457,14 +457,24 @@ def check_loss(loss: Loss, z: Any, y: Any, *, exact_curvature: bool = True) -> f
     gradient, curvature = loss.gradient(z, y), loss.curvature(z, y)
     _check_pointwise_values(loss, z, y, report)
     step = _difference_steps(z, y)
+    ends = [z - step, z + step]
     _compare_pointwise(
         "gradient against difference quotients of value",
         gradient,
         _difference_quotient(lambda at: _pointwise_values(loss, at, y), z, step),
+        [loss.gradient(end, y) for end in ends],
         report,
     )
     slope = _difference_quotient(lambda at: loss.gradient(at, y), z, step)
-    _check_curvature(loss, curvature, slope, exact_curvature, report)
+    _check_curvature_bounds(loss, curvature, slope, report)
+    if exact_curvature:
+        _compare_pointwise(
+            "curvature against difference quotients of gradient",
+            curvature,
+            slope,
+            [loss.curvature(end, y) for end in ends],
+            report,
+        )
     if loss.homogeneous:
         _check_homogeneous(loss, z, y, report)
     _check_single_precision(loss, z, y, report)
@@ -505,23 +515,19 @@ def _check_pointwise_values(loss: Loss, z: Array, y: Array, report: _Report) -> 
     )
 
 
-def _check_curvature(
-    loss: Loss, curvature: Array, slope: Array, exact: bool, report: _Report
+def _check_curvature_bounds(
+    loss: Loss, curvature: Array, slope: Array, report: _Report
 ) -> None:
     report.ensure(
         bool(np.all(curvature >= 0)),
         f"the curvature is negative ({np.min(curvature, initial=0.0):.3g}); "
         "Gauss-Newton needs a positive semidefinite Hessian",
     )
-    if exact:
-        what = "curvature against difference quotients of gradient"
-        _compare_pointwise(what, curvature, slope, report)
-    else:
-        excess = np.max(slope - curvature, initial=0.0)
-        largest = np.max(np.abs(curvature), initial=0.0)
+    excess = float(np.max(slope - curvature, initial=0.0))
+    if excess > 0:
         report.bound(
             "excess of the second derivative over curvature",
-            float(excess / largest) if excess > 0 else 0.0,
+            excess / float(np.max(np.abs(slope))),
         )
     highest = max(np.max(slope, initial=0.0), np.max(curvature, initial=0.0))
     report.ensure(
@@ -584,10 +590,14 @@ def _difference_quotient(
 
 
 def _compare_pointwise(
-    what: str, found: Array, expected: Array, report: _Report
+    what: str, found: Array, expected: Array, ends: list[Array], report: _Report
 ) -> None:
-    """Largest single error, relative to its number or a thousandth of the largest."""
-    size = np.maximum(np.abs(found), np.abs(expected))
+    """Largest single error, relative to the number or to a thousandth of the largest.
+
+    `ends` are the numbers at both ends of the difference quotient: where the number
+    itself is zero they say what zero means.
+    """
+    size = np.max(np.abs([found, expected, *ends]), axis=0)
     size = np.maximum(size, 1e-3 * np.max(size, initial=0.0))
     difference = np.abs(found - expected)
     errors = np.divide(difference, size, out=np.zeros_like(size), where=difference > 0)
@@ -749,13 +759,14 @@ def _check_advanced(
             getattr(fresh, name),
             size,
         )
-    # The root of a loss at rounding level has half the digits.
-    report.compare(
-        "squared relative_residual of ray.advance against evaluate",
-        advanced.relative_residual**2,
-        fresh.relative_residual**2,
-        2 * size / objective.data_norm**2 if objective.data_norm > 0 else 0.0,
-    )
+    if objective.data_norm > 0:
+        # Squared: the root of a loss at rounding level has half the digits.
+        report.compare(
+            "squared relative_residual of ray.advance against evaluate",
+            advanced.relative_residual**2,
+            fresh.relative_residual**2,
+            2 * size / objective.data_norm**2,
+        )
     for block, expected in zip(
         advanced.factors.blocks, fresh.factors.blocks, strict=True
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import io
 import subprocess
 import sys
@@ -138,6 +139,13 @@ def test_missing_package(capsys, monkeypatch, absent, names):
     message = refused(capsys)
     assert names in message
     assert 'pip install "skprecgd[plot]"' in message
+
+
+def test_examples_in_docstrings():
+    # pytest leaves __main__.py out when it collects them.
+    outcome = doctest.testmod(demo, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert outcome.attempted > 10
+    assert outcome.failed == 0
 
 
 def test_help(capsys):

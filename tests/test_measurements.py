@@ -416,12 +416,13 @@ def test_adjoint_of_entries_is_sparse_and_sums_repetitions():
     np.testing.assert_array_equal(adjoint.toarray(), [[2, 0], [0, 0], [0, 5]])
 
 
-def test_a_user_may_change_an_adjoint():
-    """SciPy sorts and sums duplicates in place when it likes; the pattern survives."""
+def test_the_pattern_behind_an_adjoint_cannot_be_changed():
+    """SciPy sums duplicates in place; the shared pattern refuses and survives."""
     measurements = EntryMeasurements([0, 0, 0, 2], [1, 0, 1, 1], (3, 2))
     weights = np.array([1.0, 2.0, 4.0, 8.0])
     expected = measurements.adjoint(weights).toarray()
-    measurements.adjoint(weights.copy()).sum_duplicates()
+    with pytest.raises(ValueError, match="read-only"):
+        measurements.adjoint(weights.copy()).sum_duplicates()
     np.testing.assert_array_equal(measurements.adjoint(weights).toarray(), expected)
 
 

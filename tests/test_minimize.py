@@ -218,7 +218,7 @@ def test_heron(rank, global_random_seed):
             objective, start, solver="scaledgd", step_size=0.5, max_iter=n, tol=1e-13
         )
         errors.append(error_of(result, truth))
-    assert errors[-1] < 1e-12
+    assert errors[-1] < 1e-11
     before, after = np.array(errors[:-1]), np.array(errors[1:])
     fast = (before < 0.05) & (before > 1e-7)
     assert np.any(fast)
@@ -271,7 +271,7 @@ def test_complete_data_to_a_small_tol(solver, symmetric, global_random_seed):
     start = random(objective, 2, symmetric=symmetric, random_state=global_random_seed)
     result = minimize(objective, start, solver=solver, max_iter=500, tol=1e-12)
     assert result.converged
-    assert error_of(result, truth) < 1e-11
+    assert error_of(result, truth) < 1e-10
 
 
 # --------------------------------------------------------------------------------------
@@ -491,7 +491,8 @@ def test_interrupted_in_a_product(method, after, global_random_seed):
         result.factors.matrix(), expected.factors.matrix(), rtol=1e-10, atol=1e-12
     )
     assert objective.evaluate(result.factors).loss == pytest.approx(result.loss)
-    assert result.gradient_norm == pytest.approx(
+    # Unknown, if the interrupt came before it was computed there; never another one.
+    assert np.isnan(result.gradient_norm) or result.gradient_norm == pytest.approx(
         gradient_norm(objective, result.factors), rel=1e-6
     )
 

@@ -308,6 +308,31 @@ def test_forms_of_complete_data_agree(wrap, dtype, rng):
         np.testing.assert_allclose(block, other, atol=tolerance * np.abs(other).max())
 
 
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.coo_array, sparse.csc_array])
+def test_cells_stored_twice_are_summed(kind, rng):
+    """As SciPy does everywhere; the norm of the stored numbers is another one."""
+    rows, columns = [0, 0, 1, 2, 2], [1, 1, 0, 2, 2]
+    values = np.array([1.0, 4.0, 2.0, 3.0, -1.0])
+    twice = sparse.coo_array((values, (rows, columns)), shape=(3, 4))
+    if kind is not sparse.coo_array:
+        # Unlike `tocsr`, this keeps the duplicates.
+        lines = np.array(rows if kind is sparse.csr_array else columns)
+        others = np.array(columns if kind is sparse.csr_array else rows)
+        order = np.argsort(lines, kind="stable")
+        size = 3 if kind is sparse.csr_array else 4
+        starts = np.searchsorted(lines[order], np.arange(size + 1))
+        twice = kind((values[order], others[order], starts), shape=(3, 4))
+    assert twice.nnz == 5
+    X = twice.toarray()
+    objective, expected = FullObjective(twice), FullObjective(X)
+    factors = draw_factors(rng, (3, 4), 2, False)
+    assert objective.data_norm == pytest.approx(np.linalg.norm(X), rel=1e-14)
+    assert objective.evaluate(factors).loss == pytest.approx(
+        expected.evaluate(factors).loss, rel=1e-12
+    )
+    assert twice.nnz == 5
+
+
 def test_norm_of_an_operator_wider_than_its_blocks(rng):
     X = rng.standard_normal((3, 600))
     objective = FullObjective(aslinearoperator(X))

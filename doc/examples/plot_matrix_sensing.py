@@ -56,11 +56,11 @@ for axis, image, title in zip(
 # What the preconditioner is for
 # ------------------------------
 #
-# Gradient descent, ScaledGD and PrecGD are one algorithm with three metrics. We give
-# all of them too many columns (search rank 8 for a matrix of rank 2), an
-# ill-conditioned truth, and the same exact step. Plain descent (``solver="gd"``) crawls.
-# ScaledGD divides by Gram matrices that become singular as the spare columns vanish.
-# PrecGD damps them by as much as the fit is still wrong.
+# Now the same kind of problem is made hard for plain gradient descent (``"gd"``): the
+# factors get eight columns although the rank is two, and one component of the matrix is
+# ten times smaller than the other. ``rank_search="fixed"`` starts with all eight
+# columns. The steps are exact in all runs; only the metric differs, and for
+# ``"precgd-cg"``, the default, the direction as well.
 
 import warnings
 
@@ -80,7 +80,7 @@ A, y, truth = make_matrix_sensing(
 )
 
 figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
-for solver in ["gd", "scaledgd", "precgd"]:
+for solver in ["gd", "scaledgd", "precgd", "precgd-cg"]:
     model = PrecGDMatrixSensing(
         n_components=8,
         symmetric=True,
@@ -92,7 +92,17 @@ for solver in ["gd", "scaledgd", "precgd"]:
     )
     model.fit(A, y)
     axis.semilogy(model.history_["relative_residual"], label=solver)
-    print(f"{solver:>8}: {truth.relative_error(model.left_, model.right_):.1e}")
+    error = truth.relative_error(model.left_, model.right_)
+    print(f"{solver:>9}: error {error:.0e} after {model.n_iter_} iterations")
 axis.set(xlabel="iteration", ylabel="relative residual")
 axis.legend()
+
+# %%
+# The three preconditioned runs go down in a straight line, to rounding, while gradient
+# descent has hardly any digit after 200 iterations. Growing the rank from one
+# (``rank_search="path"``, the default) needs fewer iterations still, and finds the rank
+# on its way:
+
+model = PrecGDMatrixSensing(n_components=8, symmetric=True, tol=1e-12).fit(A, y)
+print(f"rank {model.n_components_} after {model.n_iter_} iterations")
 plt.show()

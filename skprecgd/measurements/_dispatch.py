@@ -150,8 +150,9 @@ def _from_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> _Triples
         raise ValueError(
             f"X as a tuple must be (rows, columns, values), got {len(X)} items."
         )
-    rows, columns = np.asarray(X[0]), np.asarray(X[1])
-    values = as_real_array(X[2], "the values of X", (1,))
+    # Copies: what the user does with the triples later is no change of the samples.
+    rows, columns = np.array(X[0]), np.array(X[1])
+    values = as_real_array(np.array(X[2]), "the values of X", (1,))
     if not len(rows) == len(columns) == len(values):
         raise ValueError(
             f"rows, columns and values must have equal length, got {len(rows)}, "
@@ -165,23 +166,22 @@ def _from_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> _Triples
 
 
 def _canonical_csr(X: Any) -> sparse.csr_array:
-    """Rows with sorted, distinct columns; X itself is left as it was."""
-    csr = sparse.csr_array(X)
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
+    """A copy by rows, their columns sorted and distinct."""
+    csr = sparse.csr_array(X, copy=True)
+    csr.sum_duplicates()
     return csr
 
 
 def _stored_zeros(X: Any) -> Array:
     """A sparse matrix whose missing entries are zeros, dense."""
-    if X.dtype.kind in "fc" and np.isnan(X.data).any():
+    dense = np.asarray(X.toarray())
+    if dense.dtype.kind in "fc" and np.isnan(dense).any():
         raise ValueError(
             "A sparse X holds NaN among its stored values, while with "
             "missing_values=nan an entry not stored is the value 0. Use "
             "missing_values=0 and leave missing entries out, or a dense X."
         )
-    return np.asarray(X.toarray())
+    return dense
 
 
 def matrix_entries(X: Any, missing_values: float) -> _Triples:

@@ -155,6 +155,10 @@ def check_matrix_shape(
 
     None stands for the most balanced shape with that many cells, rows >= columns.
     """
+    if n_cells < 1:
+        raise ValueError(
+            "The measurements have 0 columns; each needs n_rows * n_columns cells."
+        )
     if matrix_shape is None:
         n_columns = int(np.sqrt(n_cells))
         while n_cells % n_columns:

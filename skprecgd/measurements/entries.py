@@ -68,6 +68,8 @@ class EntryMeasurements(Measurements):
                 f"and {len(self.column_index)}."
             )
         self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {self.dtype}.")
 
     @property
     def n_measurements(self) -> int:
@@ -87,7 +89,8 @@ class EntryMeasurements(Measurements):
         indptr, indices, order = self._pattern
         data = weights if order is None else weights[order]
         matrix = sparse.csr_array(self.matrix_shape, dtype=data.dtype)
-        # Set directly: the constructor would scan the pattern at every call.
+        # Set directly: the constructor would scan the pattern at every call. The
+        # pattern is read-only, so that no one can sort the shared copy in place.
         matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
         return matrix
 
@@ -108,10 +111,12 @@ class EntryMeasurements(Measurements):
         counts = np.bincount(self.row_index, minlength=n_rows)
         index_type = np.int32 if self.n_measurements < 2**31 else np.int64
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index_type)
-        if np.all(self.row_index[1:] >= self.row_index[:-1]):
-            return _Pattern(indptr, self.column_index.astype(index_type), None)
-        order = np.lexsort((self.column_index, self.row_index))
-        indices = self.column_index[order].astype(index_type)
+        order = None
+        if not np.all(self.row_index[1:] >= self.row_index[:-1]):
+            order = np.lexsort((self.column_index, self.row_index))
+        columns = self.column_index if order is None else self.column_index[order]
+        indices = columns.astype(index_type)
+        indptr.flags.writeable = indices.flags.writeable = False
         return _Pattern(indptr, indices, order)
 
 

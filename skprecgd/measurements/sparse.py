@@ -48,7 +48,10 @@ class SparseMeasurements(Measurements):
         csr = csr.astype(working_dtype(csr.dtype), copy=False)
         if not all_finite(csr.data):
             raise ValueError("the measurements hold NaN or infinity.")
-        csr.sum_duplicates()
+        if not csr.has_canonical_format:
+            # A copy: the arrays may be the caller's.
+            csr = csr.copy()
+            csr.sum_duplicates()
         self.matrix_shape = check_matrix_shape(matrix_shape, csr.shape[1])
         self.dtype = csr.dtype
         self._csr = csr

@@ -15,29 +15,13 @@ from skprecgd.optim.metric import Damping, DampingState, Metric
 from skprecgd.optim.result import History, Record, Result, Status
 from skprecgd.optim.solvers import Method, make_method
 from skprecgd.optim.steps import StepRule
+from skprecgd.optim.stopping import Progress, Watch
 
 Callback = Callable[[Record], bool | None]
 
 # The predictions are updated along each ray; computed afresh this often, they
 # cannot drift away from the factors by accumulated rounding.
 _REFRESH_EVERY = 50
-# Iterations without a new lowest value or gradient before precision is blamed.
-_STAGNATION = 10
-# A fixed step may overshoot for a while; past this growth it does not come back.
-_DIVERGENCE = 1e4
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Stop when a quantity fell by less than `share` over `window` iterations.
-
-    Of the loss, it replaces the test of the gradient: a stationary point of too low
-    a rank is no solution, while one on the way to a solution still makes progress.
-    """
-
-    window: int = 5
-    share: float = 0.2
-    of_gradient: bool = False
 
 
 @dataclass
@@ -97,14 +81,17 @@ def descend(
     """Run one method from one point on an objective of unit scale."""
     method.direction.restart()
     evaluation = best = objective.evaluate(factors)
-    watch = _Watch(max(evaluation.value, 0.5 * objective.data_norm**2), tol, progress)
-    step, iteration, gradient_norm = np.nan, 0, np.nan
+    best_gradient_norm = step = np.nan
+    watch = Watch(objective, evaluation, tol, progress)
+    iteration = 0
     try:
-        while True:
+        while not watch.diverged(evaluation):
             gradient = objective.gradient(evaluation)
             metric, gradient_norm = _metric(
                 objective, evaluation, gradient, method, iteration
             )
+            if evaluation is best:
+                best_gradient_norm = gradient_norm
             stop = journal.write(evaluation, gradient_norm, step, metric.damping)
             status = watch.status(evaluation, gradient_norm)
             if status is None and stop:
@@ -112,16 +99,17 @@ def descend(
             if status is None and iteration >= max_iter:
                 status = Status.MAX_ITER
             if status is not None:
-                return Outcome(best, status, iteration, gradient_norm)
+                return Outcome(best, status, iteration, best_gradient_norm)
             local = Local(objective, evaluation, gradient, metric)
             evaluation, step = _advance(local, method)
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:
                 evaluation = objective.evaluate(evaluation.factors)
-            if evaluation.value <= best.value:
-                best = evaluation
+            if evaluation.value <= best.value + 0.5 * objective.resolution**2:
+                best, best_gradient_norm = evaluation, np.nan
+        return Outcome(best, Status.DIVERGED, iteration, best_gradient_norm)
     except KeyboardInterrupt:
-        return Outcome(best, Status.INTERRUPTED, iteration, gradient_norm)
+        return Outcome(best, Status.INTERRUPTED, iteration, best_gradient_norm)
 
 
 def _metric(
@@ -154,52 +142,6 @@ def _advance(local: Local, method: Method) -> tuple[Evaluation, float]:
                 return ray.advance(step), step
         method.direction.restart()
     raise AssertionError("unreachable")
-
-
-class _Watch:
-    """The stop rules of one descent."""
-
-    def __init__(self, scale: float, tol: float, progress: Progress | None) -> None:
-        self._ceiling = _DIVERGENCE * scale
-        self._tol = tol
-        self._progress = progress
-        self._watched: list[float] = []
-        self._lowest_value = np.inf
-        self._lowest_gradient = np.inf
-        self._idle = 0
-
-    def status(self, evaluation: Evaluation, gradient_norm: float) -> Status | None:
-        value = evaluation.value
-        if not np.isfinite(value) or value > self._ceiling:
-            return Status.DIVERGED
-        if evaluation.relative_residual <= self._tol and self._tol > 0:
-            return Status.RESIDUAL
-        exploring = self._progress is not None and not self._progress.of_gradient
-        if not exploring and gradient_norm <= self._tol and self._tol > 0:
-            return Status.STATIONARY
-        if evaluation.loss == 0.0 or gradient_norm == 0.0:
-            return Status.PRECISION
-        self._count_idle(value, gradient_norm, np.finfo(evaluation.factors.dtype).eps)
-        if self._progress is not None:
-            watched = gradient_norm if self._progress.of_gradient else value
-            return self._slow(watched, self._progress)
-        if self._idle >= _STAGNATION and self._tol > 0:
-            return Status.PRECISION
-        return None
-
-    def _count_idle(self, value: float, gradient_norm: float, eps: float) -> None:
-        moved = value < self._lowest_value * (1 - 4 * eps)
-        moved |= gradient_norm < 0.9 * self._lowest_gradient
-        self._idle = 0 if moved else self._idle + 1
-        self._lowest_value = min(value, self._lowest_value)
-        self._lowest_gradient = min(gradient_norm, self._lowest_gradient)
-
-    def _slow(self, watched: float, progress: Progress) -> Status | None:
-        self._watched.append(watched)
-        if len(self._watched) <= progress.window:
-            return None
-        enough = (1 - progress.share) * self._watched[-1 - progress.window]
-        return Status.SLOW if watched > enough else None
 
 
 def minimize(

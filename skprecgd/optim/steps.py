@@ -76,7 +76,10 @@ class BacktrackingStep(StepRule):
         step = 2.0 * self._last
         for _ in range(self._MAX_HALVINGS):
             value = ray.value(step)
-            if np.isfinite(value) and value <= start + self.share * step * slope:
+            enough = start + self.share * step * slope
+            # Strictly below the start too: at rounding level the slope promises
+            # less than one unit in the last place.
+            if value <= enough and value < start:
                 self._last = step
                 return step
             step *= 0.5

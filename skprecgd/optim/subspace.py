@@ -239,6 +239,8 @@ class _Bases:
         n_columns = self._V.shape[0]
         width = min(_BLOCK, n_columns - self.size)
         block = self._rng.standard_normal((n_columns, width)).astype(self._dtype)
+        if width == 0:
+            return block
         return _orthonormal(_orthogonalise(block, self._V)[0], self._V, np.inf)[0]
 
 

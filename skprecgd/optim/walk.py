@@ -17,11 +17,12 @@ from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import leading_eigenpairs, leading_triplets, make_start
 from skprecgd.objective import Evaluation, Objective, SampledObjective
-from skprecgd.optim.loop import Journal, Outcome, Progress, descend
+from skprecgd.optim.loop import Journal, Outcome, descend
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Method, make_method
 from skprecgd.optim.steps import StepRule
+from skprecgd.optim.stopping import Progress
 
 # Conjugate steps at a rank that still has something to give gain more than this
 # over five iterations; less, and the missing components are what holds them back.

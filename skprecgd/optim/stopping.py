@@ -1,0 +1,116 @@
+"""When to stop a descent."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from skprecgd.objective import Evaluation, Objective
+from skprecgd.optim.result import Status
+
+# A fixed step may overshoot for a while; past this growth it does not come back.
+_DIVERGENCE = 1e4
+# Iterations that must all stand still before precision is blamed.
+_STILL_WINDOW = 10
+# Rounding of a loss, and of a relative residual, in units of the machine epsilon.
+_VALUE_ROUNDING = 16
+_RESIDUAL_ROUNDING = 100
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Stop when a quantity fell by less than `share` over `window` iterations.
+
+    Of the loss, it replaces the test of the gradient: a stationary point of too low
+    a rank is no solution, while one on the way to a solution still makes progress.
+    """
+
+    window: int = 5
+    share: float = 0.2
+    of_gradient: bool = False
+
+
+class Watch:
+    """The stop rules of one descent on an objective of unit scale.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : Evaluation
+    tol : float
+        0 only watches for divergence.
+    progress : Progress, default=None
+        Also stop when progress gets slow.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        start: Evaluation,
+        tol: float,
+        progress: Progress | None = None,
+    ) -> None:
+        at_zero = 0.5 * objective.data_norm**2
+        self._ceiling = _DIVERGENCE * max(start.value, at_zero)
+        self._resolution = objective.resolution
+        self._eps = float(np.finfo(start.factors.dtype).eps)
+        self._tol = tol
+        self._progress = progress
+        self._watched: list[float] = []
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_STILL_WINDOW)
+        self._lowest_gradient = np.inf
+        self._since_lower_gradient = 0
+
+    def diverged(self, evaluation: Evaluation) -> bool:
+        """Whether the objective grew beyond any recovery."""
+        return not evaluation.value <= self._ceiling
+
+    def status(self, evaluation: Evaluation, gradient_norm: float) -> Status | None:
+        """Why to stop here, or None."""
+        if gradient_norm == 0.0 or (evaluation.loss == 0.0 and self._resolution == 0):
+            return Status.PRECISION
+        if self._tol > 0:
+            status = self._converged(evaluation, gradient_norm)
+            if status is not None:
+                return status
+        if self._progress is None:
+            still = self._stands_still(evaluation, gradient_norm)
+            return Status.PRECISION if still and self._tol > 0 else None
+        of_gradient = self._progress.of_gradient
+        watched = gradient_norm if of_gradient else evaluation.value
+        return Status.SLOW if self._slow(watched, self._progress) else None
+
+    def _converged(self, evaluation: Evaluation, gradient_norm: float) -> Status | None:
+        # A residual below what the objective can resolve proves nothing.
+        resolved = self._tol >= self._resolution
+        if resolved and evaluation.relative_residual <= self._tol:
+            return Status.RESIDUAL
+        exploring = self._progress is not None and not self._progress.of_gradient
+        if not exploring and gradient_norm <= self._tol:
+            return Status.STATIONARY
+        return None
+
+    def _stands_still(self, evaluation: Evaluation, gradient_norm: float) -> bool:
+        """Whether the last iterations changed nothing beyond rounding."""
+        self._recent.append((evaluation.value, evaluation.relative_residual))
+        if gradient_norm < 0.9 * self._lowest_gradient:
+            self._lowest_gradient, self._since_lower_gradient = gradient_norm, 0
+        else:
+            self._since_lower_gradient += 1
+        if self._since_lower_gradient < _STILL_WINDOW:
+            return False
+        values, residuals = (
+            np.array(column) for column in zip(*self._recent, strict=True)
+        )
+        rounding = _VALUE_ROUNDING * self._eps * np.max(values)
+        floor = max(self._resolution, _RESIDUAL_ROUNDING * self._eps)
+        return bool(np.ptp(values) <= rounding or np.max(residuals) <= floor)
+
+    def _slow(self, watched: float, progress: Progress) -> bool:
+        self._watched.append(watched)
+        if len(self._watched) <= progress.window:
+            return False
+        enough = (1 - progress.share) * self._watched[-1 - progress.window]
+        return watched > enough

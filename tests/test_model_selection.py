@@ -1,0 +1,245 @@
+"""GridSearchCV and cross_val_score choose the rank, through every way in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.metrics import r2_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    ShuffleSplit,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
+from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
+
+TRUE_RANK = 3
+RANK_SEARCHES = sorted(
+    PrecGDFactorization._parameter_constraints["rank_search"][0].options
+)
+
+# A search rank the folds cannot support is part of a search, not a mistake.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def noisy_rank_three(seed, shape=(60, 40), noise=0.5):
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((shape[0], 3)) @ rng.standard_normal((3, shape[1]))
+    return truth + noise * rng.standard_normal(shape)
+
+
+def noisy_entries(seed):
+    X, truth = make_matrix_completion(
+        60,
+        40,
+        rank=TRUE_RANK,
+        observed_fraction=0.5,
+        noise=0.1,
+        condition_number=2,
+        random_state=seed,
+    )
+    return *observed_entries(X), truth
+
+
+# -- entries as samples -----------------------------------------------------------
+
+
+def test_entries_in_two_processes(global_random_seed):
+    A, y, truth = noisy_entries(global_random_seed)
+    search = GridSearchCV(
+        PrecGDMatrixSensing(random_state=0),
+        {"n_components": [1, 2, 3, 5]},
+        cv=KFold(4, shuffle=True, random_state=global_random_seed),
+        n_jobs=2,
+    ).fit(A, y)
+    assert search.best_params_ == {"n_components": TRUE_RANK}
+    assert search.best_score_ > 0.9
+    assert truth.relative_error(search.best_estimator_.matrix_) < 0.2
+
+
+@pytest.mark.parametrize("rank_search", RANK_SEARCHES)
+def test_entries(rank_search, global_random_seed):
+    A, y, _ = noisy_entries(global_random_seed)
+    search = GridSearchCV(
+        PrecGDMatrixSensing(rank_search=rank_search, max_iter=200, random_state=0),
+        {"n_components": [1, 2, 3, 4, 6]},
+        cv=KFold(4, shuffle=True, random_state=global_random_seed),
+    ).fit(A, y)
+    scores = search.cv_results_["mean_test_score"]
+    assert search.best_params_ == {"n_components": TRUE_RANK}
+    # Too small a rank costs much; what too large a one costs depends on the search.
+    assert scores[0] < scores[1] < scores[2] - 0.02
+    if rank_search == "fixed":
+        assert scores[2] > scores[3] > scores[4]
+
+
+def test_ridge_and_rank_together(global_random_seed):
+    A, y, _ = noisy_entries(global_random_seed)
+    search = GridSearchCV(
+        PrecGDMatrixSensing(rank_search="fixed", max_iter=100, random_state=0),
+        {"n_components": [3, 6], "alpha": [0.0, 1.0, 1e4]},
+        cv=KFold(3, shuffle=True, random_state=global_random_seed),
+    ).fit(A, y)
+    scores = dict(
+        zip(
+            [(p["n_components"], p["alpha"]) for p in search.cv_results_["params"]],
+            search.cv_results_["mean_test_score"],
+            strict=True,
+        )
+    )
+    # The ridge makes up for part of what spare columns lose, and can be too much.
+    assert scores[6, 1.0] > scores[6, 0.0]
+    assert search.best_params_["alpha"] < 1e4
+
+
+def test_cross_val_score_of_entries(global_random_seed):
+    A, y, _ = noisy_entries(global_random_seed)
+    cv = ShuffleSplit(3, test_size=0.2, random_state=global_random_seed)
+    scores = cross_val_score(PrecGDMatrixSensing(3), A, y, cv=cv)
+    assert scores.shape == (3,)
+    assert np.all(scores > 0.9)
+    # A score is the R^2 of predict, nothing else.
+    for (train, test), score in zip(cv.split(A), scores, strict=True):
+        model = PrecGDMatrixSensing(3).fit(A[train], y[train])
+        np.testing.assert_allclose(
+            score, r2_score(y[test], model.predict(A[test])), rtol=1e-6
+        )
+
+
+def test_cross_val_predict_and_validate(global_random_seed):
+    A, y, _ = noisy_entries(global_random_seed)
+    cv = KFold(3, shuffle=True, random_state=0)
+    predictions = cross_val_predict(PrecGDMatrixSensing(3), A, y, cv=cv)
+    assert r2_score(y, predictions) > 0.9
+    result = cross_validate(
+        PrecGDMatrixSensing(3),
+        A,
+        y,
+        cv=cv,
+        scoring=["r2", "neg_mean_absolute_error"],
+        return_train_score=True,
+        return_estimator=True,
+    )
+    assert np.all(result["train_r2"] > result["test_r2"])
+    assert all(e.n_components_ == TRUE_RANK for e in result["estimator"])
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_dense_measurements(flat, global_random_seed):
+    A, y, _ = make_matrix_sensing(
+        15,
+        12,
+        rank=2,
+        n_measurements=300,
+        noise=0.1,
+        condition_number=2,
+        random_state=global_random_seed,
+    )
+    X = A if flat else A.reshape(-1, 15, 12)
+    search = GridSearchCV(
+        PrecGDMatrixSensing(matrix_shape=(15, 12), random_state=0),
+        {"n_components": [1, 2, 4]},
+        cv=3,
+    ).fit(X, y)
+    assert search.best_params_ == {"n_components": 2}
+
+
+# -- rows of a data matrix --------------------------------------------------------
+
+
+@pytest.mark.parametrize("extra_seed", range(5))
+def test_rows_of_complete_data(extra_seed, global_random_seed):
+    X = noisy_rank_three([global_random_seed, extra_seed])
+    search = GridSearchCV(
+        PrecGDFactorization(random_state=global_random_seed),
+        {"n_components": [1, 2, 3, 4, 8, 20]},
+    ).fit(X)
+    assert search.best_params_ == {"n_components": TRUE_RANK}
+    scores = dict(
+        zip([1, 2, 3, 4, 8, 20], search.cv_results_["mean_test_score"], strict=True)
+    )
+    assert scores[1] < scores[2] < scores[3]
+    assert scores[3] > scores[8] > scores[20]
+
+
+@pytest.mark.parametrize("missing", [0.3])
+def test_rows_with_missing_entries(missing, global_random_seed):
+    X = noisy_rank_three(global_random_seed)
+    rng = np.random.default_rng([global_random_seed, 2])
+    X[rng.random(X.shape) < missing] = np.nan
+    search = GridSearchCV(
+        PrecGDFactorization(random_state=global_random_seed, max_iter=200),
+        {"n_components": [1, 2, 3, 6]},
+        cv=4,
+    ).fit(X)
+    assert search.best_params_ == {"n_components": TRUE_RANK}
+
+
+def test_pipeline_with_a_scaler(global_random_seed):
+    X = 5.0 + 2.0 * noisy_rank_three(global_random_seed)
+    pipeline = Pipeline(
+        [
+            ("scale", StandardScaler()),
+            ("factorize", PrecGDFactorization(random_state=global_random_seed)),
+        ]
+    )
+    search = GridSearchCV(
+        pipeline, {"factorize__n_components": [1, 2, 3, 4, 8, 20]}
+    ).fit(X)
+    assert search.best_params_ == {"factorize__n_components": TRUE_RANK}
+
+
+def test_pipeline_with_a_scaler_and_holes(global_random_seed):
+    X = 5.0 + noisy_rank_three(global_random_seed)
+    rng = np.random.default_rng([global_random_seed, 3])
+    X[rng.random(X.shape) < 0.2] = np.nan
+    pipeline = make_pipeline(
+        StandardScaler(), PrecGDFactorization(random_state=0, max_iter=200)
+    )
+    search = GridSearchCV(
+        pipeline, {"precgdfactorization__n_components": [1, 2, 3, 8]}, cv=3
+    ).fit(X)
+    assert search.best_params_ == {"precgdfactorization__n_components": TRUE_RANK}
+
+
+def test_centre_is_chosen(global_random_seed):
+    # Columns with means of their own: centring them frees a component.
+    X = noisy_rank_three(global_random_seed) + 10.0 * np.arange(40)
+    search = GridSearchCV(
+        PrecGDFactorization(3, random_state=global_random_seed),
+        {"center": [None, "mean", "columns"]},
+    ).fit(X)
+    assert search.best_params_ == {"center": "columns"}
+
+
+def test_cross_val_score_of_rows(global_random_seed):
+    X = noisy_rank_three(global_random_seed)
+    model = PrecGDFactorization(3, random_state=global_random_seed)
+    scores = cross_val_score(model, X, cv=4)
+    assert np.all(scores > 0.7)
+    np.testing.assert_array_equal(scores, cross_val_score(model, X, cv=4))
+
+
+def reconstruction_score(model, X, y=None):
+    return r2_score(X, model.inverse_transform(model.transform(X)))
+
+
+def test_what_a_reconstruction_score_does(global_random_seed):
+    """Why `score` hides entries: reconstruction never falls with the rank."""
+    X = noisy_rank_three(global_random_seed)
+    ranks = {"n_components": [1, 2, 3, 8, 20, 30]}
+    naive = GridSearchCV(
+        TruncatedSVD(algorithm="arpack", random_state=0),
+        ranks,
+        scoring=reconstruction_score,
+    ).fit(X)
+    assert naive.best_params_ == {"n_components": 30}
+    ours = GridSearchCV(PrecGDFactorization(random_state=0), ranks).fit(X)
+    assert ours.best_params_ == {"n_components": TRUE_RANK}

@@ -1,0 +1,122 @@
+"""Coordinates of rows from their visible entries, against lstsq row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import linalg, sparse
+
+from skprecgd import _rows
+from skprecgd._rows import solve_rows
+
+
+def make_rows(shape, r, share, seed, dtype=np.float64):
+    """Data, mask of the visible entries, orthonormal basis."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal(shape).astype(dtype)
+    visible = rng.random(shape) < share
+    basis = linalg.qr(rng.standard_normal((shape[1], r)), mode="economic")[0]
+    return X, visible, basis.astype(dtype)
+
+
+def solve(X, visible, basis, ridge=None, *, hidden=False):
+    ridge = np.zeros(basis.shape[1]) if ridge is None else ridge
+    mask = ~visible if hidden else visible
+    rows, columns = np.nonzero(mask)
+    pattern = sparse.csr_array((X[mask], (rows, columns)), shape=X.shape)
+    right_hand_side = np.where(visible, X, 0) @ basis
+    return solve_rows(pattern, right_hand_side, basis, ridge, hidden=hidden)
+
+
+def reference(X, visible, basis, ridge=None):
+    """One least-squares problem a row; of least norm by lstsq."""
+    r = basis.shape[1]
+    ridge = np.zeros(r) if ridge is None else ridge
+    out = np.empty((len(X), r))
+    for i, (row, mask) in enumerate(zip(X, visible, strict=True)):
+        design = np.vstack([basis[mask], np.diag(np.sqrt(ridge))])
+        out[i] = linalg.lstsq(design, np.append(row[mask], np.zeros(r)))[0]
+    return out
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("r", [1, 2, 5])
+def test_enough_entries(r, hidden, global_random_seed):
+    X, visible, basis = make_rows((30, 40), r, 0.6, global_random_seed)
+    z = solve(X, visible, basis, hidden=hidden)
+    assert_allclose(z, reference(X, visible, basis), rtol=1e-8, atol=1e-10)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 6),
+    st.integers(0, 6),
+    st.sampled_from([0.0, 0.1, 0.4, 0.9, 1.0]),
+    st.booleans(),
+)
+def test_any_number_of_entries(seed, r, extra, share, hidden):
+    # Rows that see nothing, too little or everything.
+    X, visible, basis = make_rows((8, r + extra), r, share, seed)
+    z = solve(X, visible, basis, hidden=hidden)
+    assert z.shape == (8, r)
+    expected = reference(X, visible, basis)
+    for i in range(8):
+        if visible[i].any() and min(linalg.svdvals(basis[visible[i]])) < 1e-3:
+            continue  # nearly singular: no two methods agree
+        assert_allclose(z[i], expected[i], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_ridge(hidden, global_random_seed):
+    X, visible, basis = make_rows((20, 15), 4, 0.4, global_random_seed)
+    ridge = np.array([0.0, 0.01, 1.0, 100.0])
+    z = solve(X, visible, basis, ridge, hidden=hidden)
+    assert_allclose(z, reference(X, visible, basis, ridge), rtol=1e-6, atol=1e-9)
+
+
+def test_complete_rows_are_projected(global_random_seed):
+    X, _, basis = make_rows((10, 12), 3, 1.0, global_random_seed)
+    everything = np.ones(X.shape, dtype=bool)
+    for hidden in (False, True):
+        z = solve(X, everything, basis, hidden=hidden)
+        assert_allclose(z, X @ basis, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_rows_that_see_nothing(hidden, dtype, global_random_seed):
+    X, visible, basis = make_rows((6, 30), 4, 0.7, global_random_seed, dtype)
+    visible[[1, 4]] = False
+    z = solve(X, visible, basis, hidden=hidden)
+    assert z.dtype == dtype
+    # In float32 a complete row less all its entries is not exactly nothing.
+    assert_allclose(z[[1, 4]], 0.0, rtol=0, atol=1e-3 if hidden else 0)
+    rtol = 1e-3 if dtype == np.float32 else 1e-8
+    others = [0, 2, 3, 5]
+    expected = reference(X.astype(float), visible, basis.astype(float))
+    assert_allclose(z[others], expected[others], rtol=rtol, atol=rtol)
+
+
+def test_chunks_do_not_show(monkeypatch, global_random_seed):
+    X, visible, basis = make_rows((50, 20), 3, 0.5, global_random_seed)
+    whole = solve(X, visible, basis)
+    monkeypatch.setattr(_rows, "_CHUNK_NUMBERS", 9 * 7)
+    assert_array_equal(solve(X, visible, basis), whole)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_scale(scale, global_random_seed):
+    X, visible, basis = make_rows((10, 12), 3, 0.6, global_random_seed)
+    expected = solve(X, visible, basis)
+    assert_allclose(solve(scale * X, visible, basis), scale * expected, rtol=1e-10)
+
+
+def test_explicit_zeros_are_visible():
+    basis = np.full((4, 1), 0.5)
+    pattern = sparse.csr_array((np.array([2.0, 0.0]), ([0, 0], [0, 1])), shape=(1, 4))
+    z = solve_rows(pattern, pattern @ basis, basis, np.zeros(1))
+    # Half-way between the visible 2 and the visible 0, not the 2 alone.
+    assert_allclose(z @ basis.T, np.full((1, 4), 1.0))

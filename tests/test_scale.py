@@ -1,0 +1,334 @@
+"""The unit of the data must not matter: fit(c X) is c times fit(X)."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse
+from scipy.sparse.linalg import aslinearoperator
+from sklearn.exceptions import ConvergenceWarning
+
+from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
+from skprecgd.datasets import (
+    make_low_rank,
+    make_matrix_completion,
+    make_matrix_sensing,
+)
+from skprecgd.measurements import RankOneMeasurements
+
+SCALES = [1e-100, 1e-8, 1e8, 1e100]
+EXTREME = [1e-100, 1e100]
+MODERATE = [1e-8, 1e8]
+RANK_SEARCHES = sorted(
+    PrecGDFactorization._parameter_constraints["rank_search"][0].options
+)
+SOLVERS = sorted(PrecGDFactorization._parameter_constraints["solver"][0].options)
+DAMPINGS = ["sqrt_loss", "dual_norm", "variance_proxy", "geometric", 0.01]
+STEPS = ["exact", "backtracking", "polyak", 0.3]
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def assert_scaled(actual, expected, c, rtol=1e-6):
+    """`actual` is c times `expected`, relative to its norm, without overflow."""
+    assert np.all(np.isfinite(actual))
+    size = np.linalg.norm(expected)
+    assert size > 0
+    assert_allclose(actual / c, expected, rtol=0, atol=rtol * size)
+
+
+def sensing_problem(seed, noise=0.0, symmetric=False):
+    A, y, _ = make_matrix_sensing(
+        10,
+        10 if symmetric else 8,
+        rank=2,
+        n_measurements=100,
+        noise=noise,
+        condition_number=3,
+        symmetric=symmetric,
+        random_state=seed,
+    )
+    return A, y
+
+
+def completion_problem(seed, noise=0.0):
+    X, _ = make_matrix_completion(
+        25,
+        18,
+        rank=2,
+        oversampling=4,
+        min_per_line=5,
+        noise=noise,
+        condition_number=3,
+        random_state=seed,
+    )
+    return X
+
+
+def same_run(**parameters):
+    """Parameters of a run whose number of steps does not hang on rounding."""
+    return {"n_components": 3, "max_iter": 8, "tol": 0, "random_state": 0} | parameters
+
+
+# -- sensing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("c", SCALES)
+@pytest.mark.parametrize("rank_search", RANK_SEARCHES)
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_sensing(c, rank_search, noise, global_random_seed):
+    A, y = sensing_problem(global_random_seed, noise)
+    options = {"n_components": 3, "matrix_shape": (10, 8), "rank_search": rank_search}
+    plain = PrecGDMatrixSensing(random_state=0, **options).fit(A, y)
+    scaled = PrecGDMatrixSensing(random_state=0, **options).fit(A, c * y)
+    assert_scaled(scaled.matrix_, plain.matrix_, c)
+    assert_scaled(scaled.predict(A), plain.predict(A), c)
+    assert_scaled(scaled.singular_values_, plain.singular_values_, c)
+    assert scaled.n_components_ == plain.n_components_
+    assert_allclose(scaled.score(A, c * y), plain.score(A, y), rtol=1e-9)
+
+
+@pytest.mark.parametrize("c", EXTREME)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_every_solver(c, solver, symmetric, global_random_seed):
+    A, y = sensing_problem(global_random_seed, symmetric=symmetric)
+    shape = (10, 10) if symmetric else (10, 8)
+    for rank_search in RANK_SEARCHES:
+        options = same_run(
+            solver=solver,
+            rank_search=rank_search,
+            symmetric=symmetric,
+            matrix_shape=shape,
+        )
+        plain = PrecGDMatrixSensing(**options).fit(A, y)
+        scaled = PrecGDMatrixSensing(**options).fit(A, c * y)
+        assert_scaled(scaled.matrix_, plain.matrix_, c)
+
+
+@pytest.mark.parametrize("c", EXTREME)
+@pytest.mark.parametrize("damping", DAMPINGS)
+@pytest.mark.parametrize("step_size", STEPS)
+def test_every_damping_and_step(c, damping, step_size, global_random_seed):
+    A, y = sensing_problem(global_random_seed, noise=0.1)
+    options = same_run(
+        solver="precgd",
+        rank_search="fixed",
+        damping=damping,
+        step_size=step_size,
+        matrix_shape=(10, 8),
+    )
+    variance = 0.01 * np.var(y)
+    plain = PrecGDMatrixSensing(noise_variance=variance, **options).fit(A, y)
+    with np.errstate(over="ignore"):
+        variance *= c**2
+    scaled = PrecGDMatrixSensing(noise_variance=variance, **options).fit(A, c * y)
+    assert_scaled(scaled.matrix_, plain.matrix_, c)
+
+
+@pytest.mark.parametrize("c", EXTREME)
+@pytest.mark.parametrize("init", ["spectral", "nystrom", "random", "pair"])
+def test_every_start(c, init, global_random_seed):
+    A, y = sensing_problem(global_random_seed)
+    rng = np.random.default_rng(global_random_seed)
+    pair = rng.standard_normal((10, 3)), rng.standard_normal((8, 3))
+    for rank_search in RANK_SEARCHES:
+        options = same_run(rank_search=rank_search, matrix_shape=(10, 8))
+        first, second = init, init
+        if init == "pair":
+            first, second = pair, tuple(np.sqrt(c) * block for block in pair)
+        plain = PrecGDMatrixSensing(init=first, **options).fit(A, y)
+        scaled = PrecGDMatrixSensing(init=second, **options).fit(A, c * y)
+        assert_scaled(scaled.matrix_, plain.matrix_, c)
+
+
+def operator(A):
+    return aslinearoperator(A)
+
+
+@pytest.mark.parametrize("c", SCALES)
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, operator])
+def test_scaled_measurements(c, kind, global_random_seed):
+    A, y = sensing_problem(global_random_seed)
+    options = same_run(matrix_shape=(10, 8))
+    plain = PrecGDMatrixSensing(**options).fit(kind(A), y)
+    scaled = PrecGDMatrixSensing(**options).fit(kind(c * A), y)
+    assert_scaled(scaled.matrix_, plain.matrix_, 1 / c)
+    assert_scaled(scaled.predict(kind(c * A)), plain.predict(kind(A)), 1.0)
+
+
+@pytest.mark.parametrize("c", [1e-50, 1e-8, 1e8, 1e50])
+def test_scaled_rank_one_measurements(c, global_random_seed):
+    # Both vectors of a measurement carry the factor: the square is what counts.
+    rng = np.random.default_rng(global_random_seed)
+    a = rng.standard_normal((100, 10))
+    truth = make_low_rank(10, rank=1, symmetric=True, random_state=global_random_seed)
+    y = RankOneMeasurements(a).forward(truth.left, truth.right)
+    options = same_run(symmetric=True, n_components=2)
+    plain = PrecGDMatrixSensing(**options).fit(RankOneMeasurements(a), y)
+    scaled = PrecGDMatrixSensing(**options).fit(RankOneMeasurements(c * a), y)
+    assert_scaled(scaled.matrix_, plain.matrix_, c**-2)
+
+
+@pytest.mark.parametrize("c", SCALES)
+def test_sensing_ridge(c, global_random_seed):
+    A, y = sensing_problem(global_random_seed, noise=0.1)
+    options = {"n_components": 3, "matrix_shape": (10, 8)}
+    plain = PrecGDMatrixSensing(alpha=0.5, **options).fit(A, y)
+    scaled = PrecGDMatrixSensing(alpha=0.5 * c, **options).fit(A, c * y)
+    assert_scaled(scaled.matrix_, plain.matrix_, c)
+
+
+# -- completion -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("c", SCALES)
+@pytest.mark.parametrize("rank_search", RANK_SEARCHES)
+@pytest.mark.parametrize("center", [None, "mean", "columns", "both"])
+def test_completion(c, rank_search, center, global_random_seed):
+    X = completion_problem(global_random_seed, noise=0.1)
+    options = same_run(rank_search=rank_search, center=center)
+    plain = PrecGDFactorization(**options).fit(X)
+    scaled = PrecGDFactorization(**options).fit(c * X)
+    assert_scaled(scaled.transform(c * X), plain.transform(X), c)
+    assert_allclose(scaled.components_, plain.components_, rtol=0, atol=1e-6)
+    if center is not None:
+        assert_scaled(scaled.center_, plain.center_, c)
+    assert_allclose(scaled.score(c * X), plain.score(X), rtol=1e-6)
+    assert_allclose(
+        scaled.explained_variance_ratio_, plain.explained_variance_ratio_, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("c", SCALES)
+def test_converged_completion(c, global_random_seed):
+    X = completion_problem(global_random_seed)
+    plain, scaled = PrecGDFactorization(4), PrecGDFactorization(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        expected = plain.inverse_transform(plain.fit_transform(X))
+        actual = scaled.inverse_transform(scaled.fit_transform(c * X))
+    assert_scaled(actual, expected, c)
+    assert scaled.n_components_ == plain.n_components_ == 2
+    # The history speaks the units of the data; its first line is the start.
+    assert_allclose(
+        np.sqrt(scaled.history_["loss"][0]) / c,
+        np.sqrt(plain.history_["loss"][0]),
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("c", SCALES)
+def test_completion_ridge(c, global_random_seed):
+    X = completion_problem(global_random_seed, noise=0.1)
+    options = same_run(center="columns")
+    plain = PrecGDFactorization(alpha=1.0, **options).fit(X)
+    scaled = PrecGDFactorization(alpha=c, **options).fit(c * X)
+    assert_scaled(scaled.singular_values_, plain.singular_values_, c)
+    assert_scaled(scaled.transform(c * X), plain.transform(X), c)
+
+
+@pytest.mark.parametrize("c", SCALES)
+def test_entries_as_samples(c, global_random_seed):
+    X = completion_problem(global_random_seed)
+    A, y = observed_entries(X)
+    plain = PrecGDMatrixSensing(4).fit(A, y)
+    scaled = PrecGDMatrixSensing(4).fit(*observed_entries(c * X))
+    assert_scaled(scaled.matrix_, plain.matrix_, c)
+
+
+# -- complete data ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("c", SCALES)
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("shape", [(30, 20), (320, 280)])
+@pytest.mark.parametrize("center", [None, "columns", "both"])
+def test_complete(c, container, shape, center, global_random_seed):
+    truth = make_low_rank(
+        *shape, rank=8, condition_number=100, random_state=global_random_seed
+    )
+    rng = np.random.default_rng(global_random_seed)
+    dense = truth.matrix + 0.01 * rng.standard_normal(shape)
+    X, scaled_X = container(dense), container(c * dense)
+    plain = PrecGDFactorization(4, center=center, random_state=0).fit(X)
+    scaled = PrecGDFactorization(4, center=center, random_state=0).fit(scaled_X)
+    assert plain.converged_
+    assert scaled.converged_
+    assert_scaled(scaled.singular_values_, plain.singular_values_, c)
+    assert_scaled(
+        scaled.inverse_transform(scaled.transform(scaled_X)),
+        plain.inverse_transform(plain.transform(X)),
+        c,
+    )
+    assert_allclose(
+        scaled.explained_variance_ratio_, plain.explained_variance_ratio_, rtol=1e-6
+    )
+    assert_allclose(scaled.score(scaled_X), plain.score(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("c", EXTREME)
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_complete_every_solver(c, container, solver, global_random_seed):
+    dense = np.random.default_rng(global_random_seed).standard_normal((20, 12))
+    options = same_run(solver=solver, rank_search="fixed", alpha=0.0)
+    plain = PrecGDFactorization(**options).fit(container(dense))
+    scaled = PrecGDFactorization(**options).fit(container(c * dense))
+    assert_scaled(scaled.singular_values_, plain.singular_values_, c)
+    assert_scaled(scaled.transform(c * dense), plain.transform(dense), c)
+
+
+@pytest.mark.parametrize("c", SCALES)
+def test_complete_ridge(c, global_random_seed):
+    X = np.random.default_rng(global_random_seed).standard_normal((20, 12))
+    plain = PrecGDFactorization(4, alpha=2.0).fit(X)
+    scaled = PrecGDFactorization(4, alpha=2.0 * c).fit(c * X)
+    expected = np.maximum(np.linalg.svd(X)[1][:4] - 2.0, 0.0)
+    assert_allclose(plain.singular_values_, expected, rtol=1e-9)
+    assert_scaled(scaled.singular_values_, plain.singular_values_, c)
+    assert_scaled(scaled.transform(c * X), plain.transform(X), c)
+
+
+# -- single precision -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("c", MODERATE)
+@pytest.mark.parametrize("shape", [(30, 20), (320, 280)])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_float32_complete(c, shape, container, global_random_seed):
+    truth = make_low_rank(
+        *shape, rank=4, condition_number=5, random_state=global_random_seed
+    )
+    X = truth.matrix.astype(np.float32)
+    plain = PrecGDFactorization(3, random_state=0).fit(container(X))
+    scaled_X = container(np.float32(c) * X)
+    scaled = PrecGDFactorization(3, random_state=0).fit(scaled_X)
+    assert scaled.components_.dtype == np.float32
+    assert_scaled(scaled.singular_values_, plain.singular_values_, c, rtol=1e-4)
+    assert_scaled(
+        scaled.transform(scaled_X), plain.transform(container(X)), c, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("c", MODERATE)
+@pytest.mark.parametrize("solver", ["auto", "precgd", "gauss-newton"])
+def test_float32_entries_and_sensing(c, solver, global_random_seed):
+    c = np.float32(c)
+    options = same_run(solver=solver, n_components=2)
+    X = completion_problem(global_random_seed).astype(np.float32)
+    plain = PrecGDFactorization(**options).fit(X)
+    scaled = PrecGDFactorization(**options).fit(c * X)
+    assert_scaled(scaled.transform(c * X), plain.transform(X), c, rtol=1e-3)
+    A, y = (array.astype(np.float32) for array in sensing_problem(global_random_seed))
+    options["matrix_shape"] = (10, 8)
+    plain = PrecGDMatrixSensing(**options).fit(A, y)
+    for scaled, by in [
+        (PrecGDMatrixSensing(**options).fit(A, c * y), c),
+        (PrecGDMatrixSensing(**options).fit(c * A, y), 1 / c),
+    ]:
+        assert scaled.matrix_.dtype == np.float32
+        assert_scaled(scaled.matrix_, plain.matrix_, by, rtol=1e-3)
