@@ -266,7 +266,9 @@ def to_patches(picture: Array) -> Array:
     return patches
 
 
-def from_patches(patches: Array, shape: tuple[int, ...]) -> Array:
+def from_patches(
+    patches: Array, shape: tuple[int, ...], weights: Array | None = None
+) -> Array:
     """The picture whose pixels are the means over the patches that hold them.
 
     Parameters
@@ -274,6 +276,8 @@ def from_patches(patches: Array, shape: tuple[int, ...]) -> Array:
     patches : ndarray of shape (n_patches, n_channels * PATCH**2)
     shape : tuple of int
         Of the picture: height, width, number of channels.
+    weights : ndarray of shape (n_patches,), default=None
+        Positive weights of the patches in the means; None is equal weights.
 
     Returns
     -------
@@ -289,13 +293,16 @@ def from_patches(patches: Array, shape: tuple[int, ...]) -> Array:
     """
     tops, lefts = _corners(shape)
     values = patches.reshape(len(tops), len(lefts), shape[2], PATCH, PATCH)
-    total, count = np.zeros(shape), np.zeros(shape)
+    if weights is None:
+        weights = np.ones(len(patches))
+    weight = weights.reshape(len(tops), len(lefts), 1)
+    total, sum_of_weights = np.zeros(shape), np.zeros(shape)
     for i in range(PATCH):
         for j in range(PATCH):
             pixels = np.ix_(tops + i, lefts + j)
-            total[pixels] += values[..., i, j]
-            count[pixels] += 1
-    return total / count
+            total[pixels] += weight * values[..., i, j]
+            sum_of_weights[pixels] += weight
+    return total / sum_of_weights
 
 
 def _corners(shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -354,13 +361,15 @@ def recover(
         random_state=seed,
     )
     with warnings.catch_warnings():
-        # A fit that ended early, or patches without any visible pixel: the report
-        # says why the fit ended, and the neighbours cover such patches.
+        # The report says why the fit ended; blind patches are dealt with below.
         warnings.simplefilter("ignore")
         model.fit(patches)
         completed = model.left_ @ model.right_.T + model.center_
     seconds = time.perf_counter() - started
-    estimate = np.clip(from_patches(completed, picture.shape), 0.0, 1.0)
+    # A patch without a visible pixel knows the mean patch only: it has a say just
+    # where all the others are blind too.
+    weights = np.where(np.isnan(patches).all(axis=1), 1e-6, 1.0)
+    estimate = np.clip(from_patches(completed, picture.shape, weights), 0.0, 1.0)
     estimate[visible] = picture[visible]
     return Recovery(estimate, model, patches.shape, seconds)
 

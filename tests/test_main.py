@@ -256,6 +256,15 @@ def test_patches_round_trip(shape):
     np.testing.assert_allclose(back, picture, rtol=1e-12)
 
 
+def test_patches_are_weighted():
+    shape = (8, 11, 1)  # two patches, five columns of pixels in common
+    patches = np.repeat([[0.0], [1.0]], demo.PATCH**2, axis=1)
+    picture = demo.from_patches(patches, shape, np.array([1.0, 3.0]))[..., 0]
+    np.testing.assert_allclose(picture[:, :3], 0.0)
+    np.testing.assert_allclose(picture[:, 3:8], 0.75)
+    np.testing.assert_allclose(picture[:, 8:], 1.0)
+
+
 # -- recovery ---------------------------------------------------------------------
 
 
@@ -288,9 +297,13 @@ def test_hidden_pixels_are_not_looked_at():
 def test_patches_without_a_visible_pixel():
     picture = smooth_picture(48, 48)
     visible = demo.hide_pixels((48, 48), 0.5, seed=0)
-    visible[8:32, 8:32] = False
+    visible[8:20, 8:20] = False
     found = demo.recover(picture, visible)
-    assert np.isfinite(found.picture).all()
+    nearest = demo.nearest_neighbour(picture, visible)
+    assert demo.psnr(found.picture, picture) > demo.psnr(nearest, picture)
+    visible[:, :] = False
+    visible[0, :2] = True
+    assert np.isfinite(demo.recover(picture, visible).picture).all()
 
 
 # -- end to end -------------------------------------------------------------------

@@ -390,7 +390,8 @@ def test_status_precision_with_noise(symmetric, global_random_seed):
     start = spectral(objective, 2, symmetric=symmetric)
     result = minimize(objective, start, solver="precgd-cg", tol=1e-30)
     assert result.status is Status.PRECISION
-    assert result.gradient_norm < 1e-12 * objective.data_norm
+    # The value rests on noise, so it no longer tells points this close apart.
+    assert result.gradient_norm < 1e-8 * objective.data_norm
 
 
 def test_status_callback(global_random_seed):

@@ -37,10 +37,10 @@ def noisy_rank_three(seed, shape=(60, 40), noise=0.5):
 
 def noisy_entries(seed):
     X, truth = make_matrix_completion(
-        60,
         40,
+        30,
         rank=TRUE_RANK,
-        observed_fraction=0.5,
+        observed_fraction=0.6,
         noise=0.1,
         condition_number=2,
         random_state=seed,
@@ -56,36 +56,41 @@ def test_entries_in_two_processes(global_random_seed):
     search = GridSearchCV(
         PrecGDMatrixSensing(random_state=0),
         {"n_components": [1, 2, 3, 5]},
-        cv=KFold(4, shuffle=True, random_state=global_random_seed),
+        cv=KFold(3, shuffle=True, random_state=global_random_seed),
         n_jobs=2,
     ).fit(A, y)
-    assert search.best_params_ == {"n_components": TRUE_RANK}
+    assert search.best_estimator_.n_components_ == TRUE_RANK
     assert search.best_score_ > 0.9
     assert truth.relative_error(search.best_estimator_.matrix_) < 0.2
+
+
+# Few steps are enough to compare ranks.
+QUICK = {"solver": "precgd-cg", "max_iter": 60, "random_state": 0}
 
 
 @pytest.mark.parametrize("rank_search", RANK_SEARCHES)
 def test_entries(rank_search, global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)
     search = GridSearchCV(
-        PrecGDMatrixSensing(rank_search=rank_search, max_iter=200, random_state=0),
-        {"n_components": [1, 2, 3, 4, 6]},
-        cv=KFold(4, shuffle=True, random_state=global_random_seed),
+        PrecGDMatrixSensing(rank_search=rank_search, **QUICK),
+        {"n_components": [1, 2, 3, 6]},
+        cv=KFold(3, shuffle=True, random_state=global_random_seed),
     ).fit(A, y)
+    # A path may find the rank with a larger search rank, too.
+    assert search.best_estimator_.n_components_ == TRUE_RANK
     scores = search.cv_results_["mean_test_score"]
-    assert search.best_params_ == {"n_components": TRUE_RANK}
-    # Too small a rank costs much; what too large a one costs depends on the search.
     assert scores[0] < scores[1] < scores[2] - 0.02
     if rank_search == "fixed":
-        assert scores[2] > scores[3] > scores[4]
+        assert search.best_params_ == {"n_components": TRUE_RANK}
+        assert scores[2] - 0.02 > scores[3]
 
 
 def test_ridge_and_rank_together(global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)
     search = GridSearchCV(
-        PrecGDMatrixSensing(rank_search="fixed", max_iter=100, random_state=0),
+        PrecGDMatrixSensing(rank_search="fixed", **QUICK),
         {"n_components": [3, 6], "alpha": [0.0, 1.0, 1e4]},
-        cv=KFold(3, shuffle=True, random_state=global_random_seed),
+        cv=KFold(2, shuffle=True, random_state=global_random_seed),
     ).fit(A, y)
     scores = dict(
         zip(
@@ -137,7 +142,7 @@ def test_dense_measurements(flat, global_random_seed):
         15,
         12,
         rank=2,
-        n_measurements=300,
+        n_measurements=250,
         noise=0.1,
         condition_number=2,
         random_state=global_random_seed,
@@ -148,7 +153,7 @@ def test_dense_measurements(flat, global_random_seed):
         {"n_components": [1, 2, 4]},
         cv=3,
     ).fit(X, y)
-    assert search.best_params_ == {"n_components": 2}
+    assert search.best_estimator_.n_components_ == 2
 
 
 # -- rows of a data matrix --------------------------------------------------------
@@ -169,17 +174,14 @@ def test_rows_of_complete_data(extra_seed, global_random_seed):
     assert scores[3] > scores[8] > scores[20]
 
 
-@pytest.mark.parametrize("missing", [0.3])
-def test_rows_with_missing_entries(missing, global_random_seed):
+def test_rows_with_missing_entries(global_random_seed):
     X = noisy_rank_three(global_random_seed)
     rng = np.random.default_rng([global_random_seed, 2])
-    X[rng.random(X.shape) < missing] = np.nan
+    X[rng.random(X.shape) < 0.3] = np.nan
     search = GridSearchCV(
-        PrecGDFactorization(random_state=global_random_seed, max_iter=200),
-        {"n_components": [1, 2, 3, 6]},
-        cv=4,
+        PrecGDFactorization(**QUICK), {"n_components": [1, 2, 3, 6]}, cv=3
     ).fit(X)
-    assert search.best_params_ == {"n_components": TRUE_RANK}
+    assert search.best_estimator_.n_components_ == TRUE_RANK
 
 
 def test_pipeline_with_a_scaler(global_random_seed):
@@ -200,13 +202,11 @@ def test_pipeline_with_a_scaler_and_holes(global_random_seed):
     X = 5.0 + noisy_rank_three(global_random_seed)
     rng = np.random.default_rng([global_random_seed, 3])
     X[rng.random(X.shape) < 0.2] = np.nan
-    pipeline = make_pipeline(
-        StandardScaler(), PrecGDFactorization(random_state=0, max_iter=200)
-    )
+    pipeline = make_pipeline(StandardScaler(), PrecGDFactorization(**QUICK))
     search = GridSearchCV(
         pipeline, {"precgdfactorization__n_components": [1, 2, 3, 8]}, cv=3
     ).fit(X)
-    assert search.best_params_ == {"precgdfactorization__n_components": TRUE_RANK}
+    assert search.best_estimator_[-1].n_components_ == TRUE_RANK
 
 
 def test_centre_is_chosen(global_random_seed):

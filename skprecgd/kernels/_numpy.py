@@ -1,4 +1,9 @@
-"""Sampled products in plain NumPy: gathers through buffers that fit the cache."""
+"""Sampled products in plain NumPy.
+
+Entries are taken in chunks. Where a chunk of entries covers a good share of the rows
+it lies in, those rows are multiplied out and the entries picked from the product;
+elsewhere the rows of the two factors are gathered through buffers that fit the cache.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,11 @@ import numpy as np
 
 from skprecgd._typing import Array
 
-# Two gathered blocks of this many numbers stay in a second-level cache.
+# Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
+_CHUNK = 1 << 16
 _BUFFER = 1 << 16
+# A matrix product costs so much less than a gather, per entry and column.
+_DENSE_GAIN = 8
 
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
@@ -25,13 +33,14 @@ def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> A
     ndarray of shape (n_entries,)
     """
     out = np.empty(len(rows), dtype=np.result_type(left, right))
-    for chunk in _chunks(len(rows), left.shape[1]):
-        np.einsum(
-            "ij,ij->i",
-            left.take(rows[chunk], axis=0),
-            right.take(columns[chunk], axis=0),
-            out=out[chunk],
-        )
+    for chunk in _chunks(len(rows), _CHUNK):
+        i, j = rows[chunk], columns[chunk]
+        block = _dense_rows(i, len(right))
+        if block is None:
+            _gather(left, right, i, j, out[chunk])
+        else:
+            cells = _cells(i, j, block, len(right))
+            out[chunk] = (left[block] @ right.T).ravel().take(cells)
     return out
 
 
@@ -43,22 +52,77 @@ def sampled_ray(
     rows: Array,
     columns: Array,
 ) -> tuple[Array, Array]:
-    """Sampled ``d_left @ right.T + left @ d_right.T`` and ``d_left @ d_right.T``."""
+    """Sampled ``d_left @ right.T + left @ d_right.T`` and ``d_left @ d_right.T``.
+
+    Parameters
+    ----------
+    left, d_left : ndarray of shape (n_rows, r)
+    right, d_right : ndarray of shape (n_columns, r)
+    rows, columns : ndarray of int, shape (n_entries,)
+
+    Returns
+    -------
+    linear, quadratic : ndarray of shape (n_entries,)
+    """
     r = left.shape[1]
     both_left = np.hstack([left, d_left])
     both_right = np.hstack([d_right, right])
     dtype = np.result_type(left, right, d_left, d_right)
     linear = np.empty(len(rows), dtype=dtype)
     quadratic = np.empty(len(rows), dtype=dtype)
-    for chunk in _chunks(len(rows), 2 * r):
+    for chunk in _chunks(len(rows), _CHUNK):
+        i, j = rows[chunk], columns[chunk]
+        block = _dense_rows(i, len(right))
+        if block is None:
+            _gather_ray(both_left, both_right, r, i, j, linear[chunk], quadratic[chunk])
+        else:
+            cells = _cells(i, j, block, len(right))
+            linear[chunk] = (both_left[block] @ both_right.T).ravel().take(cells)
+            quadratic[chunk] = (d_left[block] @ d_right.T).ravel().take(cells)
+    return linear, quadratic
+
+
+def _dense_rows(rows: Array, n_columns: int) -> slice | None:
+    """The rows to multiply out for these entries, or None if gathering is cheaper."""
+    low, high = int(rows.min()), int(rows.max()) + 1
+    if (high - low) * n_columns > _DENSE_GAIN * len(rows):
+        return None
+    return slice(low, high)
+
+
+def _cells(rows: Array, columns: Array, block: slice, n_columns: int) -> Array:
+    """Positions of the entries in the flattened block."""
+    return (rows - block.start).astype(np.intp) * n_columns + columns
+
+
+def _gather(left: Array, right: Array, rows: Array, columns: Array, out: Array) -> None:
+    for chunk in _chunks(len(rows), _buffer_rows(left.shape[1])):
+        x = left.take(rows[chunk], axis=0)
+        y = right.take(columns[chunk], axis=0)
+        np.einsum("ij,ij->i", x, y, out=out[chunk])
+
+
+def _gather_ray(
+    both_left: Array,
+    both_right: Array,
+    r: int,
+    rows: Array,
+    columns: Array,
+    linear: Array,
+    quadratic: Array,
+) -> None:
+    """As `sampled_ray`, for ``[left, d_left]`` and ``[d_right, right]``."""
+    for chunk in _chunks(len(rows), _buffer_rows(2 * r)):
         x = both_left.take(rows[chunk], axis=0)
         y = both_right.take(columns[chunk], axis=0)
         np.einsum("ij,ij->i", x, y, out=linear[chunk])
         np.einsum("ij,ij->i", x[:, r:], y[:, :r], out=quadratic[chunk])
-    return linear, quadratic
 
 
-def _chunks(n_entries: int, width: int) -> Iterator[slice]:
-    size = max(1, _BUFFER // max(1, width))
+def _buffer_rows(width: int) -> int:
+    return max(1, _BUFFER // max(1, width))
+
+
+def _chunks(n_entries: int, size: int) -> Iterator[slice]:
     for start in range(0, n_entries, size):
         yield slice(start, start + size)
