@@ -340,7 +340,7 @@ def recover(
     seen = picture[visible]
     if np.all(seen == seen[0]):
         msg = (
-            f"the {len(seen)} visible pixels all have the same colour, so there is "
+            f"all visible pixels ({len(seen)}) have the same colour, so there is "
             "nothing to learn from; hide less or take another picture."
         )
         raise DemoError(msg)
@@ -420,8 +420,8 @@ def draw(picture: Array, visible: Array, recovery: Recovery, path: Path) -> None
 
     height, width = picture.shape[:2]
     panel = 5.0 * min(1.0, width / height)
-    size = (4 * panel + 1.4, panel * height / width + 0.9)
-    figure = Figure(figsize=size, layout="constrained")
+    size = (4 * panel + 1.4, panel * height / width + 1.2)
+    figure = Figure(figsize=size, layout="compressed")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 4)
     found = psnr(recovery.picture, picture, ~visible)

@@ -33,7 +33,8 @@ def leading_triplets(
     """
     n_rows, n_columns = matrix.shape
     smaller = min(n_rows, n_columns)
-    if smaller <= _DENSE_SIZE or rank >= smaller // 2:
+    few_cells = n_rows * n_columns <= _DENSE_SIZE**2
+    if few_cells or rank >= smaller // 2:
         u, s, vt = np.linalg.svd(_dense(matrix), full_matrices=False)
     else:
         rng = check_random_state(random_state)

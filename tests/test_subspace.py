@@ -115,10 +115,8 @@ def test_sparse_above_the_dense_size(kind, global_random_seed):
 
 @pytest.mark.parametrize("n_columns", [1, 3, 40, 100])
 @pytest.mark.parametrize("wide", [False, True])
-def test_long_and_thin_sparse_data(n_columns, wide, monkeypatch, rng):
-    """Too many cells to make it dense, and soon no further column to add."""
-    # A real one has more than 2^25 cells, say 10^6 x 40.
-    monkeypatch.setattr(subspace, "_DENSE_CELLS", 1 << 8)
+def test_long_and_thin_sparse_data(n_columns, wide, rng):
+    """Soon there is no further column to add."""
     X = sparse.random_array((900, n_columns), density=0.3, rng=rng, format="csr")
     X = X.T.tocsr() if wide else X
     rank = min(3, n_columns)
@@ -135,10 +133,17 @@ def test_dense_above_the_dense_size(rng):
     check(X, result, 6)
 
 
-@pytest.mark.parametrize("kind", WRAPS)
-def test_small_data_are_decomposed_at_once(kind, rng):
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+@pytest.mark.parametrize("rank", [2, 20])
+def test_sparse_data_are_never_made_dense(kind, rank, monkeypatch, rng):
+    X = WRAPS[kind](rng.standard_normal((30, 20)))
+    monkeypatch.setattr(type(X), "toarray", None)
+    assert truncated_svd(X, rank).converged
+
+
+def test_small_dense_data_are_decomposed_at_once(rng):
     X = rng.standard_normal((30, 20))
-    result = truncated_svd(WRAPS[kind](X), 3)
+    result = truncated_svd(X, 3)
     assert (result.n_blocks, result.error, result.converged) == (1, 0.0, True)
     check(X, result, 3, tol=1e-12)
 

@@ -345,10 +345,10 @@ def arguments() -> argparse.Namespace:
     options.add_argument(
         "--fixed-iterations",
         type=int,
-        default=2500,
+        default=3000,
         metavar="N",
         help="iterations with the paper's fixed step; the paper's axis ends at 6000, "
-        "0 leaves this part out (default: 2500)",
+        "0 leaves this part out (default: 3000)",
     )
     options.add_argument(
         "--check",

@@ -41,7 +41,7 @@ model = PrecGDMatrixSensing(n_components=10, random_state=0).fit(A, y)
 print(f"rank found: {model.n_components_}")
 print(f"largest error of an entry: {np.abs(model.matrix_ - M).max():.1e}")
 
-least_norm = np.linalg.lstsq(A.reshape(len(A), -1), y)[0].reshape(M.shape)
+least_norm = np.linalg.lstsq(A.reshape(len(A), -1), y, rcond=None)[0].reshape(M.shape)
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 for axis, image, title in zip(
     axes,

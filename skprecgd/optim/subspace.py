@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 from sklearn.utils import check_random_state
 
 from skprecgd._typing import Array, RandomState
@@ -22,7 +22,6 @@ from skprecgd._typing import Array, RandomState
 # large share of all triplets is wanted and the data are dense anyway.
 _DENSE_SIZE = 256
 _DENSE_SHARE = 0.2
-_DENSE_CELLS = 1 << 25
 # Columns added at a time. Few, because a Krylov space of given dimension reaches
 # further with more blocks; more than one, so that the work is matrix products.
 _BLOCK = 8
@@ -72,7 +71,7 @@ def truncated_svd(
     SubspaceResult
     """
     if _is_small(X, rank):
-        u, s, vt = linalg.svd(_dense(X), full_matrices=False, check_finite=False)
+        u, s, vt = linalg.svd(X, full_matrices=False, check_finite=False)
         return SubspaceResult(u[:, :rank], s[:rank], vt[:rank].T, 1, 0.0, True)
     if X.shape[0] < X.shape[1]:
         # The basis lives in the smaller dimension.
@@ -292,16 +291,7 @@ def _vector_error(ritz: _Ritz, rank: int, eps: float) -> tuple[float, bool]:
 
 
 def _is_small(X: Any, rank: int) -> bool:
+    """Whether to hand a dense X to LAPACK; sparse data are never made dense."""
     smaller = min(X.shape)
-    if isinstance(X, np.ndarray):
-        return bool(smaller <= _DENSE_SIZE or rank > _DENSE_SHARE * smaller)
-    few_cells = X.shape[0] * X.shape[1] <= _DENSE_CELLS
-    return bool(few_cells and (smaller <= _DENSE_SIZE or rank > _DENSE_SHARE * smaller))
-
-
-def _dense(X: Any) -> Array:
-    if isinstance(X, np.ndarray):
-        return X
-    if sparse.issparse(X):
-        return np.asarray(X.toarray())
-    return np.asarray(X @ np.eye(X.shape[1], dtype=X.dtype))
+    few = smaller <= _DENSE_SIZE or rank > _DENSE_SHARE * smaller
+    return isinstance(X, np.ndarray) and few
