@@ -418,10 +418,10 @@ def draw(picture: Array, visible: Array, recovery: Recovery, path: Path) -> None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height, width = picture.shape[:2]
-    panel = 5.0 * min(1.0, width / height)
-    size = (4 * panel + 1.4, panel * height / width + 1.2)
-    figure = Figure(figsize=size, layout="compressed")
+    tall = _panel_shape(picture)
+    panel = 5.0 * min(1.0, 1.0 / tall)
+    size = (4 * panel + 1.4, panel * tall + 1.2)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 4)
     found = psnr(recovery.picture, picture, ~visible)
@@ -435,6 +435,11 @@ def draw(picture: Array, visible: Array, recovery: Recovery, path: Path) -> None
     except OSError as error:
         msg = f"cannot write {str(path)!r}: {error.strerror or error}."
         raise DemoError(msg) from error
+
+
+def _panel_shape(picture: Array) -> float:
+    """Height over width of a panel: the picture's, unless that is extreme."""
+    return float(np.clip(picture.shape[0] / picture.shape[1], 0.4, 2.0))
 
 
 def _show(axes: Any, picture: Array, title: str) -> None:
@@ -460,7 +465,7 @@ def _plot_spectrum(axes: Any, picture: Array, recovery: Recovery) -> None:
     ):
         positive = np.where(values > 0, values, np.nan)
         axes.semilogy(np.arange(1, len(values) + 1), positive, label=label, **style)
-    axes.set_box_aspect(picture.shape[0] / picture.shape[1])
+    axes.set_box_aspect(_panel_shape(picture))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())

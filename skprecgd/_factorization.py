@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -24,14 +25,15 @@ from skprecgd._centering import (
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
 from skprecgd._fitting import undone_on_failure
 from skprecgd._rows import solve_rows
+from skprecgd._scoring import hidden_rounds, r2
 from skprecgd._typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
+from skprecgd.kernels import sampled_product
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
 from skprecgd.objective import Objective, make_objective
 
-# Hidden cells in `score`: enough for three digits of R^2, however large X is.
-_MAX_HIDDEN = 1_000_000
+_HiddenPairs = Iterator[tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -323,7 +325,9 @@ class PrecGDFactorization(
 
         A random share `validation_fraction` of the entries (drawn with
         `random_state`) is hidden, every row's coordinates are estimated from the
-        entries left visible, and the hidden ones are predicted. Unlike a
+        entries left visible, and the hidden ones are predicted; then the next share,
+        until every entry was hidden once (of more than a million entries, one share
+        serves for all). Unlike a
         reconstruction error, this falls when there are too many components, so
         `GridSearchCV` with plain row folds finds the rank.
 
@@ -339,11 +343,12 @@ class PrecGDFactorization(
             1 is perfect; 0 is as good as the mean of the hidden entries.
         """
         check_is_fitted(self)
-        data = self._read(X)
         rng = check_random_state(self.random_state)
-        if isinstance(data, _Entries):
-            return self._score_entries(data, rng)
-        return self._score_complete(data, rng)
+        pairs = list(self._predict_hidden(self._read(X), rng))
+        values, predictions = (
+            np.concatenate(part) for part in zip(*pairs, strict=True)
+        )
+        return r2(values, predictions)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -472,47 +477,46 @@ class PrecGDFactorization(
 
     # ---- score
 
-    def _score_entries(self, data: _Entries, rng: np.random.RandomState) -> float:
-        check_any_observed(data.values)
-        n_hidden = self._n_hidden(len(data.values))
-        hide = np.zeros(len(data.values), dtype=bool)
-        hide[rng.choice(len(hide), size=n_hidden, replace=False)] = True
-        z = self._coordinates(data.where(~hide))
-        hidden = data.where(hide)
-        return self._r2(z, hidden.rows, hidden.columns, hidden.values)
+    def _predict_hidden(self, data: Any, rng: np.random.RandomState) -> _HiddenPairs:
+        """Values and predictions of the entries hidden in each round."""
+        if isinstance(data, _Entries):
+            check_any_observed(data.values)
+            return self._predict_hidden_observed(data, rng)
+        return self._predict_hidden_cells(data, rng)
 
-    def _score_complete(self, X: Any, rng: np.random.RandomState) -> float:
+    def _predict_hidden_observed(
+        self, data: _Entries, rng: np.random.RandomState
+    ) -> _HiddenPairs:
+        n_entries = len(data.values)
+        for hidden in hidden_rounds(n_entries, self.validation_fraction, rng):
+            hide = np.zeros(n_entries, dtype=bool)
+            hide[hidden] = True
+            z = self._coordinates(data.where(~hide))
+            yield (
+                data.values[hide],
+                self._entries_of(z, data.rows[hide], data.columns[hide]),
+            )
+
+    def _predict_hidden_cells(self, X: Any, rng: np.random.RandomState) -> _HiddenPairs:
         n_rows, n_columns = X.shape
-        n_hidden = self._n_hidden(n_rows * n_columns)
-        # Twice too many, for some cells come twice. (np.unique is slow here.)
-        cells = np.sort(rng.randint(n_rows * n_columns, size=2 * n_hidden))
-        cells = cells[np.diff(cells, prepend=-1) > 0]
-        cells = np.sort(rng.permutation(cells)[:n_hidden])
-        rows, columns = np.divmod(cells, n_columns)
-        values = np.asarray(X[rows, columns]).ravel()
         basis = self.components_.T
-        centred = (values - self.center_[columns]).astype(basis.dtype)
-        hidden = _Entries(rows, columns, values, X.shape).csr(centred)
-        # All entries less the hidden ones: no pattern of the visible is formed.
-        visible_products = np.asarray(X @ basis) - self.center_ @ basis - hidden @ basis
-        z = solve_rows(hidden, visible_products, basis, self._ridge(), hidden=True)
-        return self._r2(z, rows, columns, values)
+        products = np.asarray(X @ basis) - self.center_ @ basis
+        n_cells = n_rows * n_columns
+        for cells in hidden_rounds(n_cells, self.validation_fraction, rng):
+            rows, columns = np.divmod(cells, n_columns)
+            values = np.asarray(X[rows, columns]).ravel()
+            centred = (values - self.center_[columns]).astype(basis.dtype)
+            hidden = _Entries(rows, columns, values, X.shape).csr(centred)
+            # All entries less the hidden ones: no pattern of the visible is formed.
+            z = solve_rows(
+                hidden, products - hidden @ basis, basis, self._ridge(), hidden=True
+            )
+            yield values, self._entries_of(z, rows, columns)
 
-    def _n_hidden(self, n_entries: int) -> int:
-        wanted = round(self.validation_fraction * n_entries)
-        return int(min(max(1, wanted), _MAX_HIDDEN, max(1, n_entries - 1)))
-
-    def _r2(self, z: Array, rows: Array, columns: Array, values: Array) -> float:
-        predictions = EntryMeasurements(
-            rows, columns, (len(z), self.components_.shape[1]), z.dtype
-        ).forward(z, self.components_.T)
-        residual = (values - self.center_[columns] - predictions).astype(np.float64)
-        spread = values.astype(np.float64) - np.mean(values, dtype=np.float64)
-        total = float(spread @ spread)
-        error = float(residual @ residual)
-        if total == 0.0:
-            return 1.0 if error == 0.0 else 0.0
-        return 1.0 - error / total
+    def _entries_of(self, z: Array, rows: Array, columns: Array) -> Array:
+        """Entries of the rows with coordinates z."""
+        product = sampled_product(z, self.components_.T, rows, columns)
+        return product + self.center_[columns]
 
 
 def _warn_empty(seen_rows: Array, seen_columns: Array) -> None:

@@ -237,6 +237,9 @@ class PrecGDMatrixSensing(
         check_y_scale(targets)
         self._check_symmetric(measurements.matrix_shape)
         rank = self._search_rank(measurements.matrix_shape)
+        order = measurements.natural_order()
+        if order is not None:
+            measurements, targets = measurements.rows(order), targets[order]
         objective = make_objective(measurements, targets, alpha=self.alpha)
         result = self._recover(objective, rank, symmetric=self.symmetric)
         found = numerical_rank(result.factors, self.tol)

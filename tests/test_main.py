@@ -342,6 +342,15 @@ def test_every_ending_is_written(tmp_path, colour_png, ending):
     assert out.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("shape", [(9, 300), (300, 9)])
+def test_strips_are_drawn_too(tmp_path, shape):
+    path = save(smooth_picture(*shape), tmp_path / "strip.png")
+    out = tmp_path / "demo.png"
+    assert demo.main([str(path), "--rank", "3", "--out", str(out)]) == 0
+    with Image.open(out) as drawn:
+        assert min(drawn.size) > 300
+
+
 def test_two_runs_agree(capsys, tmp_path, colour_png):
     out = tmp_path / "demo.png"
     reports = []

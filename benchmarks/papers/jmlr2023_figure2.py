@@ -289,7 +289,9 @@ def draw(panels: dict[str, Curves], title: str) -> Any:
     for ax in axes[:, 0]:
         ax.set_ylabel("relative error")
     figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=axes.shape[1],
     )
     figure.suptitle(title)
     return figure

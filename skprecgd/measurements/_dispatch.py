@@ -98,8 +98,9 @@ def observed_entries(
     Returns
     -------
     measurements : EntryMeasurements
-        Samples for `PrecGDMatrixSensing`, in row-major order for a matrix and in
-        the given order for triples.
+        Samples for `PrecGDMatrixSensing`. Those of a matrix come in a fixed,
+        shuffled order, so that folds of consecutive samples (``cv=5``) hold out
+        entries from everywhere and not whole rows; triples keep their order.
     y : ndarray of shape (n_observed,)
         The observed values.
 
@@ -113,8 +114,8 @@ def observed_entries(
     >>> import numpy as np
     >>> from skprecgd import observed_entries
     >>> measurements, y = observed_entries([[1.0, np.nan], [3.0, 4.0]])
-    >>> len(measurements), y
-    (3, array([1., 3., 4.]))
+    >>> len(measurements), sorted(y.tolist())
+    (3, [1.0, 3.0, 4.0])
     """
     if not _is_zero_or_nan(missing_values):
         raise ValueError(f"missing_values must be nan or 0, got {missing_values!r}.")
@@ -126,6 +127,8 @@ def observed_entries(
             raise ValueError(
                 f"matrix_shape={tuple(matrix_shape)} does not match X of shape {shape}."
             )
+        order = np.random.RandomState(0).permutation(len(values))
+        rows, columns, values = rows[order], columns[order], values[order]
     check_any_observed(values)
     if not np.all(np.isfinite(values)):
         raise ValueError("X holds infinity (or NaN among the observed values).")

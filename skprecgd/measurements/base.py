@@ -54,6 +54,10 @@ class Measurements(ABC):
     def rows(self, index: Array) -> Self:
         """The measurements at the given positions, in that order."""
 
+    def natural_order(self) -> Array | None:
+        """Order of the measurements in which products are fastest; None is this."""
+        return None
+
     @abstractmethod
     def _mean_square(self) -> float:
         """Mean over the measurements of ``||A_i||_F^2 / (n_rows n_columns)``."""

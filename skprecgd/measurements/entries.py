@@ -102,6 +102,11 @@ class EntryMeasurements(Measurements):
             self.dtype,
         )
 
+    def natural_order(self) -> Array | None:
+        if np.all(self.row_index[1:] >= self.row_index[:-1]):
+            return None
+        return np.lexsort((self.column_index, self.row_index))
+
     def _mean_square(self) -> float:
         return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
 
@@ -111,9 +116,7 @@ class EntryMeasurements(Measurements):
         counts = np.bincount(self.row_index, minlength=n_rows)
         index_type = np.int32 if self.n_measurements < 2**31 else np.int64
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index_type)
-        order = None
-        if not np.all(self.row_index[1:] >= self.row_index[:-1]):
-            order = np.lexsort((self.column_index, self.row_index))
+        order = self.natural_order()
         columns = self.column_index if order is None else self.column_index[order]
         indices = columns.astype(index_type)
         indptr.flags.writeable = indices.flags.writeable = False

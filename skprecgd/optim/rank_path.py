@@ -145,6 +145,8 @@ def rank_path(
     if early_stopping is True and can_hold_out:
         return _held_out(walk, max_rank, init, validation_fraction, n_iter_no_change)
     outcome = walk.along(max_rank, init)
+    if outcome.status is Status.SLOW and len(walk.methods) > 1:
+        outcome = walk.polish(outcome.evaluation.factors)
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
     if early_stopping == "auto" and can_hold_out and scaled.alpha == 0:
@@ -177,12 +179,13 @@ def _held_out(
     )
     best = trial.best_held_out(max_rank, init, patience)
     refit = Walk(objective, settings, journal, walk.rng)
-    outcome = refit.settle(best.factors)
+    rank = best.factors.rank
+    outcome = refit.settle(walk.visited.get(rank, best.factors))
     refit.stages = [*trial.stages, *refit.stages]
     refit.n_iter += trial.n_iter + walk.n_iter
     ranks = [stage.rank for stage in trial.stages]
     reason = (
-        f" The residual cannot reach tol: rank {best.factors.rank} of "
+        f" The residual cannot reach tol: rank {rank} of "
         f"{min(ranks)} to {max(ranks)} explains {n_held_out} held-out measurements "
         "best; refitted on all measurements."
     )

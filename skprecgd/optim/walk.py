@@ -35,6 +35,8 @@ _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 # Gauss-Newton before the rank may grow: conjugate steps are slow there even at the
 # true rank, and a rank too many is then not repaired by iterating.
 _SCARCE = 4.0
+# The start vector of a Lanczos iteration is no experiment the user controls.
+_LANCZOS_SEED = 0
 # From this search rank on the path grows by blocks, an eighth of the rank each, so
 # that the number of stages stays bounded.
 _MANY = 50
@@ -98,6 +100,10 @@ class PathSettings:
         ]
 
 
+def _patience(method: Method) -> Progress:
+    return _NEWTON_PROGRESS if method.name == "gauss-newton" else _STAGE_PROGRESS
+
+
 class Walk:
     """One walk along the path on an objective of unit scale."""
 
@@ -116,28 +122,35 @@ class Walk:
         self.n_iter = 0
         self.stages: list[Stage] = []
         self.used: dict[str, list[int]] = {}
+        # Where each rank was left: a warm start that does not depend on max_rank,
+        # so that any sufficient search rank gives the same fit to the last bit.
+        self.visited: dict[int, Factors] = {}
 
-    def explore(self, factors: Factors, *, last: bool) -> Outcome:
+    def explore(self, factors: Factors) -> Outcome:
         """Solve at one rank until progress gets slow.
 
-        Where measurements are scarce, and at the last rank, slow conjugate steps
-        are no proof that the rank is too low: Gauss-Newton has the last word.
+        Where measurements are scarce, slow conjugate steps are no proof that the
+        rank is too low: Gauss-Newton has the last word.
         """
-        methods = self.methods
-        if not (last or self._scarce(factors.rank)):
-            methods = methods[:1]
-        plan = [
-            (m, _NEWTON_PROGRESS if m.name == "gauss-newton" else _STAGE_PROGRESS)
-            for m in methods
-        ]
-        return self._run(factors, plan)
+        methods = self.methods if self._scarce(factors.rank) else self.methods[:1]
+        outcome = self._run(factors, [(m, _patience(m)) for m in methods])
+        self.visited[factors.rank] = outcome.evaluation.factors
+        return outcome
+
+    def polish(self, factors: Factors) -> Outcome:
+        """The last method alone: at the last rank, slow steps prove nothing."""
+        method = self.methods[-1]
+        return self._run(factors, [(method, _patience(method))])
 
     def settle(self, factors: Factors) -> Outcome:
-        """Solve at the final rank to the end."""
-        plan: list[tuple[Method, Progress | None]] = [
-            (m, _SETTLE_PROGRESS) for m in self.methods[:-1]
-        ]
-        return self._run(factors, [*plan, (self.methods[-1], None)])
+        """Solve at the final rank to the end.
+
+        Several methods each go on while the gradient falls; a single one, asked for
+        by name, has all iterations.
+        """
+        alone = len(self.methods) == 1
+        progress = None if alone else _SETTLE_PROGRESS
+        return self._run(factors, [(method, progress) for method in self.methods])
 
     def _run(
         self, factors: Factors, plan: Sequence[tuple[Method, Progress | None]]
@@ -183,10 +196,9 @@ class Walk:
         """Rank by rank, until the data are explained or `max_rank` is reached."""
         factors: Factors | None = self._first(max_rank, init)
         while factors is not None:
-            last = factors.rank >= max_rank
-            outcome = self.explore(factors, last=last)
+            outcome = self.explore(factors)
             yield outcome
-            if last or outcome.status is not Status.SLOW:
+            if factors.rank >= max_rank or outcome.status is not Status.SLOW:
                 return
             factors = self.grow(outcome.evaluation, self._block(factors.rank, max_rank))
         yield replace(outcome, status=Status.GLOBAL)
@@ -253,10 +265,10 @@ class Walk:
         else:
             gradient = objective.matrix_gradient(evaluation)
         if self.settings.symmetric:
-            values, u = leading_eigenpairs(-1.0 * gradient, count, self.rng)
+            values, u = leading_eigenpairs(-1.0 * gradient, count, _LANCZOS_SEED)
             v = u
         else:
-            u, values, v = leading_triplets(-1.0 * gradient, count, self.rng)
+            u, values, v = leading_triplets(-1.0 * gradient, count, _LANCZOS_SEED)
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
