@@ -46,6 +46,10 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
+# Share of the norm of a matrix that no one misses.
+_NEGLIGIBLE = 1e-6
+
+
 class BasePrecGD(BaseEstimator):
     """Shared machinery; see the two estimators."""
 
@@ -121,18 +125,22 @@ class BasePrecGD(BaseEstimator):
         )
 
 
-def numerical_rank(factors: Factors, tol: float) -> int:
-    """Components that are more than rounding or unfinished convergence.
+def found_factors(result: PathResult, tol: float) -> Factors:
+    """The factors without the columns that hold only unfinished convergence.
 
-    A fit converged to `tol` leaves errors of a few `tol` in its spare components,
-    so trailing singular values count as zero while together they stay below ten
-    times that (or working precision) relative to the norm of the matrix.
+    A fit that explains the data to `tol` leaves errors of a few `tol` in its spare
+    columns, so trailing singular values count as zero while together they stay
+    below ten times that. Where noise or a ridge keeps the residual up, a loose `tol`
+    says nothing of that kind, and only what is negligible anyway goes.
     """
+    factors = result.factors
     s = factors.singular_values().astype(np.float64)
     eps = np.finfo(factors.dtype).eps
-    level = max(10 * tol, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
+    explained = result.relative_residual <= 10 * tol
+    unfinished = 10 * tol if explained else min(tol, _NEGLIGIBLE)
+    level = max(unfinished, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
-    return max(1, int(np.sum(tails > level)))
+    return factors.truncated(max(1, int(np.sum(tails > level))))
 
 
 def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:

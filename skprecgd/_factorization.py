@@ -14,7 +14,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from skprecgd._base import SHARED_CONSTRAINTS, BasePrecGD, numerical_rank
+from skprecgd._base import SHARED_CONSTRAINTS, BasePrecGD, found_factors
 from skprecgd._centering import (
     complete_offsets,
     entry_offsets,
@@ -430,8 +430,7 @@ class PrecGDFactorization(
             result = self._recover(objective, rank)
             factors = result.factors
             if seen is not None:
-                factors = _without_unseen(factors, seen)
-                factors = factors.truncated(numerical_rank(factors, self.tol))
+                factors = _without_unseen(found_factors(result, self.tol), seen)
         if self.center == "both":
             constant = np.ones((factors.right.shape[0], 1), factors.dtype)
             offset = row_offsets[:, None].astype(factors.dtype)

@@ -19,7 +19,7 @@ from skprecgd._base import (
     SHARED_CONSTRAINTS,
     BasePrecGD,
     check_y_scale,
-    numerical_rank,
+    found_factors,
 )
 from skprecgd._compat import Interval, fit_context
 from skprecgd._fitting import undone_on_failure
@@ -242,8 +242,7 @@ class PrecGDMatrixSensing(
             measurements, targets = measurements.rows(order), targets[order]
         objective = make_objective(measurements, targets, alpha=self.alpha)
         result = self._recover(objective, rank, symmetric=self.symmetric)
-        found = numerical_rank(result.factors, self.tol)
-        factors = result.factors.truncated(found)
+        factors = found_factors(result, self.tol)
         self.certificate_ = certificate(
             objective, factors, search_rank=rank, random_state=self.random_state
         )

@@ -118,6 +118,7 @@ class Objective(ABC):
     dtype: np.dtype
     alpha: float
     loss: Loss
+    large_products: bool
 
     @property
     @abstractmethod
@@ -233,6 +234,7 @@ class SampledObjective(Objective):
                 "measurements; they must agree."
             )
         self.measurements = measurements
+        self.large_products = measurements.large_products
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
         # Not cast to the measurements' dtype before they are brought to unit scale:
@@ -370,6 +372,7 @@ class FullObjective(Objective):
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
         self.X = _canonical(X) if sparse.issparse(X) else X
+        self.large_products = isinstance(X, np.ndarray)
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)

@@ -25,54 +25,59 @@ SPARSE = {
 }
 NAN = np.nan
 X = np.array([[1.0, NAN, 0.0], [NAN, NAN, 4.0]])
-CELLS = [(0, 0), (0, 2), (1, 2)]
-VALUES = [1.0, 0.0, 4.0]
+SAMPLES = [(0, 0, 1.0), (0, 2, 0.0), (1, 2, 4.0)]
+NOT_ZERO = [(0, 0, 1.0), (1, 2, 4.0)]
 
 
 def cells(measurements):
+    """Row and column of every sample, in order."""
     pairs = zip(
         measurements.row_index.tolist(), measurements.column_index.tolist(), strict=True
     )
     return list(pairs)
 
 
+def samples(measurements, y):
+    """Row, column and value of every sample, by rows."""
+    return sorted(
+        (*cell, value) for cell, value in zip(cells(measurements), y, strict=True)
+    )
+
+
 def test_nan_is_missing_and_zero_is_a_value():
     measurements, y = observed_entries(X)
     assert isinstance(measurements, EntryMeasurements)
-    assert cells(measurements) == CELLS
-    assert_array_equal(y, VALUES)
+    assert samples(measurements, y) == SAMPLES
     assert measurements.matrix_shape == (2, 3)
     assert y.dtype == measurements.dtype == np.float64
 
 
 def test_zero_is_missing_on_request():
     measurements, y = observed_entries(np.nan_to_num(X), missing_values=0)
-    assert cells(measurements) == [(0, 0), (1, 2)]
-    assert_array_equal(y, [1.0, 4.0])
+    assert samples(measurements, y) == NOT_ZERO
 
 
 @pytest.mark.parametrize("container", SPARSE)
 def test_sparse_with_zeros_as_values(container):
     dense = np.nan_to_num(X)
     measurements, y = observed_entries(SPARSE[container](dense))
-    assert len(measurements) == dense.size
-    assert_array_equal(y, dense.ravel())
+    assert samples(measurements, y) == [
+        (i, j, v) for (i, j), v in np.ndenumerate(dense)
+    ]
 
 
 @pytest.mark.parametrize("container", SPARSE)
 def test_sparse_with_stored_entries(container):
     dense = np.nan_to_num(X)
     measurements, y = observed_entries(SPARSE[container](dense), missing_values=0)
-    assert cells(measurements) == [(0, 0), (1, 2)]
-    assert_array_equal(y, [1.0, 4.0])
+    assert samples(measurements, y) == NOT_ZERO
 
 
 def test_explicit_zeros_are_observed():
-    rows, columns = np.transpose(CELLS)
-    matrix = sparse.csr_array((VALUES, (rows, columns)), shape=(2, 3))
+    rows, columns, values = zip(*SAMPLES, strict=True)
+    matrix = sparse.csr_array((values, (rows, columns)), shape=(2, 3))
     measurements, y = observed_entries(matrix, missing_values=0)
-    assert cells(measurements) == CELLS
-    assert_array_equal(y, VALUES)
+    assert samples(measurements, y) == SAMPLES
 
 
 def test_unsorted_rows_and_duplicates():
@@ -83,8 +88,7 @@ def test_unsorted_rows_and_duplicates():
     )
     before = matrix.copy()
     measurements, y = observed_entries(matrix, missing_values=0)
-    assert cells(measurements) == CELLS
-    assert_array_equal(y, VALUES)
+    assert samples(measurements, y) == SAMPLES
     # What the user holds is left as it was.
     assert_array_equal(matrix.indices, before.indices)
     assert_array_equal(matrix.data, before.data)
@@ -122,8 +126,7 @@ def test_lists_and_data_frames():
     pandas = pytest.importorskip("pandas")
     for given_matrix in (X.tolist(), pandas.DataFrame(X)):
         measurements, y = observed_entries(given_matrix)
-        assert cells(measurements) == CELLS
-        assert_array_equal(y, VALUES)
+        assert samples(measurements, y) == SAMPLES
 
 
 def test_input_is_not_modified():
@@ -145,6 +148,20 @@ def test_input_is_not_modified():
 
 
 # -- samples ----------------------------------------------------------------------
+
+
+def test_consecutive_samples_come_from_everywhere(global_random_seed):
+    # So that folds that do not shuffle hold out entries and not rows.
+    X = np.random.default_rng(global_random_seed).standard_normal((20, 20))
+    measurements, y = observed_entries(X)
+    for part in (measurements[:80], measurements[-80:]):
+        assert len(set(part.row_index)) > 10
+        assert len(set(part.column_index)) > 10
+    # The order depends on nothing but the number of entries.
+    for same in (X, sparse.csc_array(X)):
+        again, y_again = observed_entries(same)
+        assert cells(again) == cells(measurements)
+        assert_array_equal(y_again, y)
 
 
 def table(seed, shape=(12, 9)):

@@ -32,6 +32,8 @@ class Measurements(ABC):
 
     matrix_shape: tuple[int, int]
     dtype: np.dtype
+    large_products: bool = True
+    """Whether products with the data are large enough for several BLAS threads."""
 
     @property
     @abstractmethod

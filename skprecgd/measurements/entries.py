@@ -49,6 +49,8 @@ class EntryMeasurements(Measurements):
     1
     """
 
+    large_products = False
+
     def __init__(
         self,
         rows: Any,

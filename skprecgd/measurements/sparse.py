@@ -37,6 +37,8 @@ class SparseMeasurements(Measurements):
     array([3.])
     """
 
+    large_products = False
+
     def __init__(self, rows: Any, matrix_shape: tuple[int, int] | None = None) -> None:
         if not sparse.issparse(rows):
             raise ValueError(

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
+from skprecgd._threads import one_blas_thread
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.directions import Local
@@ -228,7 +229,8 @@ def minimize(
     )
     journal = Journal(callback, unit)
     start = factors.scaled(1.0 / unit)
-    outcome = descend(scaled, start, method, journal, max_iter=max_iter, tol=tol)
+    with one_blas_thread(not objective.large_products):
+        outcome = descend(scaled, start, method, journal, max_iter=max_iter, tol=tol)
     return make_result(outcome, journal)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skprecgd._threads import one_blas_thread
 from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
-from skprecgd.initialization import check_rank, make_start
+from skprecgd.initialization import check_rank
 from skprecgd.objective import FullObjective, Objective, SampledObjective
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
@@ -121,36 +122,46 @@ def rank_path(
     if isinstance(objective, FullObjective) and solver == "auto" and not symmetric:
         return _complete(objective, max_rank, tol, max_iter, random_state)
     scaled, unit = objective.normalised()
+    if not isinstance(init, str):
+        init = tuple(np.asarray(block, dtype=float) / np.sqrt(unit) for block in init)
     settings = PathSettings(
         solver=solver,
         damping=damping,
         step_size=step_size,
         noise_variance=None if noise_variance is None else noise_variance / unit**2,
         symmetric=symmetric,
+        init=init,
+        early_stopping=early_stopping,
+        validation_fraction=validation_fraction,
+        n_iter_no_change=n_iter_no_change,
         max_iter=max_iter,
         tol=tol,
         keep_factors=keep_factors,
     )
     rng = check_random_state(random_state)
-    journal = Journal(callback, unit)
-    if not isinstance(init, str):
-        init = tuple(np.asarray(block, dtype=float) / np.sqrt(unit) for block in init)
-    walk = Walk(scaled, settings, journal, rng)
-    if rank_search == "fixed":
-        start = make_start(
-            init, scaled, max_rank, symmetric=symmetric, random_state=rng
-        )
-        return _result(walk.settle(start), walk, "")
-    can_hold_out = _can_hold_out(scaled, max_rank)
+    walk = Walk(scaled, settings, Journal(callback, unit), rng)
+    with one_blas_thread(not objective.large_products):
+        return (_fixed if rank_search == "fixed" else _grown)(walk, max_rank)
+
+
+def _fixed(walk: Walk, max_rank: int) -> PathResult:
+    """A path of one stage, at the full search rank."""
+    return _result(walk.settle(walk.start(max_rank)), walk, "")
+
+
+def _grown(walk: Walk, max_rank: int) -> PathResult:
+    """The path, and what follows where the residual stays above tol."""
+    early_stopping = walk.settings.early_stopping
+    can_hold_out = _can_hold_out(walk.objective, max_rank)
     if early_stopping is True and can_hold_out:
-        return _held_out(walk, max_rank, init, validation_fraction, n_iter_no_change)
-    outcome = walk.along(max_rank, init)
+        return _held_out(walk, max_rank)
+    outcome = walk.along(max_rank)
     if outcome.status is Status.SLOW and len(walk.methods) > 1:
         outcome = walk.polish(outcome.evaluation.factors)
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
-    if early_stopping == "auto" and can_hold_out and scaled.alpha == 0:
-        return _held_out(walk, max_rank, init, validation_fraction, n_iter_no_change)
+    if early_stopping == "auto" and can_hold_out and walk.objective.alpha == 0:
+        return _held_out(walk, max_rank)
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
 
 
@@ -161,14 +172,12 @@ def _can_hold_out(objective: Objective, max_rank: int) -> bool:
     return len(objective.targets) >= _MIN_HOLD_OUT
 
 
-def _held_out(
-    walk: Walk, max_rank: int, init: Any, fraction: float, patience: int
-) -> PathResult:
+def _held_out(walk: Walk, max_rank: int) -> PathResult:
     """Choose the rank by held-out measurements, then refit on everything."""
     objective, settings, journal = walk.objective, walk.settings, walk.journal
     assert isinstance(objective, SampledObjective)
     order = walk.rng.permutation(len(objective.targets))
-    n_held_out = max(1, round(fraction * len(order)))
+    n_held_out = max(1, round(settings.validation_fraction * len(order)))
     held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
     judge = objective.subset(held_out)
     trial = Walk(
@@ -177,7 +186,7 @@ def _held_out(
         replace(journal, validation_loss=lambda e: judge.evaluate(e.factors).loss),
         walk.rng,
     )
-    best = trial.best_held_out(max_rank, init, patience)
+    best = trial.best_held_out(max_rank)
     refit = Walk(objective, settings, journal, walk.rng)
     rank = best.factors.rank
     outcome = refit.settle(walk.visited.get(rank, best.factors))

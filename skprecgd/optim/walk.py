@@ -79,6 +79,10 @@ class PathSettings:
     step_size: str | float | StepRule = "auto"
     noise_variance: float | None = None
     symmetric: bool = False
+    init: Any = "spectral"
+    early_stopping: str | bool = "auto"
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 2
     max_iter: int = 1000
     tol: float = 1e-9
     keep_factors: bool = False
@@ -192,9 +196,9 @@ class Walk:
             return kind.from_svd(u, lengths, v)
         return evaluation.factors.balanced().grown(u, lengths, v)
 
-    def outcomes(self, max_rank: int, init: Any) -> Iterator[Outcome]:
+    def outcomes(self, max_rank: int) -> Iterator[Outcome]:
         """Rank by rank, until the data are explained or `max_rank` is reached."""
-        factors: Factors | None = self._first(max_rank, init)
+        factors: Factors | None = self._first(max_rank)
         while factors is not None:
             outcome = self.explore(factors)
             yield outcome
@@ -203,23 +207,23 @@ class Walk:
             factors = self.grow(outcome.evaluation, self._block(factors.rank, max_rank))
         yield replace(outcome, status=Status.GLOBAL)
 
-    def along(self, max_rank: int, init: Any) -> Outcome:
+    def along(self, max_rank: int) -> Outcome:
         """The whole path; the outcome of its last stage."""
-        return list(self.outcomes(max_rank, init))[-1]
+        return list(self.outcomes(max_rank))[-1]
 
-    def best_held_out(self, max_rank: int, init: Any, patience: int) -> Evaluation:
+    def best_held_out(self, max_rank: int) -> Evaluation:
         """The stage with the lowest held-out loss.
 
-        The path ends after `patience` ranks that do not improve on it.
+        The path ends after `n_iter_no_change` ranks that do not improve on it.
         """
         losses: list[float] = []
         best: Evaluation | None = None
-        for outcome in self.outcomes(max_rank, init):
+        for outcome in self.outcomes(max_rank):
             losses.append(self.stages[-1].validation_loss)
             lowest = int(np.argmin(losses))
             if best is None or lowest == len(losses) - 1:
                 best = outcome.evaluation
-            if len(losses) - 1 - lowest >= patience:
+            if len(losses) - 1 - lowest >= self.settings.n_iter_no_change:
                 break
         assert best is not None
         return best
@@ -232,23 +236,22 @@ class Walk:
             parts.append(f"{name} at rank {span}")
         return f" ({', '.join(parts)}.)" if parts else ""
 
-    def _first(self, max_rank: int, init: Any) -> Factors:
-        if isinstance(init, str) and init != "spectral":
-            rank = 1
-        elif isinstance(init, str):
-            grown = self.grow(None)
-            if grown is not None:
-                return grown
-            rank = 1
-        else:
-            rank = min(max_rank, np.shape(init[0])[1])
+    def start(self, rank: int) -> Factors:
+        """The start that `init` asks for, at a given rank."""
         return make_start(
-            init,
+            self.settings.init,
             self.objective,
             rank,
             symmetric=self.settings.symmetric,
             random_state=self.rng,
         )
+
+    def _first(self, max_rank: int) -> Factors:
+        init = self.settings.init
+        if not isinstance(init, str):
+            return self.start(min(max_rank, np.shape(init[0])[1]))
+        grown = self.grow(None) if init == "spectral" else None
+        return self.start(1) if grown is None else grown
 
     def _block(self, rank: int, max_rank: int) -> int:
         """How many columns to add: one, or an eighth where many are wanted."""

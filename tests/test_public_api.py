@@ -1,0 +1,282 @@
+"""Every public name is documented, annotated, and on the reference page."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+import skprecgd
+
+# Modules whose parts are documented one level up, or are no part of the interface.
+PAGE = Path(__file__).parents[1] / "doc" / "api.rst"
+# What comes back from a call, or is there to be subclassed: nobody calls these, so
+# they need no example of their own.
+NOT_CALLED = {
+    "Certificate",
+    "CompletionProblem",
+    "EntryTriples",
+    "Evaluation",
+    "Factors",
+    "Loss",
+    "Measurements",
+    "Objective",
+    "PathResult",
+    "Record",
+    "Result",
+    "RobustPCAProblem",
+    "SensingProblem",
+    "Stage",
+    "Status",
+}
+
+
+def modules():
+    """Every importable module without an underscore in its path."""
+    found = [skprecgd]
+    for module in pkgutil.walk_packages(skprecgd.__path__, "skprecgd."):
+        if not any(part.startswith("_") for part in module.name.split(".")):
+            found.append(importlib.import_module(module.name))
+    return found
+
+
+def names_on_the_page():
+    """(module, name) pairs of doc/api.rst."""
+    if not PAGE.exists():
+        return []
+    pairs, module = [], None
+    for line in PAGE.read_text().splitlines():
+        if match := re.match(r"\.\. (?:currentmodule|automodule):: (\S+)", line):
+            module = match[1]
+        elif match := re.match(r"   (\w+)$", line):
+            pairs.append((module, match[1]))
+    return pairs
+
+
+def public_objects():
+    """Every public class and function by name: ``__all__`` and the reference page."""
+    pairs = [(m.__name__, n) for m in modules() for n in getattr(m, "__all__", [])]
+    found = {}
+    for module, name in [*pairs, *names_on_the_page()]:
+        item = getattr(importlib.import_module(module), name)
+        if inspect.isclass(item) or inspect.isroutine(item):
+            found[name] = item
+    return found
+
+
+PUBLIC = public_objects()
+
+
+def public_methods():
+    """Methods and properties a public class defines itself."""
+    for name, item in PUBLIC.items():
+        if not inspect.isclass(item) or issubclass(item, (Enum, tuple)):
+            continue
+        for attribute, value in vars(item).items():
+            if attribute.startswith("_"):
+                continue
+            if inspect.isfunction(value) or isinstance(
+                value, (property, classmethod, staticmethod)
+            ):
+                yield (
+                    f"{name}.{attribute}",
+                    inspect.unwrap(
+                        getattr(value, "fget", None)
+                        or getattr(value, "__func__", value)
+                    ),
+                )
+
+
+METHODS = dict(public_methods())
+
+
+def sections(item):
+    """Sections of a numpydoc docstring: title -> text."""
+    lines = (inspect.getdoc(item) or "").splitlines()
+    heads = [
+        i
+        for i, line in enumerate(lines[1:], 1)
+        if re.fullmatch(r"-{3,}", line) and len(line) == len(lines[i - 1])
+    ]
+    ends = [*(i - 1 for i in heads[1:]), len(lines)]
+    return {
+        lines[i - 1]: "\n".join(lines[i + 1 : end])
+        for i, end in zip(heads, ends, strict=True)
+    }
+
+
+def documented_parameters(text):
+    """Names on the left of ``name, other : type``; the type may be missing."""
+    names = []
+    for line in text.splitlines():
+        if match := re.match(r"([*\w][\w, *]*?)(?: : .*)?$", line):
+            names += [name.strip(" *") for name in match[1].split(",")]
+    return names
+
+
+def own_signature(item):
+    """Parameters a caller gives, and the return annotation."""
+    target = item.__init__ if inspect.isclass(item) else item
+    signature = inspect.signature(target)
+    parameters = [
+        p for name, p in signature.parameters.items() if name not in ("self", "cls")
+    ]
+    return parameters, signature.return_annotation
+
+
+def test_the_top_level_is_small():
+    assert set(skprecgd.__all__) >= {
+        "PrecGDFactorization",
+        "PrecGDMatrixSensing",
+        "__version__",
+        "observed_entries",
+        "show_versions",
+    }
+    public = {n for n in vars(skprecgd) if not n.startswith("_")}
+    submodules = {
+        m.__name__.split(".")[1] for m in modules() if m.__name__ != "skprecgd"
+    }
+    assert public - submodules <= set(skprecgd.__all__)
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
+def test_all_is_importable_and_sorted(module):
+    names = getattr(module, "__all__", [])
+    assert len(set(names)) == len(names)
+    assert sorted(names) == list(names)
+    for name in names:
+        assert hasattr(module, name)
+    assert inspect.getdoc(module)
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not here")
+def test_every_public_name_is_on_the_reference_page():
+    on_the_page = {name for _, name in names_on_the_page()}
+    for module in modules():
+        if module.__name__ in ("skprecgd.kernels",):
+            continue
+        names = {n for n in getattr(module, "__all__", []) if not n.startswith("_")}
+        assert names <= on_the_page, module.__name__
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring(name):
+    item = PUBLIC[name]
+    text = inspect.getdoc(item)
+    assert text
+    summary = text.split("\n\n")[0].replace("\n", " ")
+    assert summary.endswith((".", ":", "?"))
+    parts = sections(item)
+    if name not in NOT_CALLED:
+        assert "Examples" in parts, f"{name} has no example"
+        assert ">>> " in parts["Examples"]
+
+
+def has_own_init(item):
+    return inspect.isclass(item) and "__init__" in vars(item)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, i in PUBLIC.items() if inspect.isroutine(i) or has_own_init(i)]
+)
+def test_parameters_are_documented(name):
+    item = PUBLIC[name]
+    if name in NOT_CALLED:
+        pytest.skip("not called by users")
+    parameters, returns = own_signature(item)
+    parts = sections(item)
+    documented = documented_parameters(parts.get("Parameters", ""))
+    assert documented == [p.name for p in parameters]
+    if inspect.isroutine(item) and returns not in (None, "None"):
+        assert "Returns" in parts
+    for parameter in parameters:
+        assert parameter.annotation is not parameter.empty, parameter.name
+        if parameter.default not in (parameter.empty, None):
+            line = re.search(
+                rf"^[\w, ]*\b{parameter.name}\b[\w, ]* : (.*(?:\n .*)*)",
+                parts["Parameters"],
+                re.MULTILINE,
+            )
+            assert line
+            assert "default" in line[1], f"the default of {parameter.name}"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods(name):
+    method = METHODS[name]
+    owner, attribute = name.split(".")
+    # A method that keeps a contract is documented where the contract is.
+    inherited = inspect.getdoc(getattr(PUBLIC[owner], attribute))
+    assert inspect.getdoc(method) or inherited, f"{name} has no docstring"
+    parameters, returns = own_signature(method)
+    assert returns is not inspect.Signature.empty
+    for parameter in parameters:
+        assert parameter.annotation is not parameter.empty
+
+
+ESTIMATORS = [skprecgd.PrecGDFactorization, skprecgd.PrecGDMatrixSensing]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_parameter_has_a_constraint_and_is_stored(estimator):
+    parameters, _ = own_signature(estimator)
+    names = [p.name for p in parameters]
+    assert set(estimator._parameter_constraints) == set(names)
+    model = estimator()
+    for parameter in parameters:
+        assert getattr(model, parameter.name) is parameter.default
+
+
+def test_the_estimators_agree_on_what_they_share():
+    signatures = [
+        {p.name: p.default for p in own_signature(estimator)[0]}
+        for estimator in ESTIMATORS
+    ]
+    shared = set(signatures[0]) & set(signatures[1]) - {"n_components"}
+    assert len(shared) > 15
+    for name in shared:
+        assert signatures[0][name] is signatures[1][name] or (
+            signatures[0][name] == signatures[1][name]
+        )
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_fitted_attributes_are_documented(estimator):
+    import numpy as np
+
+    X = np.arange(12.0).reshape(4, 3) % 5
+    model = estimator(1, max_iter=1, tol=0).fit(X, X[:, 0])
+    documented = documented_parameters(sections(estimator)["Attributes"])
+    stored = [n for n in vars(model) if n.endswith("_") and not n.startswith("_")]
+    assert set(stored) <= set(documented)
+    optional = {"feature_names_in_"}
+    for name in set(documented) - optional:
+        assert hasattr(model, name), name
+
+
+def test_show_versions(capsys):
+    skprecgd.show_versions()
+    printed = capsys.readouterr().out
+    for package in ("python", "skprecgd", "numpy", "scipy", "scikit-learn", "joblib"):
+        assert f"{package}:" in printed
+
+
+def test_no_dependency_is_imported_that_is_not_required():
+    import subprocess
+    import sys
+
+    # The documented extras load on use, not on import.
+    code = (
+        "import sys, skprecgd, skprecgd.datasets, skprecgd.testing;"
+        "print([m for m in ('matplotlib', 'PIL', 'rich', 'numba', 'dask', 'pandas')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
