@@ -88,8 +88,7 @@ class BasePrecGD(BaseEstimator):
         shape = (left.shape[0], right.shape[0])
         if shape != objective.matrix_shape or left.shape[1] > max_rank:
             return self.init
-        missing = max_rank - left.shape[1]
-        return tuple(np.pad(block, ((0, 0), (0, missing))) for block in (left, right))
+        return left, right
 
     def _store(self, result: PathResult, factors: Factors) -> None:
         """Set the fitted attributes from the recovered `factors`."""

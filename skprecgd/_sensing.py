@@ -76,7 +76,8 @@ class PrecGDMatrixSensing(
     noise_variance : float, default=None
         Variance of the noise in y, for ``damping="variance_proxy"``.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
-        Where to start; a pair is ``(left, right)``.
+        Where to start; a pair is ``(left, right)``, of at most `n_components` columns
+        each.
     alpha : float, default=0.0
         Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
         its singular values.

@@ -21,6 +21,9 @@ from skprecgd.objective import Evaluation, Objective
 
 DAMPING_RULES = ("auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric")
 
+# A zero eigenvalue of a Gram matrix comes out as up to some twenty epsilon.
+_ZERO_LEVEL = 32
+
 
 class Metric:
     """Inner product of directions at one point, and its inverse.
@@ -89,7 +92,7 @@ class Metric:
     def _inverse(self, eigenvalues: Array) -> Array:
         shifted = eigenvalues + self.damping
         largest = np.max(shifted, initial=0.0)
-        cutoff = len(shifted) * np.finfo(self._dtype).eps * largest
+        cutoff = _ZERO_LEVEL * np.finfo(self._dtype).eps * largest
         kept = (shifted > cutoff) & (shifted > 0)
         inverse = np.zeros_like(shifted)
         inverse[kept] = 1.0 / (self._multiplicity * shifted[kept])

@@ -75,20 +75,25 @@ class Watch:
             status = self._converged(evaluation, gradient_norm)
             if status is not None:
                 return status
+        exploring = self._exploring
+        if not exploring and self._stands_still(evaluation, gradient_norm):
+            return Status.PRECISION if self._tol > 0 else None
         if self._progress is None:
-            still = self._stands_still(evaluation, gradient_norm)
-            return Status.PRECISION if still and self._tol > 0 else None
-        of_gradient = self._progress.of_gradient
-        watched = gradient_norm if of_gradient else evaluation.value
+            return None
+        watched = evaluation.value if exploring else gradient_norm
         return Status.SLOW if self._slow(watched, self._progress) else None
+
+    @property
+    def _exploring(self) -> bool:
+        """Whether this is a stage on the way, where only the loss counts."""
+        return self._progress is not None and not self._progress.of_gradient
 
     def _converged(self, evaluation: Evaluation, gradient_norm: float) -> Status | None:
         # A residual below what the objective can resolve proves nothing.
         resolved = self._tol >= self._resolution
         if resolved and evaluation.relative_residual <= self._tol:
             return Status.RESIDUAL
-        exploring = self._progress is not None and not self._progress.of_gradient
-        if not exploring and gradient_norm <= self._tol:
+        if not self._exploring and gradient_norm <= self._tol:
             return Status.STATIONARY
         return None
 

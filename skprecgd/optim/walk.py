@@ -237,19 +237,28 @@ class Walk:
         return f" ({', '.join(parts)}.)" if parts else ""
 
     def start(self, rank: int) -> Factors:
-        """The start that `init` asks for, at a given rank."""
-        return make_start(
-            self.settings.init,
+        """The start that `init` asks for, at a given rank.
+
+        A given pair of fewer columns is grown to it.
+        """
+        init = self.settings.init
+        width = rank if isinstance(init, str) else min(rank, np.shape(init[0])[-1])
+        start = make_start(
+            init,
             self.objective,
-            rank,
+            width,
             symmetric=self.settings.symmetric,
             random_state=self.rng,
         )
+        if width == rank:
+            return start
+        grown = self.grow(self.objective.evaluate(start), rank - width)
+        return start if grown is None else grown
 
     def _first(self, max_rank: int) -> Factors:
         init = self.settings.init
         if not isinstance(init, str):
-            return self.start(min(max_rank, np.shape(init[0])[1]))
+            return self.start(min(max_rank, np.shape(init[0])[-1]))
         grown = self.grow(None) if init == "spectral" else None
         return self.start(1) if grown is None else grown
 
