@@ -91,10 +91,12 @@ class Factors(ABC):
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
+        """Shape of the matrix, ``(n_rows, n_columns)``."""
         return self.left.shape[0], self.right.shape[0]
 
     @property
     def dtype(self) -> np.dtype:
+        """Of the blocks: float32 or float64."""
         return self.blocks[0].dtype
 
     def matrix(self) -> Array:
@@ -205,6 +207,14 @@ class SymmetricFactor(Factors):
     ----------
     x : ndarray
         The factor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import SymmetricFactor
+    >>> SymmetricFactor(np.array([[1.0], [2.0]])).matrix()
+    array([[1., 2.],
+           [2., 4.]])
     """
 
     multiplicity = 2

@@ -96,6 +96,16 @@ def spectral(
     Returns
     -------
     Factors
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.initialization import spectral
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> objective = make_objective(FullObservation((3, 2)), np.ones((3, 2)))
+    >>> bool(np.allclose(spectral(objective, 1).matrix(), 1.0))
+    True
     """
     check_rank(rank, objective.matrix_shape)
     matrix = objective.matrix_gradient_at_zero()
@@ -120,6 +130,31 @@ def nystrom(
 
     One product with the back-projection B and no eigensolver. Every later iterate
     stays in the range of B where all entries are observed (Li et al., ICLR 2025).
+
+    Parameters
+    ----------
+    objective : Objective
+    rank : int
+        Search rank.
+    symmetric : bool, default=False
+        Return a `SymmetricFactor`.
+    random_state : int, RandomState instance or None, default=None
+        Of the random numbers.
+
+    Returns
+    -------
+    Factors
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.initialization import nystrom
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> objective = make_objective(FullObservation((3, 2)), np.ones((3, 2)))
+    >>> nystrom(objective, 1, random_state=0).right
+    array([[0.],
+           [0.]])
     """
     check_rank(rank, objective.matrix_shape)
     back_projection = -1.0 * objective.matrix_gradient_at_zero()
@@ -144,7 +179,33 @@ def random(
     symmetric: bool = False,
     random_state: RandomState = None,
 ) -> Factors:
-    """Small Gaussian factors, the norm of the matrix 1e-2 of the data norm."""
+    """Small Gaussian factors, the norm of the matrix 1e-2 of the data norm.
+
+    Parameters
+    ----------
+    objective : Objective
+    rank : int
+        Search rank.
+    symmetric : bool, default=False
+        Return a `SymmetricFactor`.
+    random_state : int, RandomState instance or None, default=None
+        Of the random numbers.
+
+    Returns
+    -------
+    Factors
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.initialization import random
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> objective = make_objective(FullObservation((3, 2)), np.ones((3, 2)))
+    >>> start = random(objective, 1, random_state=0)
+    >>> float(np.linalg.norm(start.matrix()) / objective.data_norm)
+    0.01
+    """
     check_rank(rank, objective.matrix_shape)
     rng = check_random_state(random_state)
     n_rows, n_columns = objective.matrix_shape

@@ -56,23 +56,61 @@ def test_against_the_whole_product(seed, n_rows, n_columns, r, n_entries, dtype)
     )
 
 
-@pytest.mark.parametrize("buffer", [1, 7, 64, 1 << 20])
-def test_blocks_do_not_change_the_numbers(monkeypatch, buffer, global_random_seed):
-    blocks, rows, columns = draw(global_random_seed, 12, 10, 3, 101)
+GATHER, MULTIPLY = 0, 1 << 40
+
+
+@pytest.mark.parametrize("gain", [GATHER, 1, MULTIPLY])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1 << 20])
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_neither_chunks_nor_the_way_change_the_numbers(
+    monkeypatch, gain, chunk, order, dtype, global_random_seed
+):
+    """Rows multiplied out where that is cheaper, gathered where it is not."""
+    blocks, rows, columns = draw(global_random_seed, 12, 10, 3, 101, dtype)
+    if order == "sorted":
+        by_row = np.lexsort((columns, rows))
+        rows, columns = rows[by_row], columns[by_row]
+    left, right, d_left, d_right = (b.astype(np.float64) for b in blocks)
+    monkeypatch.setattr(_numpy, "_DENSE_GAIN", gain)
+    monkeypatch.setattr(_numpy, "_CHUNK", chunk)
+    monkeypatch.setattr(_numpy, "_BUFFER", chunk)
+    tolerance = 200 * np.finfo(dtype).eps
     product = sampled_product(*blocks[:2], rows, columns)
-    ray = sampled_ray(*blocks, rows, columns)
-    monkeypatch.setattr(_numpy, "_BUFFER", buffer)
+    assert product.dtype == dtype
+    np.testing.assert_allclose(product, (left @ right.T)[rows, columns], atol=tolerance)
+    linear, quadratic = sampled_ray(*blocks, rows, columns)
+    assert linear.dtype == quadratic.dtype == dtype
+    tangent = d_left @ right.T + left @ d_right.T
+    np.testing.assert_allclose(linear, tangent[rows, columns], atol=tolerance)
     np.testing.assert_allclose(
-        _numpy.sampled_product(*blocks[:2], rows, columns), product, rtol=1e-13
+        quadratic, (d_left @ d_right.T)[rows, columns], atol=tolerance
     )
-    for found, expected in zip(
-        _numpy.sampled_ray(*blocks, rows, columns), ray, strict=True
-    ):
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
-def test_more_entries_than_one_block(global_random_seed):
-    # With 20 columns a block of the NumPy kernel holds about 3000 entries.
+@pytest.mark.parametrize("gain", [GATHER, MULTIPLY])
+def test_no_entries(monkeypatch, gain):
+    monkeypatch.setattr(_numpy, "_DENSE_GAIN", gain)
+    blocks, rows, columns = draw(0, 12, 10, 3, 0)
+    assert sampled_product(*blocks[:2], rows, columns).shape == (0,)
+    assert all(part.shape == (0,) for part in sampled_ray(*blocks, rows, columns))
+
+
+def test_few_entries_of_a_huge_matrix():
+    """The product of whole rows would not fit into memory."""
+    n = 3_000_000
+    left = np.arange(2.0 * n).reshape(n, 2)
+    right = np.ones((n, 2))
+    rows, columns = np.array([0, n - 1, 5]), np.array([n - 1, 0, 7])
+    np.testing.assert_array_equal(
+        sampled_product(left, right, rows, columns), [1, 4 * n - 3, 21]
+    )
+
+
+@pytest.mark.parametrize("gain", [GATHER, MULTIPLY])
+def test_more_entries_than_one_buffer(monkeypatch, gain, global_random_seed):
+    monkeypatch.setattr(_numpy, "_DENSE_GAIN", gain)
+    # With 20 columns a buffer of the NumPy kernel holds about 3000 entries.
     blocks, rows, columns = draw(global_random_seed, 50, 40, 20, 10_000)
     left, right, d_left, d_right = blocks
     np.testing.assert_allclose(

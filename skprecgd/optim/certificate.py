@@ -107,6 +107,18 @@ def certificate(
     Returns
     -------
     Certificate
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import FactorPair
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> from skprecgd.optim import certificate
+    >>> objective = make_objective(FullObservation((2, 2)), np.ones((2, 2)))
+    >>> ones = FactorPair(np.ones((2, 1)), np.ones((2, 1)))
+    >>> certificate(objective, ones).gap < 1e-12
+    True
     """
     scaled, unit = objective.normalised()
     point = factors.scaled(1.0 / unit)

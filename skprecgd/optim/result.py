@@ -78,6 +78,11 @@ class Record(NamedTuple):
 class History:
     """Table of an optimization: ``history["loss"]`` is a column, as an array.
 
+    Parameters
+    ----------
+    records : list of Record, default=None
+        The lines; None is an empty table.
+
     Examples
     --------
     >>> from skprecgd.optim import History, Record

@@ -149,12 +149,14 @@ class Walk:
     def settle(self, factors: Factors) -> Outcome:
         """Solve at the final rank to the end.
 
-        Several methods each go on while the gradient falls; a single one, asked for
-        by name, has all iterations.
+        Several methods take turns while the gradient falls. The first has the last
+        word: its steps are the cheapest, and where noise leaves a large residual
+        they see the curvature that Gauss-Newton neglects.
         """
-        alone = len(self.methods) == 1
-        progress = None if alone else _SETTLE_PROGRESS
-        return self._run(factors, [(method, progress) for method in self.methods])
+        turns: list[tuple[Method, Progress | None]] = []
+        if len(self.methods) > 1:
+            turns = [(method, _SETTLE_PROGRESS) for method in self.methods]
+        return self._run(factors, [*turns, (self.methods[0], None)])
 
     def _run(
         self, factors: Factors, plan: Sequence[tuple[Method, Progress | None]]
