@@ -314,7 +314,7 @@ GOOD = (np.ones((6, 2)), np.ones((5, 2)))
         ((np.full((6, 2), np.nan), GOOD[1]), r"NaN or infinity"),
         ((GOOD[0], np.full((5, 2), np.inf)), r"NaN or infinity"),
     ],
-    ids=str,
+    ids=["name", "one", "three", "swapped", "rank", "nan", "infinity"],
 )
 def test_errors(init, message):
     objective = problem(np.random.default_rng(0))

@@ -616,7 +616,7 @@ def test_empty_history():
         (0.01, lambda h, o: np.full(len(h), 0.01 * o.data_norm)),
         (0.0, lambda h, o: np.zeros(len(h))),
     ],
-    ids=str,
+    ids=["auto", "sqrt_loss", "dual_norm", "geometric", "0.01", "0"],
 )
 @pytest.mark.parametrize("scale", [1e-50, 1.0, 1e50])
 def test_damping_follows_its_rule(damping, expected, scale, global_random_seed):
