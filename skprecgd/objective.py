@@ -104,6 +104,10 @@ class Quartic(Ray):
         # Nearly double roots come out as a complex pair: their real parts are
         # candidates too, since the best candidate is chosen by value anyway.
         candidates = np.append(roots.real, 0.0)
+        if a[2] > 0:
+            # Roots of very different size come out accurate to the largest only,
+            # and near a solution the step is the small one.
+            candidates = np.append(candidates, -a[1] / (2 * a[2]))
         change = np.polyval([a[4], a[3], a[2], a[1], 0.0], candidates)
         return float(candidates[np.argmin(change)])
 
