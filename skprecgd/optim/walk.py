@@ -175,7 +175,9 @@ class Walk:
             )
             self.n_iter += outcome.n_iter
             self.used.setdefault(method.name, []).append(factors.rank)
-            start = outcome.evaluation.factors
+            # A long step may leave one factor tiny and the other huge, and then the
+            # damping means something else to each.
+            start = outcome.evaluation.factors.balanced()
             if outcome.status is not Status.SLOW:
                 break
         self._note(outcome, self.n_iter - n_before)
