@@ -23,7 +23,7 @@ from skprecgd._centering import (
     total_variance,
 )
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
-from skprecgd._fitting import undone_on_failure
+from skprecgd._fitting import check_init, undone_on_failure
 from skprecgd._rows import solve_rows
 from skprecgd._scoring import hidden_rounds, r2
 from skprecgd._typing import Array, RandomState
@@ -423,6 +423,7 @@ class PrecGDFactorization(
         factors: Factors
         row_offsets, column_offsets = offsets
         rank = self.n_components - (self.center == "both")
+        check_init(self.init, objective.matrix_shape, max(1, rank))
         if rank == 0:
             # The row offsets are the one component asked for.
             result = self._recover(objective, 1)

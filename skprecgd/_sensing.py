@@ -22,7 +22,7 @@ from skprecgd._base import (
     found_factors,
 )
 from skprecgd._compat import Interval, fit_context
-from skprecgd._fitting import undone_on_failure
+from skprecgd._fitting import check_init, undone_on_failure
 from skprecgd._typing import Array, RandomState
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
@@ -238,6 +238,7 @@ class PrecGDMatrixSensing(
         check_y_scale(targets)
         self._check_symmetric(measurements.matrix_shape)
         rank = self._search_rank(measurements.matrix_shape)
+        check_init(self.init, measurements.matrix_shape, rank)
         order = measurements.natural_order()
         if order is not None:
             measurements, targets = measurements.rows(order), targets[order]

@@ -243,10 +243,18 @@ SENSING = [
                 (*PAIR, PAIR[0]),
             ),
             (
-                r"init must hold arrays of shape \(4, 2\) and \(3, 2\), got \(3, 2\)",
+                r"init must hold .* \(4, r\) and \(3, r\) .* 1 to 2, got \(3, 2\)",
                 "init of the wrong shape",
                 PAIR[::-1],
             ),
+            (
+                r"init must hold .* \(4, r\) and \(3, r\) .* 1 to 2, got \(4, 3\)",
+                "init of too high a rank",
+                (np.ones((4, 3)), np.ones((3, 3))),
+            ),
+            ("init must be 2-D, got 0-D", "init of numbers", (1.0, 2.0)),
+            ("init must be numeric, got dtype <U4", "init of text", ("left", "right")),
+            ("init is complex", "init complex", (1j * PAIR[0], PAIR[1])),
             ("init holds NaN", "init NaN", (spoilt(PAIR[0], np.nan), PAIR[1])),
         ]
     ),
@@ -392,7 +400,10 @@ FACTORIZATION = [
         for v in ("rows", True, 0)
     ),
     *(
-        factorization(message, f"{search}, {name}", rank_search=search, init=init)
+        factorization(
+            message, f"{kind}, {search}, {name}", data, rank_search=search, init=init
+        )
+        for kind, data in [("holes", HOLES), ("complete", X)]
         for search in RANK_SEARCHES
         for message, name, init in [
             (
@@ -401,7 +412,7 @@ FACTORIZATION = [
                 (np.ones((8, 2)),),
             ),
             (
-                r"init must hold arrays of shape \(8, 2\) and \(6, 2\), got \(4, 2\)",
+                r"init must hold .* \(8, r\) and \(6, r\) .* 1 to 2, got \(4, 2\)",
                 "init of the wrong shape",
                 PAIR,
             ),
