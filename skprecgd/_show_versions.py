@@ -6,6 +6,9 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from skprecgd import kernels
+from skprecgd._threads import allowed_threads
+
 _PACKAGES = (
     "skprecgd",
     "numpy",
@@ -22,6 +25,9 @@ _PACKAGES = (
 def show_versions() -> None:
     """Print the versions of Python, of this package and of what it uses.
 
+    The last lines say which kernels run (compiled by numba, or NumPy) and on how many
+    threads compiled ones may run.
+
     Examples
     --------
     >>> from skprecgd import show_versions
@@ -35,3 +41,5 @@ def show_versions() -> None:
         except PackageNotFoundError:
             found = "not installed"
         print(f"{name}: {found}")
+    print(f"kernels: {kernels.description()}")
+    print(f"threads: {allowed_threads()}")

@@ -26,6 +26,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from skprecgd._numerics import dot, gram, norm, working_dtype
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
+from skprecgd.kernels import ray_point, ray_sums
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
 
@@ -281,16 +282,20 @@ class SampledObjective(Objective):
         return self._evaluation(factors, z)
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
-        return self._adjoint(self.loss.gradient(evaluation.state, self.targets))
+        slopes = self.loss.gradient(evaluation.state, self.targets)
+        return self.measurements.adjoint(self._weighted(slopes))
 
     def matrix_gradient_at_zero(self) -> Any:
-        return self._adjoint(
-            self.loss.gradient(np.zeros_like(self.targets), self.targets)
-        )
+        slopes = self.loss.gradient(np.zeros_like(self.targets), self.targets)
+        return self.measurements.adjoint(self._weighted(slopes))
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
-        g = factors.gradient_from(self.matrix_gradient(evaluation))
+        slopes = self.loss.gradient(evaluation.state, self.targets)
+        products = self.measurements.adjoint_products(
+            self._weighted(slopes), factors.left, factors.right
+        )
+        g = factors.joined(*products)
         return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
@@ -301,9 +306,8 @@ class SampledObjective(Objective):
         ridge = self.alpha * _ridge_polynomial(factors, direction)
 
         def advance(t: float) -> Evaluation:
-            step = self.dtype.type(t)
             return self._evaluation(
-                factors.moved(direction, t), z + step * (z1 + step * z2)
+                factors.moved(direction, t), ray_point(z, z1, z2, t)
             )
 
         if not isinstance(self.loss, SquaredLoss):
@@ -348,11 +352,11 @@ class SampledObjective(Objective):
             factors, loss, loss + ridge, _relative(loss, self.data_norm), z
         )
 
-    def _adjoint(self, weights: Array) -> Any:
+    def _weighted(self, slopes: Array) -> Array:
         # Scaled before the adjoint, so that very small or very large measurement
         # matrices neither underflow nor overflow in the products.
-        scaled = weights * weights.dtype.type(self.weight)
-        return self.measurements.adjoint(scaled.astype(self.dtype, copy=False))
+        scaled = slopes * slopes.dtype.type(self.weight)
+        return scaled.astype(self.dtype, copy=False)
 
     def _with(
         self, measurements: Measurements, targets: Array, alpha: float | None = None
@@ -534,15 +538,8 @@ class _SampledRay(Ray):
 
 def _residual_polynomial(r0: Array, r1: Array, r2: Array) -> Array:
     """Coefficients of ``||r0 + t r1 + t^2 r2||^2 / 2``, constant term first."""
-    return np.array(
-        [
-            0.5 * dot(r0, r0),
-            dot(r0, r1),
-            0.5 * dot(r1, r1) + dot(r0, r2),
-            dot(r1, r2),
-            0.5 * dot(r2, r2),
-        ]
-    )
+    s00, s01, s11, s02, s12, s22 = ray_sums(r0, r1, r2)
+    return np.array([0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22])
 
 
 def _ridge_polynomial(factors: Factors, direction: Factors) -> Array:

@@ -1,5 +1,154 @@
-"""Products of two thin factors sampled on a pattern of cells."""
+"""Products of thin factors on a pattern of cells, compiled where numba is installed.
 
-from skprecgd.kernels._numpy import sampled_product, sampled_ray
+The environment variable ``SKPRECGD_KERNELS``, read at import, chooses: "numpy",
+"numba", or "auto" (the default), which is numba if it is installed, and NumPy for
+inputs so small that they are done before a compiler has started.
+"""
 
-__all__ = ["sampled_product", "sampled_ray"]
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+from skprecgd._typing import Array
+from skprecgd.kernels import _numpy
+from skprecgd.kernels._numpy import unchecked_csr
+
+__all__ = [
+    "adjoint_products",
+    "description",
+    "ray_point",
+    "ray_sums",
+    "sampled_product",
+    "sampled_ray",
+    "unchecked_csr",
+]
+
+VARIABLE = "SKPRECGD_KERNELS"
+# Numbers read below which NumPy has finished before it matters.
+_SMALL = 1 << 15
+
+
+def _choose(asked: str) -> tuple[ModuleType, int, str]:
+    """The kernels for large inputs, where large begins, and a word on the choice."""
+    if asked not in ("auto", "numpy", "numba"):
+        raise ValueError(
+            f"{VARIABLE} must be 'auto', 'numpy' or 'numba', got {asked!r}."
+        )
+    if asked == "numpy":
+        return _numpy, 0, f"numpy ({VARIABLE}=numpy)"
+    try:
+        from skprecgd.kernels import _numba
+    except ImportError as error:
+        if asked == "numba":
+            raise ImportError(
+                f"{VARIABLE}=numba needs numba; install skprecgd[fast] or unset "
+                f"{VARIABLE}."
+            ) from error
+        return _numpy, 0, f"numpy ({error})"
+    if asked == "numba":
+        return _numba, 0, f"numba ({VARIABLE}=numba)"
+    return _numba, _SMALL, "numba"
+
+
+_kernels, _large, _description = _choose(os.environ.get(VARIABLE, "auto") or "auto")
+
+
+def description() -> str:
+    """Which kernels are in use, for `skprecgd.show_versions`."""
+    return _description
+
+
+def _for(n_numbers: int) -> Any:
+    return _kernels if n_numbers >= _large else _numpy
+
+
+def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
+    """Entries ``(left @ right.T)[rows, columns]``.
+
+    Parameters
+    ----------
+    left, right : ndarray of shape (n_rows, r), (n_columns, r)
+    rows, columns : ndarray of int, shape (n_entries,)
+
+    Returns
+    -------
+    ndarray of shape (n_entries,)
+    """
+    kernels = _for(len(rows) * left.shape[1])
+    return kernels.sampled_product(left, right, rows, columns)
+
+
+def sampled_ray(
+    left: Array,
+    right: Array,
+    d_left: Array,
+    d_right: Array,
+    rows: Array,
+    columns: Array,
+) -> tuple[Array, Array]:
+    """Sampled ``d_left @ right.T + left @ d_right.T`` and ``d_left @ d_right.T``.
+
+    Parameters
+    ----------
+    left, d_left : ndarray of shape (n_rows, r)
+    right, d_right : ndarray of shape (n_columns, r)
+    rows, columns : ndarray of int, shape (n_entries,)
+
+    Returns
+    -------
+    linear, quadratic : ndarray of shape (n_entries,)
+    """
+    kernels = _for(len(rows) * left.shape[1])
+    return kernels.sampled_ray(left, right, d_left, d_right, rows, columns)
+
+
+def adjoint_products(
+    indptr: Array, indices: Array, weights: Array, left: Array, right: Array
+) -> tuple[Array, Array]:
+    """``S @ right`` and ``S.T @ left`` for the sparse S with these entries.
+
+    Parameters
+    ----------
+    indptr, indices : ndarray of int, shape (n_rows + 1,), (n_entries,)
+        The pattern by rows, as in a CSR matrix; cells may repeat, and the columns of
+        a row may come in any order.
+    weights : ndarray of shape (n_entries,)
+    left, right : ndarray of shape (n_rows, r), (n_columns, r)
+
+    Returns
+    -------
+    to_left, to_right : ndarray of shape (n_rows, r), (n_columns, r)
+    """
+    kernels = _for(len(weights) * left.shape[1])
+    return kernels.adjoint_products(indptr, indices, weights, left, right)
+
+
+def ray_sums(r0: Array, r1: Array, r2: Array) -> Array:
+    """Inner products 00, 01, 11, 02, 12, 22 of three vectors, summed in float64.
+
+    Parameters
+    ----------
+    r0, r1, r2 : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (6,)
+    """
+    return _for(len(r0)).ray_sums(r0, r1, r2)
+
+
+def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
+    """``z + t z1 + t^2 z2``.
+
+    Parameters
+    ----------
+    z, z1, z2 : ndarray of shape (n,)
+    t : float
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    return _for(len(z)).ray_point(z, z1, z2, t)

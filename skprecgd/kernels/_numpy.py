@@ -1,8 +1,9 @@
-"""Sampled products in plain NumPy.
+"""The kernels in plain NumPy and SciPy; see the package for what they compute.
 
-Entries are taken in chunks. Where a chunk of entries covers a good share of the rows
-it lies in, those rows are multiplied out and the entries picked from the product;
-elsewhere the rows of the two factors are gathered through buffers that fit the cache.
+Sampled products: entries are taken in chunks. Where a chunk of entries covers a good
+share of the rows it lies in, those rows are multiplied out and the entries picked from
+the product; elsewhere the rows of the two factors are gathered through buffers that
+fit the cache.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import sparse
 
+from skprecgd._numerics import dot
 from skprecgd._typing import Array
 
 # Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
@@ -21,17 +24,6 @@ _DENSE_GAIN = 8
 
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
-    """Entries ``(left @ right.T)[rows, columns]``.
-
-    Parameters
-    ----------
-    left, right : ndarray of shape (n_rows, r), (n_columns, r)
-    rows, columns : ndarray of int, shape (n_entries,)
-
-    Returns
-    -------
-    ndarray of shape (n_entries,)
-    """
     out = np.empty(len(rows), dtype=np.result_type(left, right))
     for chunk in _chunks(len(rows), _CHUNK):
         i, j = rows[chunk], columns[chunk]
@@ -52,18 +44,6 @@ def sampled_ray(
     rows: Array,
     columns: Array,
 ) -> tuple[Array, Array]:
-    """Sampled ``d_left @ right.T + left @ d_right.T`` and ``d_left @ d_right.T``.
-
-    Parameters
-    ----------
-    left, d_left : ndarray of shape (n_rows, r)
-    right, d_right : ndarray of shape (n_columns, r)
-    rows, columns : ndarray of int, shape (n_entries,)
-
-    Returns
-    -------
-    linear, quadratic : ndarray of shape (n_entries,)
-    """
     r = left.shape[1]
     both_left = np.hstack([left, d_left])
     both_right = np.hstack([d_right, right])
@@ -80,6 +60,36 @@ def sampled_ray(
             linear[chunk] = (both_left[block] @ both_right.T).ravel().take(cells)
             quadratic[chunk] = (d_left[block] @ d_right.T).ravel().take(cells)
     return linear, quadratic
+
+
+def adjoint_products(
+    indptr: Array, indices: Array, weights: Array, left: Array, right: Array
+) -> tuple[Array, Array]:
+    matrix = unchecked_csr(indptr, indices, weights, (len(left), len(right)))
+    return np.asarray(matrix @ right), np.asarray(matrix.T @ left)
+
+
+def unchecked_csr(
+    indptr: Array, indices: Array, data: Array, shape: tuple[int, int]
+) -> sparse.csr_array:
+    """A CSR array of these parts; the constructor would scan them at every call."""
+    matrix = sparse.csr_array(shape, dtype=data.dtype)
+    matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
+    return matrix
+
+
+def ray_sums(r0: Array, r1: Array, r2: Array) -> Array:
+    pairs = [(r0, r0), (r0, r1), (r1, r1), (r0, r2), (r1, r2), (r2, r2)]
+    return np.array([dot(a, b) for a, b in pairs])
+
+
+def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
+    step = z.dtype.type(t)
+    out = step * z2
+    out += z1
+    out *= step
+    out += z
+    return out
 
 
 def _dense_rows(rows: Array, n_columns: int) -> slice | None:

@@ -110,6 +110,17 @@ class Measurements(ABC):
         """``A*(weights).T @ left``, shape (n_columns, r)."""
         return np.asarray(self.adjoint(weights).T @ left)
 
+    def adjoint_products(
+        self, weights: Array, left: Array, right: Array
+    ) -> tuple[Array, Array]:
+        """``A*(weights) @ right`` and ``A*(weights).T @ left`` together.
+
+        Gradients come from here; override it where one pass serves both products,
+        or where they are cheaper than the adjoint itself.
+        """
+        matrix = self.adjoint(weights)
+        return np.asarray(matrix @ right), np.asarray(matrix.T @ left)
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(n_measurements, n_rows * n_columns)``: what a splitter looks at."""
@@ -150,8 +161,7 @@ class Tangent:
 
     def adjoint(self, weights: Array) -> tuple[Array, Array]:
         """``A*(w) R`` and ``A*(w)^T L``."""
-        matrix = self._measurements.adjoint(weights)
-        return np.asarray(matrix @ self._right), np.asarray(matrix.T @ self._left)
+        return self._measurements.adjoint_products(weights, self._left, self._right)
 
 
 def check_matrix_shape(

@@ -9,7 +9,12 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._typing import Array
-from skprecgd.kernels import sampled_product, sampled_ray
+from skprecgd.kernels import (
+    adjoint_products,
+    sampled_product,
+    sampled_ray,
+    unchecked_csr,
+)
 from skprecgd.measurements.base import Measurements, as_shape
 
 
@@ -32,6 +37,13 @@ class EntryMeasurements(Measurements):
         ``(n_rows, n_columns)``.
     dtype : dtype, default=float64
         float32 or float64.
+
+    Notes
+    -----
+    The pattern is kept in 8 bytes an entry where entries come sorted by rows, and in
+    16 otherwise (twice that where an index needs 64 bits); a product adds its result
+    and, for `adjoint_products`, at most one more number an entry. Nothing of size
+    (n_measurements, r) is ever formed. Cells may repeat.
 
     Raises
     ------
@@ -90,11 +102,14 @@ class EntryMeasurements(Measurements):
     def adjoint(self, weights: Array) -> sparse.csr_array:
         indptr, indices, order = self._pattern
         data = weights if order is None else weights[order]
-        matrix = sparse.csr_array(self.matrix_shape, dtype=data.dtype)
-        # Set directly: the constructor would scan the pattern at every call. The
-        # pattern is read-only, so that no one can sort the shared copy in place.
-        matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
-        return matrix
+        return unchecked_csr(indptr, indices, data, self.matrix_shape)
+
+    def adjoint_products(
+        self, weights: Array, left: Array, right: Array
+    ) -> tuple[Array, Array]:
+        indptr, indices, order = self._pattern
+        data = weights if order is None else weights[order]
+        return adjoint_products(indptr, indices, data, left, right)
 
     def rows(self, index: Array) -> EntryMeasurements:
         return EntryMeasurements(
@@ -116,11 +131,18 @@ class EntryMeasurements(Measurements):
     def _pattern(self) -> _Pattern:
         n_rows = self.matrix_shape[0]
         counts = np.bincount(self.row_index, minlength=n_rows)
-        index_type = np.int32 if self.n_measurements < 2**31 else np.int64
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index_type)
+        few = self.n_measurements < 2**31
+        indptr = np.concatenate([[0], np.cumsum(counts)])
         order = self.natural_order()
-        columns = self.column_index if order is None else self.column_index[order]
-        indices = columns.astype(index_type)
+        if order is None:
+            # Not a copy: the pattern by rows costs no memory where entries are sorted.
+            indices = self.column_index.view()
+        else:
+            indices = self.column_index[order]
+            order = order.astype(np.int32) if few else order
+        indptr = indptr.astype(indices.dtype if few else np.int64)
+        indices = indices.astype(indptr.dtype, copy=False)
+        # Read-only, so that no one can sort the shared columns in place.
         indptr.flags.writeable = indices.flags.writeable = False
         return _Pattern(indptr, indices, order)
 

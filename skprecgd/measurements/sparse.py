@@ -82,6 +82,11 @@ class SparseMeasurements(Measurements):
     def adjoint(self, weights: Array) -> sparse.csr_array:
         return self._entries.adjoint(self._weights.T @ weights)
 
+    def adjoint_products(
+        self, weights: Array, left: Array, right: Array
+    ) -> tuple[Array, Array]:
+        return self._entries.adjoint_products(self._weights.T @ weights, left, right)
+
     def rows(self, index: Array) -> SparseMeasurements:
         return SparseMeasurements(self._csr[index], self.matrix_shape)
 

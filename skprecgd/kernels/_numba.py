@@ -1,0 +1,363 @@
+"""The kernels compiled by numba; see the package for what they compute.
+
+Each is a serial loop over a piece of the entries. Pieces hold equal numbers of
+entries, however these are spread over the rows, and where they begin depends on the
+input alone: so a crowded row stalls nobody, and the result is the same to the last
+bit for any number of threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import lru_cache, wraps
+from threading import Timer
+from typing import Any
+
+import numba
+import numpy as np
+
+from skprecgd._threads import allowed_threads, share_out
+from skprecgd._typing import Array
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("numba is switched off by NUMBA_DISABLE_JIT")
+
+# Sums may be reordered and multiplications fused; nan and infinity keep their meaning.
+_FAST_MATH = {"reassoc", "contract", "nsz"}
+# Entries of a piece.
+_PIECE = 1 << 15
+# Numbers read below which waking a second thread costs more than it gives.
+_SHARED = 1 << 20
+# The transposed product is summed piece by piece into arrays of its own size, which
+# together hold at most a number an entry and are not worth more than a few entries.
+_MOST_PARTS, _WORTH = 16, 8
+# float32 sums go on for so many entries before they are added to a float64 sum.
+_RUN = 256
+# Seconds of compiling after which the user is told what takes so long.
+_PATIENCE = 2.0
+
+_LOG = logging.getLogger("skprecgd")
+
+
+def _compiled(function: Callable[..., None]) -> Any:
+    """Compile at the first call, and keep the result on disk where that is possible."""
+    options = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
+    try:
+        loop = numba.njit(cache=True, **options)(function)
+    except RuntimeError:
+        # No directory to write to.
+        loop = numba.njit(**options)(function)
+
+    met: set[Any] = set()
+
+    @wraps(function)
+    def call(*arguments: Any) -> None:
+        kinds = tuple(getattr(argument, "dtype", None) for argument in arguments)
+        if kinds in met:
+            loop(*arguments)
+            return
+        notice = Timer(_PATIENCE, _say_once)
+        notice.daemon = True
+        notice.start()
+        try:
+            loop(*arguments)
+        finally:
+            notice.cancel()
+        met.add(kinds)
+
+    return call
+
+
+@lru_cache(maxsize=1)
+def _say_once() -> None:
+    _LOG.warning("skprecgd compiles its kernels, which it does once and then keeps.")
+
+
+@_compiled
+def _product(
+    left: Array,
+    right: Array,
+    rows: Array,
+    columns: Array,
+    out: Array,
+    start: int,
+    stop: int,
+) -> None:
+    r = left.shape[1]
+    zero = left.dtype.type(0)
+    k = start
+    while k < stop:
+        i, j = rows[k], columns[k]
+        a = zero
+        # Four entries of a row at a time share what is read of the left factor.
+        if k + 4 <= stop and rows[k + 1] == i and rows[k + 2] == i and rows[k + 3] == i:
+            j1, j2, j3 = columns[k + 1], columns[k + 2], columns[k + 3]
+            a1 = a2 = a3 = zero
+            for c in range(r):
+                x = left[i, c]
+                a += x * right[j, c]
+                a1 += x * right[j1, c]
+                a2 += x * right[j2, c]
+                a3 += x * right[j3, c]
+            out[k], out[k + 1], out[k + 2], out[k + 3] = a, a1, a2, a3
+            k += 4
+        else:
+            for c in range(r):
+                a += left[i, c] * right[j, c]
+            out[k] = a
+            k += 1
+
+
+@_compiled
+def _ray(
+    lefts: Array,
+    rights: Array,
+    rows: Array,
+    columns: Array,
+    linear: Array,
+    quadratic: Array,
+    start: int,
+    stop: int,
+) -> None:
+    """For ``[left, d_left]`` and ``[right, d_right]`` side by side."""
+    r = lefts.shape[1] // 2
+    zero = lefts.dtype.type(0)
+    k = start
+    while k < stop:
+        i, j = rows[k], columns[k]
+        a = b = zero
+        if k + 4 <= stop and rows[k + 1] == i and rows[k + 2] == i and rows[k + 3] == i:
+            j1, j2, j3 = columns[k + 1], columns[k + 2], columns[k + 3]
+            a1 = b1 = a2 = b2 = a3 = b3 = zero
+            for c in range(r):
+                x, d = lefts[i, c], lefts[i, r + c]
+                e, e1 = rights[j, r + c], rights[j1, r + c]
+                e2, e3 = rights[j2, r + c], rights[j3, r + c]
+                a += d * rights[j, c] + x * e
+                b += d * e
+                a1 += d * rights[j1, c] + x * e1
+                b1 += d * e1
+                a2 += d * rights[j2, c] + x * e2
+                b2 += d * e2
+                a3 += d * rights[j3, c] + x * e3
+                b3 += d * e3
+            linear[k], linear[k + 1], linear[k + 2], linear[k + 3] = a, a1, a2, a3
+            quadratic[k], quadratic[k + 1] = b, b1
+            quadratic[k + 2], quadratic[k + 3] = b2, b3
+            k += 4
+        else:
+            for c in range(r):
+                d, e = lefts[i, r + c], rights[j, r + c]
+                a += d * rights[j, c] + lefts[i, c] * e
+                b += d * e
+            linear[k], quadratic[k] = a, b
+            k += 1
+
+
+@_compiled
+def _adjoint(
+    indptr: Array,
+    indices: Array,
+    weights: Array,
+    left: Array,
+    right: Array,
+    to_left: Array,
+    head: Array,
+    to_right: Array,
+    start: int,
+    stop: int,
+    row: int,
+) -> None:
+    """One piece, which begins in `row`.
+
+    What it adds to that row goes to `head`, because earlier pieces may hold a part of
+    the row as well; all later rows begin in this piece.
+    """
+    r = left.shape[1]
+    part = np.empty(r, left.dtype)
+    total = np.empty(r, np.float64)
+    first = row
+    k = start
+    while k < stop:
+        end = min(np.int64(indptr[row + 1]), stop)
+        for c in range(r):
+            total[c] = 0.0
+        while k < end:
+            run = min(end, k + _RUN)
+            for c in range(r):
+                part[c] = 0.0
+            for q in range(k, run - 3, 4):
+                w, w1, w2, w3 = (
+                    weights[q],
+                    weights[q + 1],
+                    weights[q + 2],
+                    weights[q + 3],
+                )
+                j, j1, j2, j3 = (
+                    indices[q],
+                    indices[q + 1],
+                    indices[q + 2],
+                    indices[q + 3],
+                )
+                for c in range(r):
+                    part[c] += (w * right[j, c] + w1 * right[j1, c]) + (
+                        w2 * right[j2, c] + w3 * right[j3, c]
+                    )
+            for q in range(run - (run - k) % 4, run):
+                w, j = weights[q], indices[q]
+                for c in range(r):
+                    part[c] += w * right[j, c]
+            for q in range(k, run):
+                w, j = weights[q], indices[q]
+                for c in range(r):
+                    to_right[j, c] += w * left[row, c]
+            for c in range(r):
+                total[c] += part[c]
+            k = run
+        if row == first:
+            for c in range(r):
+                head[c] = total[c]
+        else:
+            for c in range(r):
+                to_left[row, c] = total[c]
+        row += 1
+
+
+@_compiled
+def _sums(r0: Array, r1: Array, r2: Array, sums: Array, start: int, stop: int) -> None:
+    s00 = s01 = s11 = s02 = s12 = s22 = 0.0
+    for k in range(start, stop):
+        x, y, z = np.float64(r0[k]), np.float64(r1[k]), np.float64(r2[k])
+        s00 += x * x
+        s01 += x * y
+        s11 += y * y
+        s02 += x * z
+        s12 += y * z
+        s22 += z * z
+    sums[0], sums[1], sums[2] = s00, s01, s11
+    sums[3], sums[4], sums[5] = s02, s12, s22
+
+
+@_compiled
+def _point(
+    z: Array, z1: Array, z2: Array, t: float, out: Array, start: int, stop: int
+) -> None:
+    for k in range(start, stop):
+        out[k] = z[k] + t * (z1[k] + t * z2[k])
+
+
+def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
+    dtype = np.result_type(left, right)
+    out = np.empty(len(rows), dtype)
+    inputs = (*_floats(dtype, left, right), *_indices(rows, columns))
+
+    def task(start: int, stop: int) -> None:
+        _product(*inputs, out, start, stop)
+
+    share_out(task, _pieces(len(out)), threads=_threads(len(out) * left.shape[1]))
+    return out
+
+
+def sampled_ray(
+    left: Array,
+    right: Array,
+    d_left: Array,
+    d_right: Array,
+    rows: Array,
+    columns: Array,
+) -> tuple[Array, Array]:
+    dtype = np.result_type(left, right, d_left, d_right)
+    linear = np.empty(len(rows), dtype)
+    quadratic = np.empty(len(rows), dtype)
+    # Side by side, a row of both is one stretch of memory.
+    lefts, rights = np.hstack([left, d_left]), np.hstack([right, d_right])
+    inputs = (*_floats(dtype, lefts, rights), *_indices(rows, columns))
+
+    def task(start: int, stop: int) -> None:
+        _ray(*inputs, linear, quadratic, start, stop)
+
+    share_out(task, _pieces(len(rows)), threads=_threads(len(rows) * lefts.shape[1]))
+    return linear, quadratic
+
+
+def adjoint_products(
+    indptr: Array, indices: Array, weights: Array, left: Array, right: Array
+) -> tuple[Array, Array]:
+    n_entries, (n_columns, r) = len(weights), right.shape
+    dtype = np.result_type(weights, left, right)
+    n_parts = n_entries // max(1, n_columns * max(r, _WORTH))
+    n_parts = min(max(1, n_parts), _MOST_PARTS)
+    to_left = np.zeros(left.shape, dtype)
+    parts = np.zeros((n_parts, n_columns, r), dtype)
+    heads = np.zeros((n_parts, r))
+    starts = np.arange(n_parts + 1) * n_entries // n_parts
+    rows = np.searchsorted(indptr, starts, side="right") - 1
+    weights, left, right = _floats(dtype, weights, left, right)
+    pattern = _indices(indptr, indices)
+
+    def task(p: int) -> None:
+        span = int(starts[p]), int(starts[p + 1])
+        inputs = (*pattern, weights, left, right)
+        _adjoint(*inputs, to_left, heads[p], parts[p], *span, int(rows[p]))
+
+    pieces = ((p,) for p in range(n_parts if n_entries else 0))
+    share_out(task, pieces, threads=_threads(n_entries * r))
+    for row, head in zip(rows[:-1] if n_entries else (), heads, strict=False):
+        to_left[row] += head.astype(dtype)
+    if n_parts == 1:
+        return to_left, parts[0]
+    return to_left, parts.sum(axis=0, dtype=np.float64).astype(dtype, copy=False)
+
+
+def ray_sums(r0: Array, r1: Array, r2: Array) -> Array:
+    vectors = _floats(np.result_type(r0, r1, r2), r0, r1, r2)
+    pieces = list(_pieces(len(r0)))
+    sums = np.zeros((len(pieces), 6))
+
+    def task(start: int, stop: int) -> None:
+        _sums(*vectors, sums[start // _PIECE], start, stop)
+
+    share_out(task, pieces, threads=_threads(3 * len(r0)))
+    return np.asarray(sums.sum(axis=0))
+
+
+def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
+    dtype = np.result_type(z, z1, z2)
+    vectors = _floats(dtype, z, z1, z2)
+    out = np.empty(len(z), dtype)
+
+    def task(start: int, stop: int) -> None:
+        _point(*vectors, dtype.type(t), out, start, stop)
+
+    share_out(task, _pieces(len(z)), threads=_threads(4 * len(z)))
+    return out
+
+
+def _pieces(n_entries: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n_entries, _PIECE):
+        yield start, min(start + _PIECE, n_entries)
+
+
+def _threads(n_numbers: int) -> int:
+    return allowed_threads() if n_numbers >= _SHARED else 1
+
+
+def _floats(dtype: np.dtype, *arrays: Array) -> tuple[Array, ...]:
+    return tuple(_frozen(np.ascontiguousarray(array, dtype)) for array in arrays)
+
+
+def _indices(*arrays: Array) -> tuple[Array, ...]:
+    """As unsigned integers: without a sign there is no counting from the end."""
+    small = all(array.dtype == np.int32 for array in arrays)
+    signed, unsigned = (np.int32, np.uint32) if small else (np.int64, np.uint64)
+    return tuple(
+        _frozen(np.ascontiguousarray(array, signed).view(unsigned)) for array in arrays
+    )
+
+
+def _frozen(array: Array) -> Array:
+    """A read-only view: numba compiles anew for every kind of array it meets."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
