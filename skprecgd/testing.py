@@ -167,6 +167,7 @@ def _check_arguments_kept(
     adjoint @ right, adjoint.T @ left
     measurements.adjoint_times_right(weights, right)
     measurements.adjoint_times_left(weights, left)
+    measurements.adjoint_products(weights, left, right)
     tangent = measurements.tangent(left, right)
     tangent.forward(d_left, d_right)
     tangent.adjoint(weights)
@@ -250,6 +251,9 @@ def _check_adjoint(
     report.compare(
         "adjoint.T @ L against adjoint_times_left", adjoint.T @ left, times_left
     )
+    both = measurements.adjoint_products(weights, left, right)
+    report.compare("adjoint_products against adjoint @ R", both[0], times_right)
+    report.compare("adjoint_products against adjoint.T @ L", both[1], times_left)
 
 
 def _check_tangent(

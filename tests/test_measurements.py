@@ -700,6 +700,12 @@ class TransposedAdjoint(_Wrong):
         return self.adjoint(weights) @ left
 
 
+class WrongProducts(_Wrong):
+    def adjoint_products(self, weights, left, right):
+        to_left, to_right = super().adjoint_products(weights, left, right)
+        return to_left, to_right[::-1]
+
+
 class WrongRay(_Wrong):
     def forward_ray(self, left, right, d_left, d_right):
         linear, quadratic = super().forward_ray(left, right, d_left, d_right)
@@ -747,6 +753,7 @@ class WritesToWeights(_Wrong):
     [
         (WrongAdjoint, r"WrongAdjoint: <A\(L R\^T\), w> against"),
         (TransposedAdjoint, r"A\*\(w\)\^T L"),
+        (WrongProducts, r"adjoint_products against adjoint\.T @ L"),
         (WrongRay, r"quadratic part of forward_ray"),
         (WrongTangent, r"forward_tangent"),
         (WrongContraction, r"tangent\(L, R\)"),

@@ -674,10 +674,10 @@ class WrongGradient(SampledObjective):
 
 
 class WrongEverywhere(SampledObjective):
-    """Gradient and chain rule agree, and both miss the ridge."""
+    """Gradient and chain rule agree, and both are too small."""
 
-    def matrix_gradient(self, evaluation):
-        return 0.9 * super().matrix_gradient(evaluation)
+    def _weighted(self, slopes):
+        return 0.9 * super()._weighted(slopes)
 
 
 class WrongRay(SampledObjective):

@@ -29,9 +29,9 @@ _FAST_MATH = {"reassoc", "contract", "nsz"}
 _PIECE = 1 << 15
 # Numbers read below which waking a second thread costs more than it gives.
 _SHARED = 1 << 20
-# The transposed product is summed piece by piece into arrays of its own size, which
-# together hold at most a number an entry and are not worth more than a few entries.
-_MOST_PARTS, _WORTH = 16, 8
+# The transposed product is summed in parts, each an array of its size: at most so
+# many, of so many entries a column at least, and together at most a number an entry.
+_MOST_PARTS, _ENTRIES_OF_PART = 16, 24
 # float32 sums go on for so many entries before they are added to a float64 sum.
 _RUN = 256
 # Seconds of compiling after which the user is told what takes so long.
@@ -188,12 +188,8 @@ def _adjoint(
             for c in range(r):
                 part[c] = 0.0
             for q in range(k, run - 3, 4):
-                w, w1, w2, w3 = (
-                    weights[q],
-                    weights[q + 1],
-                    weights[q + 2],
-                    weights[q + 3],
-                )
+                w, w1 = weights[q], weights[q + 1]
+                w2, w3 = weights[q + 2], weights[q + 3]
                 j, j1, j2, j3 = (
                     indices[q],
                     indices[q + 1],
@@ -204,12 +200,19 @@ def _adjoint(
                     part[c] += (w * right[j, c] + w1 * right[j1, c]) + (
                         w2 * right[j2, c] + w3 * right[j3, c]
                     )
+                # One column after the other: two of them may be the same.
+                for c in range(r):
+                    to_right[j, c] += w * left[row, c]
+                for c in range(r):
+                    to_right[j1, c] += w1 * left[row, c]
+                for c in range(r):
+                    to_right[j2, c] += w2 * left[row, c]
+                for c in range(r):
+                    to_right[j3, c] += w3 * left[row, c]
             for q in range(run - (run - k) % 4, run):
                 w, j = weights[q], indices[q]
                 for c in range(r):
                     part[c] += w * right[j, c]
-            for q in range(k, run):
-                w, j = weights[q], indices[q]
                 for c in range(r):
                     to_right[j, c] += w * left[row, c]
             for c in range(r):
@@ -286,7 +289,7 @@ def adjoint_products(
 ) -> tuple[Array, Array]:
     n_entries, (n_columns, r) = len(weights), right.shape
     dtype = np.result_type(weights, left, right)
-    n_parts = n_entries // max(1, n_columns * max(r, _WORTH))
+    n_parts = n_entries // max(1, n_columns * max(r, _ENTRIES_OF_PART))
     n_parts = min(max(1, n_parts), _MOST_PARTS)
     to_left = np.zeros(left.shape, dtype)
     parts = np.zeros((n_parts, n_columns, r), dtype)

@@ -37,6 +37,8 @@ _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 _SCARCE = 4.0
 # The start vector of a Lanczos iteration is no experiment the user controls.
 _LANCZOS_SEED = 0
+# The new columns are only a start: of their direction the first digits are enough.
+_GROWTH_TOL = 1e-2
 # From this search rank on the path grows by blocks, an eighth of the rank each, so
 # that the number of stages stays bounded.
 _MANY = 50
@@ -284,7 +286,9 @@ class Walk:
             values, u = leading_eigenpairs(-1.0 * gradient, count, _LANCZOS_SEED)
             v = u
         else:
-            u, values, v = leading_triplets(-1.0 * gradient, count, _LANCZOS_SEED)
+            u, values, v = leading_triplets(
+                -1.0 * gradient, count, _LANCZOS_SEED, tol=_GROWTH_TOL
+            )
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
