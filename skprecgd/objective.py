@@ -26,7 +26,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from skprecgd._numerics import dot, gram, norm, working_dtype
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
-from skprecgd.kernels import ray_point, ray_sums
+from skprecgd.kernels import ray_point, ray_sums, squared_distance
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
 
@@ -312,7 +312,9 @@ class SampledObjective(Objective):
 
         if not isinstance(self.loss, SquaredLoss):
             return _SampledRay(advance, evaluation.value)
-        coefficients = self.weight * _residual_polynomial(z - self.targets, z1, z2)
+        s00, s01, s11, s02, s12, s22 = ray_sums(z, self.targets, z1, z2)
+        data = [0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22]
+        coefficients = self.weight * np.array(data)
         return Quartic(coefficients + ridge, advance)
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
@@ -343,8 +345,7 @@ class SampledObjective(Objective):
 
     def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
         if isinstance(self.loss, SquaredLoss):
-            residual = z - self.targets
-            loss = 0.5 * self.weight * dot(residual, residual)
+            loss = 0.5 * self.weight * squared_distance(z, self.targets)
         else:
             loss = self.weight * self.loss.value(z, self.targets)
         ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
@@ -534,12 +535,6 @@ class _SampledRay(Ray):
 
     def advance(self, t: float) -> Evaluation:
         return self._advance(t)
-
-
-def _residual_polynomial(r0: Array, r1: Array, r2: Array) -> Array:
-    """Coefficients of ``||r0 + t r1 + t^2 r2||^2 / 2``, constant term first."""
-    s00, s01, s11, s02, s12, s22 = ray_sums(r0, r1, r2)
-    return np.array([0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22])
 
 
 def _ridge_polynomial(factors: Factors, direction: Factors) -> Array:

@@ -22,6 +22,7 @@ __all__ = [
     "ray_sums",
     "sampled_product",
     "sampled_ray",
+    "squared_distance",
     "unchecked_csr",
 ]
 
@@ -125,18 +126,34 @@ def adjoint_products(
     return kernels.adjoint_products(indptr, indices, weights, left, right)
 
 
-def ray_sums(r0: Array, r1: Array, r2: Array) -> Array:
+def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
     """Inner products 00, 01, 11, 02, 12, 22 of three vectors, summed in float64.
+
+    Vector 0 is ``z - targets``, the others are `z1` and `z2`.
 
     Parameters
     ----------
-    r0, r1, r2 : ndarray of shape (n,)
+    z, targets, z1, z2 : ndarray of shape (n,)
 
     Returns
     -------
     ndarray of shape (6,)
     """
-    return _for(len(r0)).ray_sums(r0, r1, r2)
+    return _for(len(z)).ray_sums(z, targets, z1, z2)
+
+
+def squared_distance(z: Array, targets: Array) -> float:
+    """``||z - targets||^2``, summed in float64.
+
+    Parameters
+    ----------
+    z, targets : ndarray of shape (n,)
+
+    Returns
+    -------
+    float
+    """
+    return _for(len(z)).squared_distance(z, targets)
 
 
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:

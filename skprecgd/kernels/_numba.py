@@ -31,7 +31,7 @@ _PIECE = 1 << 15
 _SHARED = 1 << 20
 # The transposed product is summed in parts, each an array of its size: at most so
 # many, of so many entries a column at least, and together at most a number an entry.
-_MOST_PARTS, _ENTRIES_OF_PART = 16, 24
+_MOST_PARTS, _ENTRIES_OF_PART = 16, 48
 # float32 sums go on for so many entries before they are added to a float64 sum.
 _RUN = 256
 # Seconds of compiling after which the user is told what takes so long.
@@ -180,11 +180,11 @@ def _adjoint(
     first = row
     k = start
     while k < stop:
-        end = min(np.int64(indptr[row + 1]), stop)
+        end: Any = min(np.int64(indptr[row + 1]), stop)
         for c in range(r):
             total[c] = 0.0
         while k < end:
-            run = min(end, k + _RUN)
+            run: Any = min(end, k + _RUN)
             for c in range(r):
                 part[c] = 0.0
             for q in range(k, run - 3, 4):
@@ -228,18 +228,36 @@ def _adjoint(
 
 
 @_compiled
-def _sums(r0: Array, r1: Array, r2: Array, sums: Array, start: int, stop: int) -> None:
+def _sums(
+    z: Array,
+    targets: Array,
+    z1: Array,
+    z2: Array,
+    sums: Array,
+    start: int,
+    stop: int,
+) -> None:
     s00 = s01 = s11 = s02 = s12 = s22 = 0.0
     for k in range(start, stop):
-        x, y, z = np.float64(r0[k]), np.float64(r1[k]), np.float64(r2[k])
-        s00 += x * x
-        s01 += x * y
-        s11 += y * y
-        s02 += x * z
-        s12 += y * z
-        s22 += z * z
+        r0 = np.float64(z[k] - targets[k])
+        r1, r2 = np.float64(z1[k]), np.float64(z2[k])
+        s00 += r0 * r0
+        s01 += r0 * r1
+        s11 += r1 * r1
+        s02 += r0 * r2
+        s12 += r1 * r2
+        s22 += r2 * r2
     sums[0], sums[1], sums[2] = s00, s01, s11
     sums[3], sums[4], sums[5] = s02, s12, s22
+
+
+@_compiled
+def _distance(z: Array, targets: Array, sums: Array, start: int, stop: int) -> None:
+    total = 0.0
+    for k in range(start, stop):
+        r0 = np.float64(z[k] - targets[k])
+        total += r0 * r0
+    sums[0] = total
 
 
 @_compiled
@@ -313,15 +331,25 @@ def adjoint_products(
     return to_left, parts.sum(axis=0, dtype=np.float64).astype(dtype, copy=False)
 
 
-def ray_sums(r0: Array, r1: Array, r2: Array) -> Array:
-    vectors = _floats(np.result_type(r0, r1, r2), r0, r1, r2)
-    pieces = list(_pieces(len(r0)))
-    sums = np.zeros((len(pieces), 6))
+def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
+    return _summed(_sums, 6, z, targets, z1, z2)
+
+
+def squared_distance(z: Array, targets: Array) -> float:
+    return float(_summed(_distance, 1, z, targets)[0])
+
+
+def _summed(loop: Callable[..., None], n_sums: int, *vectors: Array) -> Array:
+    """Sums over the entries, a piece at a time, and then over the pieces in order."""
+    vectors = _floats(np.result_type(*vectors), *vectors)
+    pieces = list(_pieces(len(vectors[0])))
+    sums = np.zeros((len(pieces), n_sums))
 
     def task(start: int, stop: int) -> None:
-        _sums(*vectors, sums[start // _PIECE], start, stop)
+        loop(*vectors, sums[start // _PIECE], start, stop)
 
-    share_out(task, pieces, threads=_threads(3 * len(r0)))
+    n_numbers = len(vectors) * len(vectors[0])
+    share_out(task, pieces, threads=_threads(n_numbers))
     return np.asarray(sums.sum(axis=0))
 
 

@@ -78,9 +78,15 @@ def unchecked_csr(
     return matrix
 
 
-def ray_sums(r0: Array, r1: Array, r2: Array) -> Array:
-    pairs = [(r0, r0), (r0, r1), (r1, r1), (r0, r2), (r1, r2), (r2, r2)]
+def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
+    r0 = z - targets
+    pairs = [(r0, r0), (r0, z1), (z1, z1), (r0, z2), (z1, z2), (z2, z2)]
     return np.array([dot(a, b) for a, b in pairs])
+
+
+def squared_distance(z: Array, targets: Array) -> float:
+    residual = z - targets
+    return dot(residual, residual)
 
 
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
