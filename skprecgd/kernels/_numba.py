@@ -20,7 +20,7 @@ import numpy as np
 from skprecgd._threads import allowed_threads, share_out
 from skprecgd._typing import Array
 
-if numba.config.DISABLE_JIT:
+if getattr(numba.config, "DISABLE_JIT", False):
     raise ImportError("numba is switched off by NUMBA_DISABLE_JIT")
 
 # Sums may be reordered and multiplications fused; nan and infinity keep their meaning.
@@ -42,7 +42,7 @@ _LOG = logging.getLogger("skprecgd")
 
 def _compiled(function: Callable[..., None]) -> Any:
     """Compile at the first call, and keep the result on disk where that is possible."""
-    options = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
+    options: Any = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
     try:
         loop = numba.njit(cache=True, **options)(function)
     except RuntimeError:
