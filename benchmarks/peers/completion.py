@@ -199,7 +199,9 @@ def compare(args: argparse.Namespace) -> None:
         f"condition {args.condition:g}, {round(args.oversampling * dof)} entries; "
         f"medians of {args.repeats}\n"
     )
-    print(f"{'':28}{'effort':>10}{'error':>10}{'CPU s':>8}{'wall s':>8}{'CPU ratio':>11}")
+    print(
+        f"{'':28}{'effort':>10}{'error':>10}{'CPU s':>8}{'wall s':>8}{'CPU ratio':>11}"
+    )
     for name, (effort, _) in efforts.items():
         runs = [r[name] for r in rounds]
         cpu, wall = (median(r[key] for r in runs) for key in ("cpu", "wall"))

@@ -1,0 +1,327 @@
+"""Compiled kernels against NumPy, on any pattern, for any number of threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from skprecgd import kernels
+from skprecgd.factors import FactorPair
+from skprecgd.kernels import _numpy
+from skprecgd.measurements import EntryMeasurements
+from skprecgd.objective import make_objective
+
+_numba = pytest.importorskip("skprecgd.kernels._numba", exc_type=ImportError)
+
+
+def draw(seed, n_rows, n_columns, r, n_entries, dtype, index_type, skew=1.0):
+    """Factors, weights and a pattern by rows; `skew` > 1 crowds the first rows."""
+    rng = np.random.default_rng(seed)
+    sizes = (n_rows, n_columns, n_rows, n_columns)
+    blocks = [rng.standard_normal((n, r)).astype(dtype) for n in sizes]
+    rows = (n_rows * rng.random(n_entries) ** skew).astype(index_type)
+    columns = (n_columns * rng.random(n_entries) ** skew).astype(index_type)
+    weights = rng.standard_normal(n_entries).astype(dtype)
+    return blocks, rows, columns, weights
+
+
+def by_rows(rows, columns, weights, n_rows):
+    order = np.argsort(rows, kind="stable")
+    counts = np.bincount(rows, minlength=n_rows)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(rows.dtype)
+    return indptr, columns[order], weights[order]
+
+
+def assert_close(found, expected, dtype, n_terms):
+    found, expected = np.atleast_1d(found), np.atleast_1d(expected)
+    assert found.dtype == expected.dtype
+    size = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    tolerance = 30 * np.finfo(dtype).eps * max(1, n_terms) * size
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_rows=st.integers(1, 12),
+    n_columns=st.integers(1, 12),
+    r=st.integers(1, 19),
+    n_entries=st.integers(0, 300),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    index_type=st.sampled_from([np.int32, np.int64]),
+    skew=st.sampled_from([1.0, 30.0]),
+    is_sorted=st.booleans(),
+)
+def test_agree_with_numpy(
+    seed, n_rows, n_columns, r, n_entries, dtype, index_type, skew, is_sorted
+):
+    """Cells repeat, rows are empty, and with `skew` one row holds nearly everything."""
+    blocks, rows, columns, weights = draw(
+        seed, n_rows, n_columns, r, n_entries, dtype, index_type, skew
+    )
+    if is_sorted:
+        rows = np.sort(rows)
+    for name in ("sampled_product", "sampled_ray"):
+        factors = blocks[:2] if name == "sampled_product" else blocks
+        found = getattr(_numba, name)(*factors, rows, columns)
+        expected = getattr(_numpy, name)(*factors, rows, columns)
+        assert_close(found, expected, dtype, r)
+    pattern = by_rows(rows, columns, weights, n_rows)
+    for found, expected in zip(
+        _numba.adjoint_products(*pattern, *blocks[:2]),
+        _numpy.adjoint_products(*pattern, *blocks[:2]),
+        strict=True,
+    ):
+        assert_close(found, expected, dtype, n_entries)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(0, 200),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_vectors_agree_with_numpy(seed, n, dtype):
+    vectors = np.random.default_rng(seed).standard_normal((4, n)).astype(dtype)
+    assert_close(_numba.ray_sums(*vectors), _numpy.ray_sums(*vectors), dtype, n)
+    found = _numba.squared_distance(*vectors[:2])
+    assert_close(found, _numpy.squared_distance(*vectors[:2]), dtype, n)
+    found = _numba.ray_point(*vectors[:3], 0.7)
+    assert_close(found, _numpy.ray_point(*vectors[:3], 0.7), dtype, 1)
+
+
+@pytest.mark.parametrize("skew", [1.0, 30.0])
+@pytest.mark.parametrize("n_parts", [1, 2, 16])
+def test_the_adjoint_in_parts(monkeypatch, skew, n_parts, global_random_seed):
+    """A row may begin in one part, fill the next and end in a third."""
+    monkeypatch.setattr(_numba, "_MOST_PARTS", n_parts)
+    monkeypatch.setattr(_numba, "_ENTRIES_OF_PART", 1)
+    blocks, *triples = draw(
+        global_random_seed, 30, 20, 3, 3000, np.float64, np.int32, skew
+    )
+    pattern = by_rows(*triples, 30)
+    for found, expected in zip(
+        _numba.adjoint_products(*pattern, *blocks[:2]),
+        _numpy.adjoint_products(*pattern, *blocks[:2]),
+        strict=True,
+    ):
+        assert_close(found, expected, np.float64, 100)
+
+
+def everything(arrays):
+    blocks, rows, columns, weights = arrays
+    pattern = by_rows(rows, columns, weights, len(blocks[0]))
+    return [
+        _numba.sampled_product(*blocks[:2], rows, columns),
+        *_numba.sampled_ray(*blocks, rows, columns),
+        *_numba.adjoint_products(*pattern, *blocks[:2]),
+        _numba.ray_sums(weights, weights + 1, weights * 2, weights - 3),
+        np.array(_numba.squared_distance(weights, weights * 3)),
+        _numba.ray_point(weights, weights + 1, weights * 2, 0.3),
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("skew", [1.0, 30.0])
+def test_threads_change_no_bit(monkeypatch, dtype, skew, global_random_seed):
+    arrays = draw(global_random_seed, 300, 200, 7, 120_000, dtype, np.int32, skew)
+    monkeypatch.setattr(_numba, "_SHARED", 0)
+    results = []
+    for n_threads in (1, 2, 3, 8):
+        monkeypatch.setattr(_numba, "allowed_threads", lambda n=n_threads: n)
+        results.append(everything(arrays))
+    for other in results[1:]:
+        for found, expected in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_called_from_many_threads_at_once(monkeypatch):
+    monkeypatch.setattr(_numba, "_SHARED", 0)
+    arrays = draw(0, 300, 200, 7, 60_000, np.float64, np.int32)
+    expected = everything(arrays)
+    with ThreadPoolExecutor(4) as pool:
+        for results in pool.map(everything, [arrays] * 8):
+            for found, wanted in zip(results, expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_lock_is_released():
+    """Python goes on while a kernel runs: a counter beside it keeps counting."""
+    blocks, rows, columns, _ = draw(0, 500, 500, 64, 500_000, np.float64, np.int32)
+    inputs = (*_numba._floats(np.dtype(float), *blocks[:2]),)
+    inputs += _numba._indices(rows, columns)
+    out = np.empty(len(rows))
+    _numba._product(*inputs, out, 0, 10)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(_numba._product, *inputs, out, 0, len(rows))
+        while not running.running() and not running.done():
+            time.sleep(0)
+        turns = 0
+        while not running.done():
+            turns += 1
+    assert turns > 100
+
+
+def test_float32_sums_keep_their_digits():
+    """A hundred thousand equal terms, added up one by one, would lose half of them."""
+    n = 200_000
+    ones = np.ones((1, 1), np.float32)
+    weights = np.full(n, 0.1, np.float32)
+    indptr, indices = np.array([0, n], np.int32), np.zeros(n, np.int32)
+    to_left, _ = _numba.adjoint_products(indptr, indices, weights, ones, ones)
+    assert to_left[0, 0] == pytest.approx(n * 0.1, rel=1e-5)
+
+
+def test_infinity_and_nan_get_through():
+    left, right = np.array([[np.inf], [np.nan], [1.0]]), np.ones((1, 1))
+    rows, columns = np.arange(3), np.zeros(3, int)
+    found = _numba.sampled_product(left, right, rows, columns)
+    np.testing.assert_array_equal(found, [np.inf, np.nan, 1.0])
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_inputs_are_left_alone(writeable):
+    """Memory-mapped arrays, which workers get, are read-only."""
+    blocks, rows, columns, weights = draw(0, 9, 7, 3, 60, np.float64, np.int32)
+    pattern = by_rows(rows, columns, weights, 9)
+    given = [*blocks, rows, columns, *pattern]
+    copies = [array.copy() for array in given]
+    for array in given:
+        array.flags.writeable = writeable
+    _numba.sampled_ray(*blocks, rows, columns)
+    _numba.adjoint_products(*pattern, *blocks[:2])
+    for array, copy in zip(given, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+        assert array.flags.writeable == writeable
+
+
+# --------------------------------------------------------------------------------------
+# Which kernels run
+# --------------------------------------------------------------------------------------
+
+
+def test_small_inputs_need_no_compiler():
+    module, large, _ = kernels._choose("auto")
+    assert module is _numba
+    assert large > 0
+    assert kernels._choose("numba")[:2] == (_numba, 0)
+    assert kernels._choose("numpy")[0] is _numpy
+    with pytest.raises(ValueError, match=r"SKPRECGD_KERNELS must be .* got 'fast'"):
+        kernels._choose("fast")
+
+
+def test_the_variable_is_read_at_import():
+    found = subprocess.run(
+        [sys.executable, "-c", "import skprecgd; skprecgd.show_versions()"],
+        env={**os.environ, "SKPRECGD_KERNELS": "numpy", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = found.stdout.splitlines()
+    assert "kernels: numpy (SKPRECGD_KERNELS=numpy)" in shown
+    assert "threads: 1" in shown
+
+
+def test_without_numba(monkeypatch):
+    monkeypatch.delattr(kernels, "_numba")
+    monkeypatch.setitem(sys.modules, "skprecgd.kernels._numba", None)
+    module, _, description = kernels._choose("auto")
+    assert module is _numpy
+    assert description.startswith("numpy (")
+    with pytest.raises(ImportError, match="SKPRECGD_KERNELS=numba needs numba"):
+        kernels._choose("numba")
+
+
+def test_long_compiling_is_announced_once(monkeypatch, caplog):
+    monkeypatch.setattr(_numba, "_PATIENCE", 0.0)
+    _numba._say_once.cache_clear()
+
+    def slow(wait):
+        time.sleep(wait)
+
+    # Compiled or not: what counts is how long the first call takes.
+    monkeypatch.setattr(_numba.numba, "njit", lambda **_: lambda function: function)
+    first, second = _numba._compiled(slow), _numba._compiled(slow)
+    with caplog.at_level(logging.WARNING, "skprecgd"):
+        for loop in (first, first, second):
+            loop(0.2)
+    assert [record.name for record in caplog.records] == ["skprecgd"]
+
+
+# --------------------------------------------------------------------------------------
+# Entries
+# --------------------------------------------------------------------------------------
+
+
+def entries(seed, n_entries, is_sorted, n=400):
+    rng = np.random.default_rng(seed)
+    cells = rng.choice(n * n, n_entries, replace=False)
+    rows, columns = np.divmod(np.sort(cells) if is_sorted else cells, n)
+    return rows.astype(np.int32), columns.astype(np.int32)
+
+
+@pytest.mark.parametrize(("is_sorted", "promised"), [(True, 8), (False, 16)])
+def test_bytes_kept_for_an_entry(is_sorted, promised):
+    rows, columns = entries(0, 100_000, is_sorted)
+    factors = FactorPair(*np.random.default_rng(0).standard_normal((2, 400, 10)))
+    tracemalloc.start()
+    try:
+        measurements = EntryMeasurements(rows.copy(), columns.copy(), (400, 400))
+        measurements.adjoint(np.ones(len(rows)))
+        measurements.adjoint_products(np.ones(len(rows)), factors.left, factors.right)
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept / len(rows) == pytest.approx(promised, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["numba", "numpy"])
+def test_no_product_is_of_size_entries_times_rank(monkeypatch, kind):
+    """With 50 columns, the peak stays at a few numbers an entry."""
+    monkeypatch.setattr(kernels, "_kernels", {"numba": _numba, "numpy": _numpy}[kind])
+    rows, columns = entries(0, 120_000, True)
+    measurements = EntryMeasurements(rows, columns, (400, 400))
+    rng = np.random.default_rng(0)
+    objective = make_objective(measurements, rng.standard_normal(len(rows)))
+    factors = FactorPair(*rng.standard_normal((2, 400, 50)))
+    evaluation = objective.evaluate(factors)
+    direction = objective.gradient(evaluation)
+    objective.ray(evaluation, direction).advance(0.1)
+    tracemalloc.start()
+    try:
+        objective.gradient(evaluation)
+        objective.ray(evaluation, direction).advance(0.1)
+        objective.curvature_product(evaluation, direction)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    factor_bytes = 12 * factors.left.nbytes
+    assert peak < 8 * 8 * len(rows) + factor_bytes
+    assert peak < 50 * 8 * len(rows)
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_repeated_and_unsorted_entries(is_sorted, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    rows, columns = rng.integers(0, 6, size=(2, 100))
+    if is_sorted:
+        rows = np.sort(rows)
+    measurements = EntryMeasurements(rows, columns, (6, 6))
+    weights = rng.standard_normal(100)
+    left, right = rng.standard_normal((2, 6, 2))
+    whole = sparse.coo_array((weights, (rows, columns)), shape=(6, 6)).toarray()
+    to_left, to_right = measurements.adjoint_products(weights, left, right)
+    np.testing.assert_allclose(to_left, whole @ right, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(to_right, whole.T @ left, rtol=1e-12, atol=1e-12)
+    inner = np.vdot(measurements.forward(left, right), weights)
+    assert np.vdot(left, to_left) == pytest.approx(inner, rel=1e-10, abs=1e-10)

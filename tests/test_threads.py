@@ -1,0 +1,98 @@
+"""Threads: how many, and who does what."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+
+import joblib
+import pytest
+
+from skprecgd import _threads
+from skprecgd._threads import allowed_threads, one_blas_thread, share_out
+
+threadpoolctl = pytest.importorskip("threadpoolctl")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("n_pieces", [0, 1, 3, 200])
+def test_every_piece_once(threads, n_pieces):
+    done = []
+    pieces = ((i, -i) for i in range(n_pieces))
+    share_out(lambda a, b: done.append((a, b)), pieces, threads=threads)
+    assert sorted(done) == [(i, -i) for i in range(n_pieces)]
+
+
+def test_errors_come_through():
+    def fail(i):
+        if i == 7:
+            raise ZeroDivisionError("seven")
+
+    with pytest.raises(ZeroDivisionError, match="seven"):
+        share_out(fail, ((i,) for i in range(20)), threads=2)
+
+
+def test_the_free_take_over_from_the_busy(monkeypatch):
+    """One slow piece does not hold up the others."""
+    monkeypatch.setattr(_threads, "_cpu_count", lambda: 2)
+    _threads._pool.cache_clear()
+    names, others = set(), threading.Event()
+
+    def task(i):
+        names.add(threading.current_thread().name)
+        if i == 0:
+            # Goes on when the last of the others is done, by whoever it is.
+            assert others.wait(30)
+        elif i == 9:
+            others.set()
+
+    try:
+        share_out(task, ((i,) for i in range(10)), threads=2)
+    finally:
+        _threads._pool.cache_clear()
+    assert len(names) == 2
+
+
+def test_limits_are_followed():
+    assert 1 <= allowed_threads() <= joblib.cpu_count()
+    with threadpoolctl.threadpool_limits(limits=1):
+        assert allowed_threads() == 1
+    before = allowed_threads()
+    with one_blas_thread():
+        # Only BLAS is held: the kernels run between its products.
+        assert allowed_threads() == before
+
+
+def test_a_worker_process_gets_its_share():
+    n_jobs = 2
+    found = joblib.Parallel(n_jobs=n_jobs, backend="loky")(
+        joblib.delayed(allowed_threads)() for _ in range(n_jobs)
+    )
+    assert max(found) <= max(1, joblib.cpu_count() // n_jobs)
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        found = joblib.Parallel(n_jobs=n_jobs)(
+            joblib.delayed(allowed_threads)() for _ in range(n_jobs)
+        )
+    assert found == [1] * n_jobs
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_its_own_threads():
+    share_out(lambda _: time.sleep(0.01), ((i,) for i in range(4)), threads=2)
+    _threads._pool()
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn of any fork beside threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:  # pragma: no cover - the child is not measured
+        done: list[int] = []
+        share_out(done.append, ((i,) for i in range(8)), threads=2)
+        os.write(writer, bytes([len(done)]))
+        os._exit(0)
+    os.close(writer)
+    assert os.read(reader, 1) == bytes([8])
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(reader)
