@@ -1,0 +1,1 @@
+"""Timings that asv follows from commit to commit; see ``benchmarks/README.rst``."""
