@@ -37,7 +37,7 @@ def leading_triplets(
         Start vector of the iterative decomposition.
     tol : float, default=0.0
         Relative error of the squared singular values that will do; 0 is machine
-        precision, and takes about twice as many products with the matrix as 1e-2.
+        precision, and takes two or three times as many products as 0.1.
 
     Returns
     -------

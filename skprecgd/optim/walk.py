@@ -37,8 +37,8 @@ _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 _SCARCE = 4.0
 # The start vector of a Lanczos iteration is no experiment the user controls.
 _LANCZOS_SEED = 0
-# The new columns are only a start: of their direction the first digits are enough.
-_GROWTH_TOL = 1e-2
+# The new columns are only a start: of their direction the first digit is enough.
+_GROWTH_TOL = 0.1
 # From this search rank on the path grows by blocks, an eighth of the rank each, so
 # that the number of stages stays bounded.
 _MANY = 50
