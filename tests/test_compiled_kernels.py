@@ -209,14 +209,18 @@ def test_inputs_are_left_alone(writeable):
 # --------------------------------------------------------------------------------------
 
 
-def test_small_inputs_need_no_compiler():
-    module, large, _ = kernels._choose("auto")
-    assert module is _numba
-    assert large > 0
-    assert kernels._choose("numba")[:2] == (_numba, 0)
-    assert kernels._choose("numpy")[0] is _numpy
+def test_small_inputs_need_no_compiler(monkeypatch):
+    for asked, small, large in (
+        ("auto", _numpy, _numba),
+        ("numba", _numba, _numba),
+        ("numpy", _numpy, _numpy),
+    ):
+        monkeypatch.setattr(kernels, "_asked", asked)
+        assert kernels._for(100) is small
+        assert kernels._for(1_000_000) is large
+        assert kernels.description().startswith(large.__name__.split("._")[-1])
     with pytest.raises(ValueError, match=r"SKPRECGD_KERNELS must be .* got 'fast'"):
-        kernels._choose("fast")
+        kernels._checked("fast")
 
 
 def test_the_variable_is_read_at_import():
@@ -235,11 +239,13 @@ def test_the_variable_is_read_at_import():
 def test_without_numba(monkeypatch):
     monkeypatch.delattr(kernels, "_numba")
     monkeypatch.setitem(sys.modules, "skprecgd.kernels._numba", None)
-    module, _, description = kernels._choose("auto")
+    # Past the cache, which remembers that numba is there.
+    choose = kernels._choose.__wrapped__
+    module, description = choose("auto")
     assert module is _numpy
     assert description.startswith("numpy (")
     with pytest.raises(ImportError, match="SKPRECGD_KERNELS=numba needs numba"):
-        kernels._choose("numba")
+        choose("numba")
 
 
 def test_long_compiling_is_announced_once(monkeypatch, caplog):
@@ -288,7 +294,7 @@ def test_bytes_kept_for_an_entry(is_sorted, promised):
 @pytest.mark.parametrize("kind", ["numba", "numpy"])
 def test_no_product_is_of_size_entries_times_rank(monkeypatch, kind):
     """With 50 columns, the peak stays at a few numbers an entry."""
-    monkeypatch.setattr(kernels, "_kernels", {"numba": _numba, "numpy": _numpy}[kind])
+    monkeypatch.setattr(kernels, "_asked", kind)
     rows, columns = entries(0, 120_000, True)
     measurements = EntryMeasurements(rows, columns, (400, 400))
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ inputs so small that they are done before a compiler has started.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -31,14 +32,11 @@ VARIABLE = "SKPRECGD_KERNELS"
 _SMALL = 1 << 15
 
 
-def _choose(asked: str) -> tuple[ModuleType, int, str]:
-    """The kernels for large inputs, where large begins, and a word on the choice."""
-    if asked not in ("auto", "numpy", "numba"):
-        raise ValueError(
-            f"{VARIABLE} must be 'auto', 'numpy' or 'numba', got {asked!r}."
-        )
+@lru_cache(maxsize=3)
+def _choose(asked: str) -> tuple[ModuleType, str]:
+    """The kernels for large inputs, and a word on the choice."""
     if asked == "numpy":
-        return _numpy, 0, f"numpy ({VARIABLE}=numpy)"
+        return _numpy, f"numpy ({VARIABLE}=numpy)"
     try:
         from skprecgd.kernels import _numba
     except ImportError as error:
@@ -47,22 +45,34 @@ def _choose(asked: str) -> tuple[ModuleType, int, str]:
                 f"{VARIABLE}=numba needs numba; install skprecgd[fast] or unset "
                 f"{VARIABLE}."
             ) from error
-        return _numpy, 0, f"numpy ({error})"
+        return _numpy, f"numpy ({error})"
+    return _numba, "numba" if asked == "auto" else f"numba ({VARIABLE}=numba)"
+
+
+def _checked(asked: str) -> str:
+    if asked not in ("auto", "numpy", "numba"):
+        raise ValueError(
+            f"{VARIABLE} must be 'auto', 'numpy' or 'numba', got {asked!r}."
+        )
     if asked == "numba":
-        return _numba, 0, f"numba ({VARIABLE}=numba)"
-    return _numba, _SMALL, "numba"
+        # Missing, it had better be missed at once.
+        _choose(asked)
+    return asked
 
 
-_kernels, _large, _description = _choose(os.environ.get(VARIABLE, "auto") or "auto")
+_asked = _checked(os.environ.get(VARIABLE) or "auto")
 
 
 def description() -> str:
     """Which kernels are in use, for `skprecgd.show_versions`."""
-    return _description
+    return _choose(_asked)[1]
 
 
 def _for(n_numbers: int) -> Any:
-    return _kernels if n_numbers >= _large else _numpy
+    """The kernels for an input of that size; numba is loaded when first needed."""
+    if _asked == "auto" and n_numbers < _SMALL:
+        return _numpy
+    return _choose(_asked)[0]
 
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
