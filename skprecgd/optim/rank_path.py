@@ -18,12 +18,13 @@ from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
 from skprecgd.objective import FullObjective, Objective, SampledObjective
+from skprecgd.optim import scarce
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import History, Result, Status
 from skprecgd.optim.steps import StepRule
 from skprecgd.optim.subspace import truncated_svd
-from skprecgd.optim.walk import PathSettings, Stage, Walk
+from skprecgd.optim.walk import PathSettings, Stage, Walk, freedom
 
 # With fewer measurements a tenth of them decides nothing.
 _MIN_HOLD_OUT = 50
@@ -158,11 +159,29 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
     outcome = walk.along(max_rank)
     if outcome.status is Status.SLOW and len(walk.methods) > 1:
         outcome = walk.polish(outcome.evaluation.factors)
+    if scarce.applies(walk, max_rank):
+        outcome = _scarce(walk, outcome, max_rank)
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
     if early_stopping == "auto" and can_hold_out and walk.objective.alpha == 0:
         return _held_out(walk, max_rank)
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
+
+
+def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
+    """What scarce entries need besides the path."""
+    objective = walk.objective
+    assert isinstance(objective, SampledObjective)
+    factors = outcome.evaluation.factors
+    unknowns = freedom(objective.matrix_shape, factors.rank)
+    explained = outcome.status is Status.RESIDUAL
+    # A rank that the entries do not determine explains any entries, noise too.
+    explained = explained and unknowns < len(objective.targets)
+    if not explained:
+        return scarce.explain(walk, max_rank) or replace(outcome, status=Status.SLOW)
+    if factors.rank > 1 and scarce.has_lone_line(factors):
+        return scarce.explain(walk, factors.rank - 1) or outcome
+    return outcome
 
 
 def _can_hold_out(objective: Objective, max_rank: int) -> bool:

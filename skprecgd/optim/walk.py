@@ -126,6 +126,7 @@ class Walk:
         self.rng = rng
         self.methods = settings.methods(objective)
         self.n_iter = 0
+        self.stopped = False
         self.stages: list[Stage] = []
         self.used: dict[str, list[int]] = {}
         # Where each rank was left: a warm start that does not depend on max_rank,
@@ -138,15 +139,33 @@ class Walk:
         Where measurements are scarce, slow conjugate steps are no proof that the
         rank is too low: Gauss-Newton has the last word.
         """
-        methods = self.methods if self._scarce(factors.rank) else self.methods[:1]
+        methods = self.methods if self.scarce(factors.rank) else self.methods[:1]
         outcome = self._run(factors, [(m, _patience(m)) for m in methods])
         self.visited[factors.rank] = outcome.evaluation.factors
         return outcome
 
     def polish(self, factors: Factors) -> Outcome:
         """The last method alone: at the last rank, slow steps prove nothing."""
-        method = self.methods[-1]
-        return self._run(factors, [(method, _patience(method))])
+        outcome = self.attempt(factors, self.objective)
+        self.note(outcome, outcome.n_iter)
+        return outcome
+
+    def attempt(self, factors: Factors, objective: Objective) -> Outcome:
+        """The last method, perhaps on a part of the measurements; no stage yet."""
+        return self._turns(objective, factors, [(self.methods[-1], _NEWTON_PROGRESS)])
+
+    @property
+    def spent(self) -> bool:
+        """Whether there is no iteration left, or the user wants none."""
+        return self.stopped or self.n_iter >= self.settings.max_iter
+
+    def note_step(self, evaluation: Evaluation, smoothing: float) -> bool:
+        """Count and record a step that is no descent; True if it was the last."""
+        self.n_iter += 1
+        self.used.setdefault("smoothed rank", []).append(evaluation.factors.rank)
+        if self.journal.write(evaluation, np.nan, np.nan, smoothing):
+            self.stopped = True
+        return self.spent
 
     def settle(self, factors: Factors) -> Outcome:
         """Solve at the final rank to the end.
@@ -163,11 +182,22 @@ class Walk:
     def _run(
         self, factors: Factors, plan: Sequence[tuple[Method, Progress | None]]
     ) -> Outcome:
-        """Run methods in turn, each until it gets slow, and note the stage."""
-        start, n_before = factors, self.n_iter
+        """Run methods in turn, and note the stage."""
+        n_before = self.n_iter
+        outcome = self._turns(self.objective, factors, plan)
+        self.note(outcome, self.n_iter - n_before)
+        return outcome
+
+    def _turns(
+        self,
+        objective: Objective,
+        start: Factors,
+        plan: Sequence[tuple[Method, Progress | None]],
+    ) -> Outcome:
+        """Run methods in turn, each until it gets slow."""
         for method, progress in plan:
             outcome = descend(
-                self.objective,
+                objective,
                 start,
                 method,
                 self.journal,
@@ -176,13 +206,12 @@ class Walk:
                 progress=progress,
             )
             self.n_iter += outcome.n_iter
-            self.used.setdefault(method.name, []).append(factors.rank)
+            self.used.setdefault(method.name, []).append(start.rank)
             # A long step may leave one factor tiny and the other huge, and then the
             # damping means something else to each.
             start = outcome.evaluation.factors.balanced()
             if outcome.status is not Status.SLOW:
                 break
-        self._note(outcome, self.n_iter - n_before)
         return outcome
 
     def grow(self, evaluation: Evaluation | None, count: int = 1) -> Factors | None:
@@ -292,16 +321,15 @@ class Walk:
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
-    def _scarce(self, rank: int) -> bool:
+    def scarce(self, rank: int) -> bool:
+        """Whether measurements are few for the degrees of freedom of a rank."""
         if not isinstance(self.objective, SampledObjective):
             return False
-        n_rows, n_columns = self.objective.matrix_shape
-        freedom = rank * (n_rows + n_columns - rank)
-        if self.settings.symmetric:
-            freedom = rank * (2 * n_rows - rank + 1) // 2
-        return len(self.objective.targets) < _SCARCE * freedom
+        needed = freedom(self.objective.matrix_shape, rank, self.settings.symmetric)
+        return len(self.objective.targets) < _SCARCE * needed
 
-    def _note(self, outcome: Outcome, n_iter: int) -> None:
+    def note(self, outcome: Outcome, n_iter: int) -> None:
+        """Add a stage that ended in `outcome`."""
         best, unit = outcome.evaluation, self.journal.unit
         validation = np.nan
         if self.journal.validation_loss is not None:
@@ -318,3 +346,11 @@ class Walk:
                 factors=factors,
             )
         )
+
+
+def freedom(shape: tuple[int, int], rank: int, symmetric: bool = False) -> int:
+    """Degrees of freedom of the matrices of a shape and a rank."""
+    n_rows, n_columns = shape
+    if symmetric:
+        return rank * (2 * n_rows - rank + 1) // 2
+    return rank * (n_rows + n_columns - rank)
