@@ -31,7 +31,9 @@ class Feedback(Direction):
     descends = False
 
     def __init__(self, random_state: RandomState = None) -> None:
-        self._rng = check_random_state(random_state)
+        # A stream of its own: one seed for start and feedback must not align them.
+        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+        self._rng = np.random.RandomState(seed)
         self._feedback: Array | None = None
 
     def __call__(self, local: Local) -> Factors:
