@@ -43,8 +43,8 @@ def error(result, X):
 @pytest.mark.parametrize("search_rank", [3, 6])
 def test_optimal_from_the_rank_on(solver, search_rank, global_random_seed):
     X = low_rank(global_random_seed)
-    result = fitted(X, solver, search_rank, global_random_seed, tol=1e-4)
-    assert error(result, X) < 0.02
+    result = fitted(X, solver, search_rank, global_random_seed, tol=1e-3)
+    assert error(result, X) < 0.05
 
 
 @SOLVERS
@@ -57,7 +57,7 @@ def test_far_from_optimal_below_the_rank(solver, global_random_seed):
     X = 2 * u @ v.T + tail / np.linalg.norm(tail)
     s = np.linalg.svd(X, compute_uv=False)
     best = np.linalg.norm(s[2:])
-    feedback = fitted(X, solver, 2, global_random_seed, max_iter=2000)
+    feedback = fitted(X, solver, 2, global_random_seed, max_iter=600)
     descent = fitted(X, "precgd-cg", 2, global_random_seed)
     assert np.linalg.norm(descent.factors.matrix() - X) < 1.0001 * best
     assert np.linalg.norm(feedback.factors.matrix() - X) > 1.01 * best
