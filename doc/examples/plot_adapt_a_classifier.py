@@ -102,8 +102,8 @@ axis.set(xlabel="rank of the adapter", ylabel="accuracy on tilted digits")
 axis.legend()
 
 # %%
-# Four components, 1.3 % of the coefficients, bring back most of what the tilt took; six,
-# at 1.9 %, nearly all of it. Two remarks for honesty. Ten codes span ten dimensions, so
+# Four components, 1.3 % of the coefficients, bring back most of what the tilt took, six
+# (1.9 %) nearly all of it. Two remarks for honesty. Ten codes span ten dimensions, so
 # ten components could express any change of the classifier. And where the rank is
 # unknown, ``rank_search="path"``, the default, looks for it, while here it is what we
 # are willing to store.
