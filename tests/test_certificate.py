@@ -59,7 +59,7 @@ def test_symmetric_bound_falls_with_the_error(global_random_seed):
 def test_completion_at_scale(global_random_seed):
     """The gradient stays sparse, and Lanczos finds what a dense SVD finds."""
     X, truth = make_matrix_completion(
-        500, 400, rank=3, oversampling=5, random_state=global_random_seed
+        500, 400, rank=3, oversampling=12, random_state=global_random_seed
     )
     measurements, y = observed_entries(X)
     objective = make_objective(measurements, y)
