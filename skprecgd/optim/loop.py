@@ -180,11 +180,12 @@ def minimize(
         Start, from `skprecgd.initialization` or your own `FactorPair` or
         `SymmetricFactor`; its rank is the search rank.
     solver : {"precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton", \
-            "alternating", "feedback", "feedback-star"}, default="precgd"
+            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
+            default="precgd"
         Steepest descent in the damped metric, conjugate directions in it, steepest
         descent in the undamped or the Euclidean metric, Gauss-Newton, exact least
-        squares for one factor at a time, and two controls with random feedback in
-        place of a transpose; the last three need a `FactorPair`.
+        squares or a step of ScaledGD for one factor at a time, and two controls with
+        random feedback in place of a transpose; the last four need a `FactorPair`.
     damping : str or float, default="auto"
         eta of the damped metric: "sqrt_loss", "dual_norm", "variance_proxy" (needs
         `noise_variance`), "geometric", or a number in units of the data norm.
