@@ -16,12 +16,11 @@ from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.optim.rank_path import PathResult, rank_path
 from skprecgd.optim.result import Record, Status, format_record
-
-_SOLVERS = {"auto", "precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton"}
+from skprecgd.optim.solvers import SOLVERS
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "loss": [StrOptions({"squared"})],
-    "solver": [StrOptions(_SOLVERS)],
+    "solver": [StrOptions({"auto", *SOLVERS})],
     "rank_search": [StrOptions({"path", "fixed"})],
     "step_size": [
         StrOptions({"auto", "exact", "backtracking", "polyak"}),

@@ -93,7 +93,8 @@ class PrecGDFactorization(
         inverse_transform stay linear.
     loss : {"squared"}, default="squared"
         How a residual is penalised.
-    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd"}, \
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
+            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
             default="auto"
         "auto": on complete data alternating unit steps in the metric with all
         previous blocks kept; with missing entries as in `PrecGDMatrixSensing`, where

@@ -66,6 +66,49 @@ def solve_rows(
     return out.astype(basis.dtype)
 
 
+def solve_weighted_rows(
+    weights: sparse.csr_array, right_hand_side: Array, factor: Array, ridge: float
+) -> Array:
+    """Minimisers z_i of ``sum_j w_ij (f_j z_i)^2 / 2 + ridge |z_i|^2 / 2 - b_i z_i``.
+
+    Parameters
+    ----------
+    weights : csr_array of shape (n_rows, n_columns)
+        Not negative; stored entries are the visible ones.
+    right_hand_side : ndarray of shape (n_rows, r)
+        The b_i.
+    factor : ndarray of shape (n_columns, r)
+        The f_j.
+    ridge : float
+
+    Returns
+    -------
+    ndarray of shape (n_rows, r)
+        The solution of least norm where a row sees too little.
+    """
+    r = factor.shape[1]
+    upper = np.triu_indices(r)
+    products = (factor[:, upper[0]] * factor[:, upper[1]]).astype(np.float64)
+    out = np.zeros((weights.shape[0], r))
+    packed = np.asarray(weights @ products)
+    diagonal = np.flatnonzero(upper[0] == upper[1])
+    # `_solve` takes 1 for the largest eigenvalue there can be.
+    top = float(np.max(packed[:, diagonal].sum(axis=1), initial=0.0)) + ridge
+    if top == 0.0:
+        return out.astype(factor.dtype)
+    chunk = max(1, _CHUNK_NUMBERS // (r * r))
+    eps = float(np.finfo(factor.dtype).eps)
+    for start in range(0, len(out), chunk):
+        part = slice(start, start + chunk)
+        normal = np.empty((len(packed[part]), r, r))
+        normal[:, upper[0], upper[1]] = packed[part]
+        normal[:, upper[1], upper[0]] = packed[part]
+        normal += ridge * np.eye(r)
+        rhs = right_hand_side[part].astype(np.float64) / top
+        out[part] = _solve(normal / top, rhs, eps / 1e2)
+    return out.astype(factor.dtype)
+
+
 def _solve(normal: Array, right_hand_side: Array, rounding: float) -> Array:
     """Minimum-norm solutions of a batch of positive semidefinite systems."""
     values, vectors = np.linalg.eigh(normal)

@@ -55,13 +55,16 @@ class PrecGDMatrixSensing(
         is not is then replaced by the closest fit that is.
     loss : {"squared"}, default="squared"
         How a residual is penalised.
-    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd"}, \
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
+            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
             default="auto"
         "precgd": gradient descent in the damped metric; "precgd-cg": conjugate
         directions in it; "gauss-newton": linearised problems solved in it;
         "scaledgd": gradient descent in the undamped metric; "gd": plain gradient
-        descent. "auto": "precgd-cg", followed by "gauss-newton" where measurements
-        are scarce and wherever conjugate steps get slow at the last rank.
+        descent; "alternating": exact least squares, one factor at a time (not with
+        `symmetric`). "auto": "precgd-cg", followed by "gauss-newton" where
+        measurements are scarce and wherever conjugate steps get slow at the last rank.
+        The others are baselines, see :ref:`baselines`.
     rank_search : {"path", "fixed"}, default="path"
         "path" grows the rank from one until the data are explained; "fixed" starts
         at the full search rank, as in the papers.

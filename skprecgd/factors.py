@@ -113,6 +113,16 @@ class Factors(ABC):
         """Every block multiplied by a scalar (a tangent vector's scaling)."""
         return type(self)(*(self.dtype.type(scalar) * b for b in self.blocks))
 
+    def only(self, block: int) -> Self:
+        """The tangent vector that moves one block and keeps the others."""
+        zeros = (np.zeros_like(b) for b in self.blocks)
+        return type(self)(
+            *(
+                b if i == block else z
+                for i, (b, z) in enumerate(zip(self.blocks, zeros, strict=True))
+            )
+        )
+
     def scaled(self, scale: float) -> Self:
         """Factors of ``scale * M`` (scale > 0)."""
         return self.times(float(np.sqrt(scale)))

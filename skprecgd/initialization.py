@@ -54,7 +54,7 @@ def leading_triplets(
         if _is_zero(matrix, rng):
             return np.eye(n_rows, rank), np.zeros(rank), np.eye(n_columns, rank)
         v0 = rng.standard_normal(smaller).astype(matrix.dtype)
-        ncv = min(max(_ROUGH_BASIS, 2 * rank + 1), smaller) if tol > 0 else None
+        ncv = min(max(_ROUGH_BASIS, 2 * rank + 1), smaller - 1) if tol > 0 else None
         u, s, vt = svds(_iterable(matrix), k=rank, v0=v0, tol=tol, ncv=ncv)
     order = np.argsort(s)[::-1][:rank]
     return u[:, order], s[order], vt[order].T

@@ -24,6 +24,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from skprecgd._numerics import dot, gram, norm, working_dtype
+from skprecgd._rows import solve_weighted_rows
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point, ray_sums, squared_distance
@@ -166,6 +167,19 @@ class Objective(ABC):
     def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
         """Gauss-Newton Hessian times one direction."""
         return self.curvature(evaluation)(direction)
+
+    def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
+        """Gauss-Newton move of one factor, where there is a closed form; else None.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+        gradient : ndarray of shape (n_rows, r) or (n_columns, r)
+            The objective's, in that block.
+        block : {0, 1}
+            The left or the right factor of a pair.
+        """
+        return None
 
     @abstractmethod
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
@@ -329,6 +343,17 @@ class SampledObjective(Objective):
             return both.moved(direction, ridge) if ridge else both
 
         return product
+
+    def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
+        if not self.measurements.single_entries:
+            return None
+        # Every row of the factor meets its own entries only: a small problem each.
+        per_entry = self._curvature_weights(evaluation.state)
+        weights = self.measurements.adjoint(per_entry * np.ones_like(self.targets))
+        other = evaluation.factors.blocks[1 - block]
+        if block == 1:
+            weights = weights.T.tocsr()
+        return -solve_weighted_rows(weights, gradient, other, self.alpha)
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
         z = np.zeros_like(self.targets) if evaluation is None else evaluation.state

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from skprecgd.datasets import make_matrix_sensing
+from skprecgd import observed_entries
+from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.factors import FactorPair, SymmetricFactor
+from skprecgd.initialization import spectral
 from skprecgd.measurements import FullObservation, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import certificate, minimize
@@ -51,6 +54,29 @@ def test_symmetric_bound_falls_with_the_error(global_random_seed):
         assert result.loss <= bound.gap
         relative.append(bound.relative_gap)
     assert relative[2] < 1e-3 * relative[1] < 1e-3 * relative[0]
+
+
+def test_completion_at_scale(global_random_seed):
+    """The gradient stays sparse, and Lanczos finds what a dense SVD finds."""
+    X, truth = make_matrix_completion(
+        500, 400, rank=3, oversampling=12, random_state=global_random_seed
+    )
+    measurements, y = observed_entries(X)
+    objective = make_objective(measurements, y)
+    start = spectral(objective, 3, random_state=0)
+    last = np.inf
+    for n_iter in (1, 10, 100):
+        result = minimize(objective, start, solver="precgd-cg", max_iter=n_iter)
+        found = certificate(objective, result.factors, random_state=0)
+        gradient = objective.matrix_gradient(objective.evaluate(result.factors))
+        assert sparse.issparse(gradient)
+        largest = np.linalg.norm(gradient.toarray(), 2)
+        assert found.violation == pytest.approx(largest, rel=1e-6)
+        bound = found.with_trace_bound(np.sum(truth.singular_values))
+        assert result.loss <= bound.gap
+        assert bound.gap < last
+        last = bound.gap
+    assert found.relative_gap < 1e-3
 
 
 def test_a_wrong_trace_bound_is_refused():

@@ -18,6 +18,7 @@ from skprecgd.measurements import (
     EntryMeasurements,
     FullObservation,
     LinearOperatorMeasurements,
+    MultiOutputMeasurements,
     RankOneMeasurements,
     SparseMeasurements,
     as_measurements,
@@ -110,6 +111,22 @@ def full(rng, shape, dtype):
     return FullObservation(shape, dtype)
 
 
+def outputs(rng, shape, dtype):
+    samples = rng.standard_normal((N, shape[0])).astype(dtype)
+    return MultiOutputMeasurements(samples, shape[1])
+
+
+def outputs_of_sparse_samples(rng, shape, dtype):
+    samples = rng.standard_normal((N, shape[0])).astype(dtype)
+    samples[rng.random(samples.shape) < 0.5] = 0
+    return MultiOutputMeasurements(sparse.csr_array(samples), shape[1])
+
+
+def some_outputs(rng, shape, dtype):
+    everything = outputs(rng, shape, dtype)
+    return everything[rng.permutation(len(everything))[:N]]
+
+
 def rank_one_quadratic(rng, shape, dtype):
     return RankOneMeasurements(rng.standard_normal((N, shape[0])).astype(dtype))
 
@@ -135,6 +152,9 @@ MAKERS = [
     operator_of_functions,
     operator_selection,
     full,
+    outputs,
+    outputs_of_sparse_samples,
+    some_outputs,
 ]
 # Pickling needs functions that can be found again, which lambdas cannot.
 PICKLABLE = [m for m in MAKERS if m is not operator_of_functions] + [rank_one_quadratic]

@@ -6,6 +6,7 @@ from skprecgd.measurements.dense import DenseMeasurements
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.full import FullObservation
 from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
+from skprecgd.measurements.multi_output import MultiOutputMeasurements, multi_output
 from skprecgd.measurements.rank_one import RankOneMeasurements
 from skprecgd.measurements.sparse import SparseMeasurements
 
@@ -15,8 +16,10 @@ __all__ = [
     "FullObservation",
     "LinearOperatorMeasurements",
     "Measurements",
+    "MultiOutputMeasurements",
     "RankOneMeasurements",
     "SparseMeasurements",
     "as_measurements",
+    "multi_output",
     "observed_entries",
 ]

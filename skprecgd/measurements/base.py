@@ -34,6 +34,8 @@ class Measurements(ABC):
     dtype: np.dtype
     large_products: bool = True
     """Whether products with the data are large enough for several BLAS threads."""
+    single_entries: bool = False
+    """Whether every measurement matrix is a single 1 among zeros."""
 
     @property
     @abstractmethod

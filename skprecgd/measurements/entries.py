@@ -62,6 +62,7 @@ class EntryMeasurements(Measurements):
     """
 
     large_products = False
+    single_entries = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,11 @@ import numpy as np
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.metric import Metric
+
+# A block counts as solved at this relative residual of its linear system; the
+# products with the Hessian that it may take.
+_BLOCK_TOLERANCE = 1e-6
+_BLOCK_INNER = 200
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,9 @@ class Local:
 class Direction(ABC):
     """Contract of a direction; `restart` forgets what earlier points left."""
 
+    descends: bool = True
+    """Whether a short enough step decreases the objective."""
+
     @abstractmethod
     def __call__(self, local: Local) -> Factors:
         """The direction at the current point."""
@@ -32,6 +41,10 @@ class Direction(ABC):
     def restart(self) -> None:
         """Forget the past: the factors were changed from outside."""
         return None
+
+    def alignment(self, factors: Factors) -> float:
+        """For the history: how far the left factor points where feedback does."""
+        return np.nan
 
 
 class Steepest(Direction):
@@ -85,16 +98,70 @@ class GaussNewton(Direction):
         self.forcing = forcing
 
     def __call__(self, local: Local) -> Factors:
+        hessian = local.objective.curvature(local.evaluation)
         return _solve_in_metric(
-            local, local.gradient, self.max_inner, self._tolerance(local)
+            local.metric,
+            local.gradient,
+            hessian,
+            self.max_inner,
+            self._tolerance(local),
         )
 
     def _tolerance(self, local: Local) -> float:
         return self.forcing * min(1.0, np.sqrt(local.evaluation.relative_residual))
 
 
+class Alternating(Direction):
+    """Solves for one factor with the other fixed, which is linear least squares.
+
+    The factor whose gradient is larger in the metric is solved for. That brings its
+    gradient to zero, so then the factors take turns.
+    """
+
+    def __call__(self, local: Local) -> Factors:
+        blocks = range(len(local.gradient.blocks))
+        norms = [local.metric.dual_norm(local.gradient.only(i)) for i in blocks]
+        return solve_block(local, int(np.argmax(norms)))
+
+
+class AlternatingGradient(Direction):
+    """The negative gradient in the metric, of one factor after the other."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def __call__(self, local: Local) -> Factors:
+        block, self._next = self._next, 1 - self._next
+        return local.metric.apply(local.gradient.only(block)).times(-1.0)
+
+
+def solve_block(local: Local, block: int) -> Factors:
+    """The move of one block that solves its least-squares problem.
+
+    In closed form where the objective has one, else by conjugate gradients.
+    """
+    gradient = local.gradient.only(block)
+    move = local.objective.block_move(local.evaluation, gradient.blocks[block], block)
+    if move is not None:
+        blocks = list(gradient.blocks)
+        blocks[block] = move
+        return type(gradient)(*blocks)
+    full = local.objective.curvature(local.evaluation)
+
+    def hessian(direction: Factors) -> Factors:
+        return full(direction).only(block)
+
+    return _solve_in_metric(
+        local.metric, gradient, hessian, _BLOCK_INNER, _BLOCK_TOLERANCE
+    )
+
+
 def _solve_in_metric(
-    local: Local, gradient: Factors, max_inner: int, tolerance: float
+    metric: Metric,
+    gradient: Factors,
+    hessian: Callable[[Factors], Factors],
+    max_inner: int,
+    tolerance: float,
 ) -> Factors:
     """Preconditioned conjugate gradients for ``H d = -gradient``.
 
@@ -103,11 +170,10 @@ def _solve_in_metric(
     the range of H.
     """
     residual = gradient.times(-1.0)
-    preconditioned = local.metric.apply(residual)
+    preconditioned = metric.apply(residual)
     square = start = residual.inner(preconditioned)
     search = preconditioned
     solution = gradient.times(0.0)
-    hessian = local.objective.curvature(local.evaluation)
     for _ in range(max_inner):
         if not square > tolerance**2 * start:
             break
@@ -118,7 +184,7 @@ def _solve_in_metric(
         length = square / curvature
         solution = solution.moved(search, length)
         residual = residual.moved(product, -length)
-        preconditioned = local.metric.apply(residual)
+        preconditioned = metric.apply(residual)
         square, old = residual.inner(preconditioned), square
         search = preconditioned.moved(search, square / old)
     return solution

@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from skprecgd._threads import one_blas_thread
+from skprecgd._typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.directions import Local
@@ -36,7 +37,12 @@ class Journal:
     started: float = field(default_factory=perf_counter)
 
     def write(
-        self, evaluation: Evaluation, gradient_norm: float, step: float, damping: float
+        self,
+        evaluation: Evaluation,
+        gradient_norm: float,
+        step: float,
+        damping: float,
+        alignment: float = np.nan,
     ) -> bool:
         """Add a line; True if the callback asks to stop."""
         validation = np.nan
@@ -52,6 +58,7 @@ class Journal:
             damping,
             validation,
             perf_counter() - self.started,
+            alignment,
         )
         self.history.records.append(record)
         if self.callback is None:
@@ -83,7 +90,9 @@ def descend(
     method.direction.restart()
     evaluation = best = objective.evaluate(factors)
     best_gradient_norm = step = np.nan
-    watch = Watch(objective, evaluation, tol, progress)
+    watch = Watch(
+        objective, evaluation, tol, progress, descends=method.direction.descends
+    )
     iteration = 0
     try:
         while not watch.diverged(evaluation):
@@ -93,7 +102,10 @@ def descend(
             )
             if evaluation is best:
                 best_gradient_norm = gradient_norm
-            stop = journal.write(evaluation, gradient_norm, step, metric.damping)
+            alignment = method.direction.alignment(evaluation.factors)
+            stop = journal.write(
+                evaluation, gradient_norm, step, metric.damping, alignment
+            )
             status = watch.status(evaluation, gradient_norm)
             if status is None and stop:
                 status = Status.CALLBACK
@@ -155,6 +167,7 @@ def minimize(
     noise_variance: float | None = None,
     max_iter: int = 1000,
     tol: float = 1e-6,
+    random_state: RandomState = None,
     callback: Callback | None = None,
 ) -> Result:
     """Minimise an objective over factors of fixed search rank.
@@ -166,10 +179,13 @@ def minimize(
     factors : Factors
         Start, from `skprecgd.initialization` or your own `FactorPair` or
         `SymmetricFactor`; its rank is the search rank.
-    solver : {"precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton"}, \
+    solver : {"precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton", \
+            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
             default="precgd"
         Steepest descent in the damped metric, conjugate directions in it, steepest
-        descent in the undamped or the Euclidean metric, Gauss-Newton.
+        descent in the undamped or the Euclidean metric, Gauss-Newton, exact least
+        squares or a step of ScaledGD for one factor at a time, and two controls with
+        random feedback in place of a transpose; the last four need a `FactorPair`.
     damping : str or float, default="auto"
         eta of the damped metric: "sqrt_loss", "dual_norm", "variance_proxy" (needs
         `noise_variance`), "geometric", or a number in units of the data norm.
@@ -185,6 +201,8 @@ def minimize(
         Stop when the residual, or the part of it that moving the factors can still
         remove (the gradient's norm in the metric), is at most `tol` times the norm
         of the data. 0 runs to `max_iter`.
+    random_state : int, RandomState instance or None, default=None
+        Of the feedback matrix of "feedback" and "feedback-star".
     callback : callable, default=None
         Called with each `Record`; returning True stops.
 
@@ -226,6 +244,8 @@ def minimize(
         damping=damping,
         step_size=step_size,
         noise_variance=noise_variance,
+        symmetric=factors.multiplicity == 2,
+        random_state=random_state,
     )
     journal = Journal(callback, unit)
     start = factors.scaled(1.0 / unit)

@@ -22,6 +22,7 @@ from skprecgd.optim import scarce
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import History, Result, Status
+from skprecgd.optim.solvers import recipe_of
 from skprecgd.optim.steps import StepRule
 from skprecgd.optim.subspace import truncated_svd
 from skprecgd.optim.walk import PathSettings, Stage, Walk, freedom
@@ -120,6 +121,11 @@ def rank_path(
     check_rank(max_rank, objective.matrix_shape)
     if rank_search not in ("path", "fixed"):
         raise ValueError(f"rank_search must be 'path' or 'fixed', got {rank_search!r}.")
+    if rank_search == "path" and solver != "auto" and recipe_of(solver).feedback:
+        raise ValueError(
+            f"solver={solver!r} needs rank_search='fixed'; rank_search='path' grows "
+            "the rank by the gradient, which random feedback does without."
+        )
     if isinstance(objective, FullObjective) and solver == "auto" and not symmetric:
         return _complete(objective, max_rank, tol, max_iter, random_state)
     scaled, unit = objective.normalised()

@@ -62,6 +62,9 @@ class Record(NamedTuple):
         Loss on held-out measurements (nan where none were held out).
     seconds : float
         Since the start.
+    alignment : float, default=nan
+        Cosine between the left factor and the feedback matrix; nan for every solver
+        without one.
     """
 
     iteration: int
@@ -73,6 +76,7 @@ class Record(NamedTuple):
     damping: float
     validation_loss: float
     seconds: float
+    alignment: float = float("nan")
 
 
 class History:

@@ -5,18 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from skprecgd._typing import RandomState
 from skprecgd.objective import Objective
-from skprecgd.optim.directions import Conjugate, Direction, GaussNewton, Steepest
+from skprecgd.optim.directions import (
+    Alternating,
+    AlternatingGradient,
+    Conjugate,
+    Direction,
+    GaussNewton,
+    Steepest,
+)
+from skprecgd.optim.feedback import Feedback, FeedbackStar
 from skprecgd.optim.metric import Damping, make_damping
-from skprecgd.optim.steps import StepRule, make_step
+from skprecgd.optim.steps import FixedStep, StepRule, make_step
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parts a solver name stands for."""
+    """The parts a solver name stands for, and what they need.
+
+    Attributes
+    ----------
+    metric : {"identity", "undamped", "damped"}
+    direction : callable
+        Makes the direction; of a feedback solver, from its random state.
+    pair_only : bool
+        Needs two factors.
+    feedback : bool
+        Draws random numbers, and need not descend.
+    """
 
     metric: str
-    direction: Callable[[], Direction]
+    direction: Callable[..., Direction]
+    pair_only: bool = False
+    feedback: bool = False
 
 
 SOLVERS: dict[str, Recipe] = {
@@ -25,6 +47,10 @@ SOLVERS: dict[str, Recipe] = {
     "precgd": Recipe("damped", Steepest),
     "precgd-cg": Recipe("damped", Conjugate),
     "gauss-newton": Recipe("damped", GaussNewton),
+    "alternating": Recipe("damped", Alternating, pair_only=True),
+    "alternating-scaledgd": Recipe("undamped", AlternatingGradient, pair_only=True),
+    "feedback": Recipe("undamped", Feedback, pair_only=True, feedback=True),
+    "feedback-star": Recipe("undamped", FeedbackStar, pair_only=True, feedback=True),
 }
 
 
@@ -46,6 +72,8 @@ def make_method(
     damping: str | float | Damping = "auto",
     step_size: str | float | StepRule = "auto",
     noise_variance: float | None = None,
+    symmetric: bool = False,
+    random_state: RandomState = None,
 ) -> Method:
     """Put a solver together for an objective that is in unit scale.
 
@@ -58,10 +86,19 @@ def make_method(
         See `minimize`.
     noise_variance : float, default=None
         In the objective's units.
+    symmetric : bool, default=False
+        Whether the unknown is ``X X^T``.
+    random_state : int, RandomState instance or None, default=None
+        Of the feedback matrix.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {sorted(SOLVERS)}, got {solver!r}.")
-    recipe = SOLVERS[solver]
+    recipe = recipe_of(solver)
+    if recipe.pair_only and symmetric:
+        raise ValueError(
+            f"solver={solver!r} needs two factors; a symmetric matrix X X^T has one. "
+            "Use symmetric=False, or solver='gauss-newton'."
+        )
+    if recipe.feedback:
+        return _feedback_method(solver, objective, step_size, random_state)
     share = None
     if noise_variance is not None:
         share = objective.noise_share(noise_variance)
@@ -72,3 +109,34 @@ def make_method(
         recipe.direction(),
         make_step(step_size, squared=objective.loss.name == "squared"),
     )
+
+
+def recipe_of(solver: str) -> Recipe:
+    """The recipe of a solver's name."""
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {sorted(SOLVERS)}, got {solver!r}.")
+    return SOLVERS[solver]
+
+
+def _feedback_method(
+    solver: str,
+    objective: Objective,
+    step_size: str | float | StepRule,
+    random_state: RandomState,
+) -> Method:
+    """A solver whose directions need not descend: the step has to be given."""
+    if isinstance(step_size, str) and step_size != "auto":
+        raise ValueError(
+            f"solver={solver!r} needs step_size='auto' or a number; "
+            f"step_size={step_size!r} looks for a descent, and random feedback "
+            "need not lead to one."
+        )
+    if solver == "feedback-star" and objective.loss.name != "squared":
+        raise ValueError(
+            f"solver='feedback-star' needs loss='squared', whose best left factor is "
+            f"a linear problem; got loss={objective.loss.name!r}."
+        )
+    recipe = SOLVERS[solver]
+    step = FixedStep(1.0) if step_size == "auto" else make_step(step_size, squared=True)
+    direction = recipe.direction(random_state)
+    return Method(solver, recipe.metric, make_damping(0.0), direction, step)

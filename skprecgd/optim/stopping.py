@@ -43,6 +43,9 @@ class Watch:
         0 only watches for divergence.
     progress : Progress, default=None
         Also stop when progress gets slow.
+    descends : bool, default=True
+        Whether the method goes downhill. Where it need not, standing still proves
+        nothing.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Watch:
         start: Evaluation,
         tol: float,
         progress: Progress | None = None,
+        *,
+        descends: bool = True,
     ) -> None:
         at_zero = 0.5 * objective.data_norm**2
         self._ceiling = _DIVERGENCE * max(start.value, at_zero)
@@ -58,6 +63,7 @@ class Watch:
         self._eps = float(np.finfo(start.factors.dtype).eps)
         self._tol = tol
         self._progress = progress
+        self._descends = descends
         self._watched: list[float] = []
         self._recent: deque[tuple[float, float]] = deque(maxlen=_STILL_WINDOW)
         self._lowest_gradient = np.inf
@@ -76,7 +82,8 @@ class Watch:
             if status is not None:
                 return status
         exploring = self._exploring
-        if not exploring and self._stands_still(evaluation, gradient_norm):
+        settled = self._descends and not exploring
+        if settled and self._stands_still(evaluation, gradient_norm):
             return Status.PRECISION if self._tol > 0 else None
         if self._progress is None:
             return None

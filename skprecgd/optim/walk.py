@@ -89,7 +89,7 @@ class PathSettings:
     tol: float = 1e-9
     keep_factors: bool = False
 
-    def methods(self, objective: Objective) -> list[Method]:
+    def methods(self, objective: Objective, rng: np.random.RandomState) -> list[Method]:
         """The methods a stage runs in turn."""
         names = [self.solver]
         if self.solver == "auto":
@@ -101,6 +101,8 @@ class PathSettings:
                 damping=self.damping,
                 step_size=self.step_size,
                 noise_variance=self.noise_variance,
+                symmetric=self.symmetric,
+                random_state=rng,
             )
             for name in names
         ]
@@ -124,7 +126,7 @@ class Walk:
         self.settings = settings
         self.journal = journal
         self.rng = rng
-        self.methods = settings.methods(objective)
+        self.methods = settings.methods(objective, rng)
         self.n_iter = 0
         self.stopped = False
         self.stages: list[Stage] = []
