@@ -14,10 +14,13 @@ from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
     [
         PrecGDMatrixSensing(),
         PrecGDMatrixSensing(n_components=1, solver="gauss-newton"),
+        PrecGDMatrixSensing(outlier_fraction=0.1),
         PrecGDFactorization(),
         PrecGDFactorization(n_components=1),
         PrecGDFactorization(n_components=1, center="both", solver="precgd-cg"),
         PrecGDFactorization(n_components=1, missing_values=0, center="columns"),
+        PrecGDFactorization(outlier_fraction="auto"),
+        PrecGDFactorization(n_components=1, missing_values=0, outlier_fraction=0.2),
     ]
 )
 def test_sklearn_checks(estimator, check):
