@@ -10,13 +10,15 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from skprecgd._compat import Interval, Options, StrOptions
+from skprecgd._compat import Interval, StrOptions
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
-from skprecgd.objective import Objective
+from skprecgd.measurements import FullObservation, Measurements
+from skprecgd.objective import Objective, make_objective
 from skprecgd.optim.rank_path import PathResult, rank_path
 from skprecgd.optim.result import Record, Status, format_record
 from skprecgd.optim.solvers import SOLVERS
+from skprecgd.robust import TrimmedObjective
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "loss": [StrOptions({"squared"})],
@@ -33,7 +35,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "noise_variance": [None, Interval(Real, 0, None, closed="left")],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
     "alpha": [Interval(Real, 0, None, closed="left")],
-    "outlier_fraction": [Options(Real, {0.0})],
+    "outlier_fraction": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
     "early_stopping": [StrOptions({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -47,12 +49,28 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
 
 # Share of the norm of a matrix that no one misses.
 _NEGLIGIBLE = 1e-6
+# Most that an entry left out of a finished fit still misses, in units of tol.
+_UNFINISHED = 1e3
 
 
 class BasePrecGD(BaseEstimator):
     """Shared machinery; see the two estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
+
+    def _objective(self, measurements: Measurements, targets: Any) -> Objective:
+        """What is minimised, given the measurements and their targets."""
+        if self.outlier_fraction != 0:
+            if self.alpha != 0:
+                raise ValueError(
+                    f"outlier_fraction={self.outlier_fraction!r} needs alpha=0, got "
+                    f"alpha={self.alpha!r}: what a ridge takes off large entries would "
+                    "count as outliers."
+                )
+            return TrimmedObjective(measurements, targets, self.outlier_fraction)
+        if isinstance(measurements, FullObservation) and targets.ndim == 1:
+            targets = targets.reshape(measurements.matrix_shape)
+        return make_objective(measurements, targets, alpha=self.alpha)
 
     def _recover(
         self, objective: Objective, max_rank: int, *, symmetric: bool = False
@@ -121,6 +139,18 @@ class BasePrecGD(BaseEstimator):
             ConvergenceWarning,
             stacklevel=3,
         )
+
+
+def error_level(
+    objective: TrimmedObjective, factors: Factors, result: PathResult, tol: float
+) -> float:
+    """The size above which residuals are reported as gross errors.
+
+    Entries left out of the fit until it ended keep larger residuals than the others:
+    where those reach `tol`, up to some hundreds of it.
+    """
+    explained = result.relative_residual <= 10 * tol
+    return objective.error_level(factors, _UNFINISHED * tol if explained else 0.0)
 
 
 def found_factors(result: PathResult, tol: float) -> Factors:

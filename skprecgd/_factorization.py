@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -14,7 +14,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from skprecgd._base import SHARED_CONSTRAINTS, BasePrecGD, found_factors
+from skprecgd._base import SHARED_CONSTRAINTS, BasePrecGD, error_level, found_factors
 from skprecgd._centering import (
     complete_offsets,
     entry_offsets,
@@ -25,13 +25,16 @@ from skprecgd._centering import (
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
 from skprecgd._fitting import check_init, undone_on_failure
 from skprecgd._rows import solve_rows
-from skprecgd._scoring import hidden_rounds, r2
+from skprecgd._scoring import hidden_rounds, r2, without_largest
+from skprecgd._trimmed_rows import trimmed_rows
 from skprecgd._typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
-from skprecgd.objective import Objective, make_objective
+from skprecgd.objective import Objective
+from skprecgd.optim.rank_path import PathResult
+from skprecgd.robust import TrimmedObjective, upper_bound
 
 _HiddenPairs = Iterator[tuple[Array, Array]]
 
@@ -80,7 +83,7 @@ class PrecGDFactorization(
     ----------
     n_components : int, default=2
         Search rank. Complete data: the number of components returned. Missing
-        entries: an upper bound of the rank.
+        entries or outliers: an upper bound of the rank.
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -116,8 +119,12 @@ class PrecGDFactorization(
     alpha : float, default=0.0
         Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
         its singular values. On complete data: soft thresholding by alpha.
-    outlier_fraction : float, default=0.0
-        Only 0 is supported in this version.
+    outlier_fraction : float or "auto", default=0.0
+        Upper bound, below 0.5, of the share of the (observed) entries that are grossly
+        wrong. They are recognised by their residuals and left out of the fit, and of
+        the rows given to `transform` and `score`. "auto" is 0.3; see :ref:`outliers`.
+        Needs ``center=None`` and ``alpha=0``, and dense `X` unless
+        ``missing_values=0``.
     early_stopping : "auto" or bool, default="auto"
         With missing entries: choose the rank on the path by held-out entries, then
         refit on all. "auto": only if the residual does not reach `tol` and
@@ -147,12 +154,15 @@ class PrecGDFactorization(
         Variance of the transformed training data by component, and its share of
         the total variance of the (observed) data.
     n_components_ : int
-        Complete data: `n_components`. Missing entries: the rank found.
+        Complete data: `n_components`. Missing entries or outliers: the rank found.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
         Balanced factors; the recovered matrix is ``left_ @ right_.T + center_``.
     center_ : ndarray of shape (n_features,)
         Column offsets.
+    outliers_ : csr_array of shape (n_samples, n_features)
+        What is wrong with the entries that were left out of the fit, nothing stored
+        elsewhere: ``X - outliers_`` is what was fitted.
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
@@ -258,6 +268,7 @@ class PrecGDFactorization(
             infinite or complex.
         """
         with undone_on_failure(self):
+            self._check_outliers()
             data = self._read(X, reset=True)
             self._check_rank(data.shape)
             if isinstance(data, _Entries):
@@ -296,7 +307,8 @@ class PrecGDFactorization(
         ndarray of shape (n_samples, n_components_)
             For complete rows ``(X - center_) @ components_.T``. Otherwise the
             least-squares fit to the visible entries, of least norm where a row
-            shows fewer than n_components_ of them.
+            shows fewer than n_components_ of them. With outliers, of those entries of a
+            row that agree.
         """
         check_is_fitted(self)
         return self._coordinates(self._read(X))
@@ -331,7 +343,8 @@ class PrecGDFactorization(
         until every entry was hidden once (of more than a million entries, one share
         serves for all). Unlike a
         reconstruction error, this falls when there are too many components, so
-        `GridSearchCV` with plain row folds finds the rank.
+        `GridSearchCV` with plain row folds finds the rank. With outliers, the entries
+        with the largest residuals, a share `outlier_fraction`, do not count.
 
         Parameters
         ----------
@@ -350,11 +363,15 @@ class PrecGDFactorization(
         values, predictions = (
             np.concatenate(part) for part in zip(*pairs, strict=True)
         )
+        if self.outlier_fraction != 0:
+            share = upper_bound(self.outlier_fraction)
+            values, predictions = without_largest(values, predictions, share)
         return r2(values, predictions)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        # Every residual of complete data is looked at for outliers.
+        tags.input_tags.sparse = self.outlier_fraction == 0 or self.missing_values == 0
         tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -373,8 +390,23 @@ class PrecGDFactorization(
             ensure_all_finite="allow-nan" if missing_nan else True,
         )
         if missing_nan and not _has_nan(X):
+            if sparse.issparse(X) and self.outlier_fraction != 0:
+                raise ValueError(
+                    f"outlier_fraction={self.outlier_fraction!r} looks at every "
+                    "entry, and X is sparse with missing_values=nan, so that entries "
+                    "not stored are zeros: pass X.toarray(), or missing_values=0 if "
+                    "they are missing."
+                )
             return X
         return _Entries(*matrix_entries(X, self.missing_values))
+
+    def _check_outliers(self) -> None:
+        if self.outlier_fraction != 0 and self.center is not None:
+            raise ValueError(
+                f"outlier_fraction={self.outlier_fraction!r} needs center=None, got "
+                f"center={self.center!r}: outliers pull means. Offsets have low "
+                "rank and are found as components."
+            )
 
     def _check_rank(self, shape: tuple[int, int]) -> None:
         if self.n_components > min(shape):
@@ -388,10 +420,15 @@ class PrecGDFactorization(
     def _fit_complete(self, X: Any) -> None:
         offsets = complete_offsets(X, self.center)
         centred = subtract(X, *offsets)
-        objective = make_objective(
-            FullObservation(X.shape, X.dtype), centred, alpha=self.alpha
-        )
-        self._finish(objective, offsets, total_variance(X))
+        objective = self._objective(FullObservation(X.shape, X.dtype), centred)
+        seen = None
+        if isinstance(objective, TrimmedObjective):
+            seen = np.ones(X.shape[0], dtype=bool), np.ones(X.shape[1], dtype=bool)
+
+        def variance(errors: Array | None) -> float:
+            return total_variance(X if errors is None else X - errors.reshape(X.shape))
+
+        self._finish(objective, offsets, variance, seen)
 
     def _fit_entries(self, data: _Entries) -> None:
         check_any_observed(data.values)
@@ -404,22 +441,25 @@ class PrecGDFactorization(
         measurements = EntryMeasurements(
             data.rows, data.columns, data.shape, data.values.dtype
         )
-        objective = make_objective(
-            measurements, values.astype(data.values.dtype), alpha=self.alpha
-        )
-        variance = observed_variance(data.columns, data.values, data.shape[1])
+        objective = self._objective(measurements, values.astype(data.values.dtype))
+
+        def variance(errors: Array | None) -> float:
+            values = data.values if errors is None else data.values - errors
+            return observed_variance(data.columns, values, data.shape[1])
+
         self._finish(objective, offsets, variance, seen)
 
     def _finish(
         self,
         objective: Objective,
         offsets: tuple[Array, Array],
-        variance: float,
-        seen: tuple[Array, Array] | None = None,
+        variance: Callable[[Array | None], float],
+        seen: tuple[Array, Array] | None,
     ) -> None:
         """Recover, put the offsets back, set the fitted attributes.
 
-        `seen` says which rows and columns of an incomplete matrix were observed.
+        `variance` is that of the data without the gross errors it is given. `seen` says
+        which rows and columns were observed; None that all `n_components` are kept.
         """
         factors: Factors
         row_offsets, column_offsets = offsets
@@ -442,8 +482,24 @@ class PrecGDFactorization(
             )
         self.center_ = column_offsets.astype(objective.dtype)
         self._row_ridge = self._ridge_per_entry(objective)
-        self._set_variances(factors, variance)
+        errors = self._set_outliers(objective, factors, result)
+        self._set_variances(factors, variance(errors))
         self._store(result, factors)
+
+    def _set_outliers(
+        self, objective: Objective, factors: Factors, result: PathResult
+    ) -> Array | None:
+        """Set `outliers_`; the gross errors by measurement, None without."""
+        shape, dtype = objective.matrix_shape, objective.dtype
+        self.outliers_ = sparse.csr_array(shape, dtype=dtype)
+        if not isinstance(objective, TrimmedObjective):
+            return None
+        self._error_level = error_level(objective, factors, result, self.tol)
+        errors = objective.errors(factors, self._error_level)
+        found = np.flatnonzero(errors)
+        cells = objective.measurements.cells(found)
+        self.outliers_ = sparse.csr_array((errors[found], cells), shape=shape)
+        return errors
 
     def _ridge_per_entry(self, objective: Objective) -> float:
         """alpha in units of one entry's squared residual."""
@@ -461,6 +517,10 @@ class PrecGDFactorization(
     def _coordinates(self, data: Any) -> Array:
         basis = self.components_.T
         ridge = self._ridge()
+        if self.outlier_fraction != 0:
+            visible = self._entries(data).csr().astype(basis.dtype, copy=False)
+            bound = upper_bound(self.outlier_fraction)
+            return trimmed_rows(visible, basis, ridge, bound, self._error_level)
         if not isinstance(data, _Entries):
             projected = np.asarray(data @ basis) - self.center_ @ basis
             return projected / (1.0 + ridge).astype(basis.dtype)
@@ -477,10 +537,18 @@ class PrecGDFactorization(
         safe = np.where(s > 0, s, 1.0)
         return np.where(s > 0, self._row_ridge / safe, 0.0)
 
+    def _entries(self, data: Any) -> _Entries:
+        """All visible entries."""
+        if isinstance(data, _Entries):
+            return data
+        return _Entries(*matrix_entries(data, np.nan))
+
     # ---- score
 
     def _predict_hidden(self, data: Any, rng: np.random.RandomState) -> _HiddenPairs:
         """Values and predictions of the entries hidden in each round."""
+        if self.outlier_fraction != 0:
+            data = self._entries(data)
         if isinstance(data, _Entries):
             check_any_observed(data.values)
             return self._predict_hidden_observed(data, rng)

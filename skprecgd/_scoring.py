@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from skprecgd._typing import Array
+from skprecgd.robust import largest
 
 # Hidden entries in all: enough for three digits of R^2, however large X is.
 _MAX_HIDDEN = 1_000_000
@@ -41,3 +42,12 @@ def r2(values: Array, predictions: Array) -> float:
     if total == 0.0:
         return 1.0 if error == 0.0 else 0.0
     return 1.0 - error / total
+
+
+def without_largest(
+    values: Array, predictions: Array, share: float
+) -> tuple[Array, Array]:
+    """Both without the entries with the largest residuals, that share of them."""
+    sizes = np.abs(values - predictions)
+    kept = ~largest(sizes, round(share * len(sizes)))
+    return values[kept], predictions[kept]

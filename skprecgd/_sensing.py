@@ -19,6 +19,7 @@ from skprecgd._base import (
     SHARED_CONSTRAINTS,
     BasePrecGD,
     check_y_scale,
+    error_level,
     found_factors,
 )
 from skprecgd._compat import Interval, fit_context
@@ -26,8 +27,8 @@ from skprecgd._fitting import check_init, undone_on_failure
 from skprecgd._typing import Array, RandomState
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
-from skprecgd.objective import make_objective
 from skprecgd.optim.certificate import certificate
+from skprecgd.robust import TrimmedObjective
 
 
 class PrecGDMatrixSensing(
@@ -84,8 +85,10 @@ class PrecGDMatrixSensing(
     alpha : float, default=0.0
         Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
         its singular values.
-    outlier_fraction : float, default=0.0
-        Only 0 is supported in this version.
+    outlier_fraction : float or "auto", default=0.0
+        Upper bound, below 0.5, of the share of the targets that are grossly wrong. They
+        are recognised by their residuals and left out of the fit. "auto" is 0.3; see
+        :ref:`outliers`. Needs ``alpha=0``.
     early_stopping : "auto" or bool, default="auto"
         Choose the rank on the path by held-out measurements, then refit on all.
         "auto": only if the residual does not reach `tol` and ``alpha=0``; needs at
@@ -119,8 +122,12 @@ class PrecGDMatrixSensing(
         Balanced factors; the matrix is ``left_ @ right_.T``.
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
+    outliers_ : ndarray of shape (n,)
+        What is wrong with the targets that were left out of the fit, 0 for the others:
+        ``y - outliers_`` is what was fitted.
     certificate_ : Certificate
-        Bound of the distance to the global optimum; see `optim.Certificate`.
+        Bound of the distance to the global optimum; see `optim.Certificate`. With
+        outliers, of the problem without them.
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
@@ -245,9 +252,15 @@ class PrecGDMatrixSensing(
         order = measurements.natural_order()
         if order is not None:
             measurements, targets = measurements.rows(order), targets[order]
-        objective = make_objective(measurements, targets, alpha=self.alpha)
+        objective = self._objective(measurements, targets)
         result = self._recover(objective, rank, symmetric=self.symmetric)
         factors = found_factors(result, self.tol)
+        outliers = np.zeros_like(targets)
+        if isinstance(objective, TrimmedObjective):
+            level = error_level(objective, factors, result, self.tol)
+            outliers = objective.errors(factors, level)
+            objective = objective.without(outliers)
+        self.outliers_ = _reordered(outliers, order)
         self.certificate_ = certificate(
             objective, factors, search_rank=rank, random_state=self.random_state
         )
@@ -354,6 +367,15 @@ class PrecGDMatrixSensing(
                 "a higher rank."
             )
         return self.n_components
+
+
+def _reordered(values: Array, order: Array | None) -> Array:
+    """Values of measurements that were taken in `order`, as they came."""
+    if order is None:
+        return values
+    out = np.empty_like(values)
+    out[order] = values
+    return out
 
 
 def _is_stack(X: Any) -> bool:

@@ -62,6 +62,13 @@ class Measurements(ABC):
         """Order of the measurements in which products are fastest; None is this."""
         return None
 
+    def cells(self, index: Array) -> tuple[Array, Array] | None:
+        """Rows and columns of the cells that the measurements at `index` read.
+
+        None where a measurement reads more than one cell.
+        """
+        return None
+
     @abstractmethod
     def _mean_square(self) -> float:
         """Mean over the measurements of ``||A_i||_F^2 / (n_rows n_columns)``."""

@@ -125,6 +125,9 @@ class EntryMeasurements(Measurements):
             return None
         return np.lexsort((self.column_index, self.row_index))
 
+    def cells(self, index: Array) -> tuple[Array, Array]:
+        return self.row_index[index], self.column_index[index]
+
     def _mean_square(self) -> float:
         return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
 

@@ -54,5 +54,9 @@ class FullObservation(Measurements):
         row_index, column_index = np.divmod(np.asarray(index), self.matrix_shape[1])
         return EntryMeasurements(row_index, column_index, self.matrix_shape, self.dtype)
 
+    def cells(self, index: Array) -> tuple[Array, Array]:
+        rows, columns = np.divmod(index, self.matrix_shape[1])
+        return rows, columns
+
     def _mean_square(self) -> float:
         return 1.0 / self.n_measurements

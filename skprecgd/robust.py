@@ -1,0 +1,382 @@
+"""Gross errors in a few of the measurements: found by thresholding, left out.
+
+The data are ``y = A(M) + S + noise``, with S zero but for a few entries of any size.
+`Corruption` says where S is, given the residuals at some M, and `TrimmedObjective` is
+the squared loss of everything else: at every point S is what explains the residuals it
+stands on, so nothing but the factors is left to optimize. A walk along the ranks then
+alternates thresholding and steps in the metric without knowing it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skprecgd._numerics import dot, norm
+from skprecgd._typing import Array
+from skprecgd.factors import FactorPair, Factors
+from skprecgd.kernels import ray_point, ray_sums
+from skprecgd.losses import SquaredLoss
+from skprecgd.measurements import Measurements
+from skprecgd.objective import (
+    Evaluation,
+    Quartic,
+    Ray,
+    SampledObjective,
+)
+
+AUTO_FRACTION = 0.3
+"""The bound that ``outlier_fraction="auto"`` stands for."""
+
+# A residual stands out if it is this many times the scale of the others.
+_STANDS_OUT = 5.0
+# Standard deviation over median absolute value, of a normal variable.
+_NORMAL_SCALE = 1.4826
+# Standard deviations that the errors of a line may exceed their mean number by.
+_CHANCE = 4.0
+# Of more residuals than this a random choice tells the scale, to half a percent.
+_SAMPLE = 1 << 16
+
+
+class Corruption:
+    """Where the gross errors are: double thresholding of the residuals.
+
+    A residual counts as a gross error if it is
+
+    1. among the `fraction` largest of all, and more than 5 times the robust standard
+       deviation of the others (estimated by the median of what is left if a share
+       `fraction` is corrupted, so that the errors themselves cannot inflate it);
+    2. where measurements are single entries, among the largest of what passed the first
+       test in its row *and* its column: a share ``2 f (1 - f)`` of the line's
+       entries, f being `fraction`, or four standard deviations more than f if the
+       line is short, and never more than half of it.
+
+    Without the second test whole rows would be left out, and then nothing says what
+    they are. The two are the operators H and T of [1]_, with the constants above.
+
+    Parameters
+    ----------
+    fraction : float or "auto"
+        Upper bound of the corrupted share, in (0, 0.5). How many errors there are is
+        judged from the residuals; a bound far above their number costs iterations.
+        "auto" is 0.3.
+    measurements : Measurements
+        What the residuals belong to.
+
+    References
+    ----------
+    .. [1] X. Zhang, L. Wang, Q. Gu, "A Unified Framework for Nonconvex Low-Rank plus
+       Sparse Matrix Recovery", AISTATS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.robust import Corruption
+    >>> residual = np.sin(np.arange(20.0))
+    >>> residual[7] = 30.0
+    >>> Corruption(0.1, FullObservation((4, 5))).positions(residual)
+    array([7])
+    """
+
+    def __init__(self, fraction: float | str, measurements: Measurements) -> None:
+        self.fraction = upper_bound(fraction)
+        self.measurements = measurements
+
+    def positions(self, residual: Array) -> Array:
+        """Sorted positions of the gross errors.
+
+        Parameters
+        ----------
+        residual : ndarray of shape (n_measurements,)
+
+        Returns
+        -------
+        ndarray of int
+        """
+        sizes = np.abs(residual)
+        found = np.flatnonzero(sizes > self.level(sizes))
+        found_sizes = sizes[found]
+        kept = largest(found_sizes, round(self.fraction * len(sizes)))
+        lines = self.measurements.cells(found)
+        for line, limits in zip(lines or (), self._limits, strict=True):
+            kept &= largest_of_lines(found_sizes, line, limits)
+        return found[kept]
+
+    def level(self, sizes: Array) -> float:
+        """The size from which on a residual stands out from the uncorrupted ones.
+
+        Parameters
+        ----------
+        sizes : ndarray of shape (n_measurements,)
+            Absolute values of all residuals.
+
+        Returns
+        -------
+        float
+        """
+        if self._sample is not None:
+            sizes = sizes[self._sample]
+        middle = (len(sizes) - round(self.fraction * len(sizes))) // 2
+        scale = _NORMAL_SCALE * np.partition(sizes, middle)[middle]
+        return float(_STANDS_OUT * scale)
+
+    @cached_property
+    def _sample(self) -> Array | None:
+        """Which residuals their scale is estimated from; None is all."""
+        n = len(self.measurements)
+        if n <= _SAMPLE:
+            return None
+        return np.random.RandomState(0).randint(n, size=_SAMPLE)
+
+    @cached_property
+    def _limits(self) -> list[Array]:
+        """Most errors of each row and of each column, if there are such lines."""
+        cells = self.measurements.cells(np.arange(len(self.measurements)))
+        pairs = zip(cells or (), self.measurements.matrix_shape, strict=False)
+        counts = (np.bincount(lines, minlength=n) for lines, n in pairs)
+        return [line_limits(count, self.fraction) for count in counts]
+
+
+def upper_bound(fraction: float | str) -> float:
+    """The bound that the value of `outlier_fraction` stands for.
+
+    Parameters
+    ----------
+    fraction : float or "auto"
+
+    Returns
+    -------
+    float
+    """
+    if fraction == "auto":
+        return AUTO_FRACTION
+    if isinstance(fraction, str) or not 0 < fraction < 0.5:
+        raise ValueError(
+            "outlier_fraction must be 'auto' or a number above 0 and below 0.5, the "
+            f"share of the data that may be corrupted; got {fraction!r}."
+        )
+    return float(fraction)
+
+
+def largest(sizes: Array, count: int) -> Array:
+    """Which of some entries are among the `count` largest; of equals there none is."""
+    if len(sizes) <= count:
+        return np.ones(len(sizes), dtype=bool)
+    last = len(sizes) - count - 1
+    return sizes > np.partition(sizes, last)[last]
+
+
+def line_limits(counts: Array, fraction: float) -> Array:
+    """Most gross errors of lines with `counts` entries, at most half of them."""
+    mean = fraction * counts
+    spread = np.sqrt(mean * (1 - fraction))
+    limits = np.maximum(2 * (1 - fraction) * mean, mean + _CHANCE * spread)
+    return np.minimum(np.ceil(limits), counts // 2).astype(int)
+
+
+def largest_of_lines(sizes: Array, lines: Array, limits: Array) -> Array:
+    """Which of some entries are among the largest of their lines.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n,)
+    lines : ndarray of int, shape (n,)
+        The line each entry lies in.
+    limits : ndarray of int, shape (n_lines,)
+        How many of a line's entries pass; of equals at the limit none does.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    counts = np.bincount(lines, minlength=len(limits))
+    crowded = counts > limits
+    if not crowded.any():
+        return np.ones(len(sizes), dtype=bool)
+    members = np.flatnonzero(crowded[lines])
+    order = members[np.lexsort((-sizes[members], lines[members]))]
+    ends = np.cumsum(counts[crowded])
+    bounds = np.full(len(limits), -np.inf)
+    # The largest of each line that does not pass.
+    bounds[crowded] = sizes[order[ends - counts[crowded] + limits[crowded]]]
+    return sizes > bounds[lines]
+
+
+@dataclass(frozen=True)
+class TrimmedEvaluation(Evaluation):
+    """An evaluation whose `state`, the predictions, is that of ``A(M) + S``.
+
+    Attributes
+    ----------
+    positions : ndarray of int
+        Where S is not zero.
+    errors : ndarray
+        Its values there: what the predictions of M alone lack of the targets.
+    """
+
+    positions: Array
+    errors: Array
+
+
+class TrimmedObjective(SampledObjective):
+    """Squared loss of the measurements that are no gross errors at that point.
+
+    A pure function of the factors like every objective: its value at a point is the
+    loss with the part S that `Corruption` finds there taken off the targets. A ray
+    keeps the places of S and lets their values follow the step.
+
+    Parameters
+    ----------
+    measurements : Measurements
+    targets : array-like of shape (n_measurements,)
+        For `FullObservation` a matrix will do.
+    fraction : float or "auto"
+        See `Corruption`.
+
+    Notes
+    -----
+    There is no ridge: what it takes off the large entries of the matrix would stand out
+    from the residuals, be left out, and let the ridge take off more.
+
+    Examples
+    --------
+    >>> from skprecgd.datasets import make_robust_pca
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.optim import rank_path
+    >>> from skprecgd.robust import TrimmedObjective
+    >>> X, errors, truth = make_robust_pca(60, rank=2, random_state=0)
+    >>> objective = TrimmedObjective(FullObservation(X.shape), X, 0.1)
+    >>> path = rank_path(objective, 6)
+    >>> path.factors.rank, bool(truth.relative_error(path.factors.matrix()) < 1e-7)
+    (2, True)
+    """
+
+    def __init__(
+        self,
+        measurements: Measurements,
+        targets: Array,
+        fraction: float | str,
+    ) -> None:
+        super().__init__(measurements, np.ravel(targets), SquaredLoss())
+        self.corruption = Corruption(fraction, measurements)
+
+    def errors(self, factors: Factors, level: float = 0.0) -> Array:
+        """S at a point: the gross errors, zeros elsewhere.
+
+        Parameters
+        ----------
+        factors : Factors
+        level : float, default=0.0
+            Residuals up to this size are none; see `error_level`.
+
+        Returns
+        -------
+        ndarray of shape (n_measurements,)
+        """
+        found = self.evaluate(factors)
+        gross = np.abs(found.errors) > level
+        out = np.zeros_like(found.state)
+        out[found.positions[gross]] = found.errors[gross]
+        return out
+
+    def error_level(self, factors: Factors, exact: float = 0.0) -> float:
+        """The size that the residual of a gross error exceeds at a point.
+
+        What an exact fit leaves behind is rounding and unfinished convergence, and some
+        of that stands out from the rest, too.
+
+        Parameters
+        ----------
+        factors : Factors
+        exact : float, default=0.0
+            Residuals up to this share of the root mean square of the predictions are
+            zeros; at least half the digits of the type.
+
+        Returns
+        -------
+        float
+        """
+        z = self.measurements.forward(factors.left, factors.right)
+        exact = max(exact, float(np.sqrt(np.finfo(self.dtype).eps)))
+        stands_out = self.corruption.level(np.abs(z - self.targets))
+        return max(stands_out, exact * norm(z) / float(np.sqrt(len(z))))
+
+    def without(self, errors: Array) -> SampledObjective:
+        """The plain, convex problem that is left if S is known.
+
+        Parameters
+        ----------
+        errors : ndarray of shape (n_measurements,)
+
+        Returns
+        -------
+        SampledObjective
+        """
+        targets = self.targets - errors
+        return SampledObjective(self.measurements, targets, self.loss)
+
+    @cached_property
+    def data_norm(self) -> float:
+        residual = -self.targets
+        residual[self.corruption.positions(residual)] = 0
+        return norm(residual) * float(np.sqrt(self.weight))
+
+    def evaluate(self, factors: Factors) -> TrimmedEvaluation:
+        z = self.measurements.forward(factors.left, factors.right)
+        return self._evaluation(factors, z)
+
+    def matrix_gradient_at_zero(self) -> Any:
+        return self.matrix_gradient(self._at_zero)
+
+    def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
+        assert isinstance(evaluation, TrimmedEvaluation)
+        factors, errors = evaluation.factors, evaluation.errors
+        at = evaluation.positions
+        z1, z2 = self.measurements.forward_ray(
+            factors.left, factors.right, direction.left, direction.right
+        )
+        s00, s01, s11, s02, s12, s22 = ray_sums(evaluation.state, self.targets, z1, z2)
+        # The residual is zero on S, where the other two must not count either.
+        s11, s12, s22 = (s11, s12, s22) - _inner_products(z1[at], z2[at])
+        coefficients = np.array([0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22])
+
+        def advance(t: float) -> Evaluation:
+            z = ray_point(evaluation.state, z1, z2, t)
+            z[at] -= errors
+            return self._evaluation(factors.moved(direction, t), z)
+
+        return Quartic(self.weight * coefficients, advance)
+
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+        return super().growth(evaluation or self._at_zero, u, v)
+
+    @cached_property
+    def _at_zero(self) -> Evaluation:
+        none = FactorPair(*(np.zeros((n, 0), self.dtype) for n in self.matrix_shape))
+        return self._evaluation(none, np.zeros_like(self.targets))
+
+    def _evaluation(self, factors: Factors, z: Array) -> TrimmedEvaluation:
+        """Adds S to the predictions z, in place."""
+        at = self.corruption.positions(z - self.targets)
+        errors = self.targets[at] - z[at]
+        z[at] = self.targets[at]
+        trimmed = super()._evaluation(factors, z)
+        return TrimmedEvaluation(**vars(trimmed), positions=at, errors=errors)
+
+    def _curvature_weights(self, z: Array) -> Array:
+        # Where S stands, and only there, predictions and targets agree to the last bit.
+        weight = self.dtype.type(self.weight)
+        return np.where(z == self.targets, self.dtype.type(0), weight)
+
+    def _with(
+        self, measurements: Measurements, targets: Array, alpha: float | None = None
+    ) -> TrimmedObjective:
+        return TrimmedObjective(measurements, targets, self.corruption.fraction)
+
+
+def _inner_products(a: Array, b: Array) -> Array:
+    return np.array([dot(a, a), dot(a, b), dot(b, b)])
