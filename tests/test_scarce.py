@@ -1,0 +1,152 @@
+"""Completion close to the least number of entries that determine the matrix."""
+
+import numpy as np
+import pytest
+
+from skprecgd import PrecGDFactorization
+from skprecgd.datasets import make_matrix_completion
+from skprecgd.factors import FactorPair
+from skprecgd.measurements import EntryMeasurements
+from skprecgd.objective import make_objective
+from skprecgd.optim import rank_path
+from skprecgd.optim.scarce import has_lone_line
+from skprecgd.optim.smoothed_rank import LineWeights, SmoothedRank
+
+
+def problem(seed, *, n=200, rank=3, oversampling=1.6, condition_number=100.0, **kwargs):
+    triples, truth = make_matrix_completion(
+        n,
+        rank=rank,
+        oversampling=oversampling,
+        condition_number=condition_number,
+        min_per_line=rank + 2,
+        format="triples",
+        random_state=seed,
+        **kwargs,
+    )
+    entries = EntryMeasurements(triples.rows, triples.columns, (n, n))
+    return make_objective(entries, triples.values), truth
+
+
+@pytest.mark.parametrize("condition_number", [1.0, 1e2, 1e4])
+def test_recovers_from_few_entries(condition_number):
+    """At most one of three draws may be beyond reach: the entries are few."""
+    errors = []
+    for seed in range(3):
+        objective, truth = problem(seed, n=300, condition_number=condition_number)
+        result = rank_path(objective, 6, tol=1e-10, random_state=0)
+        errors.append(truth.relative_error(result.factors.left, result.factors.right))
+        assert result.factors.rank <= 6
+    assert np.median(errors) < 1e-6
+
+
+def test_a_step_agrees_with_the_closed_form(global_random_seed):
+    """On a small matrix, against the weighted least-squares problem written out."""
+    rng = np.random.RandomState(global_random_seed)
+    n_rows, n_columns, n_entries = 7, 6, 30
+    cells = rng.permutation(n_rows * n_columns)[:n_entries]
+    rows, columns = np.divmod(cells, n_columns)
+    y = rng.standard_normal(n_entries)
+    objective = make_objective(EntryMeasurements(rows, columns, (7, 6)), y)
+    state = SmoothedRank(objective, 4)
+    for _ in range(4):
+        state.step()
+    rank = min(state.rank, 4)
+    eps = max(0.9 * state.eps, min(state.eps, float(state.s[-1])))
+    weights = []
+    for basis in (state.u, state.v):
+        extra = basis[:, :rank] * (state.s[:rank] - eps)
+        weights.append(eps * np.eye(len(basis)) + extra @ basis[:, :rank].T)
+    # X = W^-1 A* (A W^-1 A*)^-1 y with W^-1 the product of the two.
+    inverse = np.kron(weights[0], weights[1])
+    cell = rows * n_columns + columns
+    gram = inverse[np.ix_(cell, cell)]
+    expected = (inverse[:, cell] @ np.linalg.solve(gram, y)).reshape(7, 6)
+    state.step()
+    got = np.linalg.svd(expected, compute_uv=False)[: len(state.s)]
+    # The step is solved to a tenth of the first residual only.
+    np.testing.assert_allclose(state.s, got, atol=0.1 * got[0])
+
+
+def test_the_iterate_agrees_with_the_entries_up_to_eps(global_random_seed):
+    objective, truth = problem(global_random_seed, oversampling=4.0)
+    state = SmoothedRank(objective.normalised()[0], 6)
+    residuals = []
+    for _ in range(40):
+        state.step()
+        evaluation = state.objective.evaluate(state.factors())
+        residuals.append(evaluation.relative_residual)
+    assert state.rank == truth.rank
+    assert residuals[-1] < 0.1 * residuals[0]
+
+
+def test_line_weights_keep_the_problem(global_random_seed):
+    objective, truth = problem(global_random_seed)
+    weights = LineWeights.by_count(objective.measurements, objective.dtype)
+    exact = FactorPair(truth.left, truth.right)
+    weighted = FactorPair(
+        exact.left * weights.rows[:, None], exact.right * weights.columns[:, None]
+    )
+    assert weights.weigh(objective).evaluate(weighted).relative_residual < 1e-12
+    back = weights.unweigh(weighted)
+    np.testing.assert_allclose(back.matrix(), exact.matrix(), atol=1e-10)
+
+
+def test_lone_line(global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    left, right = rng.standard_normal((40, 2)), rng.standard_normal((30, 2))
+    assert not has_lone_line(FactorPair(left, right))
+    spike = np.zeros((40, 1))
+    spike[3] = 1e3
+    factors = FactorPair(np.hstack([left, spike]), rng.standard_normal((30, 3)))
+    assert has_lone_line(factors)
+
+
+def test_noise_on_few_entries_is_not_explained(global_random_seed):
+    """A rank that agrees with any numbers is no answer, and says so."""
+    objective, _ = problem(global_random_seed, noise=0.3, oversampling=2.0)
+    result = rank_path(objective, 12, random_state=0, max_iter=300)
+    assert "residual cannot reach tol" in result.message
+
+
+def test_the_history_and_the_message_tell_of_it():
+    for seed in range(5):
+        objective, _ = problem(seed, n=300, condition_number=1.0, oversampling=1.5)
+        result = rank_path(objective, 6, tol=1e-10, random_state=0)
+        if "smoothed rank" in result.message:
+            break
+    else:
+        pytest.fail("no problem needed the smoothed rank")
+    assert result.n_iter <= len(result.history)
+
+
+def test_a_callback_stops_it():
+    for seed in range(5):
+        objective, _ = problem(seed, n=300, condition_number=1.0, oversampling=1.5)
+        full = rank_path(objective, 6, tol=1e-10, random_state=0)
+        if "smoothed rank" in full.message:
+            break
+    # Steps of the smoothed rank have no gradient norm.
+    stopped = rank_path(
+        objective,
+        6,
+        tol=1e-10,
+        random_state=0,
+        early_stopping=False,
+        callback=lambda record: bool(np.isnan(record.gradient_norm)),
+    )
+    assert np.isnan(stopped.history["gradient_norm"]).sum() >= 1
+
+
+def test_scale_does_not_matter(global_random_seed):
+    X, _ = make_matrix_completion(
+        100, rank=2, oversampling=1.8, min_per_line=4, random_state=global_random_seed
+    )
+    fits = [
+        PrecGDFactorization(4, random_state=0, tol=1e-8).fit(X * scale)
+        for scale in (1.0, 2.0**200)
+    ]
+    assert fits[0].n_components_ == fits[1].n_components_
+    np.testing.assert_allclose(
+        fits[0].singular_values_, fits[1].singular_values_ / 2.0**200, rtol=1e-6
+    )
