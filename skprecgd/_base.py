@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skprecgd._compat import Interval, Options, StrOptions
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
+from skprecgd.losses import LOSSES, Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.rank_path import PathResult, rank_path
 from skprecgd.optim.result import Record, Status, format_record
@@ -20,7 +21,7 @@ from skprecgd.optim.result import Record, Status, format_record
 _SOLVERS = {"auto", "precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton"}
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
-    "loss": [StrOptions({"squared"})],
+    "loss": [StrOptions(set(LOSSES)), Loss],
     "solver": [StrOptions(_SOLVERS)],
     "rank_search": [StrOptions({"path", "fixed"})],
     "step_size": [

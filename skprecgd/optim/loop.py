@@ -35,6 +35,11 @@ class Journal:
     history: History = field(default_factory=History)
     started: float = field(default_factory=perf_counter)
 
+    @property
+    def held_out(self) -> float:
+        """The held-out loss of the last line."""
+        return self.history.records[-1].validation_loss
+
     def write(
         self, evaluation: Evaluation, gradient_norm: float, step: float, damping: float
     ) -> bool:
@@ -94,6 +99,8 @@ def descend(
             if evaluation is best:
                 best_gradient_norm = gradient_norm
             stop = journal.write(evaluation, gradient_norm, step, metric.damping)
+            if watch.by_held_out and watch.lower_held_out(journal.held_out):
+                best, best_gradient_norm = evaluation, gradient_norm
             status = watch.status(evaluation, gradient_norm)
             if status is None and stop:
                 status = Status.CALLBACK
@@ -106,7 +113,8 @@ def descend(
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:
                 evaluation = objective.evaluate(evaluation.factors)
-            if evaluation.value <= best.value + 0.5 * objective.resolution**2:
+            lowest = best.value + 0.5 * objective.resolution**2
+            if not watch.by_held_out and evaluation.value <= lowest:
                 best, best_gradient_norm = evaluation, np.nan
         return Outcome(best, Status.DIVERGED, iteration, best_gradient_norm)
     except KeyboardInterrupt:

@@ -153,7 +153,11 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
     """The path, and what follows where the residual stays above tol."""
     early_stopping = walk.settings.early_stopping
     can_hold_out = _can_hold_out(walk.objective, max_rank)
-    if early_stopping is True and can_hold_out:
+    hold_out = early_stopping is True
+    if early_stopping == "auto" and walk.objective.loss.generalized:
+        # No residual to wait for: chance alone keeps it up.
+        hold_out = walk.objective.alpha == 0
+    if hold_out and can_hold_out:
         return _held_out(walk, max_rank)
     outcome = walk.along(max_rank)
     if outcome.status is Status.SLOW and len(walk.methods) > 1:
@@ -166,8 +170,10 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
 
 
 def _can_hold_out(objective: Objective, max_rank: int) -> bool:
-    """Whether there is a rank to choose and enough to choose it by."""
-    if max_rank == 1 or not isinstance(objective, SampledObjective):
+    """Whether there is something to choose and enough to choose it by."""
+    if not isinstance(objective, SampledObjective):
+        return False
+    if max_rank == 1 and not objective.loss.generalized:
         return False
     return len(objective.targets) >= _MIN_HOLD_OUT
 
@@ -187,18 +193,31 @@ def _held_out(walk: Walk, max_rank: int) -> PathResult:
         walk.rng,
     )
     best = trial.best_held_out(max_rank)
-    refit = Walk(objective, settings, journal, walk.rng)
     rank = best.factors.rank
+    ranks = [stage.rank for stage in trial.stages]
+    cause = "The residual cannot reach tol: rank"
+    if objective.loss.generalized:
+        cause = "Rank"
+    reason = (
+        f" {cause} {rank} of {min(ranks)} to {max(ranks)} explains {n_held_out} "
+        "held-out measurements best; "
+    )
+    if trial.ends_by_held_out:
+        outcome = trial.settle_held_out(best.factors)
+        if not outcome.status.converged:
+            # How far to go is no number to carry over to a fit on all measurements.
+            slow = outcome.status is Status.SLOW
+            outcome = replace(
+                outcome,
+                evaluation=objective.evaluate(outcome.evaluation.factors),
+                status=Status.HELD_OUT if slow else outcome.status,
+            )
+            return _result(outcome, trial, f"{reason}fitted to the others.")
+    refit = Walk(objective, settings, journal, walk.rng)
     outcome = refit.settle(walk.visited.get(rank, best.factors))
     refit.stages = [*trial.stages, *refit.stages]
     refit.n_iter += trial.n_iter + walk.n_iter
-    ranks = [stage.rank for stage in trial.stages]
-    reason = (
-        f" The residual cannot reach tol: rank {rank} of "
-        f"{min(ranks)} to {max(ranks)} explains {n_held_out} held-out measurements "
-        "best; refitted on all measurements."
-    )
-    return _result(outcome, refit, reason)
+    return _result(outcome, refit, f"{reason}refitted on all measurements.")
 
 
 def _result(outcome: Outcome, walk: Walk, reason: str) -> PathResult:

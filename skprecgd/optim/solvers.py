@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from skprecgd.losses import SquaredLoss
 from skprecgd.objective import Objective
 from skprecgd.optim.directions import Conjugate, Direction, GaussNewton, Steepest
 from skprecgd.optim.metric import Damping, make_damping
@@ -62,13 +63,28 @@ def make_method(
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {sorted(SOLVERS)}, got {solver!r}.")
     recipe = SOLVERS[solver]
+    loss = objective.loss
+    if solver == "gauss-newton" and not loss.has_curvature:
+        raise ValueError(
+            "solver='gauss-newton' needs a loss with a curvature; "
+            f"loss={loss.name!r} has none."
+        )
+    squared = isinstance(loss, SquaredLoss)
+    if damping == "auto" and not squared:
+        # Only a loss that the truth brings to zero, quadratically, measures the error.
+        damping = "dual_norm"
     share = None
     if noise_variance is not None:
+        if not squared:
+            raise ValueError(
+                "noise_variance needs loss='squared'; with "
+                f"loss={loss.name!r} leave it out."
+            )
         share = objective.noise_share(noise_variance)
     return Method(
         solver,
         recipe.metric,
         make_damping(damping, share),
         recipe.direction(),
-        make_step(step_size, squared=objective.loss.name == "squared"),
+        make_step(step_size),
     )

@@ -16,6 +16,7 @@ import numpy as np
 from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import leading_eigenpairs, leading_triplets, make_start
+from skprecgd.losses import SquaredLoss
 from skprecgd.objective import Evaluation, Objective, SampledObjective
 from skprecgd.optim.loop import Journal, Outcome, descend
 from skprecgd.optim.metric import Damping
@@ -29,8 +30,15 @@ from skprecgd.optim.stopping import Progress
 _STAGE_PROGRESS = Progress(window=5, share=0.2)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
+# The same for a loss other than the squared one, which outliers or chance keep up: the
+# decrease within the stage is what there is to compare with.
+_DECREASE_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.1)
+# Labels and counts can be fitted ever better at any rank, by ever larger predictions:
+# there the held-out loss ends a stage, too.
+_HELD_OUT_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.01, patience=5)
 # At the final rank the loss may rest on noise while the gradient still falls.
 _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
+_HELD_OUT_SETTLE = replace(_SETTLE_PROGRESS, patience=20)
 # Measurements per degree of freedom under which a stage is finished by
 # Gauss-Newton before the rank may grow: conjugate steps are slow there even at the
 # true rank, and a rank too many is then not repaired by iterating.
@@ -93,7 +101,9 @@ class PathSettings:
         """The methods a stage runs in turn."""
         names = [self.solver]
         if self.solver == "auto":
-            names = ["precgd-cg", "gauss-newton"]
+            names = ["precgd-cg"]
+            if objective.loss.has_curvature:
+                names.append("gauss-newton")
         return [
             make_method(
                 name,
@@ -104,10 +114,6 @@ class PathSettings:
             )
             for name in names
         ]
-
-
-def _patience(method: Method) -> Progress:
-    return _NEWTON_PROGRESS if method.name == "gauss-newton" else _STAGE_PROGRESS
 
 
 class Walk:
@@ -132,21 +138,29 @@ class Walk:
         # so that any sufficient search rank gives the same fit to the last bit.
         self.visited: dict[int, Factors] = {}
 
+    @property
+    def ends_by_held_out(self) -> bool:
+        """Whether the held-out loss tells how far to go, not only to which rank."""
+        held_out = self.journal.validation_loss is not None
+        return held_out and self.objective.loss.generalized
+
     def explore(self, factors: Factors) -> Outcome:
         """Solve at one rank until progress gets slow.
 
         Where measurements are scarce, slow conjugate steps are no proof that the
         rank is too low: Gauss-Newton has the last word.
         """
-        methods = self.methods if self._scarce(factors.rank) else self.methods[:1]
-        outcome = self._run(factors, [(m, _patience(m)) for m in methods])
+        methods = self.methods[:1]
+        if self._scarce(factors.rank) and not self.ends_by_held_out:
+            methods = self.methods
+        outcome = self._run(factors, [(m, self._patience(m)) for m in methods])
         self.visited[factors.rank] = outcome.evaluation.factors
         return outcome
 
     def polish(self, factors: Factors) -> Outcome:
         """The last method alone: at the last rank, slow steps prove nothing."""
         method = self.methods[-1]
-        return self._run(factors, [(method, _patience(method))])
+        return self._run(factors, [(method, self._patience(method))])
 
     def settle(self, factors: Factors) -> Outcome:
         """Solve at the final rank to the end.
@@ -184,6 +198,14 @@ class Walk:
                 break
         self._note(outcome, self.n_iter - n_before)
         return outcome
+
+    def _patience(self, method: Method) -> Progress:
+        newton = method.name == "gauss-newton"
+        if self.ends_by_held_out:
+            return _HELD_OUT_PROGRESS
+        if not isinstance(self.objective.loss, SquaredLoss):
+            return _DECREASE_PROGRESS
+        return _NEWTON_PROGRESS if newton else _STAGE_PROGRESS
 
     def grow(self, evaluation: Evaluation | None, count: int = 1) -> Factors | None:
         """New columns, or None if no rank-one term decreases the objective."""
@@ -233,6 +255,10 @@ class Walk:
                 break
         assert best is not None
         return best
+
+    def settle_held_out(self, factors: Factors) -> Outcome:
+        """Solve at the final rank as far as the held-out loss allows."""
+        return self._run(factors, [(self.methods[0], _HELD_OUT_SETTLE)])
 
     def summary(self) -> str:
         """One sentence on how the ranks were solved."""
