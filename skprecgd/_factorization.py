@@ -24,14 +24,16 @@ from skprecgd._centering import (
 )
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
 from skprecgd._fitting import check_init, undone_on_failure
-from skprecgd._rows import solve_rows
-from skprecgd._scoring import hidden_rounds, r2
+from skprecgd._rows import fit_rows, solve_rows
+from skprecgd._scoring import explained, hidden_rounds
 from skprecgd._typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
+from skprecgd.losses import Loss, SquaredLoss, make_loss
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
 from skprecgd.objective import Objective, make_objective
+from skprecgd.optim.result import Status
 
 _HiddenPairs = Iterator[tuple[Array, Array]]
 
@@ -44,6 +46,12 @@ class _Entries:
     columns: Array
     values: Array
     shape: tuple[int, int]
+
+    @classmethod
+    def of_complete(cls, X: Array) -> _Entries:
+        """All cells of a dense matrix."""
+        rows, columns = np.divmod(np.arange(X.size), X.shape[1])
+        return cls(rows, columns, X.ravel(), X.shape)
 
     def csr(self, values: Array | None = None) -> sparse.csr_array:
         values = self.values if values is None else values
@@ -91,8 +99,12 @@ class PrecGDFactorization(
         offsets of columns and rows. With "both" the row offsets take one of the
         `n_components`: the constant row joins the row space, so that transform and
         inverse_transform stay linear.
-    loss : {"squared"}, default="squared"
-        How a residual is penalised.
+    loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
+            default="squared"
+        What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
+        "poisson" for counts, "huber" and "absolute" where some entries are far off.
+        An instance from `skprecgd.losses` sets its constants. Other losses than the
+        squared one take complete data only if they are dense.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd"}, \
             default="auto"
         "auto": on complete data alternating unit steps in the metric with all
@@ -120,7 +132,8 @@ class PrecGDFactorization(
     early_stopping : "auto" or bool, default="auto"
         With missing entries: choose the rank on the path by held-out entries, then
         refit on all. "auto": only if the residual does not reach `tol` and
-        ``alpha=0``; needs at least 50 entries.
+        ``alpha=0``; needs at least 50 entries. With labels or counts the held-out
+        entries also end the fit, and there is no refit.
     validation_fraction : float, default=0.1
         Share of the entries that `score` hides and the rank path holds out.
     n_iter_no_change : int, default=2
@@ -144,12 +157,14 @@ class PrecGDFactorization(
     singular_values_ : ndarray of shape (n_components_,)
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
         Variance of the transformed training data by component, and its share of
-        the total variance of the (observed) data.
+        the total variance of the (observed) data; for labels and counts ("logistic",
+        "poisson") of all components together.
     n_components_ : int
         Complete data: `n_components`. Missing entries: the rank found.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
-        Balanced factors; the recovered matrix is ``left_ @ right_.T + center_``.
+        Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of
+        log-odds with ``loss="logistic"``, of logarithms with ``loss="poisson"``).
     center_ : ndarray of shape (n_features,)
         Column offsets.
     n_iter_ : int
@@ -193,7 +208,7 @@ class PrecGDFactorization(
         *,
         missing_values: float = np.nan,
         center: str | None = None,
-        loss: str = "squared",
+        loss: str | Loss = "squared",
         solver: str = "auto",
         rank_search: str = "path",
         step_size: str | float = "auto",
@@ -257,12 +272,14 @@ class PrecGDFactorization(
             infinite or complex.
         """
         with undone_on_failure(self):
+            loss = make_loss(self.loss)
+            self._check_center(loss)
             data = self._read(X, reset=True)
             self._check_rank(data.shape)
             if isinstance(data, _Entries):
-                self._fit_entries(data)
+                self._fit_entries(data, loss)
             else:
-                self._fit_complete(data)
+                self._fit_complete(data, loss)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -295,13 +312,17 @@ class PrecGDFactorization(
         ndarray of shape (n_samples, n_components_)
             For complete rows ``(X - center_) @ components_.T``. Otherwise the
             least-squares fit to the visible entries, of least norm where a row
-            shows fewer than n_components_ of them.
+            shows fewer than n_components_ of them. With another loss, the coordinates
+            of the lowest loss; where the held-out loss ended the fit, shrunk by what the
+            size of the components lets expect of a row.
         """
         check_is_fitted(self)
         return self._coordinates(self._read(X))
 
     def inverse_transform(self, X: Any) -> Array:
         """Rows from their coordinates: with `transform`, the completed matrix.
+
+        With ``loss="logistic"`` these are probabilities, with ``loss="poisson"`` means.
 
         Parameters
         ----------
@@ -318,11 +339,11 @@ class PrecGDFactorization(
                 f"X has {X.shape[1]} columns, but there are "
                 f"{self.components_.shape[0]} components."
             )
-        return X @ self.components_ + self.center_
+        return self._loss.mean(X @ self.components_ + self.center_)
 
     @fit_context(prefer_skip_nested_validation=True)
     def score(self, X: Any, y: Any = None) -> float:
-        """R^2 on entries hidden from the rows of X.
+        """R^2 (with other losses D^2) on entries hidden from the rows of X.
 
         A random share `validation_fraction` of the entries (drawn with
         `random_state`) is hidden, every row's coordinates are estimated from the
@@ -341,7 +362,8 @@ class PrecGDFactorization(
         Returns
         -------
         float
-            1 is perfect; 0 is as good as the mean of the hidden entries.
+            The share of the loss of the best constant that is gone, R^2 for the squared
+            loss: 1 is perfect; 0 is as good as that constant, the mean.
         """
         check_is_fitted(self)
         rng = check_random_state(self.random_state)
@@ -349,7 +371,7 @@ class PrecGDFactorization(
         values, predictions = (
             np.concatenate(part) for part in zip(*pairs, strict=True)
         )
-        return r2(values, predictions)
+        return explained(self._loss, values, predictions)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -375,6 +397,14 @@ class PrecGDFactorization(
             return X
         return _Entries(*matrix_entries(X, self.missing_values))
 
+    def _check_center(self, loss: Loss) -> None:
+        if self.center is not None and loss.generalized:
+            raise ValueError(
+                f"center={self.center!r} needs a loss of the residual: offsets "
+                f"subtracted from X leave no targets for loss={loss.name!r}; use "
+                "center=None."
+            )
+
     def _check_rank(self, shape: tuple[int, int]) -> None:
         if self.n_components > min(shape):
             raise ValueError(
@@ -384,15 +414,20 @@ class PrecGDFactorization(
 
     # ---- fitting
 
-    def _fit_complete(self, X: Any) -> None:
+    def _fit_complete(self, X: Any, loss: Loss) -> None:
+        _check_dense(X, loss)
         offsets = complete_offsets(X, self.center)
         centred = subtract(X, *offsets)
         objective = make_objective(
-            FullObservation(X.shape, X.dtype), centred, alpha=self.alpha
+            FullObservation(X.shape, X.dtype), centred, loss, self.alpha
         )
-        self._finish(objective, offsets, total_variance(X))
+        seen = None
+        if not isinstance(loss, SquaredLoss):
+            # Of another loss there is no truncated SVD to return all components of.
+            seen = np.ones(X.shape[0], bool), np.ones(X.shape[1], bool)
+        self._finish(objective, offsets, total_variance(X), seen)
 
-    def _fit_entries(self, data: _Entries) -> None:
+    def _fit_entries(self, data: _Entries, loss: Loss) -> None:
         check_any_observed(data.values)
         seen = data.seen()
         _warn_empty(*seen)
@@ -404,7 +439,7 @@ class PrecGDFactorization(
             data.rows, data.columns, data.shape, data.values.dtype
         )
         objective = make_objective(
-            measurements, values.astype(data.values.dtype), alpha=self.alpha
+            measurements, values.astype(data.values.dtype), loss, self.alpha
         )
         variance = observed_variance(data.columns, data.values, data.shape[1])
         self._finish(objective, offsets, variance, seen)
@@ -418,7 +453,8 @@ class PrecGDFactorization(
     ) -> None:
         """Recover, put the offsets back, set the fitted attributes.
 
-        `seen` says which rows and columns of an incomplete matrix were observed.
+        `seen` says which rows and columns of an incomplete matrix were observed; None
+        that all `n_components` are kept.
         """
         factors: Factors
         row_offsets, column_offsets = offsets
@@ -440,7 +476,9 @@ class PrecGDFactorization(
                 np.hstack([factors.left, offset]), np.hstack([factors.right, constant])
             )
         self.center_ = column_offsets.astype(objective.dtype)
+        self._loss = objective.loss
         self._row_ridge = self._ridge_per_entry(objective)
+        self._shrunk = result.status is Status.HELD_OUT
         self._set_variances(factors, variance)
         self._store(result, factors)
 
@@ -452,6 +490,9 @@ class PrecGDFactorization(
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()
         self.explained_variance_ = np.var(u * s, axis=0)
+        if self._loss.generalized:
+            # The data are labels or counts, and what varies is behind their means.
+            variance = float(np.sum(self.explained_variance_))
         ratio = self.explained_variance_ / variance if variance > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
 
@@ -460,6 +501,10 @@ class PrecGDFactorization(
     def _coordinates(self, data: Any) -> Array:
         basis = self.components_.T
         ridge = self._ridge()
+        if not isinstance(self._loss, SquaredLoss):
+            data = self._entries(data)
+            visible = data.csr()
+            return fit_rows(self._loss, visible, basis, self.center_, ridge)
         if not isinstance(data, _Entries):
             projected = np.asarray(data @ basis) - self.center_ @ basis
             return projected / (1.0 + ridge).astype(basis.dtype)
@@ -474,12 +519,27 @@ class PrecGDFactorization(
         """
         s = self.singular_values_.astype(np.float64)
         safe = np.where(s > 0, s, 1.0)
+        if self._shrunk:
+            # Few labels are explained best by infinite coordinates. What ended the fit
+            # does not look at a single row; that the rows of the training data have
+            # coordinates of mean square s^2 / n_rows says what is to be expected.
+            return np.where(s > 0, len(self.left_) / safe**2, 0.0)
         return np.where(s > 0, self._row_ridge / safe, 0.0)
+
+    def _entries(self, data: Any) -> _Entries:
+        """All visible entries, checked to be targets of the loss."""
+        if not isinstance(data, _Entries):
+            _check_dense(data, self._loss)
+            data = _Entries.of_complete(data)
+        self._loss.target_check(data.values)
+        return data
 
     # ---- score
 
     def _predict_hidden(self, data: Any, rng: np.random.RandomState) -> _HiddenPairs:
         """Values and predictions of the entries hidden in each round."""
+        if not isinstance(self._loss, SquaredLoss):
+            data = self._entries(data)
         if isinstance(data, _Entries):
             check_any_observed(data.values)
             return self._predict_hidden_observed(data, rng)
@@ -540,6 +600,16 @@ def _without_unseen(factors: Factors, seen: tuple[Array, Array]) -> FactorPair:
     """Zero where nothing was observed: a start that is not zero there stays."""
     blocks = zip(factors.blocks, seen, strict=True)
     return FactorPair(*(block * mask[:, None] for block, mask in blocks))
+
+
+def _check_dense(X: Any, loss: Loss) -> None:
+    """Refuse a loss that would make sparse complete data dense."""
+    if sparse.issparse(X) and not isinstance(loss, SquaredLoss):
+        raise ValueError(
+            f"loss={loss.name!r} looks at every entry, and X is sparse with "
+            "missing_values=nan, so that entries not stored are zeros: pass "
+            "X.toarray(), or missing_values=0 if they are missing."
+        )
 
 
 def _has_nan(X: Any) -> bool:

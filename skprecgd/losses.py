@@ -86,15 +86,21 @@ class Loss(ABC):
         return z
 
     def constant(self, y: Array) -> float:
-        """The constant prediction with the lowest loss."""
-        low, high = float(np.min(y)), float(np.max(y))
-        found = optimize.minimize_scalar(
-            lambda c: self.value(np.full_like(y, c), y),
-            bounds=(low, high),
-            method="bounded",
-            options={"xatol": 1e-9 * (high - low) or 1.0},
-        )
-        return float(found.x)
+        """The constant prediction with the lowest loss.
+
+        Here for losses of the residual, whose best constant lies among the targets.
+        """
+        low, width = float(np.min(y)), float(np.ptp(y))
+
+        def slope(share: float) -> float:
+            at = np.full_like(y, low + share * width)
+            return float(np.sum(self.gradient(at, y), dtype=np.float64))
+
+        size = -slope(0.0)
+        if not size > 0:
+            return low
+        share = optimize.brentq(lambda t: slope(t) / size, 0.0, 1.0, xtol=1e-14)
+        return low + float(share) * width
 
     def target_check(self, y: Array) -> None:
         """Raise ValueError if `y` holds targets this loss has no meaning for."""
@@ -216,7 +222,7 @@ class AbsoluteLoss(Loss):
     ----------
     power : float, default=1.0
         p, ``1 <= p < 2``.
-    smoothing : float, default=1e-3
+    smoothing : float, default=0.03
         In units of `scale`.
     scale : float, default=None
         As for `HuberLoss`.
@@ -237,7 +243,7 @@ class AbsoluteLoss(Loss):
     """
 
     power: float = 1.0
-    smoothing: float = 1e-3
+    smoothing: float = 0.03
     scale: float | None = None
 
     name = "absolute"

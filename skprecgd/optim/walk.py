@@ -39,6 +39,9 @@ _HELD_OUT_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.01, patience=5)
 # At the final rank the loss may rest on noise while the gradient still falls.
 _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 _HELD_OUT_SETTLE = replace(_SETTLE_PROGRESS, patience=20)
+# What another column must take off the held-out loss where that also says how far to
+# follow it: a few steps towards chance do little harm, and sometimes a little good.
+_HELD_OUT_GAIN = 0.01
 # Measurements per degree of freedom under which a stage is finished by
 # Gauss-Newton before the rank may grow: conjugate steps are slow there even at the
 # true rank, and a rank too many is then not repaired by iterating.
@@ -244,14 +247,16 @@ class Walk:
 
         The path ends after `n_iter_no_change` ranks that do not improve on it.
         """
-        losses: list[float] = []
+        share = _HELD_OUT_GAIN if self.ends_by_held_out else 0.0
+        lowest, since = np.inf, 0
         best: Evaluation | None = None
         for outcome in self.outcomes(max_rank):
-            losses.append(self.stages[-1].validation_loss)
-            lowest = int(np.argmin(losses))
-            if best is None or lowest == len(losses) - 1:
-                best = outcome.evaluation
-            if len(losses) - 1 - lowest >= self.settings.n_iter_no_change:
+            loss = self.stages[-1].validation_loss
+            if best is None or loss < (1 - share) * lowest:
+                best, lowest, since = outcome.evaluation, loss, 0
+            else:
+                since += 1
+            if since >= self.settings.n_iter_no_change:
                 break
         assert best is not None
         return best
