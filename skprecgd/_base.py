@@ -32,7 +32,11 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         StrOptions({"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"}),
         Interval(Real, 0, None, closed="left"),
     ],
-    "noise_variance": [None, Interval(Real, 0, None, closed="left")],
+    "noise_variance": [
+        None,
+        StrOptions({"auto"}),
+        Interval(Real, 0, None, closed="left"),
+    ],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "outlier_fraction": [Options(Real, {0.0})],
@@ -103,6 +107,10 @@ class BasePrecGD(BaseEstimator):
         self.converged_ = result.converged
         self.stop_reason_ = result.message
         self.history_ = result.history
+        # Set anew by every fit: of an earlier one it would be wrong.
+        self.__dict__.pop("noise_variance_", None)
+        if result.noise_variance is not None:
+            self.noise_variance_ = result.noise_variance
         if result.status is Status.INTERRUPTED:
             # The iterate is kept (warm_start goes on from it), the interruption
             # stays an interruption.

@@ -119,8 +119,9 @@ class PrecGDFactorization(
     damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
             float, default="auto"
         How the metric's damping follows the error.
-    noise_variance : float, default=None
-        Variance of the noise of an entry, for ``damping="variance_proxy"``.
+    noise_variance : float or "auto", default=None
+        Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto": estimated from
+        the residual of the fit. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
@@ -170,6 +171,8 @@ class PrecGDFactorization(
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
+    noise_variance_ : float
+        The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
         A table; ``history_["loss"]`` is a column.
     n_features_in_ : int
@@ -213,7 +216,7 @@ class PrecGDFactorization(
         rank_search: str = "path",
         step_size: str | float = "auto",
         damping: str | float = "auto",
-        noise_variance: float | None = None,
+        noise_variance: float | str | None = None,
         init: Any = "spectral",
         alpha: float = 0.0,
         outlier_fraction: float = 0.0,

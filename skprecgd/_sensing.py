@@ -83,8 +83,9 @@ class PrecGDMatrixSensing(
         How the metric's damping follows the error. A number is in units of the
         norm of the data. "auto": "variance_proxy" if `noise_variance` is given,
         else "sqrt_loss"; "dual_norm" for other losses than the squared one.
-    noise_variance : float, default=None
-        Variance of the noise in y, for ``damping="variance_proxy"``.
+    noise_variance : float or "auto", default=None
+        Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated from
+        the residual of the fit. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
@@ -132,6 +133,8 @@ class PrecGDMatrixSensing(
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
+    noise_variance_ : float
+        The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
         A table; ``history_["loss"]`` is a column.
     n_features_in_ : int
@@ -174,7 +177,7 @@ class PrecGDMatrixSensing(
         rank_search: str = "path",
         step_size: str | float = "auto",
         damping: str | float = "auto",
-        noise_variance: float | None = None,
+        noise_variance: float | str | None = None,
         init: Any = "spectral",
         alpha: float = 0.0,
         outlier_fraction: float = 0.0,

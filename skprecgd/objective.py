@@ -129,6 +129,11 @@ class Objective(ABC):
 
     @property
     @abstractmethod
+    def n_measurements(self) -> int:
+        """How many numbers were measured."""
+
+    @property
+    @abstractmethod
     def data_norm(self) -> float:
         """``sqrt(2 * loss at zero)``: for the squared loss about ``||M||_F``."""
 
@@ -252,6 +257,10 @@ class SampledObjective(Objective):
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
         self.alpha = float(alpha)
+
+    @property
+    def n_measurements(self) -> int:
+        return len(self.targets)
 
     @cached_property
     def typical_curvature(self) -> float:
@@ -428,6 +437,10 @@ class FullObjective(Objective):
         self.loss = SquaredLoss()
         # X itself is never copied: products are divided by the unit instead.
         self._unit = unit
+
+    @property
+    def n_measurements(self) -> int:
+        return self.matrix_shape[0] * self.matrix_shape[1]
 
     @cached_property
     def data_norm(self) -> float:

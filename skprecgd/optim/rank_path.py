@@ -17,13 +17,14 @@ from skprecgd._threads import one_blas_thread
 from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
+from skprecgd.losses import SquaredLoss
 from skprecgd.objective import FullObjective, Objective, SampledObjective
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import History, Result, Status
 from skprecgd.optim.steps import StepRule
 from skprecgd.optim.subspace import truncated_svd
-from skprecgd.optim.walk import PathSettings, Stage, Walk
+from skprecgd.optim.walk import PathSettings, Stage, Walk, residual_variance
 
 # With fewer measurements a tenth of them decides nothing.
 _MIN_HOLD_OUT = 50
@@ -36,9 +37,12 @@ class PathResult(Result):
     Attributes
     ----------
     stages : tuple of Stage
+    noise_variance : float or None
+        The given or, with ``noise_variance="auto"``, the estimated variance.
     """
 
     stages: tuple[Stage, ...] = ()
+    noise_variance: float | None = None
 
 
 def rank_path(
@@ -50,7 +54,7 @@ def rank_path(
     rank_search: str = "path",
     damping: str | float | Damping = "auto",
     step_size: str | float | StepRule = "auto",
-    noise_variance: float | None = None,
+    noise_variance: float | str | None = None,
     init: Any = "spectral",
     early_stopping: str | bool = "auto",
     validation_fraction: float = 0.1,
@@ -77,8 +81,12 @@ def rank_path(
         by Gauss-Newton steps once they get slow.
     rank_search : {"path", "fixed"}, default="path"
         "fixed" is a path of one stage, at the full search rank.
-    damping, step_size, noise_variance
+    damping, step_size
         As in `minimize`.
+    noise_variance : float or "auto", default=None
+        As in `minimize`. "auto": estimated by the residual of the fit on the path,
+        corrected for its degrees of freedom, before the final rank is solved to the
+        end.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Start; a path starts at rank one, or at the rank of a given pair.
     early_stopping : "auto" or bool, default="auto"
@@ -119,8 +127,16 @@ def rank_path(
     check_rank(max_rank, objective.matrix_shape)
     if rank_search not in ("path", "fixed"):
         raise ValueError(f"rank_search must be 'path' or 'fixed', got {rank_search!r}.")
+    if noise_variance == "auto" and not isinstance(objective.loss, SquaredLoss):
+        raise ValueError(
+            "noise_variance='auto' needs loss='squared'; with "
+            f"loss={objective.loss.name!r} leave it out."
+        )
     if isinstance(objective, FullObjective) and solver == "auto" and not symmetric:
-        return _complete(objective, max_rank, tol, max_iter, random_state)
+        result = _complete(objective, max_rank, tol, max_iter, random_state)
+        if isinstance(noise_variance, str):
+            noise_variance = residual_variance(objective, result.loss, result.factors)
+        return replace(result, noise_variance=noise_variance)
     scaled, unit = objective.normalised()
     if not isinstance(init, str):
         init = tuple(np.asarray(block, dtype=float) / np.sqrt(unit) for block in init)
@@ -128,7 +144,7 @@ def rank_path(
         solver=solver,
         damping=damping,
         step_size=step_size,
-        noise_variance=None if noise_variance is None else noise_variance / unit**2,
+        noise_variance=_in_units(noise_variance, unit),
         symmetric=symmetric,
         init=init,
         early_stopping=early_stopping,
@@ -144,9 +160,19 @@ def rank_path(
         return (_fixed if rank_search == "fixed" else _grown)(walk, max_rank)
 
 
+def _in_units(variance: float | str | None, unit: float) -> float | str | None:
+    if variance is None or isinstance(variance, str):
+        return variance
+    return variance / unit**2
+
+
 def _fixed(walk: Walk, max_rank: int) -> PathResult:
     """A path of one stage, at the full search rank."""
-    return _result(walk.settle(walk.start(max_rank)), walk, "")
+    start = walk.start(max_rank)
+    if walk.settings.noise_variance == "auto":
+        # An estimate needs a fit.
+        start = walk.explore(start).evaluation.factors
+    return _result(walk.settle(start), walk, "")
 
 
 def _grown(walk: Walk, max_rank: int) -> PathResult:
@@ -222,12 +248,18 @@ def _held_out(walk: Walk, max_rank: int) -> PathResult:
 
 def _result(outcome: Outcome, walk: Walk, reason: str) -> PathResult:
     result = make_result(outcome, walk.journal)
+    variance = walk.settings.noise_variance
+    if isinstance(variance, str):
+        best = outcome.evaluation
+        variance = residual_variance(walk.objective, best.loss, best.factors)
     fields = {
         **result.__dict__,
         "message": outcome.status.value + reason + walk.summary(),
         "n_iter": max(1, walk.n_iter),
     }
-    return PathResult(**fields, stages=tuple(walk.stages))
+    if variance is not None:
+        variance *= walk.journal.unit**2
+    return PathResult(**fields, stages=tuple(walk.stages), noise_variance=variance)
 
 
 def _complete(

@@ -90,7 +90,7 @@ class PathSettings:
     solver: str = "auto"
     damping: str | float | Damping = "auto"
     step_size: str | float | StepRule = "auto"
-    noise_variance: float | None = None
+    noise_variance: float | str | None = None
     symmetric: bool = False
     init: Any = "spectral"
     early_stopping: str | bool = "auto"
@@ -107,13 +107,19 @@ class PathSettings:
             names = ["precgd-cg"]
             if objective.loss.has_curvature:
                 names.append("gauss-newton")
+        damping, noise_variance = self.damping, self.noise_variance
+        if isinstance(noise_variance, str):
+            # Not estimated yet: the gradient's norm does not see the noise.
+            noise_variance = None
+            if damping in ("auto", "variance_proxy"):
+                damping = "dual_norm"
         return [
             make_method(
                 name,
                 objective,
-                damping=self.damping,
+                damping=damping,
                 step_size=self.step_size,
-                noise_variance=self.noise_variance,
+                noise_variance=noise_variance,
             )
             for name in names
         ]
@@ -172,6 +178,11 @@ class Walk:
         word: its steps are the cheapest, and where noise leaves a large residual
         they see the curvature that Gauss-Newton neglects.
         """
+        if self.settings.noise_variance == "auto":
+            loss = self.objective.evaluate(factors).loss
+            variance = residual_variance(self.objective, loss, factors)
+            known = replace(self.settings, noise_variance=variance)
+            self.methods = known.methods(self.objective)
         turns: list[tuple[Method, Progress | None]] = []
         if len(self.methods) > 1:
             turns = [(method, _SETTLE_PROGRESS) for method in self.methods]
@@ -326,11 +337,10 @@ class Walk:
     def _scarce(self, rank: int) -> bool:
         if not isinstance(self.objective, SampledObjective):
             return False
-        n_rows, n_columns = self.objective.matrix_shape
-        freedom = rank * (n_rows + n_columns - rank)
-        if self.settings.symmetric:
-            freedom = rank * (2 * n_rows - rank + 1) // 2
-        return len(self.objective.targets) < _SCARCE * freedom
+        freedom = degrees_of_freedom(
+            self.objective.matrix_shape, rank, symmetric=self.settings.symmetric
+        )
+        return self.objective.n_measurements < _SCARCE * freedom
 
     def _note(self, outcome: Outcome, n_iter: int) -> None:
         best, unit = outcome.evaluation, self.journal.unit
@@ -349,3 +359,29 @@ class Walk:
                 factors=factors,
             )
         )
+
+
+def degrees_of_freedom(
+    matrix_shape: tuple[int, int], rank: int, *, symmetric: bool
+) -> int:
+    """How many numbers determine a matrix of that rank."""
+    n_rows, n_columns = matrix_shape
+    if symmetric:
+        return rank * (2 * n_rows - rank + 1) // 2
+    return rank * (n_rows + n_columns - rank)
+
+
+def residual_variance(objective: Objective, loss: float, factors: Factors) -> float:
+    """Variance of the noise of one measurement, from what a fit leaves over.
+
+    The sum of squared residuals is divided by the number of measurements less the
+    degrees of freedom of the fit; 0 where those are as many.
+    """
+    freedom = degrees_of_freedom(
+        factors.matrix_shape, factors.rank, symmetric=factors.multiplicity == 2
+    )
+    n_measurements = objective.n_measurements
+    if n_measurements <= freedom:
+        return 0.0
+    per_measurement = 2 * loss / objective.noise_share(1.0)
+    return per_measurement * n_measurements / (n_measurements - freedom)
