@@ -230,7 +230,9 @@ class Walk:
         u, values, v = u[:, kept], values[kept], v[:, kept]
         # The exact length of the leading term; the others in proportion.
         length = self.objective.growth(evaluation, u[:, :1], v[:, :1])
-        if length <= 0:
+        # At an optimum with a ridge, what the slope exceeds it by is rounding.
+        ridge = self.objective.alpha > 0
+        if length <= (self.settings.tol * self.objective.data_norm if ridge else 0.0):
             return None
         lengths = (length * values / values[0]).astype(u.dtype)
         if evaluation is None:
@@ -246,7 +248,16 @@ class Walk:
             yield outcome
             if factors.rank >= max_rank or outcome.status is not Status.SLOW:
                 return
-            factors = self.grow(outcome.evaluation, self._block(factors.rank, max_rank))
+            block = self._block(factors.rank, max_rank)
+            factors = self.grow(outcome.evaluation, block)
+            if factors is None and self.objective.alpha > 0:
+                # Where a ridge outweighs all other directions, those at hand may still
+                # be on their way.
+                outcome = self.settle(outcome.evaluation.factors)
+                yield outcome
+                if not outcome.status.converged:
+                    return
+                factors = self.grow(outcome.evaluation, block)
         yield replace(outcome, status=Status.GLOBAL)
 
     def along(self, max_rank: int) -> Outcome:
