@@ -120,8 +120,8 @@ class PrecGDFactorization(
             float, default="auto"
         How the metric's damping follows the error.
     noise_variance : float or "auto", default=None
-        Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto": estimated from
-        the residual of the fit. Only with the squared loss.
+        Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto": estimated
+        from the residual of the fit. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
@@ -316,8 +316,8 @@ class PrecGDFactorization(
             For complete rows ``(X - center_) @ components_.T``. Otherwise the
             least-squares fit to the visible entries, of least norm where a row
             shows fewer than n_components_ of them. With another loss, the coordinates
-            of the lowest loss; where the held-out loss ended the fit, shrunk by what the
-            size of the components lets expect of a row.
+            of the lowest loss; where the held-out loss ended the fit, shrunk to what
+            the singular values let expect of a row.
         """
         check_is_fitted(self)
         return self._coordinates(self._read(X))

@@ -84,8 +84,8 @@ class PrecGDMatrixSensing(
         norm of the data. "auto": "variance_proxy" if `noise_variance` is given,
         else "sqrt_loss"; "dual_norm" for other losses than the squared one.
     noise_variance : float or "auto", default=None
-        Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated from
-        the residual of the fit. Only with the squared loss.
+        Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated
+        from the residual of the fit. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
