@@ -38,10 +38,10 @@ class Loss(ABC):
         changes) only scales the loss, so that the data may be brought to unit scale
         before optimizing.
     generalized : bool
-        Whether targets are random draws (labels, counts) whose mean is `mean` of the
-        prediction. Then no good fit brings the loss to zero, so that a rank is
-        chosen by held-out measurements from the beginning, and offsets of the
-        targets mean nothing.
+        Whether the prediction passes through a link before it is compared with
+        targets, which as a rule are random draws (labels, counts) of that mean. Then
+        larger predictions fit them ever better, so that held-out measurements say how
+        far to go; and offsets of the targets mean nothing.
     """
 
     name: str
@@ -80,6 +80,10 @@ class Loss(ABC):
     def rescaled(self, factor: float) -> Self:
         """The loss for predictions and targets that were multiplied by `factor`."""
         return self
+
+    def drawn(self, y: Array) -> bool:
+        """Whether the targets look like random draws, not like the means themselves."""
+        return self.generalized
 
     def mean(self, z: Array) -> Array:
         """The target to expect at a prediction: z itself unless there is a link."""
@@ -343,6 +347,9 @@ class LogisticLoss(Loss):
     def curvature(self, z: Array, y: Array) -> Array:
         return special.expit(z) * special.expit(-z)
 
+    def drawn(self, y: Array) -> bool:
+        return bool(np.all((y == 0) | (y == 1)))
+
     def mean(self, z: Array) -> Array:
         return special.expit(z)
 
@@ -397,6 +404,9 @@ class PoissonLoss(Loss):
     def typical_curvature(self, y: Array) -> float:
         # At the optimum the second derivatives have the mean of the targets.
         return float(np.mean(y, dtype=np.float64)) or 1.0
+
+    def drawn(self, y: Array) -> bool:
+        return bool(np.all(y == np.rint(y)))
 
     def mean(self, z: Array) -> Array:
         return np.exp(z)

@@ -142,6 +142,11 @@ class Objective(ABC):
         """Relative residual below which the loss is rounding only."""
         return 0.0
 
+    @property
+    def targets_are_drawn(self) -> bool:
+        """Whether the targets are labels or counts, which no fit can explain."""
+        return False
+
     @abstractmethod
     def normalised(self) -> tuple[Self, float]:
         """The same problem for ``M / unit``, with unit data norm, and `unit`."""
@@ -261,6 +266,10 @@ class SampledObjective(Objective):
     @property
     def n_measurements(self) -> int:
         return len(self.targets)
+
+    @property
+    def targets_are_drawn(self) -> bool:
+        return self.loss.drawn(self.targets)
 
     @cached_property
     def typical_curvature(self) -> float:

@@ -180,9 +180,9 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
     early_stopping = walk.settings.early_stopping
     can_hold_out = _can_hold_out(walk.objective, max_rank)
     hold_out = early_stopping is True
-    if early_stopping == "auto" and walk.objective.loss.generalized:
-        # No residual to wait for: chance alone keeps it up.
-        hold_out = walk.objective.alpha == 0
+    if early_stopping == "auto" and walk.objective.alpha == 0:
+        # Labels and counts: chance alone keeps the residual up.
+        hold_out = walk.objective.targets_are_drawn
     if hold_out and can_hold_out:
         return _held_out(walk, max_rank)
     outcome = walk.along(max_rank)
@@ -222,7 +222,7 @@ def _held_out(walk: Walk, max_rank: int) -> PathResult:
     rank = best.factors.rank
     ranks = [stage.rank for stage in trial.stages]
     cause = "The residual cannot reach tol: rank"
-    if objective.loss.generalized:
+    if objective.targets_are_drawn:
         cause = "Rank"
     reason = (
         f" {cause} {rank} of {min(ranks)} to {max(ranks)} explains {n_held_out} "
