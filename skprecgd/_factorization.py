@@ -120,8 +120,8 @@ class PrecGDFactorization(
             float, default="auto"
         How the metric's damping follows the error.
     noise_variance : float or "auto", default=None
-        Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto": estimated
-        from the residual of the fit. Only with the squared loss.
+        Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto":
+        estimated from the residual of the fit. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
