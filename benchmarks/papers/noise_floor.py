@@ -3,8 +3,8 @@ r"""The error under noise against ``sigma^2 n r log n / m``.
     python benchmarks/papers/noise_floor.py [--out DIR] [--seed S ...]
 
 J. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
-Over-Parameterized Nonconvex Matrix Factorization", NeurIPS 2021, and J. Zhang, R. Y. Zhang,
-H.-M. Chiu, "Fast and Accurate Estimation of Low-Rank Matrices from Noisy
+Over-Parameterized Nonconvex Matrix Factorization", NeurIPS 2021, and J. Zhang,
+R. Y. Zhang, H.-M. Chiu, "Fast and Accurate Estimation of Low-Rank Matrices from Noisy
 Measurements via Preconditioned Non-Convex Gradient Descent", AISTATS 2024, state that
 PrecGD converges to a squared error of order ``sigma^2 n r log n / m``: the first with
 the damping ``eta = sqrt(|f - sigma^2|)``, the second with one that shrinks

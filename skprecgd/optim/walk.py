@@ -339,8 +339,10 @@ class Walk:
             values, u = leading_eigenpairs(-1.0 * gradient, count, _LANCZOS_SEED)
             v = u
         else:
+            # With a ridge the value itself counts: whether there is one above it.
+            tol = 0.0 if objective.alpha > 0 else _GROWTH_TOL
             u, values, v = leading_triplets(
-                -1.0 * gradient, count, _LANCZOS_SEED, tol=_GROWTH_TOL
+                -1.0 * gradient, count, _LANCZOS_SEED, tol=tol
             )
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
