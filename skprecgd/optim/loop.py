@@ -182,12 +182,12 @@ def minimize(
         eta of the damped metric: "sqrt_loss", "dual_norm", "variance_proxy" (needs
         `noise_variance`), "geometric", or a number in units of the data norm.
         "auto" is "variance_proxy" where the noise variance is given, else
-        "sqrt_loss".
+        "sqrt_loss"; "dual_norm" with another loss than the squared one.
     step_size : str or float, default="auto"
-        "exact" (squared loss only), "backtracking", "polyak" (assumes that the
-        optimum is zero) or a number. "auto" is "exact" where it is possible.
+        "exact" (the minimiser along the direction), "backtracking", "polyak" (assumes
+        that the optimum is zero) or a number. "auto" is "exact".
     noise_variance : float, default=None
-        Variance of the noise of one measurement.
+        Variance of the noise of one measurement; only with the squared loss.
     max_iter : int, default=1000
     tol : float, default=1e-6
         Stop when the residual, or the part of it that moving the factors can still

@@ -92,7 +92,9 @@ def rank_path(
     early_stopping : "auto" or bool, default="auto"
         True: choose the rank by held-out measurements, then refit on everything.
         "auto": only if the residual does not reach `tol` at any rank (and there is
-        no ridge). False: keep the last rank.
+        no ridge). False: keep the last rank. With labels or counts "auto" holds out
+        at once, the held-out measurements also end the stages, and nothing is
+        refitted.
     validation_fraction : float, default=0.1
         Share of the measurements held out.
     n_iter_no_change : int, default=2
@@ -238,6 +240,7 @@ def _held_out(walk: Walk, max_rank: int) -> PathResult:
                 evaluation=objective.evaluate(outcome.evaluation.factors),
                 status=Status.HELD_OUT if slow else outcome.status,
             )
+            trial.n_iter += walk.n_iter
             return _result(outcome, trial, f"{reason}fitted to the others.")
     refit = Walk(objective, settings, journal, walk.rng)
     outcome = refit.settle(walk.visited.get(rank, best.factors))
