@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skprecgd._compat import Interval, StrOptions
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
+from skprecgd.losses import LOSSES, Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, make_objective
 from skprecgd.optim.rank_path import PathResult, rank_path
@@ -21,7 +22,7 @@ from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import TrimmedObjective
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
-    "loss": [StrOptions({"squared"})],
+    "loss": [StrOptions(set(LOSSES)), Loss],
     "solver": [StrOptions({"auto", *SOLVERS})],
     "rank_search": [StrOptions({"path", "fixed"})],
     "step_size": [
@@ -32,7 +33,11 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         StrOptions({"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"}),
         Interval(Real, 0, None, closed="left"),
     ],
-    "noise_variance": [None, Interval(Real, 0, None, closed="left")],
+    "noise_variance": [
+        None,
+        StrOptions({"auto"}),
+        Interval(Real, 0, None, closed="left"),
+    ],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "outlier_fraction": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
@@ -58,9 +63,16 @@ class BasePrecGD(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
 
-    def _objective(self, measurements: Measurements, targets: Any) -> Objective:
+    def _objective(
+        self, measurements: Measurements, targets: Any, loss: Loss
+    ) -> Objective:
         """What is minimised, given the measurements and their targets."""
         if self.outlier_fraction != 0:
+            if not isinstance(loss, SquaredLoss):
+                raise ValueError(
+                    f"outlier_fraction={self.outlier_fraction!r} needs loss='squared', "
+                    f"got loss={loss.name!r}; with another loss leave it out."
+                )
             if self.alpha != 0:
                 raise ValueError(
                     f"outlier_fraction={self.outlier_fraction!r} needs alpha=0, got "
@@ -70,7 +82,7 @@ class BasePrecGD(BaseEstimator):
             return TrimmedObjective(measurements, targets, self.outlier_fraction)
         if isinstance(measurements, FullObservation) and targets.ndim == 1:
             targets = targets.reshape(measurements.matrix_shape)
-        return make_objective(measurements, targets, alpha=self.alpha)
+        return make_objective(measurements, targets, loss, self.alpha)
 
     def _recover(
         self, objective: Objective, max_rank: int, *, symmetric: bool = False
@@ -119,6 +131,10 @@ class BasePrecGD(BaseEstimator):
         self.converged_ = result.converged
         self.stop_reason_ = result.message
         self.history_ = result.history
+        # Set anew by every fit: of an earlier one it would be wrong.
+        self.__dict__.pop("noise_variance_", None)
+        if result.noise_variance is not None:
+            self.noise_variance_ = result.noise_variance
         if result.status is Status.INTERRUPTED:
             # The iterate is kept (warm_start goes on from it), the interruption
             # stays an interruption.

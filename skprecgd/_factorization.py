@@ -24,16 +24,18 @@ from skprecgd._centering import (
 )
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
 from skprecgd._fitting import check_init, undone_on_failure
-from skprecgd._rows import solve_rows
-from skprecgd._scoring import hidden_rounds, r2, without_largest
+from skprecgd._rows import fit_rows, solve_rows
+from skprecgd._scoring import explained, hidden_rounds, without_largest
 from skprecgd._trimmed_rows import trimmed_rows
 from skprecgd._typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
+from skprecgd.losses import Loss, SquaredLoss, make_loss
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
 from skprecgd.objective import Objective
 from skprecgd.optim.rank_path import PathResult
+from skprecgd.optim.result import Status
 from skprecgd.robust import TrimmedObjective, upper_bound
 
 _HiddenPairs = Iterator[tuple[Array, Array]]
@@ -47,6 +49,12 @@ class _Entries:
     columns: Array
     values: Array
     shape: tuple[int, int]
+
+    @classmethod
+    def of_complete(cls, X: Array) -> _Entries:
+        """All cells of a dense matrix."""
+        rows, columns = np.divmod(np.arange(X.size), X.shape[1])
+        return cls(rows, columns, X.ravel(), X.shape)
 
     def csr(self, values: Array | None = None) -> sparse.csr_array:
         values = self.values if values is None else values
@@ -94,8 +102,12 @@ class PrecGDFactorization(
         offsets of columns and rows. With "both" the row offsets take one of the
         `n_components`: the constant row joins the row space, so that transform and
         inverse_transform stay linear.
-    loss : {"squared"}, default="squared"
-        How a residual is penalised.
+    loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
+            default="squared"
+        What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
+        "poisson" for counts, "huber" and "absolute" where some entries are far off.
+        An instance from `skprecgd.losses` sets its constants. Other losses than the
+        squared one take complete data only if they are dense.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
             "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
             default="auto"
@@ -111,8 +123,9 @@ class PrecGDFactorization(
     damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
             float, default="auto"
         How the metric's damping follows the error.
-    noise_variance : float, default=None
-        Variance of the noise of an entry, for ``damping="variance_proxy"``.
+    noise_variance : float or "auto", default=None
+        Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto":
+        estimated from the residual of the fit. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
@@ -128,7 +141,8 @@ class PrecGDFactorization(
     early_stopping : "auto" or bool, default="auto"
         With missing entries: choose the rank on the path by held-out entries, then
         refit on all. "auto": only if the residual does not reach `tol` and
-        ``alpha=0``; needs at least 50 entries.
+        ``alpha=0``; needs at least 50 entries. With labels or counts the held-out
+        entries also end the fit, and there is no refit.
     validation_fraction : float, default=0.1
         Share of the entries that `score` hides and the rank path holds out.
     n_iter_no_change : int, default=2
@@ -152,12 +166,14 @@ class PrecGDFactorization(
     singular_values_ : ndarray of shape (n_components_,)
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
         Variance of the transformed training data by component, and its share of
-        the total variance of the (observed) data.
+        the total variance of the (observed) data; for labels and counts ("logistic",
+        "poisson") of all components together.
     n_components_ : int
         Complete data: `n_components`. Missing entries or outliers: the rank found.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
-        Balanced factors; the recovered matrix is ``left_ @ right_.T + center_``.
+        Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of
+        log-odds with ``loss="logistic"``, of logarithms with ``loss="poisson"``).
     center_ : ndarray of shape (n_features,)
         Column offsets.
     outliers_ : csr_array of shape (n_samples, n_features)
@@ -166,6 +182,8 @@ class PrecGDFactorization(
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
+    noise_variance_ : float
+        The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
         A table; ``history_["loss"]`` is a column.
     n_features_in_ : int
@@ -204,12 +222,12 @@ class PrecGDFactorization(
         *,
         missing_values: float = np.nan,
         center: str | None = None,
-        loss: str = "squared",
+        loss: str | Loss = "squared",
         solver: str = "auto",
         rank_search: str = "path",
         step_size: str | float = "auto",
         damping: str | float = "auto",
-        noise_variance: float | None = None,
+        noise_variance: float | str | None = None,
         init: Any = "spectral",
         alpha: float = 0.0,
         outlier_fraction: float = 0.0,
@@ -269,12 +287,14 @@ class PrecGDFactorization(
         """
         with undone_on_failure(self):
             self._check_outliers()
+            loss = make_loss(self.loss)
+            self._check_center(loss)
             data = self._read(X, reset=True)
             self._check_rank(data.shape)
             if isinstance(data, _Entries):
-                self._fit_entries(data)
+                self._fit_entries(data, loss)
             else:
-                self._fit_complete(data)
+                self._fit_complete(data, loss)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -308,13 +328,17 @@ class PrecGDFactorization(
             For complete rows ``(X - center_) @ components_.T``. Otherwise the
             least-squares fit to the visible entries, of least norm where a row
             shows fewer than n_components_ of them. With outliers, of those entries of a
-            row that agree.
+            row that agree. With another loss, the coordinates of the lowest loss; where
+            the held-out loss ended the fit, shrunk to what the singular values let
+            expect of a row.
         """
         check_is_fitted(self)
         return self._coordinates(self._read(X))
 
     def inverse_transform(self, X: Any) -> Array:
         """Rows from their coordinates: with `transform`, the completed matrix.
+
+        With ``loss="logistic"`` these are probabilities, with ``loss="poisson"`` means.
 
         Parameters
         ----------
@@ -331,11 +355,11 @@ class PrecGDFactorization(
                 f"X has {X.shape[1]} columns, but there are "
                 f"{self.components_.shape[0]} components."
             )
-        return X @ self.components_ + self.center_
+        return self._loss.mean(X @ self.components_ + self.center_)
 
     @fit_context(prefer_skip_nested_validation=True)
     def score(self, X: Any, y: Any = None) -> float:
-        """R^2 on entries hidden from the rows of X.
+        """R^2 (with other losses D^2) on entries hidden from the rows of X.
 
         A random share `validation_fraction` of the entries (drawn with
         `random_state`) is hidden, every row's coordinates are estimated from the
@@ -355,7 +379,8 @@ class PrecGDFactorization(
         Returns
         -------
         float
-            1 is perfect; 0 is as good as the mean of the hidden entries.
+            The share of the loss of the best constant that is gone, R^2 for the squared
+            loss: 1 is perfect; 0 is as good as that constant, the mean.
         """
         check_is_fitted(self)
         rng = check_random_state(self.random_state)
@@ -366,7 +391,7 @@ class PrecGDFactorization(
         if self.outlier_fraction != 0:
             share = upper_bound(self.outlier_fraction)
             values, predictions = without_largest(values, predictions, share)
-        return r2(values, predictions)
+        return explained(self._loss, values, predictions)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -408,6 +433,14 @@ class PrecGDFactorization(
                 "rank and are found as components."
             )
 
+    def _check_center(self, loss: Loss) -> None:
+        if self.center is not None and loss.generalized:
+            raise ValueError(
+                f"center={self.center!r} needs a loss of the residual: offsets "
+                f"subtracted from X leave no targets for loss={loss.name!r}; use "
+                "center=None."
+            )
+
     def _check_rank(self, shape: tuple[int, int]) -> None:
         if self.n_components > min(shape):
             raise ValueError(
@@ -417,12 +450,14 @@ class PrecGDFactorization(
 
     # ---- fitting
 
-    def _fit_complete(self, X: Any) -> None:
+    def _fit_complete(self, X: Any, loss: Loss) -> None:
+        _check_dense(X, loss)
         offsets = complete_offsets(X, self.center)
         centred = subtract(X, *offsets)
-        objective = self._objective(FullObservation(X.shape, X.dtype), centred)
+        objective = self._objective(FullObservation(X.shape, X.dtype), centred, loss)
         seen = None
-        if isinstance(objective, TrimmedObjective):
+        if isinstance(objective, TrimmedObjective) or not isinstance(loss, SquaredLoss):
+            # Of these there is no truncated SVD to return all components of.
             seen = np.ones(X.shape[0], dtype=bool), np.ones(X.shape[1], dtype=bool)
 
         def variance(errors: Array | None) -> float:
@@ -430,7 +465,7 @@ class PrecGDFactorization(
 
         self._finish(objective, offsets, variance, seen)
 
-    def _fit_entries(self, data: _Entries) -> None:
+    def _fit_entries(self, data: _Entries, loss: Loss) -> None:
         check_any_observed(data.values)
         seen = data.seen()
         _warn_empty(*seen)
@@ -441,7 +476,8 @@ class PrecGDFactorization(
         measurements = EntryMeasurements(
             data.rows, data.columns, data.shape, data.values.dtype
         )
-        objective = self._objective(measurements, values.astype(data.values.dtype))
+        values = values.astype(data.values.dtype)
+        objective = self._objective(measurements, values, loss)
 
         def variance(errors: Array | None) -> float:
             values = data.values if errors is None else data.values - errors
@@ -481,7 +517,9 @@ class PrecGDFactorization(
                 np.hstack([factors.left, offset]), np.hstack([factors.right, constant])
             )
         self.center_ = column_offsets.astype(objective.dtype)
+        self._loss = objective.loss
         self._row_ridge = self._ridge_per_entry(objective)
+        self._shrunk = result.status is Status.HELD_OUT
         errors = self._set_outliers(objective, factors, result)
         self._set_variances(factors, variance(errors))
         self._store(result, factors)
@@ -509,6 +547,9 @@ class PrecGDFactorization(
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()
         self.explained_variance_ = np.var(u * s, axis=0)
+        if self._loss.generalized:
+            # The data are labels or counts, and what varies is behind their means.
+            variance = float(np.sum(self.explained_variance_))
         ratio = self.explained_variance_ / variance if variance > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
 
@@ -521,6 +562,10 @@ class PrecGDFactorization(
             visible = self._entries(data).csr().astype(basis.dtype, copy=False)
             bound = upper_bound(self.outlier_fraction)
             return trimmed_rows(visible, basis, ridge, bound, self._error_level)
+        if not isinstance(self._loss, SquaredLoss):
+            data = self._entries(data)
+            visible = data.csr()
+            return fit_rows(self._loss, visible, basis, self.center_, ridge)
         if not isinstance(data, _Entries):
             projected = np.asarray(data @ basis) - self.center_ @ basis
             return projected / (1.0 + ridge).astype(basis.dtype)
@@ -535,19 +580,26 @@ class PrecGDFactorization(
         """
         s = self.singular_values_.astype(np.float64)
         safe = np.where(s > 0, s, 1.0)
+        if self._shrunk:
+            # Few labels are explained best by infinite coordinates. What ended the fit
+            # does not look at a single row; that the rows of the training data have
+            # coordinates of mean square s^2 / n_rows says what is to be expected.
+            return np.where(s > 0, len(self.left_) / safe**2, 0.0)
         return np.where(s > 0, self._row_ridge / safe, 0.0)
 
     def _entries(self, data: Any) -> _Entries:
-        """All visible entries."""
-        if isinstance(data, _Entries):
-            return data
-        return _Entries(*matrix_entries(data, np.nan))
+        """All visible entries, checked to be targets of the loss."""
+        if not isinstance(data, _Entries):
+            _check_dense(data, self._loss)
+            data = _Entries.of_complete(data)
+        self._loss.target_check(data.values)
+        return data
 
     # ---- score
 
     def _predict_hidden(self, data: Any, rng: np.random.RandomState) -> _HiddenPairs:
         """Values and predictions of the entries hidden in each round."""
-        if self.outlier_fraction != 0:
+        if self.outlier_fraction != 0 or not isinstance(self._loss, SquaredLoss):
             data = self._entries(data)
         if isinstance(data, _Entries):
             check_any_observed(data.values)
@@ -609,6 +661,16 @@ def _without_unseen(factors: Factors, seen: tuple[Array, Array]) -> FactorPair:
     """Zero where nothing was observed: a start that is not zero there stays."""
     blocks = zip(factors.blocks, seen, strict=True)
     return FactorPair(*(block * mask[:, None] for block, mask in blocks))
+
+
+def _check_dense(X: Any, loss: Loss) -> None:
+    """Refuse a loss that would make sparse complete data dense."""
+    if sparse.issparse(X) and not isinstance(loss, SquaredLoss):
+        raise ValueError(
+            f"loss={loss.name!r} looks at every entry, and X is sparse with "
+            "missing_values=nan, so that entries not stored are zeros: pass "
+            "X.toarray(), or missing_values=0 if they are missing."
+        )
 
 
 def _has_nan(X: Any) -> bool:

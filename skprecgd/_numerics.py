@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from skprecgd._typing import Array
@@ -55,3 +57,60 @@ def working_dtype(*dtypes: np.dtype) -> np.dtype:
     if dtypes and all(np.dtype(d) == np.float32 for d in dtypes):
         return np.dtype(np.float32)
     return np.dtype(np.float64)
+
+
+def falling_until(
+    slope: Callable[[float], float],
+    start: float,
+    first: float,
+    *,
+    accuracy: float = 0.1,
+    max_trials: int = 60,
+) -> float:
+    """How far a function falls, given its derivative: about its first minimum.
+
+    Brackets the zero of the slope and closes in on it by secants.
+
+    Parameters
+    ----------
+    slope : callable
+        Step -> derivative; not finite where the function overflows.
+    start : float
+        The derivative at zero.
+    first : float
+        The first step to try.
+    accuracy : float, default=0.1
+        Stop where the slope is at most this share of the one at zero.
+    max_trials : int, default=60
+
+    Returns
+    -------
+    float
+        0 if the function does not fall at zero.
+    """
+    if not start < 0:
+        return 0.0
+    low, low_slope = 0.0, start
+    high, high_slope = np.inf, np.nan
+    t = first
+    for _ in range(max_trials):
+        here = slope(t)
+        if abs(here) <= accuracy * -start:
+            return t
+        before, before_slope = low, low_slope
+        if here < 0:
+            low, low_slope = t, here
+        else:
+            high, high_slope = t, here
+        if not np.isfinite(high):
+            # Beyond the last two points, but not by more than a factor.
+            rise = (low_slope - before_slope) / (low - before)
+            t = low + (-low_slope / rise if rise > 0 else np.inf)
+            t = min(t, 10.0 * low)
+        elif np.isfinite(high_slope):
+            width = high - low
+            t = low - low_slope * width / (high_slope - low_slope)
+            t = min(max(t, low + 0.1 * width), high - 0.1 * width)
+        else:
+            t = 0.5 * (low + high)
+    return low

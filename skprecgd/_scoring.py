@@ -1,4 +1,4 @@
-"""Which entries `PrecGDFactorization.score` hides, and what it makes of them."""
+"""Which entries `PrecGDFactorization.score` hides, and what a score says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from skprecgd._typing import Array
+from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.robust import largest
 
 # Hidden entries in all: enough for three digits of R^2, however large X is.
@@ -32,6 +33,22 @@ def hidden_rounds(
     drawn = np.sort(rng.randint(n_entries, size=2 * n_hidden))
     drawn = drawn[np.diff(drawn, prepend=-1) > 0]
     yield np.sort(rng.permutation(drawn)[:n_hidden])
+
+
+def explained(loss: Loss, values: Array, z: Array) -> float:
+    """Share of the loss of the best constant that the predictions z take away.
+
+    R^2 for the squared loss, the share of the deviance explained (D^2) otherwise.
+    """
+    if isinstance(loss, SquaredLoss):
+        return r2(values, z)
+    values, z = values.astype(np.float64), z.astype(np.float64)
+    constant = np.full_like(values, loss.constant(values))
+    total = loss.value(constant, values) if np.all(np.isfinite(constant)) else 0.0
+    error = loss.value(z, values)
+    if total == 0.0:
+        return 1.0 if error == 0.0 else 0.0
+    return 1.0 - error / total
 
 
 def r2(values: Array, predictions: Array) -> float:

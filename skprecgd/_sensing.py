@@ -13,7 +13,12 @@ from sklearn.base import (
     RegressorMixin,
     TransformerMixin,
 )
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from skprecgd._base import (
     SHARED_CONSTRAINTS,
@@ -24,7 +29,9 @@ from skprecgd._base import (
 )
 from skprecgd._compat import Interval, fit_context
 from skprecgd._fitting import check_init, undone_on_failure
+from skprecgd._scoring import explained
 from skprecgd._typing import Array, RandomState
+from skprecgd.losses import Loss, SquaredLoss, make_loss
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.optim.certificate import certificate
@@ -54,8 +61,11 @@ class PrecGDMatrixSensing(
     symmetric : bool, default=False
         The matrix is symmetric positive semidefinite, ``M = X X^T``. A matrix that
         is not is then replaced by the closest fit that is.
-    loss : {"squared"}, default="squared"
-        How a residual is penalised.
+    loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
+            default="squared"
+        What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
+        "poisson" for counts, "huber" and "absolute" where some targets are far off.
+        An instance from `skprecgd.losses` sets its constants.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
             "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
             default="auto"
@@ -76,9 +86,10 @@ class PrecGDMatrixSensing(
             float, default="auto"
         How the metric's damping follows the error. A number is in units of the
         norm of the data. "auto": "variance_proxy" if `noise_variance` is given,
-        else "sqrt_loss".
-    noise_variance : float, default=None
-        Variance of the noise in y, for ``damping="variance_proxy"``.
+        else "sqrt_loss"; "dual_norm" for other losses than the squared one.
+    noise_variance : float or "auto", default=None
+        Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated
+        from the residual of the fit. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
@@ -92,7 +103,8 @@ class PrecGDMatrixSensing(
     early_stopping : "auto" or bool, default="auto"
         Choose the rank on the path by held-out measurements, then refit on all.
         "auto": only if the residual does not reach `tol` and ``alpha=0``; needs at
-        least 50 measurements.
+        least 50 measurements. With labels or counts ("logistic", "poisson") the
+        held-out measurements also end the fit, and there is no refit.
     validation_fraction : float, default=0.1
         Share of the measurements held out.
     n_iter_no_change : int, default=2
@@ -131,6 +143,8 @@ class PrecGDMatrixSensing(
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
+    noise_variance_ : float
+        The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
         A table; ``history_["loss"]`` is a column.
     n_features_in_ : int
@@ -168,12 +182,12 @@ class PrecGDMatrixSensing(
         *,
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
-        loss: str = "squared",
+        loss: str | Loss = "squared",
         solver: str = "auto",
         rank_search: str = "path",
         step_size: str | float = "auto",
         damping: str | float = "auto",
-        noise_variance: float | None = None,
+        noise_variance: float | str | None = None,
         init: Any = "spectral",
         alpha: float = 0.0,
         outlier_fraction: float = 0.0,
@@ -252,9 +266,10 @@ class PrecGDMatrixSensing(
         order = measurements.natural_order()
         if order is not None:
             measurements, targets = measurements.rows(order), targets[order]
-        objective = self._objective(measurements, targets)
+        objective = self._objective(measurements, targets, make_loss(self.loss))
         result = self._recover(objective, rank, symmetric=self.symmetric)
         factors = found_factors(result, self.tol)
+        self._loss = objective.loss
         outliers = np.zeros_like(targets)
         if isinstance(objective, TrimmedObjective):
             level = error_level(objective, factors, result, self.tol)
@@ -267,7 +282,7 @@ class PrecGDMatrixSensing(
         self._store(result, factors)
 
     def predict(self, X: Any) -> Array:
-        """Measure the recovered matrix.
+        """The targets to expect: measurements of the recovered matrix.
 
         Parameters
         ----------
@@ -276,7 +291,42 @@ class PrecGDMatrixSensing(
         Returns
         -------
         ndarray of shape (n,)
+            With ``loss="logistic"`` probabilities, with ``loss="poisson"`` means: the
+            measurements are their log-odds and their logarithms.
         """
+        z = self._measure(X)
+        return self._loss.mean(z)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """How much of the targets the predictions explain.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), default=None
+            Only with the squared loss.
+
+        Returns
+        -------
+        float
+            R^2, or with another loss D^2: the share of the loss of the best constant
+            prediction that is gone. 1 is perfect; 0 is as good as a constant.
+        """
+        check_is_fitted(self)
+        if isinstance(self._loss, SquaredLoss):
+            return super().score(X, y, sample_weight)
+        if sample_weight is not None:
+            raise ValueError(
+                f"sample_weight in score needs loss='squared', got loss={self.loss!r}."
+            )
+        z = self._measure(X)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        check_consistent_length(z, y)
+        self._loss.target_check(y)
+        return explained(self._loss, y, z)
+
+    def _measure(self, X: Any) -> Array:
         check_is_fitted(self)
         measurements, _ = self._measurements(X)
         return measurements.forward(self.left_, self.right_)
@@ -291,7 +341,8 @@ class PrecGDMatrixSensing(
         Returns
         -------
         ndarray of shape (n, n_components_)
-            Rows sum to the predictions.
+            Rows sum to the measurements of the recovered matrix: the predictions, or
+            their log-odds or logarithms (see `predict`).
         """
         check_is_fitted(self)
         measurements, _ = self._measurements(X)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh, svds
+from scipy.sparse.linalg import (
+    ArpackNoConvergence,
+    LinearOperator,
+    aslinearoperator,
+    eigsh,
+    svds,
+)
 from sklearn.utils import check_random_state
 
 from skprecgd._typing import Array, RandomState
@@ -18,6 +25,10 @@ from skprecgd.objective import Objective
 _DENSE_SIZE = 200
 # Lanczos vectors where a rough answer will do; SciPy takes at least twenty.
 _ROUGH_BASIS = 10
+# Restarts of an iterative decomposition to full accuracy, and the relative accuracy to
+# be content with where they do not suffice.
+_MAX_RESTARTS = 300
+_LOW_ACCURACY = 1e-3
 # Norm of a random start in units of the data norm: small, so that it hides no
 # structure, but not so small that leaving the saddle at zero takes long.
 _RANDOM_SCALE = 1e-2
@@ -54,8 +65,11 @@ def leading_triplets(
         if _is_zero(matrix, rng):
             return np.eye(n_rows, rank), np.zeros(rank), np.eye(n_columns, rank)
         v0 = rng.standard_normal(smaller).astype(matrix.dtype)
+        operator = _iterable(matrix)
         ncv = min(max(_ROUGH_BASIS, 2 * rank + 1), smaller - 1) if tol > 0 else None
-        u, s, vt = svds(_iterable(matrix), k=rank, v0=v0, tol=tol, ncv=ncv)
+        u, s, vt = _tolerant(
+            lambda **how: svds(operator, k=rank, v0=v0, ncv=ncv, **how), tol
+        )
     order = np.argsort(s)[::-1][:rank]
     return u[:, order], s[order], vt[order].T
 
@@ -74,11 +88,24 @@ def leading_eigenpairs(
             return np.zeros(rank), np.eye(n, rank)
         operator = aslinearoperator(matrix)
         v0 = rng.standard_normal(n).astype(matrix.dtype)
-        values, vectors = eigsh(
-            0.5 * (operator + operator.T), k=rank, which="LA", v0=v0
+        even = 0.5 * (operator + operator.T)
+        values, vectors = _tolerant(
+            lambda **how: eigsh(even, k=rank, which="LA", v0=v0, **how)
         )
     order = np.argsort(values)[::-1][:rank]
     return values[order], vectors[:, order]
+
+
+def _tolerant(iterate: Callable[..., Any], tol: float = 0.0) -> Any:
+    """An iterative decomposition, to a lower accuracy where the full one is far.
+
+    At the optimum of a problem with a ridge, the leading singular values of the
+    gradient are all equal to it, and no iteration tells them apart.
+    """
+    try:
+        return iterate(tol=tol, maxiter=_MAX_RESTARTS)
+    except ArpackNoConvergence:
+        return iterate(tol=max(tol, _LOW_ACCURACY))
 
 
 def _is_zero(matrix: Any, rng: np.random.RandomState) -> bool:

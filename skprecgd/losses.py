@@ -1,16 +1,27 @@
 """Pointwise losses: what a prediction z costs when the target is y.
 
 A loss sees vectors of predictions and targets, nothing of matrices or factors.
-It is averaged over the measurements and scaled by the objective.
+It is averaged over the measurements and scaled by the objective. Every loss here is
+zero where the prediction is perfect, so that a share of the loss at ``z = 0`` means
+something; for labels and counts that makes it half the deviance.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+from scipy import optimize, special
 
+from skprecgd._numerics import norm
 from skprecgd._typing import Array
+
+# The median of |N(0, 1)|: what makes a median a standard deviation.
+_NORMAL_MEDIAN = 0.6744897501960817
+# Closer to the optimum than this, a loss is computed from the distance to it.
+_NEAR = 0.5
 
 
 class Loss(ABC):
@@ -21,16 +32,22 @@ class Loss(ABC):
     name : str
         The value of the estimators' `loss` parameter.
     curvature_bound : float
-        Upper bound of the second derivative in z; the objective divides by it,
-        so that every loss has a curvature of about one.
+        Upper bound of the second derivative in z; infinity if there is none.
     homogeneous : bool
-        Whether scaling predictions and targets together only scales the loss,
-        so that the data may be brought to unit scale before optimizing.
+        Whether scaling predictions and targets together (and what `rescaled`
+        changes) only scales the loss, so that the data may be brought to unit scale
+        before optimizing.
+    generalized : bool
+        Whether the prediction passes through a link before it is compared with
+        targets, which as a rule are random draws (labels, counts) of that mean. Then
+        larger predictions fit them ever better, so that held-out measurements say how
+        far to go; and offsets of the targets mean nothing.
     """
 
     name: str
     curvature_bound: float
     homogeneous: bool
+    generalized: bool = False
 
     @abstractmethod
     def value(self, z: Array, y: Array) -> float:
@@ -40,9 +57,54 @@ class Loss(ABC):
     def gradient(self, z: Array, y: Array) -> Array:
         """Derivative with respect to each prediction, shape (n_measurements,)."""
 
-    @abstractmethod
     def curvature(self, z: Array, y: Array) -> Array:
-        """Second derivative (or a bound of it) at each prediction."""
+        """Second derivative (or a bound of it) at each prediction.
+
+        A loss may leave it out; solvers that need it then say so.
+        """
+        raise ValueError(f"loss={self.name!r} has no curvature.")
+
+    @property
+    def has_curvature(self) -> bool:
+        """Whether the loss has a `curvature` of its own."""
+        return type(self).curvature is not Loss.curvature
+
+    def typical_curvature(self, y: Array) -> float:
+        """The curvature by which the objective divides, to be about one itself."""
+        return self.curvature_bound
+
+    def relative_to(self, y: Array) -> Self:
+        """The loss with constants that depend on the scale of the data filled in."""
+        return self
+
+    def rescaled(self, factor: float) -> Self:
+        """The loss for predictions and targets that were multiplied by `factor`."""
+        return self
+
+    def drawn(self, y: Array) -> bool:
+        """Whether the targets look like random draws, not like the means themselves."""
+        return self.generalized
+
+    def mean(self, z: Array) -> Array:
+        """The target to expect at a prediction: z itself unless there is a link."""
+        return z
+
+    def constant(self, y: Array) -> float:
+        """The constant prediction with the lowest loss.
+
+        Here for losses of the residual, whose best constant lies among the targets.
+        """
+        low, width = float(np.min(y)), float(np.ptp(y))
+
+        def slope(share: float) -> float:
+            at = np.full_like(y, low + share * width)
+            return float(np.sum(self.gradient(at, y), dtype=np.float64))
+
+        size = -slope(0.0)
+        if not size > 0:
+            return low
+        share = optimize.brentq(lambda t: slope(t) / size, 0.0, 1.0, xtol=1e-14)
+        return low + float(share) * width
 
     def target_check(self, y: Array) -> None:
         """Raise ValueError if `y` holds targets this loss has no meaning for."""
@@ -52,6 +114,7 @@ class Loss(ABC):
             )
 
 
+@dataclass(frozen=True)
 class SquaredLoss(Loss):
     """Half the squared residual, ``(z - y)^2 / 2``.
 
@@ -76,3 +139,326 @@ class SquaredLoss(Loss):
 
     def curvature(self, z: Array, y: Array) -> Array:
         return np.ones_like(z)
+
+    def constant(self, y: Array) -> float:
+        return float(np.mean(y, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class HuberLoss(Loss):
+    """Quadratic for small residuals, linear for large ones.
+
+    ``r^2 / 2`` for residuals up to ``delta = threshold * scale``, and
+    ``delta (|r| - delta / 2)`` beyond: an outlier pulls with a force that does not
+    grow with its size.
+
+    Parameters
+    ----------
+    threshold : float, default=0.1
+        In units of `scale`. A small one comes close to the absolute loss; a large one
+        is the squared loss.
+    scale : float, default=None
+        A size of the data, in their units. None: in a fit, the median of ``|y|``,
+        times 1.48 so that it is the standard deviation of normal data; outside of
+        one, 1.
+
+    Raises
+    ------
+    ValueError
+        If `threshold` or `scale` is not positive and finite.
+
+    References
+    ----------
+    .. [1] P. J. Huber, "Robust Estimation of a Location Parameter", Ann. Math.
+       Statist. 35, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.losses import HuberLoss
+    >>> HuberLoss(threshold=1.0).value(np.array([3.0, 0.0]), np.array([0.0, 1.0]))
+    3.0
+    """
+
+    threshold: float = 0.1
+    scale: float | None = None
+
+    name = "huber"
+    curvature_bound = 1.0
+    homogeneous = True
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "threshold", self.threshold)
+        _check_positive(self, "scale", self.scale)
+
+    @property
+    def delta(self) -> float:
+        """The residual at which the loss becomes linear."""
+        return self.threshold * _or_one(self.scale)
+
+    def value(self, z: Array, y: Array) -> float:
+        return float(np.sum(special.huber(self.delta, z - y), dtype=np.float64))
+
+    def gradient(self, z: Array, y: Array) -> Array:
+        return np.clip(z - y, -self.delta, self.delta)
+
+    def curvature(self, z: Array, y: Array) -> Array:
+        # Of the parabola that touches the loss here and lies above it everywhere.
+        return self.delta / np.maximum(np.abs(z - y), self.delta)
+
+    def relative_to(self, y: Array) -> HuberLoss:
+        return self if self.scale is not None else replace(self, scale=robust_scale(y))
+
+    def rescaled(self, factor: float) -> HuberLoss:
+        return replace(self, scale=_or_one(self.scale) * factor)
+
+
+@dataclass(frozen=True)
+class AbsoluteLoss(Loss):
+    """A power of the absolute residual, ``|z - y|^p`` with p from 1 to below 2.
+
+    Rounded off near zero, ``(r^2 + delta^2)^(p/2) - delta^p`` with
+    ``delta = smoothing * scale``, so that it has a gradient and a curvature
+    everywhere. A fit without residual is a minimum whatever delta; with outliers, the
+    others are fitted to a fraction of delta.
+
+    Parameters
+    ----------
+    power : float, default=1.0
+        p, ``1 <= p < 2``.
+    smoothing : float, default=0.03
+        In units of `scale`.
+    scale : float, default=None
+        As for `HuberLoss`.
+
+    Raises
+    ------
+    ValueError
+        If `power` lies outside [1, 2), or `smoothing` or `scale` is not positive and
+        finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.losses import AbsoluteLoss
+    >>> loss = AbsoluteLoss(smoothing=1e-6)
+    >>> round(loss.value(np.array([3.0, 0.0]), np.array([0.0, 1.0])), 4)
+    4.0
+    """
+
+    power: float = 1.0
+    smoothing: float = 0.03
+    scale: float | None = None
+
+    name = "absolute"
+    homogeneous = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.power < 2:
+            raise ValueError(
+                f"AbsoluteLoss needs a power with 1 <= power < 2, got {self.power!r}; "
+                "a power of 2 is loss='squared'."
+            )
+        _check_positive(self, "smoothing", self.smoothing)
+        _check_positive(self, "scale", self.scale)
+
+    @property
+    def delta(self) -> float:
+        """The residual below which the loss is rounded off."""
+        return self.smoothing * _or_one(self.scale)
+
+    @property
+    def curvature_bound(self) -> float:  # type: ignore[override]
+        return float(self.power * self.delta ** (self.power - 2))
+
+    def value(self, z: Array, y: Array) -> float:
+        # Exact for residuals far below delta, too, where the power is a difference.
+        growth = np.expm1(0.5 * self.power * np.log1p(self._ratio(z, y) ** 2))
+        return float(self.delta**self.power * np.sum(growth, dtype=np.float64))
+
+    def gradient(self, z: Array, y: Array) -> Array:
+        return self.curvature(z, y) * (z - y)
+
+    def curvature(self, z: Array, y: Array) -> Array:
+        # Of the parabola that touches the loss here and lies above it everywhere.
+        weight = (1 + self._ratio(z, y) ** 2) ** (0.5 * self.power - 1)
+        return self.curvature_bound * weight
+
+    def relative_to(self, y: Array) -> AbsoluteLoss:
+        return self if self.scale is not None else replace(self, scale=robust_scale(y))
+
+    def rescaled(self, factor: float) -> AbsoluteLoss:
+        return replace(self, scale=_or_one(self.scale) * factor)
+
+    def _ratio(self, z: Array, y: Array) -> Array:
+        return (z - y) / self.delta
+
+
+@dataclass(frozen=True)
+class LogisticLoss(Loss):
+    """Labels or probabilities; the prediction z is the log-odds (1-bit sensing).
+
+    With ``p = 1 / (1 + exp(-z))``: ``-log p`` for the label 1, ``-log(1 - p)`` for
+    the label 0, and in between, for a target y that is itself a probability,
+    ``y log(y / p) + (1 - y) log((1 - y) / (1 - p))``.
+
+    Targets -1 and 1 are refused, because 0 would then mean either a label or nothing:
+    pass ``(y + 1) / 2``.
+
+    References
+    ----------
+    .. [1] M. A. Davenport, Y. Plan, E. van den Berg, M. Wootters, "1-Bit Matrix
+       Completion", Information and Inference 3, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.losses import LogisticLoss
+    >>> loss = LogisticLoss()
+    >>> float(loss.mean(np.array([0.0]))[0])
+    0.5
+    >>> round(loss.value(np.array([0.0]), np.array([1.0])), 6)
+    0.693147
+    """
+
+    name = "logistic"
+    curvature_bound = 0.25
+    homogeneous = False
+    generalized = True
+
+    def value(self, z: Array, y: Array) -> float:
+        # Zero and one are treated alike, and a target near one as exactly as one
+        # near zero.
+        mirrored = y > 0.5
+        z, y = np.where(mirrored, -z, z), np.where(mirrored, 1 - y, y)
+        losses = np.logaddexp(0, z)
+        if np.any(y):
+            entropy = special.xlogy(y, y) + special.xlog1py(1 - y, -y)
+            losses = losses - y * z + entropy
+            distance = z - special.logit(y)
+            near = np.abs(distance) < _NEAR
+            d, y = distance[near], y[near]
+            losses[near] = np.log1p(y * np.expm1(d)) - y * d
+        return float(np.sum(losses, dtype=np.float64))
+
+    def gradient(self, z: Array, y: Array) -> Array:
+        return special.expit(z) - y
+
+    def curvature(self, z: Array, y: Array) -> Array:
+        return special.expit(z) * special.expit(-z)
+
+    def drawn(self, y: Array) -> bool:
+        return bool(np.all((y == 0) | (y == 1)))
+
+    def mean(self, z: Array) -> Array:
+        return special.expit(z)
+
+    def constant(self, y: Array) -> float:
+        return float(special.logit(np.mean(y, dtype=np.float64)))
+
+    def target_check(self, y: Array) -> None:
+        super().target_check(y)
+        if np.any((y < 0) | (y > 1)):
+            hint = " Pass (y + 1) / 2." if set(np.unique(y)) == {-1.0, 1.0} else ""
+            raise ValueError(
+                "loss='logistic' needs targets in [0, 1], labels or probabilities; y "
+                f"runs from {np.min(y):g} to {np.max(y):g}.{hint}"
+            )
+
+
+@dataclass(frozen=True)
+class PoissonLoss(Loss):
+    """Counts; the prediction z is the logarithm of their mean.
+
+    ``exp(z) - y z``, less its lowest value ``y - y log y``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.losses import PoissonLoss
+    >>> loss = PoissonLoss()
+    >>> float(loss.mean(np.array([0.0]))[0])
+    1.0
+    >>> loss.value(np.array([0.0, 0.0]), np.array([1.0, 0.0]))
+    1.0
+    """
+
+    name = "poisson"
+    curvature_bound = np.inf
+    homogeneous = False
+    generalized = True
+
+    def value(self, z: Array, y: Array) -> float:
+        counted = y > 0
+        positive = np.where(counted, y, 1)
+        d = z - np.log(positive)
+        losses = np.where(counted, positive * (np.expm1(d) - d), np.exp(z))
+        return float(np.sum(losses, dtype=np.float64))
+
+    def gradient(self, z: Array, y: Array) -> Array:
+        return np.exp(z) - y
+
+    def curvature(self, z: Array, y: Array) -> Array:
+        return np.exp(z)
+
+    def typical_curvature(self, y: Array) -> float:
+        # At the optimum the second derivatives have the mean of the targets.
+        return float(np.mean(y, dtype=np.float64)) or 1.0
+
+    def drawn(self, y: Array) -> bool:
+        return bool(np.all(y == np.rint(y)))
+
+    def mean(self, z: Array) -> Array:
+        return np.exp(z)
+
+    def constant(self, y: Array) -> float:
+        mean = float(np.mean(y, dtype=np.float64))
+        return float(np.log(mean)) if mean > 0 else -np.inf
+
+    def target_check(self, y: Array) -> None:
+        super().target_check(y)
+        if np.any(y < 0):
+            raise ValueError(
+                "loss='poisson' needs targets >= 0, counts or rates; the smallest of y "
+                f"is {np.min(y):g}."
+            )
+
+
+LOSSES: dict[str, type[Loss]] = {
+    loss.name: loss
+    for loss in (SquaredLoss, LogisticLoss, HuberLoss, AbsoluteLoss, PoissonLoss)
+}
+
+
+def make_loss(loss: str | Loss | None) -> Loss:
+    """The loss behind the value of a `loss` parameter; None is the squared loss."""
+    if loss is None:
+        return SquaredLoss()
+    if isinstance(loss, Loss):
+        return loss
+    if loss not in LOSSES:
+        raise ValueError(
+            f"loss must be one of {sorted(LOSSES)} or an instance of a Loss, got "
+            f"{loss!r}."
+        )
+    return LOSSES[loss]()
+
+
+def robust_scale(y: Array) -> float:
+    """Standard deviation about zero that outliers in less than half of y leave alone.
+
+    Where more than half of y is zero, the root mean square; 1 where all of it is.
+    """
+    scale = float(np.median(np.abs(y))) / _NORMAL_MEDIAN
+    return scale or norm(y) / np.sqrt(len(y)) or 1.0
+
+
+def _or_one(scale: float | None) -> float:
+    return 1.0 if scale is None else scale
+
+
+def _check_positive(loss: Loss, name: str, value: float | None) -> None:
+    if value is not None and not (value > 0 and np.isfinite(value)):
+        raise ValueError(
+            f"{type(loss).__name__} needs a positive, finite {name}, got {value!r}."
+        )

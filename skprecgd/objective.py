@@ -2,7 +2,7 @@
 
 ``f(L, R) = 1/(m s c) sum_i loss(<A_i, L R^T>, y_i) + alpha/2 (||L||^2 + ||R||^2)``
 
-with m measurements, s their mean squared entry and c the curvature bound of the
+with m measurements, s their mean squared entry and c the typical curvature of the
 loss. So normalised, the curvature of f in the matrix is about one whatever the
 measurements, and ``sqrt(2 f)`` is the size of the error: the damping rules and
 the step sizes build on it. With the squared loss, minimising f over factors of
@@ -23,13 +23,18 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from skprecgd._numerics import dot, gram, norm, working_dtype
+from skprecgd._numerics import dot, falling_until, gram, norm, working_dtype
 from skprecgd._rows import solve_weighted_rows
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point, ray_sums, squared_distance
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
+
+# Rounding of a value, as a share of it.
+_VALUE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+# A step that has to be cut more often than this leads nowhere.
+_MAX_HALVINGS = 60
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,9 @@ class Ray(ABC):
     def advance(self, t: float) -> Evaluation:
         """Evaluation at step t, without a further pass over the data."""
 
+    @abstractmethod
     def minimizer(self) -> float:
-        """The exact minimiser along the ray, where there is a closed form."""
-        raise ValueError(
-            "step_size='exact' needs loss='squared': along a ray only the squared "
-            "loss is a polynomial; use 'backtracking' or a number."
-        )
+        """The minimiser along the ray, without a further pass over the data."""
 
 
 class Quartic(Ray):
@@ -128,6 +130,11 @@ class Objective(ABC):
 
     @property
     @abstractmethod
+    def n_measurements(self) -> int:
+        """How many numbers were measured."""
+
+    @property
+    @abstractmethod
     def data_norm(self) -> float:
         """``sqrt(2 * loss at zero)``: for the squared loss about ``||M||_F``."""
 
@@ -135,6 +142,11 @@ class Objective(ABC):
     def resolution(self) -> float:
         """Relative residual below which the loss is rounding only."""
         return 0.0
+
+    @property
+    def targets_are_drawn(self) -> bool:
+        """Whether the targets are labels or counts, which no fit can explain."""
+        return False
 
     @abstractmethod
     def normalised(self) -> tuple[Self, float]:
@@ -209,7 +221,8 @@ def make_objective(
         The measured numbers. For `FullObservation` the data matrix itself: dense,
         sparse or a LinearOperator of shape ``(n_rows, n_columns)``.
     loss : Loss, default=None
-        None is the squared loss.
+        None is the squared loss. Constants of it that depend on the scale of the
+        data are filled in from the targets.
     alpha : float, default=0.0
         Ridge on both factors, that is a nuclear-norm penalty on the matrix, in
         units of the singular values of the matrix.
@@ -234,7 +247,9 @@ def make_objective(
                 f"are of a matrix of shape {measurements.matrix_shape}."
             )
         return FullObjective(targets, alpha)
-    return SampledObjective(measurements, np.asarray(targets).ravel(), loss, alpha)
+    targets = np.asarray(targets).ravel()
+    loss.target_check(targets)
+    return SampledObjective(measurements, targets, loss.relative_to(targets), alpha)
 
 
 class SampledObjective(Objective):
@@ -262,10 +277,23 @@ class SampledObjective(Objective):
         self.loss = loss
         self.alpha = float(alpha)
 
+    @property
+    def n_measurements(self) -> int:
+        return len(self.targets)
+
+    @property
+    def targets_are_drawn(self) -> bool:
+        return self.loss.drawn(self.targets)
+
+    @cached_property
+    def typical_curvature(self) -> float:
+        """The curvature of the loss that counts as one."""
+        return self.loss.typical_curvature(self.targets)
+
     @cached_property
     def weight(self) -> float:
         """What each measurement's loss is multiplied with."""
-        scale = self.measurements.mean_square * self.loss.curvature_bound
+        scale = self.measurements.mean_square * self.typical_curvature
         return 1.0 / (max(1, len(self.targets)) * scale) if scale > 0 else 0.0
 
     @cached_property
@@ -280,15 +308,22 @@ class SampledObjective(Objective):
         if not self.loss.homogeneous or unit == 0.0:
             return self, 1.0
         targets = (self.targets.astype(np.float64) / unit).astype(self.dtype)
-        return self._with(self.measurements, targets, self.alpha / unit), unit
+        loss = self.loss.rescaled(1.0 / unit)
+        return (
+            SampledObjective(self.measurements, targets, loss, self.alpha / unit),
+            unit,
+        )
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.weight * len(self.targets)
 
     def subset(self, index: Array) -> SampledObjective:
         """The objective of some of the measurements, normalised like the whole."""
-        part = self._with(self.measurements.rows(index), self.targets[index])
+        part = SampledObjective(
+            self.measurements.rows(index), self.targets[index], self.loss, self.alpha
+        )
         part.measurements.mean_square = self.measurements.mean_square
+        part.typical_curvature = self.typical_curvature
         return part
 
     def evaluate(self, factors: Factors) -> Evaluation:
@@ -324,14 +359,23 @@ class SampledObjective(Objective):
                 factors.moved(direction, t), ray_point(z, z1, z2, t)
             )
 
-        if not isinstance(self.loss, SquaredLoss):
-            return _SampledRay(advance, evaluation.value)
-        s00, s01, s11, s02, s12, s22 = ray_sums(z, self.targets, z1, z2)
-        data = [0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22]
-        coefficients = self.weight * np.array(data)
-        return Quartic(coefficients + ridge, advance)
+        if isinstance(self.loss, SquaredLoss):
+            s00, s01, s11, s02, s12, s22 = ray_sums(z, self.targets, z1, z2)
+            data = [0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22]
+            coefficients = self.weight * np.array(data)
+            return Quartic(coefficients + ridge, advance)
+
+        def minimum() -> float:
+            return self._minimum_along(z, z1, z2, ridge)
+
+        return _SampledRay(advance, evaluation.value, minimum)
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
+        if not self.loss.has_curvature:
+            raise ValueError(
+                "solver='gauss-newton' needs a loss with a curvature; "
+                f"loss={self.loss.name!r} has none."
+            )
         factors = evaluation.factors
         tangent = self.measurements.tangent(factors.left, factors.right)
         weights = self._curvature_weights(evaluation.state)
@@ -358,9 +402,29 @@ class SampledObjective(Objective):
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
         z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
         rank_one = self.measurements.forward(u, v)
-        slope = -self.weight * dot(self.loss.gradient(z, self.targets), rank_one)
-        curvature = dot(self._curvature_weights(z) * rank_one, rank_one)
-        return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
+        flat = np.zeros_like(rank_one)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._minimum_along(z, rank_one, flat, [0.0, self.alpha, 0.0])
+
+    def _minimum_along(self, z: Array, z1: Array, z2: Array, ridge: Any) -> float:
+        """About the first minimum of the objective along ``z + t z1 + t^2 z2``.
+
+        `ridge` are the coefficients of the ridge as a polynomial in t.
+        """
+        pull = self.loss.gradient(z, self.targets)
+        start = self.weight * dot(pull, z1) + ridge[1]
+        first = 1.0
+        if self.loss.has_curvature:
+            curvature = dot(self._curvature_weights(z) * z1, z1)
+            curvature += 2 * (self.weight * dot(pull, z2) + ridge[2])
+            first = -start / curvature if curvature > 0 else 1.0
+
+        def slope(t: float) -> float:
+            pull = self.loss.gradient(ray_point(z, z1, z2, t), self.targets)
+            along = self.weight * dot(pull, z1 + self.dtype.type(2 * t) * z2)
+            return along + ridge[1] + 2 * t * ridge[2]
+
+        return falling_until(slope, start, first)
 
     def _curvature_weights(self, z: Array) -> Any:
         weight = self.dtype.type(self.weight)
@@ -383,12 +447,6 @@ class SampledObjective(Objective):
         # matrices neither underflow nor overflow in the products.
         scaled = slopes * slopes.dtype.type(self.weight)
         return scaled.astype(self.dtype, copy=False)
-
-    def _with(
-        self, measurements: Measurements, targets: Array, alpha: float | None = None
-    ) -> SampledObjective:
-        alpha = self.alpha if alpha is None else alpha
-        return SampledObjective(measurements, targets, self.loss, alpha)
 
 
 class FullObjective(Objective):
@@ -413,6 +471,10 @@ class FullObjective(Objective):
         self.loss = SquaredLoss()
         # X itself is never copied: products are divided by the unit instead.
         self._unit = unit
+
+    @property
+    def n_measurements(self) -> int:
+        return self.matrix_shape[0] * self.matrix_shape[1]
 
     @cached_property
     def data_norm(self) -> float:
@@ -551,15 +613,31 @@ class FullObjective(Objective):
 class _SampledRay(Ray):
     """Any loss along a ray: evaluated pointwise, no pass over the measurements."""
 
-    def __init__(self, advance: Callable[[float], Evaluation], value: float) -> None:
+    def __init__(
+        self,
+        advance: Callable[[float], Evaluation],
+        value: float,
+        minimum: Callable[[], float],
+    ) -> None:
         self._advance = advance
         self._at_zero = value
+        self._minimum = minimum
 
     def value(self, t: float) -> float:
         return self._at_zero if t == 0 else self._advance(t).value
 
     def advance(self, t: float) -> Evaluation:
         return self._advance(t)
+
+    def minimizer(self) -> float:
+        t = self._minimum()
+        # Where rounding hides the decrease of the value, the slope still shows it.
+        allowed = self._at_zero + _VALUE_ROUNDING * abs(self._at_zero)
+        for _ in range(_MAX_HALVINGS):
+            if self.value(t) <= allowed:
+                return t
+            t *= 0.5
+        return 0.0
 
 
 def _ridge_polynomial(factors: Factors, direction: Factors) -> Array:

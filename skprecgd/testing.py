@@ -416,10 +416,11 @@ def check_loss(loss: Loss, z: Any, y: Any, *, exact_curvature: bool = True) -> f
     """Check that a loss keeps the contract of `Loss` at given points.
 
     `value` is a sum over measurements; `gradient` is its derivative and `curvature`
-    that of the gradient, by difference quotients in float64; the curvature is never
-    negative and at most `curvature_bound`; a loss that calls itself homogeneous is
-    only scaled when predictions and targets are; float32 predictions give a float32
-    gradient; the targets pass `target_check`, and NaN does not.
+    (if there is one) that of the gradient, by difference quotients in float64; the
+    curvature is never negative and at most `curvature_bound`; a loss that calls itself
+    homogeneous is only scaled when predictions and targets are, and it is `rescaled`
+    accordingly; float32 predictions give a float32 gradient; the targets pass
+    `target_check`, and NaN does not.
 
     Parameters
     ----------
@@ -458,7 +459,7 @@ def check_loss(loss: Loss, z: Any, y: Any, *, exact_curvature: bool = True) -> f
     loss.target_check(y)
     _check_refuses_nan(loss, y, report)
     _check_loss_arguments_kept(loss, z, y, report)
-    gradient, curvature = loss.gradient(z, y), loss.curvature(z, y)
+    gradient = loss.gradient(z, y)
     _check_pointwise_values(loss, z, y, report)
     step = _difference_steps(z, y)
     ends = [z - step, z + step]
@@ -469,16 +470,18 @@ def check_loss(loss: Loss, z: Any, y: Any, *, exact_curvature: bool = True) -> f
         [loss.gradient(end, y) for end in ends],
         report,
     )
-    slope = _difference_quotient(lambda at: loss.gradient(at, y), z, step)
-    _check_curvature_bounds(loss, curvature, slope, report)
-    if exact_curvature:
-        _compare_pointwise(
-            "curvature against difference quotients of gradient",
-            curvature,
-            slope,
-            [loss.curvature(end, y) for end in ends],
-            report,
-        )
+    if loss.has_curvature:
+        curvature = loss.curvature(z, y)
+        slope = _difference_quotient(lambda at: loss.gradient(at, y), z, step)
+        _check_curvature_bounds(loss, curvature, slope, report)
+        if exact_curvature:
+            _compare_pointwise(
+                "curvature against difference quotients of gradient",
+                curvature,
+                slope,
+                [loss.curvature(end, y) for end in ends],
+                report,
+            )
     if loss.homogeneous:
         _check_homogeneous(loss, z, y, report)
     _check_single_precision(loss, z, y, report)
@@ -494,9 +497,15 @@ def _check_refuses_nan(loss: Loss, y: Array, report: _Report) -> None:
     report.ensure(False, "target_check accepts NaN among the targets")
 
 
+def _pointwise_methods(loss: Loss) -> list[Callable[..., Any]]:
+    """The value, then what has an entry for each measurement."""
+    methods: list[Callable[..., Any]] = [loss.value, loss.gradient]
+    return [*methods, loss.curvature] if loss.has_curvature else methods
+
+
 def _check_loss_arguments_kept(loss: Loss, z: Array, y: Array, report: _Report) -> None:
     z_given, y_given = z.copy(), y.copy()
-    for method in (loss.value, loss.gradient, loss.curvature):
+    for method in _pointwise_methods(loss):
         method(z_given, y_given)
     report.ensure(
         np.array_equal(z, z_given) and np.array_equal(y, y_given),
@@ -512,9 +521,9 @@ def _check_pointwise_values(loss: Loss, z: Array, y: Array, report: _Report) -> 
         np.sum(values),
         float(np.sum(np.abs(values))),
     )
-    shapes = loss.gradient(z, y).shape, loss.curvature(z, y).shape
+    shapes = [method(z, y).shape for method in _pointwise_methods(loss)[1:]]
     report.ensure(
-        shapes == (z.shape, z.shape),
+        all(shape == z.shape for shape in shapes),
         f"gradient and curvature have shapes {shapes} for predictions of {z.shape}",
     )
 
@@ -542,7 +551,7 @@ def _check_curvature_bounds(
 
 
 def _check_homogeneous(loss: Loss, z: Array, y: Array, report: _Report) -> None:
-    before, after = loss.gradient(z, y), loss.gradient(2 * z, 2 * y)
+    before, after = loss.gradient(z, y), loss.rescaled(2.0).gradient(2 * z, 2 * y)
     square = dot(before, before)
     if square == 0:
         return

@@ -847,8 +847,21 @@ def test_another_loss(solver, global_random_seed):
     result = minimize(objective, start, solver=solver, max_iter=500, tol=1e-6)
     assert result.converged
     assert error_of(result, truth) < 1e-4
-    with pytest.raises(ValueError, match=r"step_size='exact' needs loss='squared'"):
-        minimize(objective, start, step_size="exact")
+
+
+class WithoutCurvature(LogCosh):
+    curvature = Loss.curvature
+
+
+def test_gauss_newton_needs_a_curvature(global_random_seed):
+    base, truth = sensing(global_random_seed)
+    objective = make_objective(base.measurements, base.targets, WithoutCurvature())
+    start = random(base, 2, random_state=global_random_seed)
+    with pytest.raises(ValueError, match=r"'gauss-newton' needs a loss with a curvat"):
+        minimize(objective, start, solver="gauss-newton")
+    result = minimize(objective, start, solver="precgd-cg", max_iter=500, tol=1e-6)
+    assert result.converged
+    assert error_of(result, truth) < 1e-4
 
 
 # --------------------------------------------------------------------------------------

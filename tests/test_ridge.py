@@ -1,4 +1,4 @@
-"""With a ridge the problem is convex in the matrix: one optimum, found by any method."""
+"""With a ridge the problem is convex in the matrix: one optimum, whatever the method."""
 
 import numpy as np
 import pytest

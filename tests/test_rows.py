@@ -10,7 +10,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 
 from skprecgd import _rows
-from skprecgd._rows import solve_rows
+from skprecgd._rows import fit_rows, solve_rows
+from skprecgd.losses import (
+    AbsoluteLoss,
+    HuberLoss,
+    LogisticLoss,
+    PoissonLoss,
+    SquaredLoss,
+)
 
 
 def make_rows(shape, r, share, seed, dtype=np.float64):
@@ -120,3 +127,61 @@ def test_explicit_zeros_are_visible():
     z = solve_rows(pattern, pattern @ basis, basis, np.zeros(1))
     # Half-way between the visible 2 and the visible 0, not the 2 alone.
     assert_allclose(z @ basis.T, np.full((1, 4), 1.0))
+
+
+# --------------------------------------------------------------------------------------
+# Other losses
+# --------------------------------------------------------------------------------------
+
+
+def fit(loss, X, visible, basis, ridge=None, offsets=None):
+    ridge = np.zeros(basis.shape[1]) if ridge is None else ridge
+    offsets = np.zeros(X.shape[1]) if offsets is None else offsets
+    rows, columns = np.nonzero(visible)
+    pattern = sparse.csr_array((X[visible], (rows, columns)), shape=X.shape)
+    return fit_rows(loss, pattern, basis, offsets, ridge)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_newton_on_the_squared_loss(dtype, global_random_seed):
+    X, visible, basis = make_rows((20, 15), 3, 0.5, global_random_seed, dtype)
+    visible[[0, 7]] = False
+    ridge, offsets = np.array([0.1, 0.0, 2.0]), np.arange(15.0)
+    z = fit(SquaredLoss(), X + offsets, visible, basis, ridge, offsets)
+    assert z.dtype == dtype
+    tolerance = 1e-4 if dtype == np.float32 else 1e-8
+    assert_allclose(z, solve(X, visible, basis, ridge), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("loss", [LogisticLoss(), PoissonLoss(), AbsoluteLoss()])
+def test_newton_finds_a_stationary_point(loss, global_random_seed):
+    X, visible, basis = make_rows((30, 20), 3, 0.7, global_random_seed)
+    if loss.generalized:
+        X = np.rint(loss.mean(X))
+    ridge = np.full(3, 0.3)
+    z = fit(loss, X, visible, basis, ridge)
+    pull = np.where(visible, loss.gradient(z @ basis.T, X), 0)
+    # Reweighted least squares closes in on an absolute loss step by step.
+    assert_allclose(pull @ basis + ridge * z, 0, atol=1e-3)
+
+
+def test_newton_in_chunks(monkeypatch, global_random_seed):
+    X, visible, basis = make_rows((50, 20), 3, 0.5, global_random_seed)
+    whole = fit(HuberLoss(), X, visible, basis)
+    monkeypatch.setattr(_rows, "_CHUNK_NUMBERS", 9 * 7)
+    assert_allclose(fit(HuberLoss(), X, visible, basis), whole, rtol=1e-6)
+
+
+def test_newton_where_there_is_no_minimum():
+    """Labels that can be separated: finite, and explained."""
+    basis = np.full((4, 1), 0.5)
+    z = fit(LogisticLoss(), np.ones((1, 4)), np.ones((1, 4), bool), basis)
+    assert np.isfinite(z).all()
+    assert LogisticLoss().mean(z @ basis.T).min() > 0.999
+
+
+def test_newton_does_not_overshoot():
+    """A Newton step from far below would lead to an overflow."""
+    X = np.full((1, 3), 1e6)
+    z = fit(PoissonLoss(), X, np.ones((1, 3), bool), np.full((3, 1), 3**-0.5))
+    assert_allclose(np.exp(z * 3**-0.5), 1e6, rtol=1e-6)

@@ -76,7 +76,8 @@ def error_curve(
     -------
     ndarray of shape (n_iter + 1,)
     """
-    unit, size = objective.data_norm, np.linalg.norm(truth)
+    # What `minimize` divides the matrix by; 1 where the loss has a scale of its own.
+    unit, size = objective.normalised()[1], np.linalg.norm(truth)
 
     def error(factors: Factors) -> float:
         return float(np.linalg.norm(unit * factors.matrix() - truth) / size)

@@ -36,6 +36,11 @@ class Journal:
     history: History = field(default_factory=History)
     started: float = field(default_factory=perf_counter)
 
+    @property
+    def held_out(self) -> float:
+        """The held-out loss of the last line."""
+        return self.history.records[-1].validation_loss
+
     def write(
         self,
         evaluation: Evaluation,
@@ -106,6 +111,8 @@ def descend(
             stop = journal.write(
                 evaluation, gradient_norm, step, metric.damping, alignment
             )
+            if watch.by_held_out and watch.lower_held_out(journal.held_out):
+                best, best_gradient_norm = evaluation, gradient_norm
             status = watch.status(evaluation, gradient_norm)
             if status is None and stop:
                 status = Status.CALLBACK
@@ -118,7 +125,8 @@ def descend(
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:
                 evaluation = objective.evaluate(evaluation.factors)
-            if evaluation.value <= best.value + 0.5 * objective.resolution**2:
+            lowest = best.value + 0.5 * objective.resolution**2
+            if not watch.by_held_out and evaluation.value <= lowest:
                 best, best_gradient_norm = evaluation, np.nan
         return Outcome(best, Status.DIVERGED, iteration, best_gradient_norm)
     except KeyboardInterrupt:
@@ -190,12 +198,12 @@ def minimize(
         eta of the damped metric: "sqrt_loss", "dual_norm", "variance_proxy" (needs
         `noise_variance`), "geometric", or a number in units of the data norm.
         "auto" is "variance_proxy" where the noise variance is given, else
-        "sqrt_loss".
+        "sqrt_loss"; "dual_norm" with another loss than the squared one.
     step_size : str or float, default="auto"
-        "exact" (squared loss only), "backtracking", "polyak" (assumes that the
-        optimum is zero) or a number. "auto" is "exact" where it is possible.
+        "exact" (the minimiser along the direction), "backtracking", "polyak" (assumes
+        that the optimum is zero) or a number. "auto" is "exact".
     noise_variance : float, default=None
-        Variance of the noise of one measurement.
+        Variance of the noise of one measurement; only with the squared loss.
     max_iter : int, default=1000
     tol : float, default=1e-6
         Stop when the residual, or the part of it that moving the factors can still

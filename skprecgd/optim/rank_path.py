@@ -17,6 +17,7 @@ from skprecgd._threads import one_blas_thread
 from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
+from skprecgd.losses import SquaredLoss
 from skprecgd.objective import FullObjective, Objective, SampledObjective
 from skprecgd.optim import scarce
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
@@ -25,7 +26,13 @@ from skprecgd.optim.result import History, Result, Status
 from skprecgd.optim.solvers import recipe_of
 from skprecgd.optim.steps import StepRule
 from skprecgd.optim.subspace import truncated_svd
-from skprecgd.optim.walk import PathSettings, Stage, Walk, freedom
+from skprecgd.optim.walk import (
+    PathSettings,
+    Stage,
+    Walk,
+    degrees_of_freedom,
+    residual_variance,
+)
 
 # With fewer measurements a tenth of them decides nothing.
 _MIN_HOLD_OUT = 50
@@ -38,9 +45,12 @@ class PathResult(Result):
     Attributes
     ----------
     stages : tuple of Stage
+    noise_variance : float or None
+        The given or, with ``noise_variance="auto"``, the estimated variance.
     """
 
     stages: tuple[Stage, ...] = ()
+    noise_variance: float | None = None
 
 
 def rank_path(
@@ -52,7 +62,7 @@ def rank_path(
     rank_search: str = "path",
     damping: str | float | Damping = "auto",
     step_size: str | float | StepRule = "auto",
-    noise_variance: float | None = None,
+    noise_variance: float | str | None = None,
     init: Any = "spectral",
     early_stopping: str | bool = "auto",
     validation_fraction: float = 0.1,
@@ -79,14 +89,20 @@ def rank_path(
         by Gauss-Newton steps once they get slow.
     rank_search : {"path", "fixed"}, default="path"
         "fixed" is a path of one stage, at the full search rank.
-    damping, step_size, noise_variance
+    damping, step_size
         As in `minimize`.
+    noise_variance : float or "auto", default=None
+        As in `minimize`. "auto": estimated by the residual of the fit on the path,
+        corrected for its degrees of freedom, before the final rank is solved to the
+        end.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Start; a path starts at rank one, or at the rank of a given pair.
     early_stopping : "auto" or bool, default="auto"
         True: choose the rank by held-out measurements, then refit on everything.
         "auto": only if the residual does not reach `tol` at any rank (and there is
-        no ridge). False: keep the last rank.
+        no ridge). False: keep the last rank. With labels or counts "auto" holds out
+        at once, the held-out measurements also end the stages, and nothing is
+        refitted.
     validation_fraction : float, default=0.1
         Share of the measurements held out.
     n_iter_no_change : int, default=2
@@ -126,8 +142,16 @@ def rank_path(
             f"solver={solver!r} needs rank_search='fixed'; rank_search='path' grows "
             "the rank by the gradient, which random feedback does without."
         )
+    if noise_variance == "auto" and not isinstance(objective.loss, SquaredLoss):
+        raise ValueError(
+            "noise_variance='auto' needs loss='squared'; with "
+            f"loss={objective.loss.name!r} leave it out."
+        )
     if isinstance(objective, FullObjective) and solver == "auto" and not symmetric:
-        return _complete(objective, max_rank, tol, max_iter, random_state)
+        result = _complete(objective, max_rank, tol, max_iter, random_state)
+        if isinstance(noise_variance, str):
+            noise_variance = residual_variance(objective, result.loss, result.factors)
+        return replace(result, noise_variance=noise_variance)
     scaled, unit = objective.normalised()
     if not isinstance(init, str):
         init = tuple(np.asarray(block, dtype=float) / np.sqrt(unit) for block in init)
@@ -135,7 +159,7 @@ def rank_path(
         solver=solver,
         damping=damping,
         step_size=step_size,
-        noise_variance=None if noise_variance is None else noise_variance / unit**2,
+        noise_variance=_in_units(noise_variance, unit),
         symmetric=symmetric,
         init=init,
         early_stopping=early_stopping,
@@ -151,16 +175,30 @@ def rank_path(
         return (_fixed if rank_search == "fixed" else _grown)(walk, max_rank)
 
 
+def _in_units(variance: float | str | None, unit: float) -> float | str | None:
+    if variance is None or isinstance(variance, str):
+        return variance
+    return variance / unit**2
+
+
 def _fixed(walk: Walk, max_rank: int) -> PathResult:
     """A path of one stage, at the full search rank."""
-    return _result(walk.settle(walk.start(max_rank)), walk, "")
+    start = walk.start(max_rank)
+    if walk.settings.noise_variance == "auto":
+        # An estimate needs a fit.
+        start = walk.explore(start).evaluation.factors
+    return _result(walk.settle(start), walk, "")
 
 
 def _grown(walk: Walk, max_rank: int) -> PathResult:
     """The path, and what follows where the residual stays above tol."""
     early_stopping = walk.settings.early_stopping
     can_hold_out = _can_hold_out(walk.objective, max_rank)
-    if early_stopping is True and can_hold_out:
+    hold_out = early_stopping is True
+    if early_stopping == "auto" and walk.objective.alpha == 0:
+        # Labels and counts: chance alone keeps the residual up.
+        hold_out = walk.objective.targets_are_drawn
+    if hold_out and can_hold_out:
         return _held_out(walk, max_rank)
     outcome = walk.along(max_rank)
     if outcome.status is Status.SLOW and len(walk.methods) > 1:
@@ -176,23 +214,28 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
 
 def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
     """What scarce entries need besides the path."""
+    if outcome.status not in (Status.SLOW, Status.RESIDUAL):
+        return outcome
     objective = walk.objective
     assert isinstance(objective, SampledObjective)
     factors = outcome.evaluation.factors
-    unknowns = freedom(objective.matrix_shape, factors.rank)
+    unknowns = degrees_of_freedom(objective.matrix_shape, factors.rank)
     explained = outcome.status is Status.RESIDUAL
     # A rank that the entries do not determine explains any entries, noise too.
     explained = explained and unknowns < len(objective.targets)
     if not explained:
-        return scarce.explain(walk, max_rank) or replace(outcome, status=Status.SLOW)
+        found = scarce.explain(walk, max_rank)
+        return found or replace(outcome, status=walk.ending)
     if factors.rank > 1 and scarce.has_lone_line(factors):
         return scarce.explain(walk, factors.rank - 1) or outcome
     return outcome
 
 
 def _can_hold_out(objective: Objective, max_rank: int) -> bool:
-    """Whether there is a rank to choose and enough to choose it by."""
-    if max_rank == 1 or not isinstance(objective, SampledObjective):
+    """Whether there is something to choose and enough to choose it by."""
+    if not isinstance(objective, SampledObjective):
+        return False
+    if max_rank == 1 and not objective.loss.generalized:
         return False
     return len(objective.targets) >= _MIN_HOLD_OUT
 
@@ -212,28 +255,48 @@ def _held_out(walk: Walk, max_rank: int) -> PathResult:
         walk.rng,
     )
     best = trial.best_held_out(max_rank)
-    refit = Walk(objective, settings, journal, walk.rng)
     rank = best.factors.rank
+    ranks = [stage.rank for stage in trial.stages]
+    cause = "The residual cannot reach tol: rank"
+    if objective.targets_are_drawn:
+        cause = "Rank"
+    reason = (
+        f" {cause} {rank} of {min(ranks)} to {max(ranks)} explains {n_held_out} "
+        "held-out measurements best; "
+    )
+    if trial.ends_by_held_out:
+        outcome = trial.settle_held_out(best.factors)
+        if not outcome.status.converged:
+            # How far to go is no number to carry over to a fit on all measurements.
+            slow = outcome.status is Status.SLOW
+            outcome = replace(
+                outcome,
+                evaluation=objective.evaluate(outcome.evaluation.factors),
+                status=Status.HELD_OUT if slow else outcome.status,
+            )
+            trial.n_iter += walk.n_iter
+            return _result(outcome, trial, f"{reason}fitted to the others.")
+    refit = Walk(objective, settings, journal, walk.rng)
     outcome = refit.settle(walk.visited.get(rank, best.factors))
     refit.stages = [*trial.stages, *refit.stages]
     refit.n_iter += trial.n_iter + walk.n_iter
-    ranks = [stage.rank for stage in trial.stages]
-    reason = (
-        f" The residual cannot reach tol: rank {rank} of "
-        f"{min(ranks)} to {max(ranks)} explains {n_held_out} held-out measurements "
-        "best; refitted on all measurements."
-    )
-    return _result(outcome, refit, reason)
+    return _result(outcome, refit, f"{reason}refitted on all measurements.")
 
 
 def _result(outcome: Outcome, walk: Walk, reason: str) -> PathResult:
     result = make_result(outcome, walk.journal)
+    variance = walk.settings.noise_variance
+    if isinstance(variance, str):
+        best = outcome.evaluation
+        variance = residual_variance(walk.objective, best.loss, best.factors)
     fields = {
         **result.__dict__,
         "message": outcome.status.value + reason + walk.summary(),
         "n_iter": max(1, walk.n_iter),
     }
-    return PathResult(**fields, stages=tuple(walk.stages))
+    if variance is not None:
+        variance *= walk.journal.unit**2
+    return PathResult(**fields, stages=tuple(walk.stages), noise_variance=variance)
 
 
 def _complete(

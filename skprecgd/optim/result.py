@@ -23,6 +23,7 @@ class Status(Enum):
     )
     PRECISION = "No further decrease is possible in working precision."
     GLOBAL = "No rank-one term decreases the objective: the global optimum."
+    HELD_OUT = "The held-out loss stopped falling."
     SLOW = "Progress became slow at this rank."
     MAX_ITER = "max_iter was reached."
     DIVERGED = "The objective grew beyond its start: the step size is too large."
@@ -35,6 +36,7 @@ class Status(Enum):
             Status.RESIDUAL,
             Status.STATIONARY,
             Status.GLOBAL,
+            Status.HELD_OUT,
             Status.PRECISION,
         )
 

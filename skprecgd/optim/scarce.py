@@ -17,7 +17,7 @@ from skprecgd.objective import SampledObjective
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.result import Status
 from skprecgd.optim.smoothed_rank import LineWeights, SmoothedRank
-from skprecgd.optim.walk import Walk, freedom
+from skprecgd.optim.walk import Walk, degrees_of_freedom
 
 # The next polish waits until eps has halved.
 _HALVED = 0.5
@@ -40,7 +40,8 @@ def applies(walk: Walk, max_rank: int) -> bool:
     return (
         settings.solver == "auto"
         and not settings.symmetric
-        and isinstance(objective, SampledObjective)
+        # Not what is derived from it: gross errors must not be explained.
+        and type(objective) is SampledObjective
         and isinstance(objective.measurements, EntryMeasurements)
         and isinstance(objective.loss, SquaredLoss)
         and objective.alpha == 0
@@ -89,8 +90,10 @@ def _outside(objective: SampledObjective, rows: Array, columns: Array) -> Array:
 def _determined_rank(objective: SampledObjective) -> int:
     """The largest rank with fewer degrees of freedom than there are entries."""
     shape, n_entries = objective.matrix_shape, len(objective.targets)
-    ranks = (k for k in range(1, min(shape)) if freedom(shape, k) < n_entries)
-    return max(ranks, default=1)
+    ranks = range(1, min(shape))
+    return max(
+        (k for k in ranks if degrees_of_freedom(shape, k) < n_entries), default=1
+    )
 
 
 class _Attempt:
@@ -148,7 +151,8 @@ class _Attempt:
         start: Factors = self.weights.unweigh(self.state.factors())
         if start.rank > self.max_rank:
             return None
-        if freedom(objective.matrix_shape, start.rank) >= len(objective.targets):
+        shape = objective.matrix_shape
+        if degrees_of_freedom(shape, start.rank) >= len(objective.targets):
             # So many directions agree with any entries whatever.
             return None
         for entries in dict.fromkeys((objective, self.objective)):

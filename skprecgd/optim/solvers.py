@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skprecgd._typing import RandomState
+from skprecgd.losses import SquaredLoss
 from skprecgd.objective import Objective
 from skprecgd.optim.directions import (
     Alternating,
@@ -31,6 +32,8 @@ class Recipe:
         Makes the direction; of a feedback solver, from its random state.
     pair_only : bool
         Needs two factors.
+    needs_curvature : bool
+        Needs a loss with a second derivative.
     feedback : bool
         Draws random numbers, and need not descend.
     """
@@ -38,6 +41,7 @@ class Recipe:
     metric: str
     direction: Callable[..., Direction]
     pair_only: bool = False
+    needs_curvature: bool = False
     feedback: bool = False
 
 
@@ -46,8 +50,8 @@ SOLVERS: dict[str, Recipe] = {
     "scaledgd": Recipe("undamped", Steepest),
     "precgd": Recipe("damped", Steepest),
     "precgd-cg": Recipe("damped", Conjugate),
-    "gauss-newton": Recipe("damped", GaussNewton),
-    "alternating": Recipe("damped", Alternating, pair_only=True),
+    "gauss-newton": Recipe("damped", GaussNewton, needs_curvature=True),
+    "alternating": Recipe("damped", Alternating, pair_only=True, needs_curvature=True),
     "alternating-scaledgd": Recipe("undamped", AlternatingGradient, pair_only=True),
     "feedback": Recipe("undamped", Feedback, pair_only=True, feedback=True),
     "feedback-star": Recipe("undamped", FeedbackStar, pair_only=True, feedback=True),
@@ -99,15 +103,30 @@ def make_method(
         )
     if recipe.feedback:
         return _feedback_method(solver, objective, step_size, random_state)
+    loss = objective.loss
+    if recipe.needs_curvature and not loss.has_curvature:
+        raise ValueError(
+            f"solver={solver!r} needs a loss with a curvature; "
+            f"loss={loss.name!r} has none."
+        )
+    squared = isinstance(loss, SquaredLoss)
+    if damping == "auto" and not squared:
+        # Only a loss that the truth brings to zero, quadratically, measures the error.
+        damping = "dual_norm"
     share = None
     if noise_variance is not None:
+        if not squared:
+            raise ValueError(
+                "noise_variance needs loss='squared'; with "
+                f"loss={loss.name!r} leave it out."
+            )
         share = objective.noise_share(noise_variance)
     return Method(
         solver,
         recipe.metric,
         make_damping(damping, share),
         recipe.direction(),
-        make_step(step_size, squared=objective.loss.name == "squared"),
+        make_step(step_size),
     )
 
 
@@ -137,6 +156,6 @@ def _feedback_method(
             f"a linear problem; got loss={objective.loss.name!r}."
         )
     recipe = SOLVERS[solver]
-    step = FixedStep(1.0) if step_size == "auto" else make_step(step_size, squared=True)
+    step = FixedStep(1.0) if step_size == "auto" else make_step(step_size)
     direction = recipe.direction(random_state)
     return Method(solver, recipe.metric, make_damping(0.0), direction, step)

@@ -26,7 +26,7 @@ class StepRule(ABC):
 
 @dataclass(frozen=True)
 class ExactStep(StepRule):
-    """The minimiser of the quartic along the ray: nothing to tune."""
+    """The minimiser along the ray: nothing to tune."""
 
     def __call__(self, ray: Ray, slope: float) -> float:
         return ray.minimizer()
@@ -86,21 +86,17 @@ class BacktrackingStep(StepRule):
         return 0.0
 
 
-def make_step(step_size: str | float | StepRule, *, squared: bool) -> StepRule:
+def make_step(step_size: str | float | StepRule) -> StepRule:
     """The step rule behind the value of the `step_size` parameter.
 
     Parameters
     ----------
     step_size : {"auto", "exact", "backtracking", "polyak"}, float or StepRule
-        "auto" is "exact" for the squared loss and "backtracking" otherwise.
-    squared : bool
-        Whether the loss is the squared loss.
+        "auto" is "exact".
     """
     if isinstance(step_size, StepRule):
         return step_size
-    if step_size == "auto":
-        return ExactStep() if squared else BacktrackingStep()
-    if step_size == "exact":
+    if step_size in ("auto", "exact"):
         return ExactStep()
     if step_size == "backtracking":
         return BacktrackingStep()

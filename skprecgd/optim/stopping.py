@@ -25,15 +25,22 @@ class Progress:
 
     Of the loss, it replaces the test of the gradient: a stationary point of too low
     a rank is no solution, while one on the way to a solution still makes progress.
+
+    With `of_decrease` it must also have fallen by less than that share of its whole
+    fall since the start: for losses of which much remains, however good the fit. With
+    `patience`, stop as well when the held-out loss has not been lower for so many
+    iterations.
     """
 
     window: int = 5
     share: float = 0.2
     of_gradient: bool = False
+    of_decrease: float | None = None
+    patience: int | None = None
 
 
 class Watch:
-    """The stop rules of one descent on an objective of unit scale.
+    """The stop rules of one descent.
 
     Parameters
     ----------
@@ -57,7 +64,8 @@ class Watch:
         *,
         descends: bool = True,
     ) -> None:
-        at_zero = 0.5 * objective.data_norm**2
+        self._data_norm = objective.data_norm
+        at_zero = 0.5 * self._data_norm**2
         self._ceiling = _DIVERGENCE * max(start.value, at_zero)
         self._resolution = objective.resolution
         self._eps = float(np.finfo(start.factors.dtype).eps)
@@ -68,6 +76,21 @@ class Watch:
         self._recent: deque[tuple[float, float]] = deque(maxlen=_STILL_WINDOW)
         self._lowest_gradient = np.inf
         self._since_lower_gradient = 0
+        self._lowest_held_out = np.inf
+        self._since_lower_held_out = 0
+
+    @property
+    def by_held_out(self) -> bool:
+        """Whether the held-out loss says which point is the best."""
+        return self._progress is not None and self._progress.patience is not None
+
+    def lower_held_out(self, validation_loss: float) -> bool:
+        """Whether the held-out loss is lower than ever since the start."""
+        lower = validation_loss < self._lowest_held_out
+        if lower:
+            self._lowest_held_out = validation_loss
+        self._since_lower_held_out = 0 if lower else self._since_lower_held_out + 1
+        return lower
 
     def diverged(self, evaluation: Evaluation) -> bool:
         """Whether the objective grew beyond any recovery."""
@@ -87,6 +110,9 @@ class Watch:
             return Status.PRECISION if self._tol > 0 else None
         if self._progress is None:
             return None
+        patience = self._progress.patience
+        if patience is not None and self._since_lower_held_out >= patience:
+            return Status.SLOW
         watched = evaluation.value if exploring else gradient_norm
         return Status.SLOW if self._slow(watched, self._progress) else None
 
@@ -100,7 +126,7 @@ class Watch:
         resolved = self._tol >= self._resolution
         if resolved and evaluation.relative_residual <= self._tol:
             return Status.RESIDUAL
-        if not self._exploring and gradient_norm <= self._tol:
+        if not self._exploring and gradient_norm <= self._tol * self._data_norm:
             return Status.STATIONARY
         return None
 
@@ -124,5 +150,9 @@ class Watch:
         self._watched.append(watched)
         if len(self._watched) <= progress.window:
             return False
-        enough = (1 - progress.share) * self._watched[-1 - progress.window]
-        return watched > enough
+        before = self._watched[-1 - progress.window]
+        if progress.of_decrease is not None:
+            whole = self._watched[0] - watched
+            if before - watched > progress.of_decrease * whole:
+                return False
+        return watched > (1 - progress.share) * before

@@ -16,6 +16,7 @@ import numpy as np
 from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import leading_eigenpairs, leading_triplets, make_start
+from skprecgd.losses import SquaredLoss
 from skprecgd.objective import Evaluation, Objective, SampledObjective
 from skprecgd.optim.loop import Journal, Outcome, descend
 from skprecgd.optim.metric import Damping
@@ -29,8 +30,18 @@ from skprecgd.optim.stopping import Progress
 _STAGE_PROGRESS = Progress(window=5, share=0.2)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
+# The same for a loss other than the squared one, which outliers or chance keep up: the
+# decrease within the stage is what there is to compare with.
+_DECREASE_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.1)
+# Labels and counts can be fitted ever better at any rank, by ever larger predictions:
+# there the held-out loss ends a stage, too.
+_HELD_OUT_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.01, patience=5)
 # At the final rank the loss may rest on noise while the gradient still falls.
 _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
+_HELD_OUT_SETTLE = replace(_SETTLE_PROGRESS, patience=20)
+# What another column must take off the held-out loss where that also says how far to
+# follow it: a few steps towards chance do little harm, and sometimes a little good.
+_HELD_OUT_GAIN = 0.01
 # Measurements per degree of freedom under which a stage is finished by
 # Gauss-Newton before the rank may grow: conjugate steps are slow there even at the
 # true rank, and a rank too many is then not repaired by iterating.
@@ -79,7 +90,7 @@ class PathSettings:
     solver: str = "auto"
     damping: str | float | Damping = "auto"
     step_size: str | float | StepRule = "auto"
-    noise_variance: float | None = None
+    noise_variance: float | str | None = None
     symmetric: bool = False
     init: Any = "spectral"
     early_stopping: str | bool = "auto"
@@ -93,23 +104,27 @@ class PathSettings:
         """The methods a stage runs in turn."""
         names = [self.solver]
         if self.solver == "auto":
-            names = ["precgd-cg", "gauss-newton"]
+            names = ["precgd-cg"]
+            if objective.loss.has_curvature:
+                names.append("gauss-newton")
+        damping, noise_variance = self.damping, self.noise_variance
+        if isinstance(noise_variance, str):
+            # Not estimated yet: the gradient's norm does not see the noise.
+            noise_variance = None
+            if damping in ("auto", "variance_proxy"):
+                damping = "dual_norm"
         return [
             make_method(
                 name,
                 objective,
-                damping=self.damping,
+                damping=damping,
                 step_size=self.step_size,
-                noise_variance=self.noise_variance,
+                noise_variance=noise_variance,
                 symmetric=self.symmetric,
                 random_state=rng,
             )
             for name in names
         ]
-
-
-def _patience(method: Method) -> Progress:
-    return _NEWTON_PROGRESS if method.name == "gauss-newton" else _STAGE_PROGRESS
 
 
 class Walk:
@@ -135,14 +150,22 @@ class Walk:
         # so that any sufficient search rank gives the same fit to the last bit.
         self.visited: dict[int, Factors] = {}
 
+    @property
+    def ends_by_held_out(self) -> bool:
+        """Whether the held-out loss tells how far to go, not only to which rank."""
+        held_out = self.journal.validation_loss is not None
+        return held_out and self.objective.loss.generalized
+
     def explore(self, factors: Factors) -> Outcome:
         """Solve at one rank until progress gets slow.
 
         Where measurements are scarce, slow conjugate steps are no proof that the
         rank is too low: Gauss-Newton has the last word.
         """
-        methods = self.methods if self.scarce(factors.rank) else self.methods[:1]
-        outcome = self._run(factors, [(m, _patience(m)) for m in methods])
+        methods = self.methods[:1]
+        if self.scarce(factors.rank) and not self.ends_by_held_out:
+            methods = self.methods
+        outcome = self._run(factors, [(m, self._patience(m)) for m in methods])
         self.visited[factors.rank] = outcome.evaluation.factors
         return outcome
 
@@ -154,12 +177,20 @@ class Walk:
 
     def attempt(self, factors: Factors, objective: Objective) -> Outcome:
         """The last method, perhaps on a part of the measurements; no stage yet."""
-        return self._turns(objective, factors, [(self.methods[-1], _NEWTON_PROGRESS)])
+        method = self.methods[-1]
+        return self._turns(objective, factors, [(method, self._patience(method))])
 
     @property
     def spent(self) -> bool:
         """Whether there is no iteration left, or the user wants none."""
         return self.stopped or self.n_iter >= self.settings.max_iter
+
+    @property
+    def ending(self) -> Status:
+        """Why a walk that found nothing ended."""
+        if self.stopped:
+            return Status.CALLBACK
+        return Status.MAX_ITER if self.spent else Status.SLOW
 
     def note_step(self, evaluation: Evaluation, smoothing: float) -> bool:
         """Count and record a step that is no descent; True if it was the last."""
@@ -176,6 +207,11 @@ class Walk:
         word: its steps are the cheapest, and where noise leaves a large residual
         they see the curvature that Gauss-Newton neglects.
         """
+        if self.settings.noise_variance == "auto":
+            loss = self.objective.evaluate(factors).loss
+            variance = residual_variance(self.objective, loss, factors)
+            known = replace(self.settings, noise_variance=variance)
+            self.methods = known.methods(self.objective, self.rng)
         turns: list[tuple[Method, Progress | None]] = []
         if len(self.methods) > 1:
             turns = [(method, _SETTLE_PROGRESS) for method in self.methods]
@@ -216,6 +252,14 @@ class Walk:
                 break
         return outcome
 
+    def _patience(self, method: Method) -> Progress:
+        newton = method.name == "gauss-newton"
+        if self.ends_by_held_out:
+            return _HELD_OUT_PROGRESS
+        if not isinstance(self.objective.loss, SquaredLoss):
+            return _DECREASE_PROGRESS
+        return _NEWTON_PROGRESS if newton else _STAGE_PROGRESS
+
     def grow(self, evaluation: Evaluation | None, count: int = 1) -> Factors | None:
         """New columns, or None if no rank-one term decreases the objective."""
         u, values, v = self._descent_directions(evaluation, count)
@@ -225,7 +269,9 @@ class Walk:
         u, values, v = u[:, kept], values[kept], v[:, kept]
         # The exact length of the leading term; the others in proportion.
         length = self.objective.growth(evaluation, u[:, :1], v[:, :1])
-        if length <= 0:
+        # At an optimum with a ridge, what the slope exceeds it by is rounding.
+        ridge = self.objective.alpha > 0
+        if length <= (self.settings.tol * self.objective.data_norm if ridge else 0.0):
             return None
         lengths = (length * values / values[0]).astype(u.dtype)
         if evaluation is None:
@@ -241,7 +287,16 @@ class Walk:
             yield outcome
             if factors.rank >= max_rank or outcome.status is not Status.SLOW:
                 return
-            factors = self.grow(outcome.evaluation, self._block(factors.rank, max_rank))
+            block = self._block(factors.rank, max_rank)
+            factors = self.grow(outcome.evaluation, block)
+            if factors is None and self.objective.alpha > 0:
+                # Where a ridge outweighs all other directions, those at hand may still
+                # be on their way.
+                outcome = self.settle(outcome.evaluation.factors)
+                yield outcome
+                if not outcome.status.converged:
+                    return
+                factors = self.grow(outcome.evaluation, block)
         yield replace(outcome, status=Status.GLOBAL)
 
     def along(self, max_rank: int) -> Outcome:
@@ -253,17 +308,23 @@ class Walk:
 
         The path ends after `n_iter_no_change` ranks that do not improve on it.
         """
-        losses: list[float] = []
+        share = _HELD_OUT_GAIN if self.ends_by_held_out else 0.0
+        lowest, since = np.inf, 0
         best: Evaluation | None = None
         for outcome in self.outcomes(max_rank):
-            losses.append(self.stages[-1].validation_loss)
-            lowest = int(np.argmin(losses))
-            if best is None or lowest == len(losses) - 1:
-                best = outcome.evaluation
-            if len(losses) - 1 - lowest >= self.settings.n_iter_no_change:
+            loss = self.stages[-1].validation_loss
+            if best is None or loss < (1 - share) * lowest:
+                best, lowest, since = outcome.evaluation, loss, 0
+            else:
+                since += 1
+            if since >= self.settings.n_iter_no_change:
                 break
         assert best is not None
         return best
+
+    def settle_held_out(self, factors: Factors) -> Outcome:
+        """Solve at the final rank as far as the held-out loss allows."""
+        return self._run(factors, [(self.methods[0], _HELD_OUT_SETTLE)])
 
     def summary(self) -> str:
         """One sentence on how the ranks were solved."""
@@ -317,8 +378,10 @@ class Walk:
             values, u = leading_eigenpairs(-1.0 * gradient, count, _LANCZOS_SEED)
             v = u
         else:
+            # With a ridge the value itself counts: whether there is one above it.
+            tol = 0.0 if objective.alpha > 0 else _GROWTH_TOL
             u, values, v = leading_triplets(
-                -1.0 * gradient, count, _LANCZOS_SEED, tol=_GROWTH_TOL
+                -1.0 * gradient, count, _LANCZOS_SEED, tol=tol
             )
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
@@ -327,8 +390,10 @@ class Walk:
         """Whether measurements are few for the degrees of freedom of a rank."""
         if not isinstance(self.objective, SampledObjective):
             return False
-        needed = freedom(self.objective.matrix_shape, rank, self.settings.symmetric)
-        return len(self.objective.targets) < _SCARCE * needed
+        freedom = degrees_of_freedom(
+            self.objective.matrix_shape, rank, symmetric=self.settings.symmetric
+        )
+        return self.objective.n_measurements < _SCARCE * freedom
 
     def note(self, outcome: Outcome, n_iter: int) -> None:
         """Add a stage that ended in `outcome`."""
@@ -350,9 +415,27 @@ class Walk:
         )
 
 
-def freedom(shape: tuple[int, int], rank: int, symmetric: bool = False) -> int:
-    """Degrees of freedom of the matrices of a shape and a rank."""
-    n_rows, n_columns = shape
+def degrees_of_freedom(
+    matrix_shape: tuple[int, int], rank: int, *, symmetric: bool = False
+) -> int:
+    """How many numbers determine a matrix of that rank."""
+    n_rows, n_columns = matrix_shape
     if symmetric:
         return rank * (2 * n_rows - rank + 1) // 2
     return rank * (n_rows + n_columns - rank)
+
+
+def residual_variance(objective: Objective, loss: float, factors: Factors) -> float:
+    """Variance of the noise of one measurement, from what a fit leaves over.
+
+    The sum of squared residuals is divided by the number of measurements less the
+    degrees of freedom of the fit; 0 where those are as many.
+    """
+    freedom = degrees_of_freedom(
+        factors.matrix_shape, factors.rank, symmetric=factors.multiplicity == 2
+    )
+    n_measurements = objective.n_measurements
+    if n_measurements <= freedom:
+        return 0.0
+    per_measurement = 2 * loss / objective.noise_share(1.0)
+    return per_measurement * n_measurements / (n_measurements - freedom)

@@ -1,0 +1,217 @@
+r"""JMLR 2023, Figures 4 and 5: 1-bit sensing and phase retrieval, rank known or not.
+
+    python benchmarks/papers/jmlr2023_figures4_5.py [--out DIR] [--seed S ...]
+
+G. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
+Overparameterized Nonconvex Burer-Monteiro Factorization with Global Optimality
+Certification", JMLR 24 (163), 2023.
+
+The truth ``M* = Z Z^T`` is 100 x 100 of rank 2 with eigenvalues (1, 1) or (1, 1/5);
+search rank r = 2 or 4; start ``X_0 = [Z 0] + 0.01 N(0, 1)``. The error is
+``||X X^T - M*||_F / ||M*||_F``.
+
+**Figure 4, 1-bit.** ``F(X) = sum_ij log(1 + exp(M_ij)) - a_ij M_ij`` over all entries,
+at the limit of many observations: ``a_ij = 1 / (1 + exp(-M*_ij))``. The paper's step is
+alpha = 0.5. (Its caption says kappa = 10, its text the same M* as before, kappa = 5; we
+take 5.)
+
+**Figure 5, phase retrieval.** ``F(X) = sum_i (||a_i^T X||^2 - y_i)^2`` with Gaussian
+a_i. The paper's steps are alpha = 4e-4 (r = 2) and 1e-4 (r = 4); it does not say how
+many measurements there are, so m = 10 n r is our choice, and the paper's steps, which
+depend on it, are not run here.
+
+For each problem, two tables:
+
+* what the package does when nobody tunes anything, that is its default damping and the
+  exact step, next to the same with conjugate directions, and gradient descent, also
+  with the exact step;
+* for Figure 4 also the paper's step and its damping
+  ``eta = ||grad F (X^T X)^-1/2||_F``, in our units: we minimise ``f = F / (m s c)``,
+  with m s = 1 for all entries and c = 1/4 the curvature of the loss, so
+  ``grad F = grad f / 4``. The paper steps ``X - alpha grad F (X^T X + eta I)^-1``,
+  `minimize` steps ``X - t grad f (2 (X^T X + eta I))^-1``: they agree for
+  ``t = alpha / 2``. The dual norm of F is ``sqrt(2) / 4`` times that of f in the
+  package's metric, which carries the factor 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from _common import (
+    Array,
+    error_curve,
+    first_at_most,
+    new_figure,
+    parser,
+    print_row,
+    save_figure,
+)
+from scipy.special import expit
+
+from skprecgd.factors import SymmetricFactor
+from skprecgd.losses import LogisticLoss
+from skprecgd.measurements import FullObservation, RankOneMeasurements
+from skprecgd.objective import Objective, Ray, make_objective
+from skprecgd.optim.metric import DualNormDamping
+from skprecgd.optim.steps import ExactStep, FixedStep, StepRule
+
+SIZE = 100
+TRUE_RANK = 2
+TARGET = 1e-12
+CONDITION_NUMBERS = (1, 5)
+SEARCH_RANKS = (2, 4)
+ONE_BIT, PHASE = "1-bit", "phase retrieval"
+PAPER_STEP = 0.5
+MEASUREMENTS_PER_UNKNOWN = 10
+
+Curves = dict[str, Array]
+
+
+class Problem(NamedTuple):
+    """One panel: truth, start and objective."""
+
+    kind: str
+    rank: int
+    condition_number: float
+    truth: Array
+    start: SymmetricFactor
+    objective: Objective
+
+    @property
+    def name(self) -> str:
+        relation = "=" if self.rank == TRUE_RANK else ">"
+        return f"r = {self.rank} {relation} r*, kappa = {self.condition_number:g}"
+
+
+def make_problem(kind: str, rank: int, condition_number: float, seed: int) -> Problem:
+    """The problem of one panel, from its own stream of random numbers."""
+    rng = np.random.default_rng([seed, rank, int(condition_number)])
+    basis, _ = np.linalg.qr(rng.standard_normal((SIZE, TRUE_RANK)))
+    z = np.zeros((SIZE, rank))
+    z[:, :TRUE_RANK] = basis * np.sqrt([1.0, 1.0 / condition_number])
+    truth = z @ z.T
+    start = SymmetricFactor(z + 1e-2 * rng.standard_normal(z.shape))
+    if kind == ONE_BIT:
+        everything = FullObservation(truth.shape)
+        objective = make_objective(everything, expit(truth), LogisticLoss())
+    else:
+        a = rng.standard_normal((MEASUREMENTS_PER_UNKNOWN * SIZE * rank, SIZE))
+        measurements = RankOneMeasurements(a)
+        objective = make_objective(measurements, measurements.forward(z, z))
+    return Problem(kind, rank, condition_number, truth, start, objective)
+
+
+class PaperGDStep(StepRule):
+    """Gradient descent with a constant step in the paper's units (1-bit)."""
+
+    def __call__(self, ray: Ray, slope: float) -> float:
+        (gram,) = ray.advance(0.0).factors.metric_grams()
+        # The package's gradient descent divides by 2 lambda_max(X^T X).
+        return 0.5 * PAPER_STEP * float(np.linalg.eigvalsh(gram)[-1])
+
+
+def curves_of(problem: Problem, max_iter: int) -> Curves:
+    """Error curves of all methods, by name."""
+    runs: dict[str, dict[str, Any]] = {
+        "PrecGD": {},
+        "PrecGD, conjugate": {"solver": "precgd-cg"},
+        "GD": {"solver": "gd"},
+    }
+    if problem.kind == ONE_BIT:
+        runs["paper's PrecGD"] = {
+            "step": FixedStep(0.5 * PAPER_STEP),
+            "damping": DualNormDamping(np.sqrt(2) / 4),
+        }
+        runs["paper's GD"] = {"solver": "gd", "step": PaperGDStep()}
+    return {name: _curve(problem, max_iter, **run) for name, run in runs.items()}
+
+
+def _curve(
+    problem: Problem, max_iter: int, step: StepRule | None = None, **options: Any
+) -> Array:
+    return error_curve(
+        problem.objective,
+        problem.start,
+        problem.truth,
+        step or ExactStep(),
+        target=TARGET,
+        max_iter=max_iter,
+        **options,
+    )
+
+
+def run(kind: str, seeds: list[int], max_iter: int) -> dict[str, Curves]:
+    """Print the table of one kind; returns the curves of the first seed."""
+    print(
+        f"\n{kind}: iterations to relative error {TARGET:g}, or the error after "
+        f"{max_iter}\n"
+    )
+    shown: dict[str, Curves] = {}
+    for seed, rank, kappa in product(seeds, SEARCH_RANKS, CONDITION_NUMBERS):
+        problem = make_problem(kind, rank, kappa, seed)
+        curves = curves_of(problem, max_iter)
+        header = ("seed", "r", "kappa", *curves)
+        widths = [max(8, len(cell)) for cell in header]
+        if not shown:
+            print_row(header, widths)
+        cells = [_reached(curve) for curve in curves.values()]
+        print_row([f"{seed}", f"{rank}", f"{kappa}", *cells], widths)
+        shown.setdefault(problem.name, curves)
+    return shown
+
+
+def _reached(curve: Array) -> str:
+    count = first_at_most(curve, TARGET)
+    return f"{count:g} its" if np.isfinite(count) else f"{curve[-1]:.1e}"
+
+
+def draw(panels: dict[str, Curves], title: str) -> Any:
+    """Search ranks from left to right, condition numbers from top to bottom."""
+    n_rows = len(CONDITION_NUMBERS)
+    figure, axes = new_figure(n_rows, len(panels) // n_rows)
+    for ax, (name, curves) in zip(axes.T.ravel(), panels.items(), strict=True):
+        # Curves that coincide stay visible: later ones are thinner.
+        for i, (label, curve) in enumerate(curves.items()):
+            ax.semilogy(curve, label=label, linewidth=3.5 - 0.6 * i)
+        ax.set_title(name)
+        ax.set_ylim(TARGET / 3, 1)
+        ax.grid(alpha=0.3)
+    for ax in axes[-1]:
+        ax.set_xlabel("iteration")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("relative error")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=axes.shape[1],
+    )
+    figure.suptitle(title)
+    return figure
+
+
+def arguments() -> argparse.Namespace:
+    options = parser("JMLR 2023, Figures 4 and 5: 1-bit sensing, phase retrieval.")
+    options.add_argument(
+        "--iterations",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="most iterations of every method, as on the paper's axis (default: 1000)",
+    )
+    return options.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    for kind, name in ((ONE_BIT, "figure4"), (PHASE, "figure5")):
+        panels = run(kind, args.seed, args.iterations)
+        figure = draw(panels, f"{kind}, n = {SIZE}, r* = {TRUE_RANK}")
+        save_figure(figure, args.out, f"jmlr2023_{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The search for a minimum along a line by its slope."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skprecgd._numerics import falling_until
+
+positive = st.floats(1e-6, 1e6)
+
+
+@given(minimum=positive, first=positive, power=st.sampled_from([1, 3]))
+def test_finds_the_minimum(minimum, first, power):
+    def slope(t):
+        return (t / minimum - 1) ** power
+
+    t = falling_until(slope, slope(0.0), first)
+    assert abs(slope(t)) <= 0.1
+    close = falling_until(slope, slope(0.0), first, accuracy=1e-9)
+    assert abs(slope(close)) <= 1e-9
+
+
+def test_a_newton_step_is_taken_as_it_is():
+    asked = []
+
+    def slope(t):
+        asked.append(t)
+        return t - 2.0
+
+    assert falling_until(slope, -2.0, 2.0) == 2.0
+    assert asked == [2.0]
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0, np.nan])
+def test_nothing_falls(start):
+    assert falling_until(lambda t: 1.0, start, 1.0) == 0.0
+
+
+def test_overflow_is_too_far():
+    def slope(t):
+        return np.exp(t) - 5.0 if t < 700 else np.inf
+
+    t = falling_until(slope, -4.0, 1e5)
+    assert abs(slope(t)) <= 0.4
+
+
+def test_no_minimum():
+    """The slope never comes up to zero: as far as it gets, and finite."""
+    t = falling_until(lambda t: -np.exp(-t), -1.0, 0.01)
+    assert np.exp(-t) <= 0.1
+    assert 0 < falling_until(lambda t: -1.0, -1.0, 1.0, max_trials=5) < np.inf
