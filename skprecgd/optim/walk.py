@@ -159,8 +159,11 @@ class Walk:
         Where measurements are scarce, slow conjugate steps are no proof that the
         rank is too low: Gauss-Newton has the last word.
         """
+        # A loss with a link weights the measurements by its curvature, and little
+        # weight is as bad as few measurements.
+        scarce = self._scarce(factors.rank) or self.objective.loss.generalized
         methods = self.methods[:1]
-        if self._scarce(factors.rank) and not self.ends_by_held_out:
+        if scarce and not self.ends_by_held_out:
             methods = self.methods
         outcome = self._run(factors, [(m, self._patience(m)) for m in methods])
         self.visited[factors.rank] = outcome.evaluation.factors
