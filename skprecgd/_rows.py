@@ -210,7 +210,8 @@ def _row_lengths(
     for _ in range(_MAX_CUTS):
         at = predictions + length[problem.rows] * ahead
         moved = z + length[:, None] * step
-        slope = problem.sums(problem.gradient(at) * ahead)
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope = problem.sums(problem.gradient(at) * ahead)
         slope += np.einsum("ij,ij->i", ridge * moved, step)
         steep = ~(slope <= 0.5 * start) & (start > 0)
         if not steep.any():

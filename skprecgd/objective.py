@@ -309,17 +309,14 @@ class SampledObjective(Objective):
             return self, 1.0
         targets = (self.targets.astype(np.float64) / unit).astype(self.dtype)
         loss = self.loss.rescaled(1.0 / unit)
-        return (
-            SampledObjective(self.measurements, targets, loss, self.alpha / unit),
-            unit,
-        )
+        return self._with(self.measurements, targets, loss, self.alpha / unit), unit
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.weight * len(self.targets)
 
     def subset(self, index: Array) -> SampledObjective:
         """The objective of some of the measurements, normalised like the whole."""
-        part = SampledObjective(
+        part = self._with(
             self.measurements.rows(index), self.targets[index], self.loss, self.alpha
         )
         part.measurements.mean_square = self.measurements.mean_square
@@ -447,6 +444,12 @@ class SampledObjective(Objective):
         # matrices neither underflow nor overflow in the products.
         scaled = slopes * slopes.dtype.type(self.weight)
         return scaled.astype(self.dtype, copy=False)
+
+    def _with(
+        self, measurements: Measurements, targets: Array, loss: Loss, alpha: float
+    ) -> SampledObjective:
+        """The same kind of objective on other data."""
+        return SampledObjective(measurements, targets, loss, alpha)
 
 
 class FullObjective(Objective):

@@ -19,7 +19,7 @@ from skprecgd._numerics import dot, norm
 from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import ray_point, ray_sums
-from skprecgd.losses import SquaredLoss
+from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements
 from skprecgd.objective import (
     Evaluation,
@@ -373,7 +373,7 @@ class TrimmedObjective(SampledObjective):
         return np.where(z == self.targets, self.dtype.type(0), weight)
 
     def _with(
-        self, measurements: Measurements, targets: Array, alpha: float | None = None
+        self, measurements: Measurements, targets: Array, loss: Loss, alpha: float
     ) -> TrimmedObjective:
         return TrimmedObjective(measurements, targets, self.corruption.fraction)
 

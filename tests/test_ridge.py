@@ -1,4 +1,4 @@
-"""With a ridge the problem is convex in the matrix: one optimum, whatever the method."""
+"""With a ridge the problem is convex in the matrix: there is one optimum."""
 
 import numpy as np
 import pytest

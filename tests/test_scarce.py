@@ -69,10 +69,12 @@ def test_a_step_agrees_with_the_closed_form(global_random_seed):
 
 
 def test_the_iterate_agrees_with_the_entries_up_to_eps(global_random_seed):
-    objective, truth = problem(global_random_seed, oversampling=4.0)
+    objective, truth = problem(
+        global_random_seed, oversampling=4.0, condition_number=3.0
+    )
     state = SmoothedRank(objective.normalised()[0], 6)
     residuals = []
-    for _ in range(40):
+    for _ in range(60):
         state.step()
         evaluation = state.objective.evaluate(state.factors())
         residuals.append(evaluation.relative_residual)

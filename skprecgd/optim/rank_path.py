@@ -225,7 +225,9 @@ def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
     explained = explained and unknowns < len(objective.targets)
     if not explained:
         found = scarce.explain(walk, max_rank)
-        return found or replace(outcome, status=walk.ending)
+        # Without an explanation it is for the held-out entries to choose a rank.
+        ending = Status.CALLBACK if walk.stopped else Status.SLOW
+        return found or replace(outcome, status=ending)
     if factors.rank > 1 and scarce.has_lone_line(factors):
         return scarce.explain(walk, factors.rank - 1) or outcome
     return outcome

@@ -162,8 +162,11 @@ class Walk:
         Where measurements are scarce, slow conjugate steps are no proof that the
         rank is too low: Gauss-Newton has the last word.
         """
+        # A loss with a link weights the measurements by its curvature, and little
+        # weight is as bad as few measurements.
+        scarce = self.scarce(factors.rank) or self.objective.loss.generalized
         methods = self.methods[:1]
-        if self.scarce(factors.rank) and not self.ends_by_held_out:
+        if scarce and not self.ends_by_held_out:
             methods = self.methods
         outcome = self._run(factors, [(m, self._patience(m)) for m in methods])
         self.visited[factors.rank] = outcome.evaluation.factors
@@ -184,13 +187,6 @@ class Walk:
     def spent(self) -> bool:
         """Whether there is no iteration left, or the user wants none."""
         return self.stopped or self.n_iter >= self.settings.max_iter
-
-    @property
-    def ending(self) -> Status:
-        """Why a walk that found nothing ended."""
-        if self.stopped:
-            return Status.CALLBACK
-        return Status.MAX_ITER if self.spent else Status.SLOW
 
     def note_step(self, evaluation: Evaluation, smoothing: float) -> bool:
         """Count and record a step that is no descent; True if it was the last."""
