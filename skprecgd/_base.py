@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skprecgd._compat import Interval, StrOptions
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
-from skprecgd.losses import LOSSES, Loss, SquaredLoss
+from skprecgd.losses import LOSSES, Loss, SquaredLoss, make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, make_objective
 from skprecgd.optim.rank_path import PathResult, rank_path
@@ -63,15 +63,20 @@ class BasePrecGD(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
 
-    def _objective(
-        self, measurements: Measurements, targets: Any, loss: Loss
-    ) -> Objective:
+    def _objective(self, measurements: Measurements, targets: Any) -> Objective:
         """What is minimised, given the measurements and their targets."""
+        loss = make_loss(self.loss)
         if self.outlier_fraction != 0:
+            given = f"outlier_fraction={self.outlier_fraction!r}"
             if not isinstance(loss, SquaredLoss):
                 raise ValueError(
-                    f"outlier_fraction={self.outlier_fraction!r} needs loss='squared', "
-                    f"got loss={loss.name!r}; with another loss leave it out."
+                    f"{given} needs loss='squared', got loss={loss.name!r}: errors are "
+                    "told by their residuals, or met by a robust loss, not both."
+                )
+            if self.noise_variance == "auto":
+                raise ValueError(
+                    f"{given} needs noise_variance=None or a number, got 'auto': the "
+                    "noise of the measurements left out is not there to be estimated."
                 )
             if self.alpha != 0:
                 raise ValueError(

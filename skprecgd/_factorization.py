@@ -33,7 +33,7 @@ from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, SquaredLoss, make_loss
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
-from skprecgd.objective import Objective
+from skprecgd.objective import FullObjective, Objective
 from skprecgd.optim.rank_path import PathResult
 from skprecgd.optim.result import Status
 from skprecgd.robust import TrimmedObjective, upper_bound
@@ -49,12 +49,6 @@ class _Entries:
     columns: Array
     values: Array
     shape: tuple[int, int]
-
-    @classmethod
-    def of_complete(cls, X: Array) -> _Entries:
-        """All cells of a dense matrix."""
-        rows, columns = np.divmod(np.arange(X.size), X.shape[1])
-        return cls(rows, columns, X.ravel(), X.shape)
 
     def csr(self, values: Array | None = None) -> sparse.csr_array:
         values = self.values if values is None else values
@@ -286,13 +280,13 @@ class PrecGDFactorization(
             infinite or complex.
         """
         with undone_on_failure(self):
-            self._check_outliers()
             loss = make_loss(self.loss)
             self._check_center(loss)
+            self._check_outliers()
             data = self._read(X, reset=True)
             self._check_rank(data.shape)
             if isinstance(data, _Entries):
-                self._fit_entries(data, loss)
+                self._fit_entries(data)
             else:
                 self._fit_complete(data, loss)
         return self
@@ -395,8 +389,10 @@ class PrecGDFactorization(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        # Every residual of complete data is looked at for outliers.
-        tags.input_tags.sparse = self.outlier_fraction == 0 or self.missing_values == 0
+        # Every residual of complete data is looked at for outliers and other losses.
+        squared = self.loss == "squared" or isinstance(self.loss, SquaredLoss)
+        plain = squared and self.outlier_fraction == 0
+        tags.input_tags.sparse = plain or self.missing_values == 0
         tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -425,20 +421,20 @@ class PrecGDFactorization(
             return X
         return _Entries(*matrix_entries(X, self.missing_values))
 
-    def _check_outliers(self) -> None:
-        if self.outlier_fraction != 0 and self.center is not None:
-            raise ValueError(
-                f"outlier_fraction={self.outlier_fraction!r} needs center=None, got "
-                f"center={self.center!r}: outliers pull means. Offsets have low "
-                "rank and are found as components."
-            )
-
     def _check_center(self, loss: Loss) -> None:
         if self.center is not None and loss.generalized:
             raise ValueError(
                 f"center={self.center!r} needs a loss of the residual: offsets "
                 f"subtracted from X leave no targets for loss={loss.name!r}; use "
                 "center=None."
+            )
+
+    def _check_outliers(self) -> None:
+        if self.outlier_fraction != 0 and self.center is not None:
+            raise ValueError(
+                f"outlier_fraction={self.outlier_fraction!r} needs center=None, got "
+                f"center={self.center!r}: outliers pull means. Offsets have low "
+                "rank and are found as components."
             )
 
     def _check_rank(self, shape: tuple[int, int]) -> None:
@@ -454,10 +450,10 @@ class PrecGDFactorization(
         _check_dense(X, loss)
         offsets = complete_offsets(X, self.center)
         centred = subtract(X, *offsets)
-        objective = self._objective(FullObservation(X.shape, X.dtype), centred, loss)
+        objective = self._objective(FullObservation(X.shape, X.dtype), centred)
         seen = None
-        if isinstance(objective, TrimmedObjective) or not isinstance(loss, SquaredLoss):
-            # Of these there is no truncated SVD to return all components of.
+        if not isinstance(objective, FullObjective):
+            # Then there is no truncated SVD to return all components of.
             seen = np.ones(X.shape[0], dtype=bool), np.ones(X.shape[1], dtype=bool)
 
         def variance(errors: Array | None) -> float:
@@ -465,7 +461,7 @@ class PrecGDFactorization(
 
         self._finish(objective, offsets, variance, seen)
 
-    def _fit_entries(self, data: _Entries, loss: Loss) -> None:
+    def _fit_entries(self, data: _Entries) -> None:
         check_any_observed(data.values)
         seen = data.seen()
         _warn_empty(*seen)
@@ -476,8 +472,7 @@ class PrecGDFactorization(
         measurements = EntryMeasurements(
             data.rows, data.columns, data.shape, data.values.dtype
         )
-        values = values.astype(data.values.dtype)
-        objective = self._objective(measurements, values, loss)
+        objective = self._objective(measurements, values.astype(data.values.dtype))
 
         def variance(errors: Array | None) -> float:
             values = data.values if errors is None else data.values - errors
@@ -591,7 +586,7 @@ class PrecGDFactorization(
         """All visible entries, checked to be targets of the loss."""
         if not isinstance(data, _Entries):
             _check_dense(data, self._loss)
-            data = _Entries.of_complete(data)
+            data = _Entries(*matrix_entries(data, np.nan))
         self._loss.target_check(data.values)
         return data
 

@@ -66,44 +66,6 @@ def solve_rows(
     return out.astype(basis.dtype)
 
 
-def solve_weighted_rows(
-    weights: sparse.csr_array, right_hand_side: Array, factor: Array, ridge: float
-) -> Array:
-    """Minimisers z_i of ``sum_j w_ij (f_j z_i)^2 / 2 + ridge |z_i|^2 / 2 - b_i z_i``.
-
-    Parameters
-    ----------
-    weights : csr_array of shape (n_rows, n_columns)
-        Not negative; stored entries are the visible ones.
-    right_hand_side : ndarray of shape (n_rows, r)
-        The b_i.
-    factor : ndarray of shape (n_columns, r)
-        The f_j.
-    ridge : float
-
-    Returns
-    -------
-    ndarray of shape (n_rows, r)
-        The solution of least norm where a row sees too little.
-    """
-    r = factor.shape[1]
-    products = _row_products(factor)
-    out = np.zeros((weights.shape[0], r))
-    traces = weights @ np.sum(np.square(factor, dtype=np.float64), axis=1)
-    # `_solve` takes 1 for the largest eigenvalue there can be.
-    top = float(np.max(traces, initial=0.0)) + ridge
-    if top == 0.0:
-        return out.astype(factor.dtype)
-    chunk = max(1, _CHUNK_NUMBERS // (r * r))
-    eps = float(np.finfo(factor.dtype).eps)
-    for start in range(0, len(out), chunk):
-        part = slice(start, start + chunk)
-        normal = _normal_matrices(weights[part], products, r) + ridge * np.eye(r)
-        rhs = right_hand_side[part].astype(np.float64) / top
-        out[part] = _solve(normal / top, rhs, eps / 1e2)
-    return out.astype(factor.dtype)
-
-
 def fit_rows(
     loss: Loss,
     visible: sparse.csr_array,
@@ -140,6 +102,44 @@ def fit_rows(
         problem = _RowProblem(loss, visible[start : start + chunk], basis, offsets)
         out[start : start + chunk] = _newton(problem, products, ridge)
     return out.astype(dtype)
+
+
+def solve_weighted_rows(
+    weights: sparse.csr_array, right_hand_side: Array, factor: Array, ridge: float
+) -> Array:
+    """Minimisers z_i of ``sum_j w_ij (f_j z_i)^2 / 2 + ridge |z_i|^2 / 2 - b_i z_i``.
+
+    Parameters
+    ----------
+    weights : csr_array of shape (n_rows, n_columns)
+        Not negative; stored entries are the visible ones.
+    right_hand_side : ndarray of shape (n_rows, r)
+        The b_i.
+    factor : ndarray of shape (n_columns, r)
+        The f_j.
+    ridge : float
+
+    Returns
+    -------
+    ndarray of shape (n_rows, r)
+        The solution of least norm where a row sees too little.
+    """
+    r = factor.shape[1]
+    products = _row_products(factor)
+    out = np.zeros((weights.shape[0], r))
+    traces = weights @ np.sum(np.square(factor, dtype=np.float64), axis=1)
+    # `_solve` takes 1 for the largest eigenvalue there can be.
+    top = float(np.max(traces, initial=0.0)) + ridge
+    if top == 0.0:
+        return out.astype(factor.dtype)
+    chunk = max(1, _CHUNK_NUMBERS // (r * r))
+    eps = float(np.finfo(factor.dtype).eps)
+    for start in range(0, len(out), chunk):
+        part = slice(start, start + chunk)
+        normal = _normal_matrices(weights[part], products, r) + ridge * np.eye(r)
+        rhs = right_hand_side[part].astype(np.float64) / top
+        out[part] = _solve(normal / top, rhs, eps / 1e2)
+    return out.astype(factor.dtype)
 
 
 class _RowProblem:

@@ -31,7 +31,7 @@ from skprecgd._compat import Interval, fit_context
 from skprecgd._fitting import check_init, undone_on_failure
 from skprecgd._scoring import explained
 from skprecgd._typing import Array, RandomState
-from skprecgd.losses import Loss, SquaredLoss, make_loss
+from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.optim.certificate import certificate
@@ -266,16 +266,16 @@ class PrecGDMatrixSensing(
         order = measurements.natural_order()
         if order is not None:
             measurements, targets = measurements.rows(order), targets[order]
-        objective = self._objective(measurements, targets, make_loss(self.loss))
+        objective = self._objective(measurements, targets)
         result = self._recover(objective, rank, symmetric=self.symmetric)
         factors = found_factors(result, self.tol)
-        self._loss = objective.loss
         outliers = np.zeros_like(targets)
         if isinstance(objective, TrimmedObjective):
             level = error_level(objective, factors, result, self.tol)
             outliers = objective.errors(factors, level)
             objective = objective.without(outliers)
         self.outliers_ = _reordered(outliers, order)
+        self._loss = objective.loss
         self.certificate_ = certificate(
             objective, factors, search_rank=rank, random_state=self.random_state
         )

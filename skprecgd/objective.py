@@ -399,6 +399,10 @@ class SampledObjective(Objective):
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
         z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
         rank_one = self.measurements.forward(u, v)
+        if isinstance(self.loss, SquaredLoss):
+            slope = -self.weight * dot(self.loss.gradient(z, self.targets), rank_one)
+            curvature = dot(self._curvature_weights(z) * rank_one, rank_one)
+            return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
         flat = np.zeros_like(rank_one)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._minimum_along(z, rank_one, flat, [0.0, self.alpha, 0.0])
@@ -448,7 +452,7 @@ class SampledObjective(Objective):
     def _with(
         self, measurements: Measurements, targets: Array, loss: Loss, alpha: float
     ) -> SampledObjective:
-        """The same kind of objective on other data."""
+        """The same kind of objective of other data."""
         return SampledObjective(measurements, targets, loss, alpha)
 
 

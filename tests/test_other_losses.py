@@ -177,6 +177,21 @@ def test_full_search_rank_from_the_start(loss, global_random_seed):
 
 
 @pytest.mark.parametrize("loss", ALL, ids=str)
+@pytest.mark.parametrize("solver", ["alternating", "alternating-scaledgd", "gd"])
+def test_other_solvers(loss, solver, global_random_seed):
+    """They keep their promise, to go down, with every loss."""
+    M = low_rank(global_random_seed)
+    A = stack(global_random_seed, 600)
+    model = PrecGDMatrixSensing(
+        2, matrix_shape=M.shape, loss=loss, solver=solver, max_iter=300, tol=1e-4
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(A, loss.mean(A @ M.ravel()))
+    assert relative(model.matrix_, M) < (0.7 if solver == "gd" else 0.1)
+
+
+@pytest.mark.parametrize("loss", ALL, ids=str)
 @pytest.mark.parametrize("step_size", ["backtracking", "exact"])
 def test_steps(loss, step_size, global_random_seed):
     M = low_rank(global_random_seed)
@@ -502,8 +517,10 @@ def test_a_loss_of_your_own(global_random_seed):
     expected = ours.inverse_transform(ours.fit_transform(X))
     found = theirs.inverse_transform(theirs.fit_transform(X))
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.1
-    with pytest.raises(ValueError, match=r"'gauss-newton' needs a loss with a curvat"):
-        PrecGDFactorization(3, loss=Bare(), solver="gauss-newton").fit(X)
+    for solver in ("gauss-newton", "alternating"):
+        sentence = f"solver='{solver}' needs a loss with a curvature; loss='bare' has"
+        with pytest.raises(ValueError, match=sentence):
+            PrecGDFactorization(3, loss=Bare(), solver=solver).fit(X)
 
 
 LABELS = np.random.default_rng(0).integers(2, size=(12, 10)).astype(float)
@@ -535,6 +552,21 @@ LABELS = np.random.default_rng(0).integers(2, size=(12, 10)).astype(float)
             {"loss": "poisson", "noise_variance": "auto"},
             LABELS,
             r"noise_variance='auto' needs loss='squared'.*loss='poisson'",
+        ),
+        (
+            {"loss": "huber", "outlier_fraction": 0.1},
+            LABELS,
+            r"outlier_fraction=0\.1 needs loss='squared', got loss='huber'",
+        ),
+        (
+            {"noise_variance": "auto", "outlier_fraction": "auto"},
+            LABELS,
+            r"outlier_fraction='auto' needs noise_variance=None or a number",
+        ),
+        (
+            {"loss": "huber", "solver": "feedback-star", "rank_search": "fixed"},
+            LABELS,
+            r"solver='feedback-star' needs loss='squared'.*loss='huber'",
         ),
         (
             {"loss": "huber", "damping": "variance_proxy"},

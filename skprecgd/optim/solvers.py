@@ -32,17 +32,17 @@ class Recipe:
         Makes the direction; of a feedback solver, from its random state.
     pair_only : bool
         Needs two factors.
-    needs_curvature : bool
-        Needs a loss with a second derivative.
     feedback : bool
         Draws random numbers, and need not descend.
+    curvature : bool
+        Needs a loss with a curvature.
     """
 
     metric: str
     direction: Callable[..., Direction]
     pair_only: bool = False
-    needs_curvature: bool = False
     feedback: bool = False
+    curvature: bool = False
 
 
 SOLVERS: dict[str, Recipe] = {
@@ -50,8 +50,8 @@ SOLVERS: dict[str, Recipe] = {
     "scaledgd": Recipe("undamped", Steepest),
     "precgd": Recipe("damped", Steepest),
     "precgd-cg": Recipe("damped", Conjugate),
-    "gauss-newton": Recipe("damped", GaussNewton, needs_curvature=True),
-    "alternating": Recipe("damped", Alternating, pair_only=True, needs_curvature=True),
+    "gauss-newton": Recipe("damped", GaussNewton, curvature=True),
+    "alternating": Recipe("damped", Alternating, pair_only=True, curvature=True),
     "alternating-scaledgd": Recipe("undamped", AlternatingGradient, pair_only=True),
     "feedback": Recipe("undamped", Feedback, pair_only=True, feedback=True),
     "feedback-star": Recipe("undamped", FeedbackStar, pair_only=True, feedback=True),
@@ -104,7 +104,7 @@ def make_method(
     if recipe.feedback:
         return _feedback_method(solver, objective, step_size, random_state)
     loss = objective.loss
-    if recipe.needs_curvature and not loss.has_curvature:
+    if recipe.curvature and not loss.has_curvature:
         raise ValueError(
             f"solver={solver!r} needs a loss with a curvature; "
             f"loss={loss.name!r} has none."
