@@ -9,8 +9,10 @@ from skprecgd.factors import FactorPair
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
-from skprecgd.optim.scarce import has_lone_line
+from skprecgd.optim.loop import Journal
+from skprecgd.optim.scarce import explain, has_lone_line
 from skprecgd.optim.smoothed_rank import LineWeights, SmoothedRank
+from skprecgd.optim.walk import PathSettings, Walk
 
 
 def problem(seed, *, n=200, rank=3, oversampling=1.6, condition_number=100.0, **kwargs):
@@ -33,7 +35,7 @@ def test_recovers_from_few_entries(condition_number):
     """At most one of three draws may be beyond reach: the entries are few."""
     errors = []
     for seed in range(3):
-        objective, truth = problem(seed, n=300, condition_number=condition_number)
+        objective, truth = problem(seed, condition_number=condition_number)
         result = rank_path(objective, 6, tol=1e-10, random_state=0)
         errors.append(truth.relative_error(result.factors.left, result.factors.right))
         assert result.factors.rank <= 6
@@ -111,33 +113,32 @@ def test_noise_on_few_entries_is_not_explained(global_random_seed):
     assert "residual cannot reach tol" in result.message
 
 
-def test_the_history_and_the_message_tell_of_it():
-    for seed in range(5):
-        objective, _ = problem(seed, n=300, condition_number=1.0, oversampling=1.5)
-        result = rank_path(objective, 6, tol=1e-10, random_state=0)
-        if "smoothed rank" in result.message:
-            break
-    else:
-        pytest.fail("no problem needed the smoothed rank")
-    assert result.n_iter <= len(result.history)
+def walk_on(objective, callback=None):
+    scaled, unit = objective.normalised()
+    settings = PathSettings(tol=1e-10)
+    return Walk(scaled, settings, Journal(callback, unit), np.random.RandomState(0))
 
 
-def test_a_callback_stops_it():
-    for seed in range(5):
-        objective, _ = problem(seed, n=300, condition_number=1.0, oversampling=1.5)
-        full = rank_path(objective, 6, tol=1e-10, random_state=0)
-        if "smoothed rank" in full.message:
-            break
-    # Steps of the smoothed rank have no gradient norm.
-    stopped = rank_path(
-        objective,
-        6,
-        tol=1e-10,
-        random_state=0,
-        early_stopping=False,
-        callback=lambda record: bool(np.isnan(record.gradient_norm)),
-    )
-    assert np.isnan(stopped.history["gradient_norm"]).sum() >= 1
+def test_without_a_path(global_random_seed):
+    """It does not need what the path found, and tells of itself."""
+    objective, truth = problem(global_random_seed, oversampling=2.5)
+    walk = walk_on(objective)
+    factors = explain(walk, 6).evaluation.factors
+    unit = walk.journal.unit
+    assert factors.rank == truth.rank
+    assert truth.relative_error(unit * factors.left, factors.right) < 1e-6
+    assert "smoothed rank" in walk.summary()
+    assert walk.stages[-1].rank == truth.rank
+    # Its steps have a smoothing for a damping, and no gradient.
+    steps = np.isnan(walk.journal.history["gradient_norm"])
+    assert np.all(np.diff(walk.journal.history["damping"][steps]) < 0)
+
+
+def test_a_callback_stops_it(global_random_seed):
+    objective, _ = problem(global_random_seed, oversampling=2.5)
+    walk = walk_on(objective, callback=lambda record: True)
+    assert explain(walk, 6) is None
+    assert walk.n_iter == 1
 
 
 def test_scale_does_not_matter(global_random_seed):
