@@ -400,6 +400,7 @@ class SampledObjective(Objective):
         z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
         rank_one = self.measurements.forward(u, v)
         if isinstance(self.loss, SquaredLoss):
+            # In closed form, by curvature weights that may leave measurements out.
             slope = -self.weight * dot(self.loss.gradient(z, self.targets), rank_one)
             curvature = dot(self._curvature_weights(z) * rank_one, rank_one)
             return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
