@@ -31,7 +31,7 @@ on its own loss ``F(X) = ||A(X X^T) - b||^2``, which is not averaged. In our uni
   its gradient ``grad f / unit^(3/2)``. The dual norm, eta and ``X^T X`` are all
   divided by `unit`, so neither t nor the factor changes.
 * Gradient descent in `minimize` divides by ``2 lambda_max(X^T X)``, which the paper
-  does not: ``t_k = 4 m s alpha lambda_max(X_k^T X_k)``, `PaperGDStep` below.
+  does not: ``t_k = 4 m s alpha lambda_max(X_k^T X_k)``, `PaperGDStep`.
 
 ``--check`` runs the paper's update, written out in ten lines, next to `minimize`
 so translated and compares the iterates.
@@ -52,26 +52,24 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import (
-    Array,
-    error_curve,
-    first_at_most,
-    new_figure,
-    parser,
-    print_row,
-    save_figure,
+from _common import Array, first_at_most, parser, print_row, save_figure
+from _near_the_truth import (
+    CONDITION_NUMBERS,
+    TARGET,
+    TRUE_RANK,
+    Curves,
+    Panel,
+    PaperGDStep,
+    draw,
+    reached,
 )
 
-from skprecgd.factors import SymmetricFactor
 from skprecgd.measurements import DenseMeasurements
-from skprecgd.objective import Objective, Ray, make_objective
+from skprecgd.objective import Objective, make_objective
 from skprecgd.optim import minimize
 from skprecgd.optim.metric import DualNormDamping
-from skprecgd.optim.steps import ExactStep, FixedStep, StepRule
+from skprecgd.optim.steps import FixedStep
 
-TRUE_RANK = 2
-TARGET = 1e-12
-CONDITION_NUMBERS = (1, 5)
 PAPER_STEPS = {2: 2e-6, 4: 1e-5}
 SEARCH_RANKS = (*PAPER_STEPS, 10)
 # Beyond this many iterations PrecGD with the exact step has failed the claim.
@@ -83,22 +81,17 @@ FIXED_METHODS = (
     "PrecGD, t = 0.5, eta / 2ms",
 )
 
-Curves = dict[str, Array]
-
 
 @dataclass(frozen=True)
 class Problem:
-    """One panel: truth, measurements and start."""
+    """One panel and its measurements."""
 
-    rank: int
-    condition_number: float
-    truth: Array
-    start: SymmetricFactor
+    panel: Panel
     measurements: DenseMeasurements
 
     @cached_property
     def objective(self) -> Objective:
-        targets = self.measurements.stack @ self.truth.ravel()
+        targets = self.measurements.stack @ self.panel.truth.ravel()
         return make_objective(self.measurements, targets)
 
     @property
@@ -106,10 +99,9 @@ class Problem:
         """``m s``: the sum of squares of the measurement matrices, per cell."""
         return len(self.measurements) * self.measurements.mean_square
 
-    @property
-    def name(self) -> str:
-        relation = "=" if self.rank == TRUE_RANK else ">"
-        return f"r = {self.rank} {relation} r*, kappa = {self.condition_number:g}"
+    def paper_gd(self, alpha: float) -> PaperGDStep:
+        """The paper's gradient descent: ``t_k = 4 m s alpha lambda_max``."""
+        return PaperGDStep(4 * self.scale * alpha * self.objective.data_norm)
 
 
 def make_problem(
@@ -117,26 +109,9 @@ def make_problem(
 ) -> Problem:
     """The problem of one panel, from its own stream of random numbers."""
     rng = np.random.default_rng([seed, rank, int(condition_number)])
-    basis, _ = np.linalg.qr(rng.standard_normal((size, TRUE_RANK)))
-    z = np.zeros((size, rank))
-    z[:, :TRUE_RANK] = basis * np.sqrt([1.0, 1.0 / condition_number])
-    start = z + 1e-2 * rng.standard_normal(z.shape)
+    panel = Panel.drawn(rng, rank, condition_number, size)
     stack = rng.standard_normal((3 * size * rank, size * size))
-    measurements = DenseMeasurements(stack, (size, size))
-    return Problem(
-        rank, condition_number, z @ z.T, SymmetricFactor(start), measurements
-    )
-
-
-class PaperGDStep(StepRule):
-    """Gradient descent with a constant step in the paper's units."""
-
-    def __init__(self, problem: Problem, alpha: float) -> None:
-        self._rate = 4 * problem.scale * alpha * problem.objective.data_norm
-
-    def __call__(self, ray: Ray, slope: float) -> float:
-        (gram,) = ray.advance(0.0).factors.metric_grams()
-        return self._rate * float(np.linalg.eigvalsh(gram)[-1])
+    return Problem(panel, DenseMeasurements(stack, (size, size)))
 
 
 def paper_precgd(problem: Problem, alpha: float) -> dict[str, Any]:
@@ -164,23 +139,13 @@ class Row(NamedTuple):
 
 def exact_step(problem: Problem) -> Curves:
     """Error curves of the three methods, by name."""
+    curve, objective = problem.panel.curve, problem.objective
     curves = {
-        "PrecGD, default": _curve(problem, max_iter=MAX_EXACT),
-        "PrecGD, dual_norm": _curve(problem, max_iter=MAX_EXACT, damping="dual_norm"),
+        "PrecGD, default": curve(objective, max_iter=MAX_EXACT),
+        "PrecGD, dual_norm": curve(objective, max_iter=MAX_EXACT, damping="dual_norm"),
     }
     longest = max(map(len, curves.values())) - 1
-    return curves | {"GD": _curve(problem, max_iter=longest, solver="gd")}
-
-
-def _curve(problem: Problem, step: StepRule | None = None, **options: Any) -> Array:
-    return error_curve(
-        problem.objective,
-        problem.start,
-        problem.truth,
-        step or ExactStep(),
-        target=TARGET,
-        **options,
-    )
+    return curves | {"GD": curve(objective, max_iter=longest, solver="gd")}
 
 
 def run_exact(seeds: list[int]) -> dict[str, Curves]:
@@ -194,7 +159,7 @@ def run_exact(seeds: list[int]) -> dict[str, Curves]:
     for seed, rank, kappa in product(seeds, SEARCH_RANKS, CONDITION_NUMBERS):
         problem = make_problem(rank, kappa, seed)
         curves = exact_step(problem)
-        shown.setdefault(problem.name, curves)
+        shown.setdefault(problem.panel.name, curves)
         default, dual_norm, gd = curves.values()
         count = first_at_most(default, TARGET)
         row = Row(
@@ -233,16 +198,18 @@ def _spread(counts: list[float]) -> float:
 
 def fixed_step(problem: Problem, max_iter: int) -> Curves:
     """Error curves with constant steps, by the names in `FIXED_METHODS`."""
-    alpha = PAPER_STEPS[problem.rank]
+    panel, alpha = problem.panel, PAPER_STEPS[problem.panel.rank]
     paper = paper_precgd(problem, alpha)
     normalised = DualNormDamping(np.sqrt(2))
     runs: list[dict[str, Any]] = [
-        {"step": PaperGDStep(problem, alpha), "solver": "gd"},
+        {"step": problem.paper_gd(alpha), "solver": "gd"},
         paper,
         paper | {"damping": normalised},
         {"step": FixedStep(0.5), "damping": normalised},
     ]
-    curves = (_curve(problem, max_iter=max_iter, **options) for options in runs)
+    curves = (
+        panel.curve(problem.objective, max_iter=max_iter, **options) for options in runs
+    )
     return dict(zip(FIXED_METHODS, curves, strict=True))
 
 
@@ -258,52 +225,23 @@ def run_fixed(seed: int, max_iter: int) -> dict[str, Curves]:
     shown = {}
     for (rank, alpha), kappa in product(PAPER_STEPS.items(), CONDITION_NUMBERS):
         problem = make_problem(rank, kappa, seed)
-        curves = shown[problem.name] = fixed_step(problem, max_iter)
+        curves = shown[problem.panel.name] = fixed_step(problem, max_iter)
         t = 4 * problem.scale * alpha
-        cells = [_reached(curve) for curve in curves.values()]
+        cells = [reached(curve) for curve in curves.values()]
         print_row([f"{rank}", f"{kappa}", f"{alpha:g}", f"{t:.4f}", *cells], widths)
     return shown
 
 
-def _reached(curve: Array) -> str:
-    count = first_at_most(curve, TARGET)
-    return f"{count:g} its" if np.isfinite(count) else f"{curve[-1]:.1e}"
-
-
-# -- figure and check ------------------------------------------------------------
-
-
-def draw(panels: dict[str, Curves], title: str) -> Any:
-    """Search ranks from left to right, condition numbers from top to bottom."""
-    n_rows = len(CONDITION_NUMBERS)
-    figure, axes = new_figure(n_rows, len(panels) // n_rows)
-    for ax, (name, curves) in zip(axes.T.ravel(), panels.items(), strict=True):
-        # Curves that coincide stay visible: later ones are thinner.
-        for i, (label, curve) in enumerate(curves.items()):
-            ax.semilogy(curve, label=label, linewidth=3.5 - 0.8 * i)
-        ax.set_title(name)
-        ax.set_ylim(TARGET / 3, 1)
-        ax.grid(alpha=0.3)
-    for ax in axes[-1]:
-        ax.set_xlabel("iteration")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("relative error")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=axes.shape[1],
-    )
-    figure.suptitle(title)
-    return figure
+# -- check -----------------------------------------------------------------------
 
 
 def paper_update(
     problem: Problem, alpha: float, n_iter: int, *, preconditioned: bool
 ) -> Array:
     """The paper's iteration, written out: the reference of ``--check``."""
-    n, x = len(problem.truth), problem.start.left
-    stack = problem.measurements.stack
-    b = stack @ problem.truth.ravel()
+    truth, x = problem.panel.truth, problem.panel.start.left
+    n, stack = len(truth), problem.measurements.stack
+    b = stack @ truth.ravel()
     for _ in range(n_iter):
         back = (stack.T @ (stack @ (x @ x.T).ravel() - b)).reshape(n, n)
         gradient = 2 * (back + back.T) @ x
@@ -322,20 +260,20 @@ def check() -> None:
         problem = make_problem(rank, 5, seed=0, size=20)
         for name, alpha in (("PrecGD", 3e-3), ("GD", 2e-4)):
             preconditioned = name == "PrecGD"
-            options: dict[str, Any] = {"step_size": PaperGDStep(problem, alpha)}
+            options: dict[str, Any] = {"step_size": problem.paper_gd(alpha)}
             if preconditioned:
                 options = paper_precgd(problem, alpha)
                 options["step_size"] = options.pop("step")
             result = minimize(
                 problem.objective,
-                problem.start,
+                problem.panel.start,
                 solver=name.lower(),
                 tol=0,
                 max_iter=n_iter,
                 **options,
             )
             theirs = paper_update(problem, alpha, n_iter, preconditioned=preconditioned)
-            moved = np.linalg.norm(theirs - problem.start.left)
+            moved = np.linalg.norm(theirs - problem.panel.start.left)
             difference = np.linalg.norm(result.factors.left - theirs) / moved
             print(f"{name}, r = {rank}: difference / distance moved {difference:.1e}")
             if not difference < 1e-9:

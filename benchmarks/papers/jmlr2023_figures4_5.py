@@ -41,77 +41,52 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import (
-    Array,
-    error_curve,
-    first_at_most,
-    new_figure,
-    parser,
-    print_row,
-    save_figure,
+from _common import parser, print_row, save_figure
+from _near_the_truth import (
+    CONDITION_NUMBERS,
+    TARGET,
+    TRUE_RANK,
+    Curves,
+    Panel,
+    PaperGDStep,
+    draw,
+    reached,
 )
 from scipy.special import expit
 
-from skprecgd.factors import SymmetricFactor
 from skprecgd.losses import LogisticLoss
 from skprecgd.measurements import FullObservation, RankOneMeasurements
-from skprecgd.objective import Objective, Ray, make_objective
+from skprecgd.objective import Objective, make_objective
 from skprecgd.optim.metric import DualNormDamping
-from skprecgd.optim.steps import ExactStep, FixedStep, StepRule
+from skprecgd.optim.steps import FixedStep
 
 SIZE = 100
-TRUE_RANK = 2
-TARGET = 1e-12
-CONDITION_NUMBERS = (1, 5)
 SEARCH_RANKS = (2, 4)
 ONE_BIT, PHASE = "1-bit", "phase retrieval"
 PAPER_STEP = 0.5
 MEASUREMENTS_PER_UNKNOWN = 10
 
-Curves = dict[str, Array]
-
 
 class Problem(NamedTuple):
-    """One panel: truth, start and objective."""
+    """One panel and its objective."""
 
     kind: str
-    rank: int
-    condition_number: float
-    truth: Array
-    start: SymmetricFactor
+    panel: Panel
     objective: Objective
-
-    @property
-    def name(self) -> str:
-        relation = "=" if self.rank == TRUE_RANK else ">"
-        return f"r = {self.rank} {relation} r*, kappa = {self.condition_number:g}"
 
 
 def make_problem(kind: str, rank: int, condition_number: float, seed: int) -> Problem:
     """The problem of one panel, from its own stream of random numbers."""
     rng = np.random.default_rng([seed, rank, int(condition_number)])
-    basis, _ = np.linalg.qr(rng.standard_normal((SIZE, TRUE_RANK)))
-    z = np.zeros((SIZE, rank))
-    z[:, :TRUE_RANK] = basis * np.sqrt([1.0, 1.0 / condition_number])
-    truth = z @ z.T
-    start = SymmetricFactor(z + 1e-2 * rng.standard_normal(z.shape))
+    panel = Panel.drawn(rng, rank, condition_number, SIZE)
     if kind == ONE_BIT:
-        everything = FullObservation(truth.shape)
-        objective = make_objective(everything, expit(truth), LogisticLoss())
+        everything = FullObservation(panel.truth.shape)
+        objective = make_objective(everything, expit(panel.truth), LogisticLoss())
     else:
         a = rng.standard_normal((MEASUREMENTS_PER_UNKNOWN * SIZE * rank, SIZE))
         measurements = RankOneMeasurements(a)
-        objective = make_objective(measurements, measurements.forward(z, z))
-    return Problem(kind, rank, condition_number, truth, start, objective)
-
-
-class PaperGDStep(StepRule):
-    """Gradient descent with a constant step in the paper's units (1-bit)."""
-
-    def __call__(self, ray: Ray, slope: float) -> float:
-        (gram,) = ray.advance(0.0).factors.metric_grams()
-        # The package's gradient descent divides by 2 lambda_max(X^T X).
-        return 0.5 * PAPER_STEP * float(np.linalg.eigvalsh(gram)[-1])
+        objective = make_objective(measurements, measurements.forward(panel.z, panel.z))
+    return Problem(kind, panel, objective)
 
 
 def curves_of(problem: Problem, max_iter: int) -> Curves:
@@ -126,22 +101,11 @@ def curves_of(problem: Problem, max_iter: int) -> Curves:
             "step": FixedStep(0.5 * PAPER_STEP),
             "damping": DualNormDamping(np.sqrt(2) / 4),
         }
-        runs["paper's GD"] = {"solver": "gd", "step": PaperGDStep()}
-    return {name: _curve(problem, max_iter, **run) for name, run in runs.items()}
-
-
-def _curve(
-    problem: Problem, max_iter: int, step: StepRule | None = None, **options: Any
-) -> Array:
-    return error_curve(
-        problem.objective,
-        problem.start,
-        problem.truth,
-        step or ExactStep(),
-        target=TARGET,
-        max_iter=max_iter,
-        **options,
-    )
+        runs["paper's GD"] = {"solver": "gd", "step": PaperGDStep(0.5 * PAPER_STEP)}
+    return {
+        name: problem.panel.curve(problem.objective, max_iter=max_iter, **run)
+        for name, run in runs.items()
+    }
 
 
 def run(kind: str, seeds: list[int], max_iter: int) -> dict[str, Curves]:
@@ -158,39 +122,10 @@ def run(kind: str, seeds: list[int], max_iter: int) -> dict[str, Curves]:
         widths = [max(8, len(cell)) for cell in header]
         if not shown:
             print_row(header, widths)
-        cells = [_reached(curve) for curve in curves.values()]
+        cells = [reached(curve) for curve in curves.values()]
         print_row([f"{seed}", f"{rank}", f"{kappa}", *cells], widths)
-        shown.setdefault(problem.name, curves)
+        shown.setdefault(problem.panel.name, curves)
     return shown
-
-
-def _reached(curve: Array) -> str:
-    count = first_at_most(curve, TARGET)
-    return f"{count:g} its" if np.isfinite(count) else f"{curve[-1]:.1e}"
-
-
-def draw(panels: dict[str, Curves], title: str) -> Any:
-    """Search ranks from left to right, condition numbers from top to bottom."""
-    n_rows = len(CONDITION_NUMBERS)
-    figure, axes = new_figure(n_rows, len(panels) // n_rows)
-    for ax, (name, curves) in zip(axes.T.ravel(), panels.items(), strict=True):
-        # Curves that coincide stay visible: later ones are thinner.
-        for i, (label, curve) in enumerate(curves.items()):
-            ax.semilogy(curve, label=label, linewidth=3.5 - 0.6 * i)
-        ax.set_title(name)
-        ax.set_ylim(TARGET / 3, 1)
-        ax.grid(alpha=0.3)
-    for ax in axes[-1]:
-        ax.set_xlabel("iteration")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("relative error")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=axes.shape[1],
-    )
-    figure.suptitle(title)
-    return figure
 
 
 def arguments() -> argparse.Namespace:

@@ -10,6 +10,7 @@ import numpy as np
 
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
+from skprecgd.optim.conjugate_gradients import conjugate_gradients
 from skprecgd.optim.metric import Metric
 
 # A block counts as solved at this relative residual of its linear system; the
@@ -163,28 +164,12 @@ def _solve_in_metric(
     max_inner: int,
     tolerance: float,
 ) -> Factors:
-    """Preconditioned conjugate gradients for ``H d = -gradient``.
-
-    H is only semidefinite (turning one factor against the other changes nothing),
-    but the system is consistent and the iteration starts at zero, so it stays in
-    the range of H.
-    """
-    residual = gradient.times(-1.0)
-    preconditioned = metric.apply(residual)
-    square = start = residual.inner(preconditioned)
-    search = preconditioned
-    solution = gradient.times(0.0)
-    for _ in range(max_inner):
-        if not square > tolerance**2 * start:
-            break
-        product = hessian(search)
-        curvature = search.inner(product)
-        if not curvature > 0:
-            break
-        length = square / curvature
-        solution = solution.moved(search, length)
-        residual = residual.moved(product, -length)
-        preconditioned = metric.apply(residual)
-        square, old = residual.inner(preconditioned), square
-        search = preconditioned.moved(search, square / old)
-    return solution
+    """The direction d of ``H d = -gradient``; from zero, so in the range of H."""
+    return conjugate_gradients(
+        hessian,
+        gradient.times(-1.0),
+        metric.apply,
+        gradient.times(0.0),
+        max_steps=max_inner,
+        tolerance=tolerance,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from skprecgd._typing import Array
-from skprecgd.factors import FactorPair, Factors
+from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.objective import SampledObjective
@@ -123,8 +123,9 @@ class _Attempt:
             if kept is None:
                 break
             self.state = self.state.on(self.weighted.subset(kept))
+            self.state.set_back()
             outcome = self._sharpen(self.objective.subset(kept), _REPAIR_STEPS)
-            self.state.objective = self.weighted
+            self.state = self.state.on(self.weighted)
         return outcome
 
     def _sharpen(
@@ -136,19 +137,20 @@ class _Attempt:
         while len(history) < max_steps:
             state = self.state
             state.step()
+            factors = self.weights.unweigh(state.factors())
             if state.clear and state.eps < _HALVED * polished_at:
                 polished_at = state.eps
-                outcome = self._polish(objective)
+                outcome = self._polish(factors, objective)
                 if outcome is not None:
                     return outcome
             history.append(state.eps)
-            if self._note() or self._stalled(history):
+            evaluation = self.objective.evaluate(factors)
+            if self.walk.note_step(evaluation, state.eps) or self._stalled(history):
                 return None
         return None
 
-    def _polish(self, objective: SampledObjective) -> Outcome | None:
+    def _polish(self, start: Factors, objective: SampledObjective) -> Outcome | None:
         """Gauss-Newton from the directions above eps, on all entries at last."""
-        start: Factors = self.weights.unweigh(self.state.factors())
         if start.rank > self.max_rank:
             return None
         shape = objective.matrix_shape
@@ -171,11 +173,6 @@ class _Attempt:
             return None
         kept = _outside(self.objective, rows >= limit, columns >= limit)
         return kept if len(kept) else None
-
-    def _note(self) -> bool:
-        """A line in the history; True if the run must stop."""
-        factors: FactorPair = self.weights.unweigh(self.state.factors())
-        return self.walk.note_step(self.objective.evaluate(factors), self.state.eps)
 
     def _stalled(self, history: list[float]) -> bool:
         tol = self.walk.settings.tol

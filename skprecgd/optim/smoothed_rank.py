@@ -21,6 +21,7 @@ spurious direction concentrates are set aside until the others are explained.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ from skprecgd.factors import FactorPair, Factors
 from skprecgd.initialization import leading_triplets
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.objective import SampledObjective
+from skprecgd.optim.conjugate_gradients import conjugate_gradients
 
 # eps shrinks by a tenth a step: at 0.8 the iterate is left behind, and 0.95 costs
 # twice the steps for no more successes.
@@ -147,12 +149,14 @@ class SmoothedRank:
         self._decompose(low_rank, self.objective.matrix_gradient(evaluation))
 
     def on(self, objective: SampledObjective) -> SmoothedRank:
-        """The same state on other entries, eps set back."""
-        other = object.__new__(SmoothedRank)
-        other.__dict__.update(self.__dict__)
+        """The same state on other entries."""
+        other = copy(self)
         other.objective = objective
-        other.eps = min(_SETBACK * self.eps, float(self.s[0]))
         return other
+
+    def set_back(self) -> None:
+        """Raise eps, so that directions may change once more."""
+        self.eps = min(_SETBACK * self.eps, float(self.s[0]))
 
     def leverage(self) -> tuple[Array, Array]:
         """How much of the directions lies in each row and each column; mean one."""
@@ -218,32 +222,22 @@ class _TangentWeights:
 
 
 def _solve(objective: SampledObjective, weights: _TangentWeights) -> FactorPair:
-    """Preconditioned conjugate gradients from the last iterate's low-rank part."""
+    """The least-squares problem of a step, from the last iterate's low-rank part."""
     point = FactorPair(weights.u, weights.v)
     data_curvature = objective.curvature(objective.evaluate(point))
 
     def product(d: FactorPair) -> FactorPair:
-        both = weights.project(data_curvature(d))
-        return both.moved(weights.apply(d), 1.0)
+        return weights.project(data_curvature(d)).moved(weights.apply(d), 1.0)
 
-    solution = FactorPair(
+    start = FactorPair(
         weights.u * weights.s.astype(point.dtype), np.zeros_like(weights.v)
     )
     data = point.gradient_from(objective.matrix_gradient_at_zero()).times(-1.0)
-    residual = weights.project(data).moved(product(solution), -1.0)
-    search = preconditioned = weights.precondition(residual)
-    square = start = residual.inner(preconditioned)
-    for _ in range(_MAX_INNER):
-        if not square > _INNER_TOLERANCE**2 * start:
-            break
-        image = product(search)
-        curvature = search.inner(image)
-        if not curvature > 0:
-            break
-        length = square / curvature
-        solution = solution.moved(search, length)
-        residual = residual.moved(image, -length)
-        preconditioned = weights.precondition(residual)
-        square, old = residual.inner(preconditioned), square
-        search = preconditioned.moved(search, square / old)
-    return solution
+    return conjugate_gradients(
+        product,
+        weights.project(data).moved(product(start), -1.0),
+        weights.precondition,
+        start,
+        max_steps=_MAX_INNER,
+        tolerance=_INNER_TOLERANCE,
+    )
