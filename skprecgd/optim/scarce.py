@@ -1,35 +1,37 @@
-"""The last resort of a path on scarce entries: sharpen a smoothed rank, polish, repair.
+"""The last resort of a path on scarce entries: uncertain rows, then Gauss-Newton.
 
 The path fits one rank after the other, and where entries are scarce an early rank can
-end in a wrong local optimum that later ones do not leave. `explain` then starts
-afresh without fixing a rank.
+end in a wrong local optimum that later ones do not leave. `explain` then starts each
+rank afresh, and lets no row count before it is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
+
 import numpy as np
 
-from skprecgd._typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.objective import SampledObjective
 from skprecgd.optim.loop import Outcome
+from skprecgd.optim.posterior import Posterior
 from skprecgd.optim.result import Status
-from skprecgd.optim.smoothed_rank import LineWeights, SmoothedRank
 from skprecgd.optim.walk import Walk, degrees_of_freedom
 
-# The next polish waits until eps has halved.
-_HALVED = 0.5
-# eps that shrank by less than this over so many steps is held up by directions that
-# no rank on offer explains.
-_STALL_WINDOW, _STALL_SHARE = 15, 0.9
-# Lines set aside in a repair, and the steps until the next one.
-_SET_ASIDE = 0.01
-_REPAIRS = 4
-_REPAIR_STEPS = 25
-# Largest leverage of a line, relative to the mean, that chance still explains.
-_SPIKE = 4.0
+# A rank that explains the entries does so within this many steps, or not without
+# starting some lines afresh, for which the noise is raised by these factors.
+_MAX_STEPS = 300
+_RAISED = (10.0, 100.0)
+# After the singular vectors, random starts: where one ends wrong another need not.
+_RANDOM_STARTS = 2
+# Noise that fell by less than this over so many steps does not fall any more.
+_STALL_WINDOW, _STALL_SHARE = 20, 0.98
+# Noise at which Gauss-Newton may take over, and the share of it before the next try:
+# it costs as much as a hundred steps.
+_SMALL_NOISE, _NEXT_NOISE = 1e-3, 0.1
 # A line of leverage one has a direction to itself, one of a half most of it.
 _LONE = 0.5
 
@@ -50,24 +52,35 @@ def applies(walk: Walk, max_rank: int) -> bool:
 
 
 def explain(walk: Walk, max_rank: int) -> Outcome | None:
-    """A matrix of rank at most `max_rank` that agrees with the entries, or None.
-
-    Twice: with as many directions as the entries can determine, which keeps flat
-    spectra from spreading over too many, and, where that does not do, with twice as
-    many and a looser rein on eps, which ill-conditioned ones need.
-    """
+    """A matrix of rank at most `max_rank` that agrees with the entries, or None."""
     objective = walk.objective
     assert isinstance(objective, SampledObjective)
     n_before = walk.n_iter
-    determined = _determined_rank(objective)
-    for n_directions, held_up in ((determined, 1.0), (2 * determined, 0.5)):
-        attempt = _Attempt(walk, max_rank, n_directions, held_up)
-        outcome = attempt.run()
+    max_rank = min(max_rank, _determined_rank(objective))
+    for posterior in _starts(objective, max_rank):
+        outcome = _explain_from(walk, posterior)
         if outcome is not None:
             walk.note(outcome, walk.n_iter - n_before)
-        if outcome is not None or walk.spent:
+        if outcome is not None or walk.stopped:
             return outcome
     return None
+
+
+def _starts(objective: SampledObjective, max_rank: int) -> Iterator[Posterior]:
+    """Grown column by column, then every rank afresh.
+
+    The first finds components in the order of their size, which suits all but flat
+    spectra. Always from the lowest rank up: more columns than the matrix has are room
+    for wrong rows.
+    """
+    posterior = Posterior(objective, 1)
+    yield posterior
+    for _ in range(1, max_rank):
+        posterior.grow()
+        yield posterior
+    randoms = map(np.random.RandomState, range(_RANDOM_STARTS))
+    for start, rank in product((None, *randoms), range(2, max_rank + 1)):
+        yield Posterior(objective, rank, start)
 
 
 def has_lone_line(factors: Factors) -> bool:
@@ -80,13 +93,6 @@ def has_lone_line(factors: Factors) -> bool:
     return any(np.max(np.sum(basis**2, axis=1)) > _LONE for basis in (u, v))
 
 
-def _outside(objective: SampledObjective, rows: Array, columns: Array) -> Array:
-    """Entries in none of the rows and columns that the masks mark."""
-    entries = objective.measurements
-    assert isinstance(entries, EntryMeasurements)
-    return np.flatnonzero(~(rows[entries.row_index] | columns[entries.column_index]))
-
-
 def _determined_rank(objective: SampledObjective) -> int:
     """The largest rank with fewer degrees of freedom than there are entries."""
     shape, n_entries = objective.matrix_shape, len(objective.targets)
@@ -96,88 +102,45 @@ def _determined_rank(objective: SampledObjective) -> int:
     )
 
 
-class _Attempt:
-    """One run of the smoothed rank with its repairs."""
+def _explain_from(walk: Walk, posterior: Posterior) -> Outcome | None:
+    """At one rank, with fresh starts of the lines that went wrong."""
+    outcome = _sharpen(walk, posterior)
+    for raised in _RAISED:
+        done = outcome is not None or walk.stopped
+        if done or not posterior.forget_worst_lines(raised):
+            break
+        outcome = _sharpen(walk, posterior)
+    return outcome
 
-    def __init__(
-        self, walk: Walk, max_rank: int, n_directions: int, held_up: float
-    ) -> None:
-        objective = walk.objective
-        assert isinstance(objective, SampledObjective)
-        entries = objective.measurements
-        assert isinstance(entries, EntryMeasurements)
-        self.walk, self.max_rank = walk, max_rank
-        self.objective = objective
-        self.weights = LineWeights.by_count(entries, objective.dtype)
-        self.weighted = self.weights.weigh(objective)
-        n_directions = min(n_directions, min(objective.matrix_shape) - 1)
-        self.state = SmoothedRank(self.weighted, max(1, n_directions), held_up)
 
-    def run(self) -> Outcome | None:
-        """Sharpen; where that ends wrong, set the spikes aside and go on."""
-        outcome = self._sharpen(self.objective)
-        for _ in range(_REPAIRS):
-            if outcome is not None or self.walk.spent:
-                break
-            kept = self._without_spikes()
-            if kept is None:
-                break
-            self.state = self.state.on(self.weighted.subset(kept))
-            self.state.set_back()
-            outcome = self._sharpen(self.objective.subset(kept), _REPAIR_STEPS)
-            self.state = self.state.on(self.weighted)
-        return outcome
+def _sharpen(walk: Walk, posterior: Posterior) -> Outcome | None:
+    """Steps until a polish leaves no residual, or the noise falls no more."""
+    noise: list[float] = []
+    polish_below = _SMALL_NOISE
+    max_steps = min(_MAX_STEPS, walk.settings.max_iter)
+    while len(noise) < max_steps and not _stalled(noise):
+        posterior.step()
+        noise.append(posterior.noise)
+        factors = posterior.factors()
+        if noise[-1] < polish_below:
+            outcome = _polish(walk, factors)
+            if outcome is not None:
+                return outcome
+            polish_below = _NEXT_NOISE * noise[-1]
+        if walk.note_step(walk.objective.evaluate(factors), noise[-1]):
+            return None
+    return None
 
-    def _sharpen(
-        self, objective: SampledObjective, max_steps: float = np.inf
-    ) -> Outcome | None:
-        """Steps until a polish of the directions above eps leaves no residual."""
-        history: list[float] = []
-        polished_at = np.inf
-        while len(history) < max_steps:
-            state = self.state
-            state.step()
-            factors = self.weights.unweigh(state.factors())
-            if state.clear and state.eps < _HALVED * polished_at:
-                polished_at = state.eps
-                outcome = self._polish(factors, objective)
-                if outcome is not None:
-                    return outcome
-            history.append(state.eps)
-            evaluation = self.objective.evaluate(factors)
-            if self.walk.note_step(evaluation, state.eps) or self._stalled(history):
-                return None
+
+def _polish(walk: Walk, start: Factors) -> Outcome | None:
+    """Gauss-Newton from the means of the rows."""
+    outcome = walk.attempt(start, walk.objective)
+    if outcome.status is not Status.RESIDUAL:
         return None
+    return None if has_lone_line(outcome.evaluation.factors) else outcome
 
-    def _polish(self, start: Factors, objective: SampledObjective) -> Outcome | None:
-        """Gauss-Newton from the directions above eps, on all entries at last."""
-        if start.rank > self.max_rank:
-            return None
-        shape = objective.matrix_shape
-        if degrees_of_freedom(shape, start.rank) >= len(objective.targets):
-            # So many directions agree with any entries whatever.
-            return None
-        for entries in dict.fromkeys((objective, self.objective)):
-            outcome = self.walk.attempt(start, entries)
-            if outcome.status is not Status.RESIDUAL:
-                return None
-            start = outcome.evaluation.factors
-        return None if has_lone_line(start) else outcome
 
-    def _without_spikes(self) -> Array | None:
-        """Entries outside the lines on which a direction concentrates."""
-        rows, columns = self.state.leverage()
-        scores = np.concatenate([rows, columns])
-        limit = np.sort(scores)[-max(1, round(_SET_ASIDE * len(scores)))]
-        if scores.max() < _SPIKE:
-            return None
-        kept = _outside(self.objective, rows >= limit, columns >= limit)
-        return kept if len(kept) else None
-
-    def _stalled(self, history: list[float]) -> bool:
-        tol = self.walk.settings.tol
-        if history[-1] <= tol:
-            return True
-        if len(history) <= _STALL_WINDOW:
-            return False
-        return history[-1] > _STALL_SHARE * history[-1 - _STALL_WINDOW]
+def _stalled(noise: list[float]) -> bool:
+    if len(noise) <= 2 * _STALL_WINDOW:
+        return False
+    return noise[-1] > _STALL_SHARE * noise[-1 - _STALL_WINDOW]

@@ -143,6 +143,7 @@ class Walk:
         self.rng = rng
         self.methods = settings.methods(objective, rng)
         self.n_iter = 0
+        self.allowed = settings.max_iter
         self.stopped = False
         self.stages: list[Stage] = []
         self.used: dict[str, list[int]] = {}
@@ -186,15 +187,19 @@ class Walk:
     @property
     def spent(self) -> bool:
         """Whether there is no iteration left, or the user wants none."""
-        return self.stopped or self.n_iter >= self.settings.max_iter
+        return self.stopped or self.n_iter >= self.allowed
 
-    def note_step(self, evaluation: Evaluation, smoothing: float) -> bool:
-        """Count and record a step that is no descent; True if it was the last."""
+    def note_step(self, evaluation: Evaluation, noise: float) -> bool:
+        """Record a step that is no descent; True if the user stops.
+
+        It costs a fraction of an iteration and uses up none of those allowed.
+        """
         self.n_iter += 1
-        self.used.setdefault("smoothed rank", []).append(evaluation.factors.rank)
-        if self.journal.write(evaluation, np.nan, np.nan, smoothing):
+        self.allowed += 1
+        self.used.setdefault("uncertain rows", []).append(evaluation.factors.rank)
+        if self.journal.write(evaluation, np.nan, np.nan, noise):
             self.stopped = True
-        return self.spent
+        return self.stopped
 
     def settle(self, factors: Factors) -> Outcome:
         """Solve at the final rank to the end.
@@ -235,7 +240,7 @@ class Walk:
                 start,
                 method,
                 self.journal,
-                max_iter=self.settings.max_iter - self.n_iter,
+                max_iter=self.allowed - self.n_iter,
                 tol=self.settings.tol,
                 progress=progress,
             )
