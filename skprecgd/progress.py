@@ -31,8 +31,8 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
     description : str, default="fits"
         Stands before the bar.
     console : rich.console.Console, default=None
-        Where to draw; None is the standard error, as far as it is a terminal: elsewhere
-        the finished bar is all that is written.
+        Where to draw; None is the standard error if that is a terminal, or the
+        notebook; elsewhere nothing is drawn.
 
     Yields
     ------
@@ -65,10 +65,12 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
     (4, 4)
     """
     rich = import_extra("rich.progress", "progress_bar", "progress")
+    drawn = True
     if console is None:
         console = import_extra("rich.console", "progress_bar", "progress").Console(
             stderr=True
         )
+        drawn = console.is_terminal or console.is_jupyter
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
@@ -76,7 +78,8 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
         rich.TimeElapsedColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns, console=console) as bar, _watched(bar, description):
+    progress = rich.Progress(*columns, console=console, disable=not drawn)
+    with progress as bar, _watched(bar, description):
         yield bar
 
 

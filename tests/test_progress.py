@@ -92,6 +92,13 @@ def test_results_come_in_order_and_joblib_is_left_as_it_was(quiet):
     assert (Parallel.__call__, Parallel.print_progress) == before
 
 
+def test_nothing_is_written_where_nobody_looks(quiet, capsys):
+    with progress_bar() as bar:
+        Parallel()(delayed(abs)(i) for i in range(3))
+    assert bar.tasks[0].completed == 3
+    assert capsys.readouterr() == ("", "")
+
+
 def test_without_rich(monkeypatch):
     for module in ("rich", "rich.progress", "rich.console"):
         monkeypatch.setitem(sys.modules, module, None)
