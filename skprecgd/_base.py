@@ -83,7 +83,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
                 raise ValueError(
                     f"outlier_fraction={self.outlier_fraction!r} needs alpha=0, got "
                     f"alpha={self.alpha!r}: what a ridge takes off large entries would "
-                    "count as outliers."
+                    "count as outliers; loss='huber' takes a ridge."
                 )
             return TrimmedObjective(measurements, targets, self.outlier_fraction)
         if isinstance(measurements, FullObservation) and targets.ndim == 1:

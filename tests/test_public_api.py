@@ -283,3 +283,9 @@ def test_no_dependency_is_imported_that_is_not_required():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_type_checkers_read_the_annotations():
+    from importlib.resources import files
+
+    assert (files("skprecgd") / "py.typed").is_file()
