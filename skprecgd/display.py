@@ -52,6 +52,8 @@ class RankPathDisplay:
         Standard deviation over the folds of a cross-validation.
     chosen_rank : int, default=None
         The rank to mark.
+    error_name : str, default="share of the loss left"
+        What the vertical axis is called.
 
     Attributes
     ----------
@@ -88,6 +90,7 @@ class RankPathDisplay:
         held_out_error: npt.ArrayLike | None = None,
         held_out_std: npt.ArrayLike | None = None,
         chosen_rank: int | None = None,
+        error_name: str = "share of the loss left",
     ) -> None:
         self.ranks = ranks
         self.train_error = train_error
@@ -95,6 +98,7 @@ class RankPathDisplay:
         self.held_out_error = held_out_error
         self.held_out_std = held_out_std
         self.chosen_rank = chosen_rank
+        self.error_name = error_name
 
     @classmethod
     def from_estimator(
@@ -105,7 +109,8 @@ class RankPathDisplay:
         A fit that held data out to choose its rank shows both errors of that walk;
         another one the training error alone. With `cv_results_`, that is after a
         cross-validation over `n_components`, the held-out error is one minus the mean
-        test score, and the training error that of the estimator fitted last.
+        test score, and the training error that of the estimator fitted last (none with
+        a `scoring` of your own).
 
         Parameters
         ----------
@@ -187,7 +192,7 @@ class RankPathDisplay:
             )
         _log_if_spread(ax, np.concatenate(errors))
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="rank", ylabel="share of the loss left")
+        ax.set(xlabel="rank", ylabel=self.error_name)
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -548,7 +553,8 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
     mean = np.asarray(results["mean_test_score"], dtype=float)
     std = np.asarray(results["std_test_score"], dtype=float)
     # With more than one parameter, every rank is shown at its best.
-    best = {int(searched[row]): row for row in np.argsort(mean, kind="stable")}
+    order = np.argsort(np.nan_to_num(mean, nan=-np.inf), kind="stable")
+    best = {int(searched[row]): row for row in order}
     ranks = sorted(best)
     rows = np.array([best[r] for r in ranks])
     fitted = getattr(search, "best_estimator_", search)
@@ -563,6 +569,10 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
         held_out_std=std[rows],
         chosen_rank=getattr(fitted, "n_components_", None),
     )
+    if getattr(search, "scoring", None) is not None:
+        # No share of a loss: a training error has no place beside it.
+        shown.update(ranks=np.array([]), train_error=np.array([]))
+        shown["error_name"] = "one minus the mean test score"
     return shown
 
 

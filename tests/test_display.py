@@ -6,17 +6,21 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
-from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
+from skprecgd.datasets import make_matrix_sensing
 from skprecgd.display import (
     ConvergenceDisplay,
     RankPathDisplay,
     SingularValueDisplay,
 )
+from skprecgd.measurements import as_measurements
+from skprecgd.objective import make_objective
+from skprecgd.optim import rank_path
 
 DISPLAYS = [ConvergenceDisplay, RankPathDisplay, SingularValueDisplay]
 
@@ -32,12 +36,12 @@ def pyplot():
 
 @pytest.fixture(scope="module")
 def noisy():
-    """A fit that chose its rank by held-out entries, and its truth."""
-    X, truth = make_matrix_completion(
-        60, 40, rank=3, observed_fraction=0.6, noise=0.2, random_state=0
+    """A fit that chose its rank by held-out measurements."""
+    A, y, _ = make_matrix_sensing(
+        20, 15, rank=3, n_measurements=500, noise=0.1, random_state=0
     )
-    model = PrecGDFactorization(8, tol=1e-3, random_state=0).fit(X)
-    return model, X, truth
+    model = PrecGDMatrixSensing(8, matrix_shape=(20, 15), random_state=0)
+    return model.fit(A, y)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def drawn(figure):
 
 
 def test_held_out_and_training_error(pyplot, noisy):
-    model, _, _ = noisy
+    model = noisy
     display = RankPathDisplay.from_estimator(model)
     drawn(display.figure_)
     ranks, train = display.train_line_.get_data()
@@ -83,35 +87,66 @@ def test_without_held_out_data(pyplot, exact):
     assert display.held_out_line_ is None
 
 
-def test_search_over_the_rank(pyplot, noisy):
-    _, X, _ = noisy
-    model = PrecGDFactorization(tol=1e-2, early_stopping=False, random_state=0)
-    grid = {"n_components": [1, 2, 3, 4], "alpha": [0.0, 1e3]}
-    search = GridSearchCV(model, grid, cv=2).fit(X)
+def test_search_over_the_rank(pyplot):
+    X = np.random.default_rng(0).normal(size=(30, 8))
+    grid = {"n_components": [1, 2, 3], "alpha": [0.0, 1e3]}
+    search = GridSearchCV(PrecGDFactorization(random_state=0), grid, cv=2).fit(X)
     display = RankPathDisplay.from_estimator(search)
     drawn(display.figure_)
     ranks, error = display.held_out_line_.get_data()
-    assert list(ranks) == [1, 2, 3, 4]
-    # Every rank at its best: without the huge ridge.
+    assert list(ranks) == [1, 2, 3]
+    # Every rank at its best.
     mean = search.cv_results_["mean_test_score"]
-    without = np.array(search.cv_results_["param_alpha"], dtype=float) == 0
-    assert error == pytest.approx(1 - mean[without])
+    rank = np.array(search.cv_results_["param_n_components"], dtype=int)
+    assert error == pytest.approx([1 - mean[rank == r].max() for r in ranks])
     assert display.held_out_band_ is not None
     assert display.rank_line_.get_xdata()[0] == search.best_params_["n_components"]
-    assert list(display.train_line_.get_xdata()) == [1, 2, 3]
+    # Complete data have no path.
+    assert display.train_line_ is None
 
 
-def test_search_over_something_else_is_refused(pyplot, noisy):
-    _, X, _ = noisy
-    search = GridSearchCV(
-        PrecGDFactorization(2, tol=1e-2, random_state=0), {"alpha": [0.0, 1.0]}, cv=2
-    ).fit(X)
+class Searched(BaseEstimator):
+    """What a cross-validation of this package leaves behind."""
+
+    def __init__(self, scoring=None):
+        self.scoring = scoring
+
+    def fit(self, path, mean):
+        self.rank_path_ = path
+        self.n_components_ = path.factors.rank
+        self.cv_results_ = {
+            "param_n_components": np.arange(1, 5),
+            "mean_test_score": np.array(mean),
+            "std_test_score": np.full(4, 0.01),
+        }
+        return self
+
+
+def test_search_along_one_path(pyplot):
+    A, y, _ = make_matrix_sensing(10, rank=3, n_measurements=95, random_state=0)
+    path = rank_path(make_objective(as_measurements(A, (10, 10)), y), 4)
+    mean = [0.3, 0.8, 0.99, np.nan]
+    display = RankPathDisplay.from_estimator(Searched().fit(path, mean))
+    drawn(display.figure_)
+    _, error = display.held_out_line_.get_data()
+    assert error == pytest.approx(1 - np.array(mean), nan_ok=True)
+    ranks, _ = display.train_line_.get_data()
+    assert list(ranks) == [stage.rank for stage in path.stages]
+    assert display.rank_line_.get_xdata()[0] == 3
+    own = RankPathDisplay.from_estimator(Searched("r2").fit(path, mean))
+    assert own.train_line_ is None
+    assert own.ax_.get_ylabel() == "one minus the mean test score"
+
+
+def test_search_over_something_else_is_refused(pyplot):
+    X = np.random.default_rng(0).normal(size=(12, 6))
+    search = GridSearchCV(PrecGDFactorization(2), {"alpha": [0.0, 1.0]}, cv=2).fit(X)
     with pytest.raises(ValueError, match="param_n_components"):
         RankPathDisplay.from_estimator(search)
 
 
 def test_convergence(pyplot, noisy):
-    model, _, _ = noisy
+    model = noisy
     display = ConvergenceDisplay.from_estimator(model)
     drawn(display.figure_)
     assert list(display.lines_) == ["loss", "relative_residual", "step", "damping"]
