@@ -65,12 +65,11 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
     (4, 4)
     """
     rich = import_extra("rich.progress", "progress_bar", "progress")
-    drawn = True
     if console is None:
         console = import_extra("rich.console", "progress_bar", "progress").Console(
             stderr=True
         )
-        drawn = console.is_terminal or console.is_jupyter
+        console.quiet = not (console.is_terminal or console.is_jupyter)
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
@@ -78,8 +77,7 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
         rich.TimeElapsedColumn(),
         rich.TimeRemainingColumn(),
     )
-    progress = rich.Progress(*columns, console=console, disable=not drawn)
-    with progress as bar, _watched(bar, description):
+    with rich.Progress(*columns, console=console) as bar, _watched(bar, description):
         yield bar
 
 

@@ -51,6 +51,11 @@ KINDS = {
         aslinearoperator(A), SHAPE
     ),
 }
+try:
+    sparse.coo_array(np.zeros((1, 1, 1)))
+except TypeError:
+    # Before SciPy 1.15 there are none.
+    del KINDS["3-D coo_array"]
 
 
 def problem(seed, n_measurements=110, **options):
