@@ -10,14 +10,15 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from skprecgd._compat import Interval, StrOptions
+from skprecgd._compat import CallbackSupportMixin, Interval, StrOptions
+from skprecgd._fitting import iteration_callback
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import LOSSES, Loss, SquaredLoss, make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, make_objective
 from skprecgd.optim.rank_path import PathResult, rank_path
-from skprecgd.optim.result import Record, Status, format_record
+from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import TrimmedObjective
 
@@ -58,7 +59,7 @@ _NEGLIGIBLE = 1e-6
 _UNFINISHED = 1e3
 
 
-class BasePrecGD(BaseEstimator):
+class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     """Shared machinery; see the two estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
@@ -82,7 +83,7 @@ class BasePrecGD(BaseEstimator):
                 raise ValueError(
                     f"outlier_fraction={self.outlier_fraction!r} needs alpha=0, got "
                     f"alpha={self.alpha!r}: what a ridge takes off large entries would "
-                    "count as outliers."
+                    "count as outliers; loss='huber' takes a ridge."
                 )
             return TrimmedObjective(measurements, targets, self.outlier_fraction)
         if isinstance(measurements, FullObservation) and targets.ndim == 1:
@@ -109,7 +110,7 @@ class BasePrecGD(BaseEstimator):
             max_iter=self.max_iter,
             tol=self.tol,
             random_state=self.random_state,
-            callback=_print_record if self.verbose else None,
+            callback=iteration_callback(self),
         )
         self._warn(result)
         return result
@@ -207,7 +208,3 @@ def check_y_scale(y: Array | None) -> None:
             f"All {len(y)} targets are equal ({y[0]:g}); they do not determine a "
             "matrix. Check that y holds the measured values."
         )
-
-
-def _print_record(record: Record) -> None:
-    print(format_record(record))

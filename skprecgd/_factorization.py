@@ -23,7 +23,7 @@ from skprecgd._centering import (
     total_variance,
 )
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
-from skprecgd._fitting import check_init, undone_on_failure
+from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
 from skprecgd._rows import fit_rows, solve_rows
 from skprecgd._scoring import explained, hidden_rounds, without_largest
 from skprecgd._trimmed_rows import trimmed_rows
@@ -279,7 +279,7 @@ class PrecGDFactorization(
             If `n_components` exceeds ``min(X.shape)``, nothing is observed, or X is
             infinite or complex.
         """
-        with undone_on_failure(self):
+        with callbacks_told(self, X), undone_on_failure(self):
             loss = make_loss(self.loss)
             self._check_center(loss)
             self._check_outliers()

@@ -28,7 +28,7 @@ from skprecgd._base import (
     found_factors,
 )
 from skprecgd._compat import Interval, fit_context
-from skprecgd._fitting import check_init, undone_on_failure
+from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
 from skprecgd._scoring import explained
 from skprecgd._typing import Array, RandomState
 from skprecgd.losses import Loss, SquaredLoss
@@ -253,7 +253,7 @@ class PrecGDMatrixSensing(
             If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
             data are not finite or not real, or all targets are equal.
         """
-        with undone_on_failure(self):
+        with callbacks_told(self, X, y), undone_on_failure(self):
             self._fit(X, y)
         return self
 

@@ -8,7 +8,7 @@ import pytest
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import random, spectral
-from skprecgd.losses import Loss
+from skprecgd.losses import AbsoluteLoss
 from skprecgd.measurements import DenseMeasurements, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import minimize
@@ -148,26 +148,9 @@ def test_gnmr(kappa, global_random_seed):
     assert residuals[-1] < 1e-3 * residuals[-2]
 
 
-class Absolute(Loss):
-    """``|z - y|``, as OPSA has it: only a subgradient."""
-
-    name = "absolute"
-    curvature_bound = 1.0
-    homogeneous = False
-
-    def value(self, z, y):
-        return float(np.sum(np.abs(z - y)))
-
-    def gradient(self, z, y):
-        return np.sign(z - y)
-
-    def curvature(self, z, y):
-        return np.zeros_like(z)
-
-
 @pytest.mark.parametrize("kappa", [2.0, 20.0])
 def test_opsa(kappa, global_random_seed):
-    """One in ten measurements is anything; twice the rank; Polyak steps."""
+    """One in ten measurements is anything; twice the rank; Polyak and exact steps."""
     rng = np.random.default_rng(global_random_seed)
     A, y, truth = make_matrix_sensing(
         N,
@@ -177,24 +160,28 @@ def test_opsa(kappa, global_random_seed):
         condition_number=kappa,
         random_state=global_random_seed,
     )
-    clean = y.copy()
     hit = rng.random(len(y)) < 0.1
     y[hit] += 10 * np.abs(y).max() * rng.choice([-1.0, 1.0], hit.sum())
     measurements = DenseMeasurements(A, truth.shape)
-    objective = make_objective(measurements, y, Absolute())
+    objective = make_objective(measurements, y, AbsoluteLoss(smoothing=1e-6))
     kept = np.abs(y) <= np.quantile(np.abs(y), 0.9)
     trimmed = make_objective(measurements[kept], y[kept])
     start = spectral(trimmed, 2 * RANK)
     start = FactorPair(2 * start.left, start.right / 2)
-    optimum = objective.weight * float(np.sum(np.abs(clean - y)))
-    sigma_min = truth.singular_values[-1]
-    result = minimize(
+    scaled, unit = objective.normalised()
+    optimum = scaled.evaluate(FactorPair(truth.left, truth.right).scaled(1 / unit))
+    polyak = minimize(
         objective,
         start,
         solver="precgd",
-        damping=ConstantDamping(2 * sigma_min / objective.data_norm),
-        step_size=PolyakStep(optimum),
-        max_iter=800,
+        damping=ConstantDamping(2 * truth.singular_values[-1] / unit),
+        step_size=PolyakStep(optimum.value),
+        max_iter=400,
         tol=0,
     )
-    assert truth.relative_error(result.factors.matrix()) < 1e-5
+    assert truth.relative_error(polyak.factors.matrix()) < 1e-4
+    # Exact steps and the damping of PrecGD need to know neither the optimal value
+    # nor the smallest singular value.
+    exact = minimize(objective, start, solver="precgd")
+    assert exact.converged
+    assert truth.relative_error(exact.factors.matrix()) < 1e-6

@@ -321,7 +321,7 @@ def test_offsets_of_both_are_a_least_squares_fit(global_random_seed):
     design[np.arange(len(rows)), rows] = 1.0
     design[np.arange(len(rows)), 12 + columns] = 1.0
     y = X[rows, columns]
-    expected = design @ np.linalg.lstsq(design, y)[0]
+    expected = design @ np.linalg.lstsq(design, y, rcond=None)[0]
     model = PrecGDFactorization(1, center="both").fit(X)
     fitted = model.left_ @ model.right_.T + model.center_
     assert_allclose(fitted[rows, columns], expected, rtol=0, atol=1e-9)

@@ -360,7 +360,9 @@ def test_subset_is_weighted_like_a_problem_of_its_own(rng):
 
 
 def test_sparse_data_are_never_made_dense(rng):
-    X = sparse.random_array((10**5, 10**5), density=1e-8, rng=rng, format="csr")
+    X = sparse.random_array(
+        (10**5, 10**5), density=1e-8, random_state=rng, format="csr"
+    )
     objective = FullObjective(X, alpha=0.1)
     factors = draw_factors(rng, (10**5, 10**5), 2, False)
     evaluation = objective.evaluate(factors)

@@ -189,7 +189,7 @@ def test_parameters_are_documented(name):
     text = parts.get("Parameters") or parts.get("Attributes", "")
     assert set(documented_parameters(text)) == {p.name for p in parameters}
     if inspect.isroutine(item) and returns not in (None, "None"):
-        assert "Returns" in parts
+        assert {"Returns", "Yields"} & set(parts)
     for parameter in parameters:
         assert parameter.annotation is not parameter.empty, parameter.name
         if parameter.default not in (parameter.empty, None):
@@ -272,13 +272,20 @@ def test_no_dependency_is_imported_that_is_not_required():
     import subprocess
     import sys
 
-    # The documented extras load on use, not on import.
+    # The documented extras load on use, not on import; rich alone is imported by
+    # scikit-learn 1.9 for its own callbacks.
     code = (
-        "import sys, skprecgd, skprecgd.datasets, skprecgd.testing;"
-        "print([m for m in ('matplotlib', 'PIL', 'rich', 'numba', 'dask')"
+        "import sys, skprecgd, skprecgd.datasets, skprecgd.display, skprecgd.testing;"
+        "print([m for m in ('matplotlib', 'PIL', 'numba', 'dask')"
         " if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_type_checkers_read_the_annotations():
+    from importlib.resources import files
+
+    assert (files("skprecgd") / "py.typed").is_file()

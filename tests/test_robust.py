@@ -547,7 +547,7 @@ def test_means_are_refused(center):
 
 
 def test_complete_sparse_data_are_refused():
-    X = sparse.random_array((20, 10), density=0.3, format="csr", rng=0)
+    X = sparse.random_array((20, 10), density=0.3, format="csr", random_state=0)
     with pytest.raises(ValueError, match=r"outlier_fraction='auto' .* X is sparse"):
         PrecGDFactorization(2, outlier_fraction="auto").fit(X)
     model = PrecGDFactorization(2, outlier_fraction=0.1).fit(X.toarray())

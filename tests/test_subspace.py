@@ -103,7 +103,7 @@ def test_sparse_above_the_dense_size(kind, global_random_seed):
     X = sparse.random_array(
         (700, 500),
         density=0.02,
-        rng=np.random.default_rng(global_random_seed),
+        random_state=np.random.default_rng(global_random_seed),
         format="csr",
     )
     wrapped = X.tocsc() if kind == "csc" else WRAPS[kind](X)
@@ -117,7 +117,9 @@ def test_sparse_above_the_dense_size(kind, global_random_seed):
 @pytest.mark.parametrize("wide", [False, True])
 def test_long_and_thin_sparse_data(n_columns, wide, rng):
     """Soon there is no further column to add."""
-    X = sparse.random_array((900, n_columns), density=0.3, rng=rng, format="csr")
+    X = sparse.random_array(
+        (900, n_columns), density=0.3, random_state=rng, format="csr"
+    )
     X = X.T.tocsr() if wide else X
     rank = min(3, n_columns)
     result = truncated_svd(X, rank, random_state=0)

@@ -155,7 +155,7 @@ def test_equals_arpack_where_it_iterates(
 def test_equals_arpack_on_sparse_counts(global_random_seed):
     # What TruncatedSVD is used for most: few nonzeros, integers, many columns.
     X = sparse.random_array(
-        (500, 700), density=0.02, rng=global_random_seed, data_sampler=_counts
+        (500, 700), density=0.02, random_state=global_random_seed, data_sampler=_counts
     ).tocsr()
     k = 5
     reference = TruncatedSVD(k, algorithm="arpack", random_state=0).fit(X.astype(float))

@@ -49,21 +49,15 @@ print(model.stop_reason_)
 # until nothing is left to explain. The faint patterns are found as well as the strong
 # ones.
 
-history = model.history_
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-left.semilogy(history["relative_residual"])
-left.set(xlabel="iteration", ylabel="relative residual")
-ranks = left.twinx()
-ranks.step(np.arange(len(history["rank"])), history["rank"], color="0.6")
-ranks.set(ylabel="rank")
-
-index = np.arange(1, truth.rank + 1)
-right.semilogy(index, truth.singular_values, "o", mfc="none", label="true")
-right.semilogy(
-    np.arange(1, model.n_components_ + 1), model.singular_values_, "x", label="found"
+from skprecgd.display import (
+    ConvergenceDisplay,
+    RankPathDisplay,
+    SingularValueDisplay,
 )
-right.set(xlabel="component", ylabel="singular value", xticks=index)
-right.legend()
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+ConvergenceDisplay.from_estimator(model, columns=["relative_residual"], ax=left)
+SingularValueDisplay.from_estimator(model, truth=truth, name="found", ax=right)
 
 # %%
 # With noise
@@ -82,6 +76,12 @@ print(f"relative error: {truth.relative_error(model.left_, model.right_):.2f}")
 print(model.stop_reason_)
 
 # %%
+# Every further rank fits the visible entries better. The hidden ones know better:
+
+figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
+RankPathDisplay.from_estimator(model, ax=axis)
+
+# %%
 # Or you choose the folds yourself. The score of
 # :class:`~skprecgd.PrecGDFactorization` hides entries of the rows it is shown and asks
 # for them, which is a fair test of a rank, so that
@@ -95,12 +95,5 @@ model = PrecGDFactorization(tol=1e-3, early_stopping=False, random_state=0)
 search = GridSearchCV(model, {"n_components": ranks}).fit(noisy)
 
 figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
-axis.errorbar(
-    ranks,
-    search.cv_results_["mean_test_score"],
-    search.cv_results_["std_test_score"],
-    marker="o",
-)
-axis.axvline(search.best_params_["n_components"], color="0.6", linestyle="--")
-axis.set(xlabel="rank", ylabel="score on hidden entries")
+RankPathDisplay.from_estimator(search, ax=axis)
 plt.show()

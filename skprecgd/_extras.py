@@ -1,0 +1,22 @@
+"""Optional packages: which extra brings them, said where one is missing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["import_extra"]
+
+
+def import_extra(module: str, caller: str, extra: str) -> Any:
+    """Import an optional module; where it is missing, say what to install.
+
+    `caller` is what needs it and `extra` the extra of the package that brings it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f'{caller} needs {package}; install with: pip install "skprecgd[{extra}]".'
+        ) from error
