@@ -29,6 +29,7 @@ def as_measurements(
     X : Measurements, array-like, sparse array or LinearOperator
         Array of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), sparse
         rows of shape (n, n_rows * n_columns), or a LinearOperator of that shape.
+        A dask array of such rows gives `skprecgd.distributed.ChunkedMeasurements`.
         Sparse rows that each hold a single 1 are recognised as observed entries.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``; None reads it from `X` where `X` knows it, else
@@ -57,6 +58,11 @@ def as_measurements(
                 f"which measure a matrix of shape {X.matrix_shape}."
             )
         return X
+    if type(X).__module__.startswith("dask"):
+        # Not at the top: what reads chunks stands above the measurements.
+        from skprecgd.distributed._measurements import chunked_stack
+
+        return chunked_stack(X, matrix_shape)
     if isinstance(X, LinearOperator):
         return LinearOperatorMeasurements(X, matrix_shape)
     if sparse.issparse(X):

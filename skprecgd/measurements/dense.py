@@ -47,6 +47,13 @@ class DenseMeasurements(Measurements):
         self.matrix_shape = check_matrix_shape(matrix_shape, stack.shape[1])
         self.dtype = stack.dtype
 
+    @classmethod
+    def of(cls, stack: Array, matrix_shape: tuple[int, int]) -> DenseMeasurements:
+        """Measurements of a flat stack that is known to be sound."""
+        made = cls.__new__(cls)
+        made.stack, made.matrix_shape, made.dtype = stack, matrix_shape, stack.dtype
+        return made
+
     @property
     def n_measurements(self) -> int:
         return len(self.stack)
@@ -74,7 +81,7 @@ class DenseMeasurements(Measurements):
         return _ContractedTangent(self, left, right)
 
     def rows(self, index: Array) -> DenseMeasurements:
-        return DenseMeasurements(self.stack[index], self.matrix_shape)
+        return self.of(self.stack[index], self.matrix_shape)
 
     def _mean_square(self) -> float:
         return norm(self.stack) ** 2 / self.stack.size
