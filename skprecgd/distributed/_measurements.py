@@ -14,6 +14,7 @@ from skprecgd.distributed._graph import Same
 from skprecgd.distributed._rows import RowChunks, Survey, as_dask_array, plain
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
 from skprecgd.measurements._dispatch import as_measurements, matrix_entries
+from skprecgd.measurements._validation import all_finite
 from skprecgd.measurements.base import Tangent, check_matrix_shape
 
 
@@ -95,13 +96,14 @@ class ChunkedMeasurements(Measurements):
     def __init__(self, parts: list[Any]) -> None:
         if not parts:
             raise ValueError("parts is empty; at least one chunk is needed.")
-        facts, _ = _graph.run(_graph.each(_facts, list(parts)))
+        parts = _graph.lazy(list(parts))
+        facts, _ = _graph.run(_graph.each(_facts, parts))
         shapes = {part.matrix_shape for part in facts}
         if len(shapes) > 1:
             raise ValueError(
                 f"The chunks measure matrices of different shapes: {sorted(shapes)}."
             )
-        self._set(list(parts), facts, None, facts[0].matrix_shape)
+        self._set(parts, facts, None, facts[0].matrix_shape)
 
     def _set(
         self,
@@ -183,7 +185,7 @@ class ChunkedMeasurements(Measurements):
             return self.scattered(np.asarray(y))
         if self._positions is not None:
             return self.scattered(np.asarray(y.compute()))
-        return list(y.rechunk((tuple(self.lengths),)).to_delayed().ravel())
+        return _graph.blocks(y.rechunk((tuple(self.lengths),)))
 
     def _gathered(self, vectors: list[Array]) -> Array:
         joined = np.concatenate(vectors)
@@ -371,7 +373,7 @@ def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasur
     X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     blocks = [
         block
-        for block, n in zip(X.to_delayed().ravel(), X.chunks[0], strict=True)
+        for block, n in zip(_graph.blocks(X), X.chunks[0], strict=True)
         if n > 0
     ]
     parts = _graph.each(_checked, blocks, common=(matrix_shape,))
@@ -383,6 +385,20 @@ def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasur
         # Small, and slow to sort.
         measurements.parts = list(_graph.run(None, parts)[1])
     return measurements
+
+
+def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
+    """A dask array of targets, checked in one pass, and left where it is."""
+    y = as_dask_array(y, 1, name="y")
+    if len(y) != len(measurements):
+        raise ValueError(
+            f"X holds {len(measurements)} measurements and y {len(y)} values; they "
+            "must agree."
+        )
+    finite, _ = _graph.run(_graph.each(all_finite, _graph.blocks(y)))
+    if not all(finite):
+        raise ValueError("y holds NaN or infinity.")
+    return y
 
 
 def chunked_entries(
@@ -496,4 +512,6 @@ def taken(values: Array, index: Any) -> Array:
 
 
 def _mean_square(part: Measurements) -> float:
-    return part.mean_square if part.n_measurements else 0.0
+    # Not the cached property: the client holds its lock, which Python 3.11 has one of
+    # for all instances, while it waits for the chunks.
+    return part._mean_square() if part.n_measurements else 0.0

@@ -56,7 +56,7 @@ class ChunkedObjective(Objective):
     def __init__(
         self, measurements: ChunkedMeasurements, targets: list[Any], alpha: float = 0.0
     ) -> None:
-        self.measurements, self.targets = measurements, targets
+        self.measurements, self.targets = measurements, _graph.lazy(targets)
         self.large_products = measurements.large_products
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype

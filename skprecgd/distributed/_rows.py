@@ -93,7 +93,7 @@ class RowChunks:
         lengths = X.chunks[0]
         self.blocks = [
             block
-            for block, n in zip(X.to_delayed().ravel(), lengths, strict=True)
+            for block, n in zip(_graph.blocks(X), lengths, strict=True)
             if n > 0
         ]
         edges = np.concatenate([[0], np.cumsum([n for n in lengths if n > 0])])
@@ -123,7 +123,7 @@ class RowChunks:
         return found
 
 
-def as_dask_array(X: Any, *ndim: int, lengths: bool = True) -> Any:
+def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> Any:
     """A dask array of floats, of an allowed number of dimensions.
 
     With `lengths`, the lengths of chunks that dask does not know are computed.
@@ -131,17 +131,17 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True) -> Any:
     if _graph.is_dask_frame(X):
         X = X.to_dask_array(lengths=lengths or None)
     if not _graph.is_dask_array(X):
+        kind = f"{type(X).__module__.rpartition('.')[0]}.{type(X).__name__}"
         raise ValueError(
-            "Of dask, X must be an array or a DataFrame, got a "
-            f"{type(X).__module__.rpartition('.')[0]} {type(X).__name__}."
+            f"Of dask, {name} must be an array or a DataFrame here, got a {kind}."
         )
     if X.dtype.kind == "c":
-        raise ValueError("X is complex; only real data are supported.")
+        raise ValueError(f"{name} is complex; only real data are supported.")
     if X.dtype.kind not in "fiub":
-        raise ValueError(f"X must be numeric, got dtype {X.dtype}.")
+        raise ValueError(f"{name} must be numeric, got dtype {X.dtype}.")
     if X.ndim not in ndim:
         wanted = " or ".join(f"{d}-D" for d in ndim)
-        raise ValueError(f"X must be {wanted}, got {X.ndim}-D.")
+        raise ValueError(f"{name} must be {wanted}, got {X.ndim}-D.")
     if lengths and np.isnan(np.sum(X.shape)):
         X = X.compute_chunk_sizes()
     dtype = working_dtype(X.dtype)
