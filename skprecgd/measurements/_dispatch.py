@@ -58,7 +58,7 @@ def as_measurements(
                 f"which measure a matrix of shape {X.matrix_shape}."
             )
         return X
-    if type(X).__module__.startswith("dask"):
+    if _is_dask(X):
         # Not at the top: what reads chunks stands above the measurements.
         from skprecgd.distributed._measurements import chunked_stack
 
@@ -68,6 +68,10 @@ def as_measurements(
     if sparse.issparse(X):
         return _from_sparse_rows(X, matrix_shape)
     return DenseMeasurements(X, matrix_shape)
+
+
+def _is_dask(X: Any) -> bool:
+    return type(X).__module__.startswith("dask")
 
 
 def _from_sparse_rows(X: Any, matrix_shape: tuple[int, int] | None) -> Measurements:
@@ -85,14 +89,16 @@ def observed_entries(
     missing_values: float = np.nan,
     *,
     matrix_shape: tuple[int, int] | None = None,
-) -> tuple[EntryMeasurements, Array]:
+) -> tuple[Measurements, Array]:
     """Turn a matrix with missing entries into samples: one per observed entry.
 
     Parameters
     ----------
-    X : array-like, sparse array, or triple (rows, columns, values)
+    X : array-like, sparse array, triple (rows, columns, values), or dask collection
         A dense matrix whose missing cells hold `missing_values`; a sparse matrix;
-        or the row index, column index and value of each observed entry.
+        or the row index, column index and value of each observed entry. Of dask, a
+        DataFrame (columns ``row``, ``column``, ``value``, or three in this order) or
+        a bag of such triples, best partitioned by rows.
     missing_values : nan or 0, default=nan
         nan: NaN cells of a dense matrix are missing, and an entry not stored in a
         sparse one is the value 0 (as everywhere in scikit-learn). 0: zeros of a
@@ -103,11 +109,12 @@ def observed_entries(
 
     Returns
     -------
-    measurements : EntryMeasurements
+    measurements : EntryMeasurements or ChunkedMeasurements
         Samples for `PrecGDMatrixSensing`. Those of a matrix come in a fixed,
         shuffled order, so that folds of consecutive samples (``cv=5``) hold out
-        entries from everywhere and not whole rows; triples keep their order.
-    y : ndarray of shape (n_observed,)
+        entries from everywhere and not whole rows; triples keep their order. Those of
+        a dask collection stay in its partitions, there sorted by rows.
+    y : ndarray or dask array of shape (n_observed,)
         The observed values.
 
     Raises
@@ -125,6 +132,10 @@ def observed_entries(
     """
     if not _is_zero_or_nan(missing_values):
         raise ValueError(f"missing_values must be nan or 0, got {missing_values!r}.")
+    if _is_dask(X):
+        from skprecgd.distributed._triples import frame_entries
+
+        return frame_entries(X, matrix_shape)
     if isinstance(X, tuple):
         rows, columns, values, shape = _from_triples(X, matrix_shape)
     else:
