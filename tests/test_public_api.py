@@ -274,7 +274,8 @@ def test_no_dependency_is_imported_that_is_not_required():
 
     # The documented extras load on use, not on import.
     code = (
-        "import sys, skprecgd, skprecgd.datasets, skprecgd.testing;"
+        "import sys, skprecgd, skprecgd.datasets, skprecgd.distributed,"
+        " skprecgd.testing;"
         "print([m for m in ('matplotlib', 'PIL', 'rich', 'numba', 'dask')"
         " if m in sys.modules])"
     )

@@ -37,7 +37,9 @@ class Collection:
         values = [self.graph[key] for key in keys]
         if any(hasattr(value, "client") for value in values):
             # Futures of a cluster.
-            (values,) = dask.compute(Collection(dict(zip(keys, values, strict=True)), keys))
+            (values,) = dask.compute(
+                Collection(dict(zip(keys, values, strict=True)), keys)
+            )
         return list(values)
 
     def __dask_graph__(self) -> dict[Any, Any]:

@@ -229,9 +229,7 @@ def run(wanted: Any, kept: Any = ()) -> tuple[Any, Any]:
     with dask.config.set(quiet):
         held = Collection(graph, keys["wanted"])
         if keys["kept"]:
-            (held,) = dask.persist(
-                Collection(graph, [*keys["wanted"], *keys["kept"]])
-            )
+            (held,) = dask.persist(Collection(graph, [*keys["wanted"], *keys["kept"]]))
         values = held.values(keys["wanted"])
     found = dict(zip(keys["wanted"], values, strict=True))
     wanted = _mapped(wanted, lambda leaf: found[leaf.key])

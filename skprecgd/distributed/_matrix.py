@@ -30,11 +30,14 @@ class ChunkedMatrix(LinearOperator):
     ) -> None:
         super().__init__(chunks.dtype, chunks.shape)
         self.slices = chunks.slices
-        rows = [row_offsets[part] for part in chunks.slices]
         # Lazy, and computed again for every product: X is never held.
-        self.blocks = _graph.each(
-            _centred, chunks.blocks, rows, common=(column_offsets,)
-        )
+        if row_offsets.any() or column_offsets.any():
+            rows = [row_offsets[part] for part in chunks.slices]
+            self.blocks = _graph.each(
+                _centred, chunks.blocks, rows, common=(column_offsets,)
+            )
+        else:
+            self.blocks = _graph.each(plain, chunks.blocks)
 
     def frobenius_norm(self) -> float:
         """Norm of the matrix: one pass."""
@@ -87,9 +90,7 @@ class ChunkedBasis(LeftBasis):
         self._parts: list[list[Any]] = [[] for _ in X.blocks]
 
     def expand(self, block: Array, known: Array) -> tuple[Array, Array, Array]:
-        calls = _graph.each(
-            _image, self._X.blocks, self._parts, common=(block, known)
-        )
+        calls = _graph.each(_image, self._X.blocks, self._parts, common=(block, known))
         images, sums = _graph.split(calls, 2)
         (squares, correction), images = _graph.run(_graph.total(sums), images)
         scale = float(np.sqrt(np.max(squares, initial=0.0)))
@@ -101,9 +102,7 @@ class ChunkedBasis(LeftBasis):
             again, images = _graph.run(_graph.total(sums), images)
             q, turns, outer = self._triangulated(images, again)
             triangle = outer @ triangle
-        new, sums = _graph.split(
-            _graph.each(_back, self._X.blocks, q, turns), 2
-        )
+        new, sums = _graph.split(_graph.each(_back, self._X.blocks, q, turns), 2)
         back, new = _graph.run(_graph.total(sums), new)
         self._parts = [[*parts, u] for parts, u in zip(self._parts, new, strict=True)]
         self.size += triangle.shape[0]

@@ -372,9 +372,7 @@ def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasur
     # Whole measurements in every chunk.
     X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     blocks = [
-        block
-        for block, n in zip(_graph.blocks(X), X.chunks[0], strict=True)
-        if n > 0
+        block for block, n in zip(_graph.blocks(X), X.chunks[0], strict=True) if n > 0
     ]
     parts = _graph.each(_checked, blocks, common=(matrix_shape,))
     measurements = ChunkedMeasurements(parts)

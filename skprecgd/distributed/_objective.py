@@ -237,9 +237,7 @@ class ChunkedObjective(Objective):
             common=(factors.right, *common),
         )
 
-    def _evaluation(
-        self, factors: Factors, square: float, state: _State
-    ) -> Evaluation:
+    def _evaluation(self, factors: Factors, square: float, state: _State) -> Evaluation:
         loss = 0.5 * self.weight * float(square)
         ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
         residual = relative(loss, self.data_norm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -92,14 +93,10 @@ class RowChunks:
             raise ValueError(f"X has no entries: its shape is {self.shape}.")
         lengths = X.chunks[0]
         self.blocks = [
-            block
-            for block, n in zip(_graph.blocks(X), lengths, strict=True)
-            if n > 0
+            block for block, n in zip(_graph.blocks(X), lengths, strict=True) if n > 0
         ]
         edges = np.concatenate([[0], np.cumsum([n for n in lengths if n > 0])])
-        self.slices = [
-            slice(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
