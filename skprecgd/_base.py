@@ -210,7 +210,7 @@ def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
     return u * signs, s, v * signs
 
 
-def check_y_scale(y: Array | None) -> None:
+def check_y_scale(y: Any) -> None:
     """Refuse targets that carry no information about a matrix."""
     if is_dask(y) and len(y) > 1:
         y = np.array([y.min().compute(), y.max().compute()])

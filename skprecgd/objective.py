@@ -501,7 +501,7 @@ class FullObjective(Objective):
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
         self.X = _canonical(X) if sparse.issparse(X) else X
-        self.large_products = isinstance(X, np.ndarray)
+        self.large_products = getattr(X, "large_products", isinstance(X, np.ndarray))
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)

@@ -136,7 +136,7 @@ def lazy(items: list[Any]) -> list[Lazy]:
 
 def each(
     function: Callable[..., Any],
-    items: list[Lazy],
+    items: list[Any],
     *columns: list[Any] | Same,
     common: Sequence[Any] = (),
 ) -> list[Lazy]:
@@ -146,8 +146,8 @@ def each(
     ----------
     function : callable
         Called with the chunk's item, its value in each of the columns, and `common`.
-    items : list of Lazy
-        One a chunk.
+    items : list
+        One a chunk: lazy, or a list of lazy ones.
     *columns : list or Same
         Further values, one a chunk; lazy or not, or lists of lazy ones.
     common : sequence
@@ -299,7 +299,7 @@ def _add(items: list[Any]) -> Any:
     return result
 
 
-def _count(items: list[Lazy], columns: tuple[list[Any] | Same, ...]) -> None:
+def _count(items: list[Any], columns: tuple[list[Any] | Same, ...]) -> None:
     """Add a pass to what is being counted."""
     tally = _tally.get()
     if tally is None:
@@ -307,8 +307,10 @@ def _count(items: list[Lazy], columns: tuple[list[Any] | Same, ...]) -> None:
     tally.passes += 1
     tally.messages += len(items)
     for column in columns:
-        same = isinstance(column, Same)
-        tally.bytes_out += len(items) * _size(column.value) if same else _size(column)
+        if isinstance(column, Same):
+            tally.bytes_out += len(items) * _size(column.value)
+        else:
+            tally.bytes_out += _size(column)
 
 
 def _size(value: Any) -> int:

@@ -25,6 +25,8 @@ class ChunkedMatrix(LinearOperator):
     row_offsets, column_offsets : ndarray of shape (n_rows,), (n_columns,)
     """
 
+    large_products = True
+
     def __init__(
         self, chunks: RowChunks, row_offsets: Array, column_offsets: Array
     ) -> None:

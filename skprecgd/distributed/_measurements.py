@@ -82,7 +82,8 @@ class ChunkedMeasurements(Measurements):
     >>> from skprecgd.measurements import RankOneMeasurements
     >>> rng = np.random.default_rng(0)
     >>> a, b, x = rng.standard_normal((3, 80, 10))
-    >>> parts = [RankOneMeasurements(a[:40], b[:40]), RankOneMeasurements(a[40:], b[40:])]
+    >>> halves = slice(40), slice(40, None)
+    >>> parts = [RankOneMeasurements(a[half], b[half]) for half in halves]
     >>> A = ChunkedMeasurements(parts)
     >>> A
     ChunkedMeasurements(80 measurements of a 10 x 10 matrix, float64)
@@ -420,7 +421,7 @@ def chunked_entries(
     calls = _graph.each(_entries, chunks.blocks, common=(missing_values, offsets))
     _, (parts, values) = _graph.run(None, tuple(_graph.split(calls, 2)))
     measurements = ChunkedMeasurements.of_rows(
-        parts, survey.chunk_sizes, chunks.slices, chunks.shape, chunks.dtype
+        parts, list(survey.chunk_sizes), chunks.slices, chunks.shape, chunks.dtype
     )
     return measurements, values
 

@@ -1,4 +1,4 @@
-"""The squared loss over measurements in chunks: one number a measurement stays there."""
+"""The squared loss over measurements in chunks: predictions stay with them."""
 
 from __future__ import annotations
 

@@ -10,13 +10,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from skprecgd._centering import squared_deviations
 from skprecgd._numerics import norm, working_dtype
 from skprecgd._typing import Array
 from skprecgd.distributed import _graph
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
-
-# Numbers looked at together, so that no temporary is as large as a chunk.
-_SLAB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -203,17 +201,6 @@ def _extremes(block: Any) -> Array:
     if not values.size:
         return np.zeros(2)
     return np.array([np.fmin.reduce(values, None), np.fmax.reduce(values, None)])
-
-
-def squared_deviations(X: Array, means: Array) -> Array:
-    """Sum over the rows of ``(X - means)^2``, in slabs of a bounded size."""
-    step = max(1, _SLAB // X.shape[1])
-    squares = np.zeros(X.shape[1])
-    for start in range(0, len(X), step):
-        # In float64: the sums of large single-precision data would not be exact.
-        deviations = X[start : start + step] - means
-        squares += np.einsum("ij,ij->j", deviations, deviations)
-    return squares
 
 
 def _merged(

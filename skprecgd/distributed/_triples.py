@@ -117,8 +117,9 @@ def _found(triples: tuple[Array, Array, Array]) -> _Found:
     rows, columns, values = triples
     if not len(values):
         return _Found(0, 0, -1, 0, -1, values.dtype)
-    edges = (rows.min(), rows.max(), columns.min(), columns.max())
-    return _Found(len(values), *(int(edge) for edge in edges), values.dtype)
+    first, last = (int(edge) for edge in (rows.min(), rows.max()))
+    least, most = (int(edge) for edge in (columns.min(), columns.max()))
+    return _Found(len(values), first, last, least, most, values.dtype)
 
 
 def _sorted(

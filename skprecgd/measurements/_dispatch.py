@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._numerics import working_dtype
+from skprecgd._numerics import slabs, working_dtype
 from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
@@ -204,6 +204,20 @@ def _stored_zeros(X: Any) -> Array:
     return dense
 
 
+def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
+    """Rows, columns and values that are not missing; no mask is as large as X."""
+    parts = []
+    for part in slabs(dense.shape):
+        block = dense[part]
+        observed = ~np.isnan(block) if np.isnan(missing_values) else block != 0
+        rows, columns = np.nonzero(observed)
+        parts.append((rows + part.start, columns, block[observed]))
+    if not parts:
+        return np.zeros(0, int), np.zeros(0, int), dense.ravel()
+    rows, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return rows, columns, values
+
+
 def matrix_entries(X: Any, missing_values: float) -> _Triples:
     """Rows, columns and values of the observed entries, and the shape.
 
@@ -220,9 +234,7 @@ def matrix_entries(X: Any, missing_values: float) -> _Triples:
             raise ValueError(f"X must be 2-D, got {dense.ndim}-D.")
         if dense.dtype.kind not in "fiubc":
             raise ValueError(f"X must be numeric, got dtype {dense.dtype}.")
-        observed = ~np.isnan(dense) if np.isnan(missing_values) else dense != 0
-        rows, columns = np.nonzero(observed)
-        values = dense[observed]
+        rows, columns, values = _cells(dense, missing_values)
         csr = dense
     if np.iscomplexobj(values):
         raise ValueError("X is complex; only real data are supported.")

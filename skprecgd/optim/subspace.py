@@ -16,6 +16,7 @@ import numpy as np
 from scipy import linalg
 from sklearn.utils import check_random_state
 
+from skprecgd._numerics import is_mapped
 from skprecgd._typing import Array, RandomState
 
 # A dense decomposition is cheaper than iterating up to this size, or when a
@@ -336,7 +337,7 @@ def _vector_error(ritz: _Ritz, rank: int, eps: float) -> tuple[float, bool]:
 
 
 def _is_small(X: Any, rank: int) -> bool:
-    """Whether to hand a dense X to LAPACK; sparse data are never made dense."""
+    """Whether to hand X to LAPACK, which copies it, and would want it dense."""
     smaller = min(X.shape)
     few = smaller <= _DENSE_SIZE or rank > _DENSE_SHARE * smaller
-    return isinstance(X, np.ndarray) and few
+    return isinstance(X, np.ndarray) and few and not is_mapped(X)
