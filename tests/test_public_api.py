@@ -33,6 +33,7 @@ NOT_CALLED = {
     "SensingProblem",
     "Stage",
     "Status",
+    "Traffic",
 }
 
 

@@ -51,9 +51,9 @@ _tally: ContextVar[Traffic | None] = ContextVar("skprecgd_traffic", default=None
 def count_traffic() -> Iterator[Traffic]:
     """Count the passes over the chunks and the bytes that travel inside the block.
 
-    Yields
-    ------
-    Traffic
+    Returns
+    -------
+    context manager of Traffic
 
     Examples
     --------

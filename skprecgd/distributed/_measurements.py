@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,6 +158,14 @@ class ChunkedMeasurements(Measurements):
         """Whether the adjoint is an array, small beside the measurements."""
         return all(part.dense for part in self._facts)
 
+    @property
+    def disjoint_rows(self) -> bool:
+        """Whether no two chunks measure the same row of the matrix."""
+        if self.slices is None:
+            return len(self.parts) == 1
+        rows = sorted((part.start, part.stop) for part in self.slices)
+        return all(a[1] <= b[0] for a, b in pairwise(rows))
+
     # ---- what goes to the chunks and comes back from them
 
     def rows_of(self, left: Array) -> list[Any] | Same:
@@ -308,17 +317,42 @@ class ChunkedAdjoint(LinearOperator):
     measurements : ChunkedMeasurements
     weights : list
         By chunk; arrays, lazy or not.
+    scale : float, default=1.0
     """
 
-    def __init__(self, measurements: ChunkedMeasurements, weights: list[Any]) -> None:
+    def __init__(
+        self, measurements: ChunkedMeasurements, weights: list[Any], scale: float = 1.0
+    ) -> None:
         super().__init__(measurements.dtype, measurements.matrix_shape)
-        self._a, self._weights = measurements, weights
+        self._a, self._weights, self._scale = measurements, weights, scale
+
+    def __rmul__(self, scalar: float) -> ChunkedAdjoint:
+        """The same kind of operator, so that its Gram operator is not lost."""
+        return ChunkedAdjoint(self._a, self._weights, scalar * self._scale)
+
+    def gram_operator(self) -> LinearOperator | None:
+        """``S^T S`` in one pass a product; None where chunks share rows of S."""
+        if not self._a.disjoint_rows:
+            return None
+
+        def times(block: Array) -> Array:
+            block = np.asarray(block, self.dtype).reshape(len(block), -1)
+            calls = _graph.each(
+                _adjoint_gram, self._a.parts, self._weights, common=(block,)
+            )
+            return self._scaled(_graph.run(_graph.total(calls))[0], 2)
+
+        n = self.shape[1]
+        return LinearOperator((n, n), matvec=times, matmat=times, dtype=self.dtype)
+
+    def _scaled(self, product: Array, power: int = 1) -> Array:
+        return np.asarray(product) * self.dtype.type(self._scale**power)
 
     def _matmat(self, block: Array) -> Array:
         calls = _graph.each(
             _adjoint_times, self._a.parts, self._weights, common=(block,)
         )
-        return self._a.gathered_rows(_graph.run(calls)[0])
+        return self._scaled(self._a.gathered_rows(_graph.run(calls)[0]))
 
     def _rmatmat(self, block: Array) -> Array:
         calls = _graph.each(
@@ -327,7 +361,7 @@ class ChunkedAdjoint(LinearOperator):
             self._weights,
             self._a.rows_of(block),
         )
-        return np.asarray(_graph.run(_graph.total(calls))[0])
+        return self._scaled(_graph.run(_graph.total(calls))[0])
 
     def _matvec(self, vector: Array) -> Array:
         return self._matmat(vector.reshape(-1, 1))
@@ -493,6 +527,11 @@ def _adjoint_products(
 
 def _adjoint_times(part: Measurements, weights: Array, block: Array) -> Array:
     return np.asarray(part.adjoint(weights) @ block)
+
+
+def _adjoint_gram(part: Measurements, weights: Array, block: Array) -> Array:
+    matrix = part.adjoint(weights)
+    return np.asarray(matrix.T @ (matrix @ block))
 
 
 def _adjoint_transposed_times(
