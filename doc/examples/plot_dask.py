@@ -11,8 +11,8 @@ holes without ever having the whole table.
 # The data
 # --------
 #
-# Every chunk of 400 rows is made by a function, which could as well read a file. Nothing
-# is computed here. Three in four entries will be missing.
+# Every chunk of 400 rows is made by a function, which could as well read a file.
+# Nothing is computed here. Three in four entries will be missing.
 
 import dask.array as da
 import matplotlib.pyplot as plt
@@ -50,8 +50,8 @@ X
 # The fit
 # -------
 #
-# It is the fit of an array in memory, and runs on the scheduler in force: threads here, a
-# cluster after ``client = distributed.Client(...)``.
+# It is the fit of an array in memory, and runs on the scheduler in force: threads
+# here, a cluster after ``client = distributed.Client(...)``.
 
 model = PrecGDFactorization(n_components=8, tol=1e-8)
 with count_traffic() as traffic:
@@ -62,9 +62,9 @@ print(model.stop_reason_)
 print(f"{traffic.passes} passes over the chunks in {model.n_iter_} iterations")
 
 # %%
-# An iteration is two passes. The others find directions in which to grow the rank. What a
-# chunk is sent and sends back are thin factors and their gradients, here beside the
-# chunk itself:
+# An iteration is two passes. The others find directions in which to grow the rank.
+# What a chunk is sent and sends back are thin factors and their gradients, here beside
+# the chunk itself:
 
 moved = (traffic.bytes_out + traffic.bytes_back) / traffic.passes / n_chunks
 figure, axis = plt.subplots(figsize=(6, 1.8), layout="constrained")
@@ -78,8 +78,8 @@ axis.set(xlabel="kilobytes")
 # Lazy rows
 # ---------
 #
-# `transform` and `inverse_transform` give dask arrays. We compute one chunk of the filled
-# table and compare it with the truth.
+# `transform` and `inverse_transform` give dask arrays. We compute one chunk of the
+# filled table and compare it with the truth.
 
 filled = model.inverse_transform(model.transform(X))
 truth = full_chunk(5)
