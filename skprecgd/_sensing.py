@@ -376,7 +376,7 @@ class PrecGDMatrixSensing(
         """Validated measurements, and targets where given."""
         shape = self.matrix_shape if reset else self._fitted_shape()
         if is_dask(X):
-            if reset and X.ndim == 2:
+            if reset and getattr(X, "ndim", 0) == 2:
                 shape = self._shape_of(X, shape)
             X = as_measurements(X, shape)
         if isinstance(X, (Measurements, LinearOperator)):

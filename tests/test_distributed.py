@@ -472,6 +472,13 @@ def test_bad_triples(items, shape, match):
         observed_entries(lazy, matrix_shape=shape)
 
 
+def test_a_bag_is_no_matrix():
+    lazy = dask.bag.from_sequence([(0, 0, 1.0)])
+    for model in (PrecGDFactorization(1), PrecGDMatrixSensing(1)):
+        with pytest.raises(ValueError, match="array or a DataFrame"):
+            model.fit(lazy, np.ones(1))
+
+
 def test_frame_with_other_columns():
     dd = pytest.importorskip("dask.dataframe")
     pd = pytest.importorskip("pandas")
