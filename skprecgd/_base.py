@@ -13,6 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from skprecgd._compat import CallbackSupportMixin, Interval, StrOptions
 from skprecgd._fitting import iteration_callback
 from skprecgd._typing import Array
+from skprecgd.distributed._graph import is_dask
+from skprecgd.distributed._measurements import ChunkedMeasurements
+from skprecgd.distributed._objective import ChunkedObjective
 from skprecgd.factors import Factors
 from skprecgd.losses import LOSSES, Loss, SquaredLoss, make_loss
 from skprecgd.measurements import FullObservation, Measurements
@@ -67,6 +70,13 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     def _objective(self, measurements: Measurements, targets: Any) -> Objective:
         """What is minimised, given the measurements and their targets."""
         loss = make_loss(self.loss)
+        plain = self.outlier_fraction == 0 and isinstance(loss, SquaredLoss)
+        if plain and isinstance(measurements, ChunkedMeasurements):
+            by_chunk = measurements.targets(targets)
+            return ChunkedObjective(measurements, by_chunk, self.alpha)
+        if is_dask(targets):
+            # These compare all residuals: one number a measurement is here.
+            targets = targets.compute()
         if self.outlier_fraction != 0:
             given = f"outlier_fraction={self.outlier_fraction!r}"
             if not isinstance(loss, SquaredLoss):
@@ -201,8 +211,10 @@ def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
     return u * signs, s, v * signs
 
 
-def check_y_scale(y: Array | None) -> None:
+def check_y_scale(y: Any) -> None:
     """Refuse targets that carry no information about a matrix."""
+    if is_dask(y) and len(y) > 1:
+        y = np.array([y.min().compute(), y.max().compute()])
     if y is not None and len(y) > 1 and np.all(y == y[0]):
         raise ValueError(
             f"All {len(y)} targets are equal ({y[0]:g}); they do not determine a "

@@ -9,17 +9,18 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from skprecgd._numerics import dot, norm
+from skprecgd._numerics import dot, is_mapped, norm, slabs
 from skprecgd._typing import Array
 
 _MAX_SWEEPS = 200
 
 
 class OffsetMatrix(LinearOperator):
-    """``X - rows 1^T - 1 columns^T`` for sparse X, never formed."""
+    """``X - rows 1^T - 1 columns^T`` for X sparse or mapped to a file, never formed."""
 
     def __init__(self, X: Any, rows: Array, columns: Array) -> None:
         super().__init__(X.dtype, X.shape)
+        self.large_products = not sparse.issparse(X)
         self.X, self.rows, self.columns = X, rows, columns
 
     def _matmat(self, block: Array) -> Array:
@@ -43,6 +44,9 @@ class OffsetMatrix(LinearOperator):
         return self._rmatmat(vector.reshape(-1, 1))
 
     def frobenius_norm(self) -> float:
+        if not sparse.issparse(self.X):
+            parts = (self.X[s] - self.rows[s, None] for s in slabs(self.shape))
+            return norm(np.array([norm(part - self.columns) for part in parts]))
         n_rows, n_columns = self.shape
         offset = (
             n_columns * dot(self.rows, self.rows)
@@ -118,7 +122,7 @@ def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
     if not (row_offsets.any() or column_offsets.any()):
         return X
     rows, columns = (o.astype(X.dtype) for o in (row_offsets, column_offsets))
-    if sparse.issparse(X):
+    if sparse.issparse(X) or is_mapped(X):
         return OffsetMatrix(X, rows, columns)
     return X - rows[:, None] - columns
 
@@ -127,7 +131,17 @@ def total_variance(X: Any) -> float:
     """Sum of the columns' variances, missing entries (NaN) left out."""
     if sparse.issparse(X):
         return float(np.sum(mean_variance_axis(X, axis=0)[1]))
-    return float(np.sum(np.var(X, axis=0, dtype=np.float64)))
+    squares = squared_deviations(X, X.mean(axis=0, dtype=np.float64))
+    return float(np.sum(squares)) / len(X)
+
+
+def squared_deviations(X: Array, means: Array) -> Array:
+    """Sum over the rows of ``(X - means)^2``, in float64."""
+    squares = np.zeros(X.shape[1])
+    for rows in slabs(X.shape):
+        deviations = X[rows] - means
+        squares += np.einsum("ij,ij->j", deviations, deviations)
+    return squares
 
 
 def observed_variance(columns: Array, values: Array, n_columns: int) -> float:

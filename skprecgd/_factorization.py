@@ -28,6 +28,12 @@ from skprecgd._rows import fit_rows, solve_rows
 from skprecgd._scoring import explained, hidden_rounds, without_largest
 from skprecgd._trimmed_rows import trimmed_rows
 from skprecgd._typing import Array, RandomState
+from skprecgd.distributed._graph import is_dask
+from skprecgd.distributed._lazy import by_rows
+from skprecgd.distributed._matrix import ChunkedMatrix
+from skprecgd.distributed._measurements import chunked_entries
+from skprecgd.distributed._objective import ChunkedObjective
+from skprecgd.distributed._rows import RowChunks
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, SquaredLoss, make_loss
@@ -266,6 +272,7 @@ class PrecGDFactorization(
         Parameters
         ----------
         X : array-like or sparse array of shape (n_samples, n_features)
+            A dask array or DataFrame is fitted where it is, see :ref:`large_data`.
         y : None
             Ignored.
 
@@ -283,6 +290,9 @@ class PrecGDFactorization(
             loss = make_loss(self.loss)
             self._check_center(loss)
             self._check_outliers()
+            if is_dask(X):
+                self._fit_chunks(X, loss)
+                return self
             data = self._read(X, reset=True)
             self._check_rank(data.shape)
             if isinstance(data, _Entries):
@@ -306,7 +316,7 @@ class PrecGDFactorization(
         ndarray of shape (n_samples, n_components_)
         """
         self.fit(X)
-        return self._coordinates(self._read(X))
+        return self._transform(X)
 
     def transform(self, X: Any) -> Array:
         """Coordinates of rows in the row space found, from their visible entries.
@@ -314,7 +324,8 @@ class PrecGDFactorization(
         Parameters
         ----------
         X : array-like or sparse array of shape (n_samples, n_features)
-            Missing entries are allowed, whether or not the training data had any.
+            Missing entries are allowed, whether or not the training data had any. Of
+            a dask array or DataFrame, the result is a lazy dask array.
 
         Returns
         -------
@@ -327,6 +338,11 @@ class PrecGDFactorization(
             expect of a row.
         """
         check_is_fitted(self)
+        return self._transform(X)
+
+    def _transform(self, X: Any) -> Array:
+        if is_dask(X):
+            return by_rows(self, "transform", X, self._n_features_out)
         return self._coordinates(self._read(X))
 
     def inverse_transform(self, X: Any) -> Array:
@@ -337,18 +353,23 @@ class PrecGDFactorization(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components_)
+            Of a dask array, the result is a lazy dask array.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        X = check_array(X, dtype=[np.float64, np.float32])
+        lazy = is_dask(X)
+        if not lazy:
+            X = check_array(X, dtype=[np.float64, np.float32])
         if X.shape[1] != self.components_.shape[0]:
             raise ValueError(
                 f"X has {X.shape[1]} columns, but there are "
                 f"{self.components_.shape[0]} components."
             )
+        if lazy:
+            return by_rows(self, "inverse_transform", X, self.n_features_in_)
         return self._loss.mean(X @ self.components_ + self.center_)
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -377,6 +398,11 @@ class PrecGDFactorization(
             loss: 1 is perfect; 0 is as good as that constant, the mean.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            raise ValueError(
+                "score needs rows in memory, got a dask collection: pass some of its "
+                "rows, computed (X[:n].compute())."
+            )
         rng = check_random_state(self.random_state)
         pairs = list(self._predict_hidden(self._read(X), rng))
         values, predictions = (
@@ -444,7 +470,46 @@ class PrecGDFactorization(
                 f"{min(shape)}: X has n_samples={shape[0]} and n_features={shape[1]}."
             )
 
+    def _check_chunks(self, loss: Loss, complete: bool) -> None:
+        """Refuse what looks at all entries together."""
+        refused = {
+            "outlier_fraction": self.outlier_fraction != 0,
+            "loss": not isinstance(loss, SquaredLoss),
+            "center": self.center == "both" and not complete,
+        }
+        for name, given in refused.items():
+            if given:
+                missing = " with missing entries" if name == "center" else ""
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} needs X in memory, got a dask "
+                    f"collection{missing}."
+                )
+
     # ---- fitting
+
+    def _fit_chunks(self, X: Any, loss: Loss) -> None:
+        """Fit a dask collection; see `skprecgd.distributed`."""
+        self._check_chunks(loss, True)
+        validate_data(self, X, reset=True, skip_check_array=True)
+        chunks = RowChunks(X)
+        self._check_rank(chunks.shape)
+        survey = chunks.survey(self.missing_values)
+        self._check_chunks(loss, survey.complete)
+        offsets = survey.offsets(self.center)
+        seen = None
+        if survey.complete:
+            objective = self._objective(
+                FullObservation(chunks.shape, chunks.dtype),
+                ChunkedMatrix(chunks, *offsets),
+            )
+        else:
+            seen = survey.seen_rows, survey.counts > 0
+            _warn_empty(*seen)
+            objective = ChunkedObjective(
+                *chunked_entries(chunks, self.missing_values, survey, offsets[1]),
+                self.alpha,
+            )
+        self._finish(objective, offsets, lambda errors: survey.variance, seen)
 
     def _fit_complete(self, X: Any, loss: Loss) -> None:
         _check_dense(X, loss)

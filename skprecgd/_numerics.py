@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from skprecgd._typing import Array
 
 _BLOCK = 1 << 16
+# Numbers looked at together where a temporary of the whole size is too much.
+_SLAB = 1 << 20
 # Below this a sum of squares may have lost terms to underflow.
 _SAFE_SQUARE = 1e-280
 
@@ -45,6 +48,22 @@ def norm(a: Array) -> float:
         return largest
     scaled = a.astype(np.float64) / largest
     return largest * float(np.sqrt(np.dot(scaled, scaled)))
+
+
+def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of rows that hold a bounded number of entries each."""
+    step = max(1, _SLAB // max(1, shape[1]))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether an array reads a file: it may not fit in memory, so no copy is made."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
 
 
 def gram(a: Array) -> Array:

@@ -31,6 +31,9 @@ from skprecgd._compat import Interval, fit_context
 from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
 from skprecgd._scoring import explained
 from skprecgd._typing import Array, RandomState
+from skprecgd.distributed._graph import is_dask
+from skprecgd.distributed._lazy import by_samples
+from skprecgd.distributed._measurements import ChunkedMeasurements, lazy_targets
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
@@ -239,9 +242,10 @@ class PrecGDMatrixSensing(
         ----------
         X : array-like of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), \
                 sparse array, LinearOperator or Measurements
-            The measurement matrices, one a sample.
+            The measurement matrices, one a sample. A dask array is read chunk by
+            chunk where it is, see :ref:`large_data`.
         y : array-like of shape (n,)
-            The measured numbers.
+            The measured numbers; also as a dask array, if `X` is in chunks.
 
         Returns
         -------
@@ -291,9 +295,13 @@ class PrecGDMatrixSensing(
         Returns
         -------
         ndarray of shape (n,)
+            Lazy where `X` is a dask array.
             With ``loss="logistic"`` probabilities, with ``loss="poisson"`` means: the
             measurements are their log-odds and their logarithms.
         """
+        if is_dask(X):
+            check_is_fitted(self)
+            return by_samples(self, "predict", X)
         z = self._measure(X)
         return self._loss.mean(z)
 
@@ -341,10 +349,13 @@ class PrecGDMatrixSensing(
         Returns
         -------
         ndarray of shape (n, n_components_)
+            Lazy where `X` is a dask array.
             Rows sum to the measurements of the recovered matrix: the predictions, or
             their log-odds or logarithms (see `predict`).
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return by_samples(self, "transform", X, self._n_features_out)
         measurements, _ = self._measurements(X)
         columns = [
             measurements.forward(self.left_[:, k : k + 1], self.right_[:, k : k + 1])
@@ -364,9 +375,15 @@ class PrecGDMatrixSensing(
     ) -> tuple[Measurements, Any]:
         """Validated measurements, and targets where given."""
         shape = self.matrix_shape if reset else self._fitted_shape()
+        if is_dask(X):
+            if reset and getattr(X, "ndim", 0) == 2:
+                shape = self._shape_of(X, shape)
+            X = as_measurements(X, shape)
         if isinstance(X, (Measurements, LinearOperator)):
             measurements = as_measurements(X, shape)
             self._check_cells(measurements, reset)
+            if isinstance(measurements, ChunkedMeasurements) and is_dask(y):
+                return measurements, lazy_targets(y, measurements)
             return measurements, _check_targets(y, len(measurements), reset)
         if _is_stack(X):
             stack = X if sparse.issparse(X) else np.asarray(X)

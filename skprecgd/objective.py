@@ -127,6 +127,8 @@ class Objective(ABC):
     alpha: float
     loss: Loss
     large_products: bool
+    can_split: bool = False
+    """Whether there is a list of measurements, of which some can be held out."""
 
     @property
     @abstractmethod
@@ -151,6 +153,24 @@ class Objective(ABC):
     @abstractmethod
     def normalised(self) -> tuple[Self, float]:
         """The same problem for ``M / unit``, with unit data norm, and `unit`."""
+
+    def split(
+        self, n_held_out: int, rng: np.random.RandomState
+    ) -> tuple[Objective, Objective]:
+        """Two objectives, normalised alike: of most measurements, and of the others.
+
+        Parameters
+        ----------
+        n_held_out : int
+            How many random measurements make up the second.
+        rng : RandomState
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `can_split`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has nothing to hold out.")
 
     @abstractmethod
     def noise_share(self, noise_variance: float) -> float:
@@ -255,6 +275,8 @@ def make_objective(
 class SampledObjective(Objective):
     """Objective over a finite list of measurements; see `make_objective`."""
 
+    can_split = True
+
     def __init__(
         self,
         measurements: Measurements,
@@ -303,6 +325,13 @@ class SampledObjective(Objective):
         zero = np.zeros_like(self.targets)
         return float(np.sqrt(2 * self.weight * self.loss.value(zero, self.targets)))
 
+    def split(
+        self, n_held_out: int, rng: np.random.RandomState
+    ) -> tuple[SampledObjective, SampledObjective]:
+        order = rng.permutation(len(self.targets))
+        held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        return self.subset(kept), self.subset(held_out)
+
     def normalised(self) -> tuple[SampledObjective, float]:
         unit = self.data_norm
         if not self.loss.homogeneous or unit == 0.0:
@@ -349,7 +378,7 @@ class SampledObjective(Objective):
         z1, z2 = self.measurements.forward_ray(
             factors.left, factors.right, direction.left, direction.right
         )
-        ridge = self.alpha * _ridge_polynomial(factors, direction)
+        ridge = self.alpha * ridge_polynomial(factors, direction)
 
         def advance(t: float) -> Evaluation:
             return self._evaluation(
@@ -441,7 +470,7 @@ class SampledObjective(Objective):
             loss = self.weight * self.loss.value(z, self.targets)
         ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
         return Evaluation(
-            factors, loss, loss + ridge, _relative(loss, self.data_norm), z
+            factors, loss, loss + ridge, relative(loss, self.data_norm), z
         )
 
     def _weighted(self, slopes: Array) -> Array:
@@ -472,7 +501,7 @@ class FullObjective(Objective):
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
         self.X = _canonical(X) if sparse.issparse(X) else X
-        self.large_products = isinstance(X, np.ndarray)
+        self.large_products = getattr(X, "large_products", isinstance(X, np.ndarray))
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)
@@ -507,9 +536,7 @@ class FullObjective(Objective):
         return noise_variance * self.matrix_shape[0] * self.matrix_shape[1]
 
     def evaluate(self, factors: Factors) -> Evaluation:
-        return self._evaluation(
-            factors, self._times(factors.right), self._transposed_times(factors.left)
-        )
+        return self._evaluation(factors, *self._products(factors))
 
     def matrix_gradient(self, evaluation: Evaluation) -> LinearOperator:
         left, right = evaluation.factors.left, evaluation.factors.right
@@ -529,8 +556,7 @@ class FullObjective(Objective):
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         factors = evaluation.factors
         x_right, x_left = evaluation.state
-        xd_right = self._times(direction.right)
-        xd_left = self._transposed_times(direction.left)
+        xd_right, xd_left = self._products(direction)
         coefficients = self._polynomial(evaluation, direction, xd_right, xd_left)
 
         def advance(t: float) -> Evaluation:
@@ -563,8 +589,14 @@ class FullObjective(Objective):
     def _times(self, block: Array) -> Array:
         return np.asarray(self.X @ block) / self.dtype.type(self._unit)
 
-    def _transposed_times(self, block: Array) -> Array:
-        return np.asarray(self.X.T @ block) / self.dtype.type(self._unit)
+    def _products(self, factors: Factors) -> tuple[Array, Array]:
+        """``X R`` and ``X^T L``: in one pass where the data offer it."""
+        left, right, unit = factors.left, factors.right, self.dtype.type(self._unit)
+        if hasattr(self.X, "both_products"):
+            x_right, x_left = self.X.both_products(left, right)
+        else:
+            x_right, x_left = self.X @ right, self.X.T @ left
+        return np.asarray(x_right) / unit, np.asarray(x_left) / unit
 
     def _evaluation(
         self, factors: Factors, x_right: Array, x_left: Array
@@ -578,7 +610,7 @@ class FullObjective(Objective):
             factors,
             loss,
             loss + ridge,
-            _relative(loss, self.data_norm),
+            relative(loss, self.data_norm),
             (x_right, x_left),
         )
 
@@ -648,7 +680,7 @@ class _SampledRay(Ray):
         return 0.0
 
 
-def _ridge_polynomial(factors: Factors, direction: Factors) -> Array:
+def ridge_polynomial(factors: Factors, direction: Factors) -> Array:
     """Coefficients of half the squared norm of both factors along a ray."""
     mult = factors.multiplicity
     return np.array(
@@ -662,7 +694,7 @@ def _ridge_polynomial(factors: Factors, direction: Factors) -> Array:
     )
 
 
-def _relative(loss: float, data_norm: float) -> float:
+def relative(loss: float, data_norm: float) -> float:
     if data_norm > 0:
         return float(np.sqrt(2 * loss)) / data_norm
     return np.inf if loss > 0 else 0.0

@@ -33,6 +33,7 @@ NOT_CALLED = {
     "SensingProblem",
     "Stage",
     "Status",
+    "Traffic",
 }
 
 
@@ -275,7 +276,8 @@ def test_no_dependency_is_imported_that_is_not_required():
     # The documented extras load on use, not on import; rich alone is imported by
     # scikit-learn 1.9 for its own callbacks.
     code = (
-        "import sys, skprecgd, skprecgd.datasets, skprecgd.display, skprecgd.testing;"
+        "import sys, skprecgd, skprecgd.datasets, skprecgd.display,"
+        " skprecgd.distributed, skprecgd.testing;"
         "print([m for m in ('matplotlib', 'PIL', 'numba', 'dask')"
         " if m in sys.modules])"
     )

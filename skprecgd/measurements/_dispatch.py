@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._numerics import working_dtype
+from skprecgd._numerics import slabs, working_dtype
 from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
@@ -29,6 +29,7 @@ def as_measurements(
     X : Measurements, array-like, sparse array or LinearOperator
         Array of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), sparse
         rows of shape (n, n_rows * n_columns), or a LinearOperator of that shape.
+        A dask array of such rows gives `skprecgd.distributed.ChunkedMeasurements`.
         Sparse rows that each hold a single 1 are recognised as observed entries.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``; None reads it from `X` where `X` knows it, else
@@ -57,11 +58,20 @@ def as_measurements(
                 f"which measure a matrix of shape {X.matrix_shape}."
             )
         return X
+    if _is_dask(X):
+        # Not at the top: what reads chunks stands above the measurements.
+        from skprecgd.distributed._measurements import chunked_stack
+
+        return chunked_stack(X, matrix_shape)
     if isinstance(X, LinearOperator):
         return LinearOperatorMeasurements(X, matrix_shape)
     if sparse.issparse(X):
         return _from_sparse_rows(X, matrix_shape)
     return DenseMeasurements(X, matrix_shape)
+
+
+def _is_dask(X: Any) -> bool:
+    return type(X).__module__.startswith("dask")
 
 
 def _from_sparse_rows(X: Any, matrix_shape: tuple[int, int] | None) -> Measurements:
@@ -79,14 +89,16 @@ def observed_entries(
     missing_values: float = np.nan,
     *,
     matrix_shape: tuple[int, int] | None = None,
-) -> tuple[EntryMeasurements, Array]:
+) -> tuple[Measurements, Array]:
     """Turn a matrix with missing entries into samples: one per observed entry.
 
     Parameters
     ----------
-    X : array-like, sparse array, or triple (rows, columns, values)
+    X : array-like, sparse array, triple (rows, columns, values), or dask collection
         A dense matrix whose missing cells hold `missing_values`; a sparse matrix;
-        or the row index, column index and value of each observed entry.
+        or the row index, column index and value of each observed entry. Of dask, a
+        DataFrame (columns ``row``, ``column``, ``value``, or three in this order) or
+        a bag of such triples, best partitioned by rows.
     missing_values : nan or 0, default=nan
         nan: NaN cells of a dense matrix are missing, and an entry not stored in a
         sparse one is the value 0 (as everywhere in scikit-learn). 0: zeros of a
@@ -97,11 +109,12 @@ def observed_entries(
 
     Returns
     -------
-    measurements : EntryMeasurements
+    measurements : EntryMeasurements or ChunkedMeasurements
         Samples for `PrecGDMatrixSensing`. Those of a matrix come in a fixed,
         shuffled order, so that folds of consecutive samples (``cv=5``) hold out
-        entries from everywhere and not whole rows; triples keep their order.
-    y : ndarray of shape (n_observed,)
+        entries from everywhere and not whole rows; triples keep their order. Those of
+        a dask collection stay in its partitions, there sorted by rows.
+    y : ndarray or dask array of shape (n_observed,)
         The observed values.
 
     Raises
@@ -119,6 +132,10 @@ def observed_entries(
     """
     if not _is_zero_or_nan(missing_values):
         raise ValueError(f"missing_values must be nan or 0, got {missing_values!r}.")
+    if _is_dask(X):
+        from skprecgd.distributed._triples import frame_entries
+
+        return frame_entries(X, matrix_shape)
     if isinstance(X, tuple):
         rows, columns, values, shape = _from_triples(X, matrix_shape)
     else:
@@ -187,6 +204,20 @@ def _stored_zeros(X: Any) -> Array:
     return dense
 
 
+def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
+    """Rows, columns and values that are not missing; no mask is as large as X."""
+    parts = []
+    for part in slabs(dense.shape):
+        block = dense[part]
+        observed = ~np.isnan(block) if np.isnan(missing_values) else block != 0
+        rows, columns = np.nonzero(observed)
+        parts.append((rows + part.start, columns, block[observed]))
+    if not parts:
+        return np.zeros(0, int), np.zeros(0, int), dense.ravel()
+    rows, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return rows, columns, values
+
+
 def matrix_entries(X: Any, missing_values: float) -> _Triples:
     """Rows, columns and values of the observed entries, and the shape.
 
@@ -203,9 +234,7 @@ def matrix_entries(X: Any, missing_values: float) -> _Triples:
             raise ValueError(f"X must be 2-D, got {dense.ndim}-D.")
         if dense.dtype.kind not in "fiubc":
             raise ValueError(f"X must be numeric, got dtype {dense.dtype}.")
-        observed = ~np.isnan(dense) if np.isnan(missing_values) else dense != 0
-        rows, columns = np.nonzero(observed)
-        values = dense[observed]
+        rows, columns, values = _cells(dense, missing_values)
         csr = dense
     if np.iscomplexobj(values):
         raise ValueError("X is complex; only real data are supported.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from skprecgd._numerics import norm
+from skprecgd._numerics import is_mapped, norm, slabs
 from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
@@ -47,12 +48,19 @@ class DenseMeasurements(Measurements):
         self.matrix_shape = check_matrix_shape(matrix_shape, stack.shape[1])
         self.dtype = stack.dtype
 
+    @classmethod
+    def of(cls, stack: Array, matrix_shape: tuple[int, int]) -> DenseMeasurements:
+        """Measurements of a flat stack that is known to be sound."""
+        made = cls.__new__(cls)
+        made.stack, made.matrix_shape, made.dtype = stack, matrix_shape, stack.dtype
+        return made
+
     @property
     def n_measurements(self) -> int:
         return len(self.stack)
 
     def forward(self, left: Array, right: Array) -> Array:
-        return np.asarray(self.stack @ self._flat(left @ right.T))
+        return self._times(self._flat(left @ right.T))
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
@@ -60,27 +68,79 @@ class DenseMeasurements(Measurements):
         # One pass over the stack serves both right-hand sides.
         linear = d_left @ right.T + left @ d_right.T
         both = np.stack([self._flat(linear), self._flat(d_left @ d_right.T)], axis=1)
-        measured = self.stack @ both
+        measured = self._times(both)
         return measured[:, 0].copy(), measured[:, 1].copy()
 
     def adjoint(self, weights: Array) -> Array:
         weights = weights.astype(self.dtype, copy=False)
-        return np.asarray((weights @ self.stack).reshape(self.matrix_shape))
+        return self._transposed_times(weights).reshape(self.matrix_shape)
 
     def tangent(self, left: Array, right: Array) -> Tangent:
         n_rows, n_columns = self.matrix_shape
-        if (n_rows + n_columns) * left.shape[1] >= n_rows * n_columns:
+        # What is in a file may leave no room for more than a small share of it.
+        share = 1 / 8 if is_mapped(self.stack) else 1
+        if (n_rows + n_columns) * left.shape[1] >= share * n_rows * n_columns:
             return Tangent(self, left, right)
         return _ContractedTangent(self, left, right)
 
     def rows(self, index: Array) -> DenseMeasurements:
-        return DenseMeasurements(self.stack[index], self.matrix_shape)
+        if is_mapped(self.stack):
+            return _MappedRows(self.stack, self.matrix_shape, np.asarray(index))
+        return self.of(self.stack[index], self.matrix_shape)
 
     def _mean_square(self) -> float:
         return norm(self.stack) ** 2 / self.stack.size
 
+    def _times(self, block: Array) -> Array:
+        """``stack @ block``; the only products with the stack are this and the next."""
+        return np.asarray(self.stack @ block)
+
+    def _transposed_times(self, weights: Array) -> Array:
+        return np.asarray(weights @ self.stack)
+
     def _flat(self, matrix: Array) -> Array:
         return matrix.astype(self.dtype, copy=False).ravel()
+
+
+class _MappedRows(DenseMeasurements):
+    """Some of the measurements in a file, read a few at a time and never all copied."""
+
+    def __init__(
+        self, stack: Array, matrix_shape: tuple[int, int], index: Array
+    ) -> None:
+        self.stack, self.matrix_shape, self.dtype = stack, matrix_shape, stack.dtype
+        self._index = index
+
+    @property
+    def n_measurements(self) -> int:
+        return len(self._index)
+
+    def tangent(self, left: Array, right: Array) -> Tangent:
+        return Tangent(self, left, right)
+
+    def rows(self, index: Array) -> _MappedRows:
+        return _MappedRows(self.stack, self.matrix_shape, self._index[index])
+
+    def _parts(self) -> Iterator[tuple[slice, Array]]:
+        for part in slabs((len(self._index), self.stack.shape[1])):
+            yield part, self.stack[self._index[part]]
+
+    def _mean_square(self) -> float:
+        sizes = np.array([norm(rows) for _, rows in self._parts()])
+        return norm(sizes) ** 2 / max(1, len(self._index) * self.stack.shape[1])
+
+    def _times(self, block: Array) -> Array:
+        shape = (len(self._index), *block.shape[1:])
+        out = np.empty(shape, np.result_type(self.stack, block))
+        for part, rows in self._parts():
+            out[part] = rows @ block
+        return out
+
+    def _transposed_times(self, weights: Array) -> Array:
+        out = np.zeros(self.stack.shape[1], np.result_type(self.stack, weights))
+        for part, rows in self._parts():
+            out += weights[part] @ rows
+        return out
 
 
 class _ContractedTangent(Tangent):

@@ -235,23 +235,21 @@ def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
 
 def _can_hold_out(objective: Objective, max_rank: int) -> bool:
     """Whether there is something to choose and enough to choose it by."""
-    if not isinstance(objective, SampledObjective):
+    if not objective.can_split:
         return False
     if max_rank == 1 and not objective.loss.generalized:
         return False
-    return len(objective.targets) >= _MIN_HOLD_OUT
+    return objective.n_measurements >= _MIN_HOLD_OUT
 
 
 def _held_out(walk: Walk, max_rank: int) -> PathResult:
     """Choose the rank by held-out measurements, then refit on everything."""
     objective, settings, journal = walk.objective, walk.settings, walk.journal
-    assert isinstance(objective, SampledObjective)
-    order = walk.rng.permutation(len(objective.targets))
-    n_held_out = max(1, round(settings.validation_fraction * len(order)))
-    held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-    judge = objective.subset(held_out)
+    n_held_out = round(settings.validation_fraction * objective.n_measurements)
+    n_held_out = max(1, n_held_out)
+    kept, judge = objective.split(n_held_out, walk.rng)
     trial = Walk(
-        objective.subset(kept),
+        kept,
         settings,
         replace(journal, validation_loss=lambda e: judge.evaluate(e.factors).loss),
         walk.rng,

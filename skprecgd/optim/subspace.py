@@ -16,6 +16,7 @@ import numpy as np
 from scipy import linalg
 from sklearn.utils import check_random_state
 
+from skprecgd._numerics import is_mapped
 from skprecgd._typing import Array, RandomState
 
 # A dense decomposition is cheaper than iterating up to this size, or when a
@@ -128,6 +129,56 @@ class _Ritz:
     residuals: Array
 
 
+class LeftBasis:
+    """Orthonormal columns U in the space of the rows, and the products that add some.
+
+    A matrix that offers a method `left_basis(capacity)` keeps its own: one whose rows
+    are spread over machines has U spread with them.
+    """
+
+    def __init__(self, X: Any, capacity: int) -> None:
+        self._X = X
+        dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+        self._buffer = np.empty((X.shape[0], capacity), dtype, order="F")
+        self.size = 0
+
+    def expand(self, block: Array, known: Array) -> tuple[Array, Array, Array]:
+        """New columns from ``X @ block``, and the product of X^T with them.
+
+        Parameters
+        ----------
+        block : ndarray of shape (n_columns, width)
+        known : ndarray of shape (size, width)
+            ``U^T X block`` as far as it is known beforehand.
+
+        Returns
+        -------
+        column, triangle : ndarray of shape (size, width), (width, width)
+            ``X @ block = U @ column + new @ triangle``.
+        back : ndarray of shape (n_columns, width)
+            ``X^T @ new``.
+        """
+        basis = self._buffer[:, : self.size]
+        image = np.asarray(self._X @ block)
+        scale = _largest_column(image)
+        image = image - basis @ known.astype(basis.dtype)
+        image, correction = _orthogonalise(image, basis)
+        new, triangle = _orthonormal(image, basis, scale)
+        self._buffer[:, self.size : self.size + new.shape[1]] = new
+        self.size += new.shape[1]
+        return known + correction, triangle, np.asarray(self._X.T @ new)
+
+    def times(self, small: Array) -> Array:
+        """``U @ small``, shape (n_rows, k)."""
+        basis = self._buffer[:, : self.size]
+        return np.asarray(basis @ small.astype(basis.dtype))
+
+    def restart(self, small: Array) -> None:
+        """Replace U by ``U @ small``."""
+        self._buffer[:, : small.shape[1]] = self.times(small)
+        self.size = small.shape[1]
+
+
 class _Bases:
     """Orthonormal bases U, V with ``X V = U B``; V grows by one block a time.
 
@@ -138,12 +189,13 @@ class _Bases:
     """
 
     def __init__(self, X: Any, capacity: int, rng: np.random.RandomState) -> None:
-        self._X, self._rng = X, rng
-        n_rows, n_columns = X.shape
+        self._rng = rng
+        n_columns = X.shape[1]
         single = X.dtype == np.float32
         self._dtype = np.dtype(np.float32 if single else np.float64)
         self.eps = float(np.finfo(np.float32 if single else np.float64).eps)
-        self._U_buffer = np.empty((n_rows, capacity), self._dtype, order="F")
+        make_basis = getattr(X, "left_basis", None)
+        self._left = make_basis(capacity) if make_basis else LeftBasis(X, capacity)
         self._V_buffer = np.empty((n_columns, capacity), self._dtype, order="F")
         self._B = np.empty((0, 0))
         self._next = self._random_block()
@@ -154,10 +206,6 @@ class _Bases:
     def size(self) -> int:
         """Dimension of the bases."""
         return len(self._B)
-
-    @property
-    def _U(self) -> Array:
-        return self._U_buffer[:, : self.size]
 
     @property
     def _V(self) -> Array:
@@ -171,23 +219,17 @@ class _Bases:
     def expand(self) -> None:
         """Take in the next block: one product with X, one with its transpose."""
         block, size = self._next, self.size
-        image = np.asarray(self._X @ block)
-        scale = _largest_column(image)
-        known = self._coupling.T
-        image = image - self._U @ known.astype(self._dtype)
-        image, correction = _orthogonalise(image, self._U)
-        new, triangle = _orthonormal(image, self._U, scale)
-        back = np.asarray(self._X.T @ new) - block @ triangle.T.astype(self._dtype)
-        self._append(new, block, known + correction, triangle)
+        column, triangle, back = self._left.expand(block, self._coupling.T)
+        back = back - block @ triangle.T.astype(self._dtype)
+        self._append(block, column, triangle)
         back, _ = _orthogonalise(back, self._V)
         self._next, coupling = self._next_block(back)
         self._coupling = np.zeros((coupling.shape[0], self.size))
         self._coupling[:, size:] = coupling
         self.n_blocks += 1
 
-    def _append(self, u: Array, v: Array, column: Array, triangle: Array) -> None:
+    def _append(self, v: Array, column: Array, triangle: Array) -> None:
         size, width = self.size, v.shape[1]
-        self._U_buffer[:, size : size + width] = u
         self._V_buffer[:, size : size + width] = v
         B = np.zeros((size + width, size + width))
         B[:size, :size] = self._B
@@ -202,15 +244,14 @@ class _Bases:
 
     def vectors(self, ritz: _Ritz, rank: int) -> tuple[Array, Array]:
         """The leading Ritz vectors, left and right."""
-        return (
-            self._U @ ritz.left[:, :rank].astype(self._dtype),
-            self._V @ ritz.right[:, :rank].astype(self._dtype),
-        )
+        right = ritz.right[:, :rank].astype(self._dtype)
+        return self._left.times(ritz.left[:, :rank]), self._V @ right
 
     def restart(self, ritz: _Ritz, kept: int) -> None:
         """Cut the bases back to the leading Ritz vectors."""
-        u, v = self.vectors(ritz, kept)
-        self._U_buffer[:, :kept], self._V_buffer[:, :kept] = u, v
+        self._left.restart(ritz.left[:, :kept])
+        right = ritz.right[:, :kept].astype(self._dtype)
+        self._V_buffer[:, :kept] = self._V @ right
         self._B = np.diag(ritz.values[:kept])
         self._coupling = self._coupling @ ritz.left[:, :kept]
 
@@ -260,11 +301,16 @@ def _orthonormal(block: Array, basis: Array, scale: float) -> tuple[Array, Array
     shrank a lot since carries a visible remainder of the basis.
     """
     q, r = linalg.qr(block, mode="economic", check_finite=False)
-    if np.min(np.abs(np.diag(r))) > _SHRUNK * scale:
+    if is_independent(r, scale):
         return q, r.astype(np.float64)
     q, _ = _orthogonalise(q, basis)
     q, again = linalg.qr(q, mode="economic", check_finite=False)
     return q, again.astype(np.float64) @ r.astype(np.float64)
+
+
+def is_independent(triangle: Array, scale: float) -> bool:
+    """Whether no column of a QR shrank so much that a remainder of others shows."""
+    return bool(np.min(np.abs(np.diag(triangle))) > _SHRUNK * scale)
 
 
 def _vector_error(ritz: _Ritz, rank: int, eps: float) -> tuple[float, bool]:
@@ -291,7 +337,7 @@ def _vector_error(ritz: _Ritz, rank: int, eps: float) -> tuple[float, bool]:
 
 
 def _is_small(X: Any, rank: int) -> bool:
-    """Whether to hand a dense X to LAPACK; sparse data are never made dense."""
+    """Whether to hand X to LAPACK, which copies it, and would want it dense."""
     smaller = min(X.shape)
     few = smaller <= _DENSE_SIZE or rank > _DENSE_SHARE * smaller
-    return isinstance(X, np.ndarray) and few
+    return isinstance(X, np.ndarray) and few and not is_mapped(X)

@@ -17,7 +17,7 @@ from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import leading_eigenpairs, leading_triplets, make_start
 from skprecgd.losses import SquaredLoss
-from skprecgd.objective import Evaluation, Objective, SampledObjective
+from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.loop import Journal, Outcome, descend
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import Status
@@ -389,7 +389,7 @@ class Walk:
 
     def scarce(self, rank: int) -> bool:
         """Whether measurements are few for the degrees of freedom of a rank."""
-        if not isinstance(self.objective, SampledObjective):
+        if not self.objective.can_split:
             return False
         freedom = degrees_of_freedom(
             self.objective.matrix_shape, rank, symmetric=self.settings.symmetric
