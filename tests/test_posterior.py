@@ -1,0 +1,156 @@
+"""Rows that know how uncertain they are."""
+
+import numpy as np
+import pytest
+
+from skprecgd.datasets import make_matrix_completion
+from skprecgd.measurements import EntryMeasurements
+from skprecgd.objective import make_objective
+from skprecgd.optim.posterior import Posterior
+
+
+def completion(seed, *, n=60, rank=2, oversampling=3.0, scale=1.0, **kwargs):
+    triples, truth = make_matrix_completion(
+        n,
+        n - 10,
+        rank=rank,
+        oversampling=oversampling,
+        min_per_line=rank + 2,
+        format="triples",
+        random_state=seed,
+        **kwargs,
+    )
+    entries = EntryMeasurements(triples.rows, triples.columns, truth.shape)
+    return make_objective(entries, scale * triples.values), truth
+
+
+def stepped(objective, rank, n_steps, start=None):
+    posterior = Posterior(objective, rank, start)
+    for _ in range(n_steps):
+        posterior.step()
+    return posterior
+
+
+def test_a_row_solves_its_expected_least_squares(global_random_seed):
+    """Against the problem of one column of the matrix, written out."""
+    objective, _ = completion(global_random_seed)
+    posterior = stepped(objective, 3, 2)
+    nu, prior = posterior.noise**2, posterior._prior
+    posterior.step()
+    left, right = posterior._rows
+    entries = objective.measurements
+    at = entries.column_index == 4
+    rows = entries.row_index[at]
+    y = objective.targets[at] / posterior._unit
+    system = np.diag(nu / prior)
+    for u, covariance in zip(left.mean[rows], left.covariance[rows], strict=True):
+        system += np.outer(u, u) + covariance
+    mean = np.linalg.solve(system, left.mean[rows].T @ y)
+    np.testing.assert_allclose(right.mean[4], mean, rtol=1e-8)
+    np.testing.assert_allclose(
+        right.covariance[4], nu * np.linalg.inv(system), rtol=1e-8
+    )
+
+
+def test_the_noise_is_the_expected_residual(global_random_seed):
+    """Against draws from the Gaussians."""
+    objective, _ = completion(global_random_seed)
+    posterior = stepped(objective, 2, 3)
+    rng = np.random.RandomState(global_random_seed)
+    entries = objective.measurements
+    squares = []
+    for _ in range(300):
+        left, right = (
+            rows.mean
+            + np.einsum(
+                "nij,nj->ni",
+                np.linalg.cholesky(rows.covariance),
+                rng.standard_normal(rows.mean.shape),
+            )
+            for rows in posterior._rows
+        )
+        drawn = entries.forward(left, right) * posterior._unit
+        squares.append(np.mean((objective.targets - drawn) ** 2))
+    expected = (posterior.noise * posterior._unit) ** 2
+    error = 5 * np.std(squares) / np.sqrt(len(squares))
+    assert abs(np.mean(squares) - expected) < error
+
+
+@pytest.mark.parametrize("start", [None, 0])
+def test_finds_the_matrix(start, global_random_seed):
+    objective, truth = completion(global_random_seed, oversampling=4.0)
+    random = None if start is None else np.random.RandomState(start)
+    posterior = stepped(objective, truth.rank, 80, random)
+    factors = posterior.factors()
+    assert posterior.noise < 1e-2
+    assert truth.relative_error(factors.left, factors.right) < 1e-2
+
+
+def test_grows_to_the_rank(global_random_seed):
+    """The noise of a rank too low is what that rank cannot explain."""
+    objective, truth = completion(
+        global_random_seed, rank=3, oversampling=4.0, condition_number=30.0
+    )
+    posterior = stepped(objective, 1, 60)
+    noises = [posterior.noise]
+    for _ in range(2):
+        posterior.grow()
+        for _ in range(60):
+            posterior.step()
+        noises.append(posterior.noise)
+    assert noises[2] < 0.1 * noises[1] < 0.1 * noises[0]
+    factors = posterior.factors()
+    assert factors.rank == truth.rank
+    assert truth.relative_error(factors.left, factors.right) < 1e-2
+
+
+def test_columns_in_the_noise_are_left_out(global_random_seed):
+    objective, truth = completion(global_random_seed, oversampling=5.0, noise=0.3)
+    posterior = stepped(objective, 4, 150)
+    assert posterior.factors().rank == truth.rank
+
+
+def test_forgets_only_lines_that_went_wrong(global_random_seed):
+    objective, _ = completion(global_random_seed, n=200, oversampling=5.0, noise=0.3)
+    posterior = stepped(objective, 2, 30)
+    assert not posterior.forget_worst_lines(10.0)
+    wrong, right_one = 7, 8
+    # A line with as many entries as others, and all of them wrong.
+    posterior._residual = posterior._residual.copy()
+    at = objective.measurements.row_index == wrong
+    posterior._residual[at] = 1e3 * np.abs(posterior._residual).max()
+    kept = posterior._rows[0].mean[right_one].copy()
+    noise = posterior.noise
+    assert posterior.forget_worst_lines(10.0)
+    assert np.all(posterior._rows[0].mean[wrong] == 0)
+    np.testing.assert_array_equal(posterior._rows[0].mean[right_one], kept)
+    assert np.isclose(posterior.noise, 10 * noise)
+
+
+@pytest.mark.parametrize("scale", [1e-120, 1e120])
+def test_scale_does_not_matter(scale, global_random_seed):
+    once, _ = completion(global_random_seed)
+    scaled, _ = completion(global_random_seed, scale=scale)
+    noises = [stepped(objective, 2, 10).noise for objective in (once, scaled)]
+    assert np.isclose(*noises, rtol=1e-6)
+
+
+def test_single_precision_stays(global_random_seed):
+    objective, _ = completion(global_random_seed)
+    entries = EntryMeasurements(
+        objective.measurements.row_index,
+        objective.measurements.column_index,
+        objective.matrix_shape,
+    )
+    single = make_objective(entries, objective.targets.astype(np.float32))
+    assert stepped(single, 2, 5).factors().dtype == single.dtype
+
+
+def test_lines_without_entries_stay_unknown(global_random_seed):
+    objective, _ = completion(global_random_seed, oversampling=4.0)
+    entries = objective.measurements
+    seen = (entries.row_index != 3) & (entries.column_index != 5)
+    factors = stepped(objective.subset(np.flatnonzero(seen)), 2, 60).factors()
+    assert np.all(factors.left[3] == 0)
+    assert np.all(factors.right[5] == 0)
+    assert objective.subset(np.flatnonzero(seen)).evaluate(factors).loss < 1e-3
