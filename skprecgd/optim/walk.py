@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ class Stage:
     singular_values : ndarray of shape (rank,)
     n_iter : int
         Iterations spent at this rank.
+    seconds : float
+        From the start of the path to the end of the stage.
     factors : Factors or None
         Only with ``keep_factors=True``.
     """
@@ -80,12 +83,16 @@ class Stage:
     validation_loss: float
     singular_values: Array
     n_iter: int
+    seconds: float = np.nan
     factors: Factors | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class PathSettings:
-    """How to walk; see `rank_path`."""
+    """How to walk; see `rank_path`.
+
+    Blocks of new columns stop at each of the `stops`.
+    """
 
     solver: str = "auto"
     damping: str | float | Damping = "auto"
@@ -99,6 +106,7 @@ class PathSettings:
     max_iter: int = 1000
     tol: float = 1e-9
     keep_factors: bool = False
+    stops: tuple[int, ...] = ()
 
     def methods(self, objective: Objective, rng: np.random.RandomState) -> list[Method]:
         """The methods a stage runs in turn."""
@@ -364,7 +372,8 @@ class Walk:
     def _block(self, rank: int, max_rank: int) -> int:
         """How many columns to add: one, or an eighth where many are wanted."""
         size = rank // _BLOCK_SHARE if max_rank >= _MANY else 1
-        return min(max(1, size), max_rank - rank)
+        ahead = [stop for stop in self.settings.stops if stop > rank]
+        return min(max(1, size), min(ahead, default=max_rank) - rank)
 
     def _descent_directions(
         self, evaluation: Evaluation | None, count: int
@@ -411,6 +420,7 @@ class Walk:
                 validation_loss=validation * unit**2,
                 singular_values=best.factors.singular_values() * unit,
                 n_iter=n_iter,
+                seconds=perf_counter() - self.journal.started,
                 factors=factors,
             )
         )
