@@ -169,6 +169,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             noise_variance=self.noise_variance,
             symmetric=symmetric,
             init=self.init,
+            validation_fraction=self.validation_fraction,
             max_iter=self.max_iter,
             tol=self.tol,
         )

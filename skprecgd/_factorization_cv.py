@@ -47,8 +47,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         See :class:`PrecGDFactorization`. The worst of the held-out entries, that share
         of them, do not count in the default score.
     validation_fraction, n_iter_no_change : default=0.1, 2
-        As in :class:`PrecGDFactorization`, for `score`, and for the refit to labels or
-        counts ("logistic", "poisson"), which held-out entries end.
+        As in :class:`PrecGDFactorization`, for `score`, and for the fits to labels or
+        counts ("logistic", "poisson"), which held-out entries end, those of the folds
+        too.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : float, default=1e-9

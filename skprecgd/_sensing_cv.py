@@ -46,8 +46,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         See :class:`PrecGDMatrixSensing`. The worst of the held-out measurements, that
         share of them, do not count in the default score.
     validation_fraction, n_iter_no_change : default=0.1, 2
-        Of the refit to labels or counts ("logistic", "poisson"), which held-out
-        measurements end.
+        Of the fits to labels or counts ("logistic", "poisson"), which held-out
+        measurements end, those of the folds too.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : float, default=1e-9

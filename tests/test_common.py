@@ -29,7 +29,6 @@ from skprecgd import (
         PrecGDFactorization(n_components=1, missing_values=0, outlier_fraction=0.2),
         PrecGDMatrixSensingCV(cv=2),
         PrecGDFactorizationCV([1], cv=2),
-        PrecGDFactorizationCV([1], missing_values=0, solver="precgd-cg", cv=2),
     ]
 )
 def test_sklearn_checks(estimator, check):

@@ -191,7 +191,8 @@ def visit_ranks(
     """Walk along the ranks without choosing one, for others to judge the stages.
 
     No stage is solved to the end: where progress gets slow, what a rank can explain
-    has been explained. A stage does not depend on how far the path goes on (apart
+    has been explained. With labels or counts the fall of the loss does not tell, and
+    a share of the measurements is held out to end the stages. A stage does not depend on how far the path goes on (apart
     from its block sizes), so one path serves for every search rank up to the last.
 
     Parameters
@@ -210,6 +211,9 @@ def visit_ranks(
     settings = replace(settings, keep_factors=True, stops=tuple(ranks))
     walk = _walk(objective, settings, random_state, None)
     with one_blas_thread(not objective.large_products):
+        drawn = walk.objective.targets_are_drawn and walk.objective.alpha == 0
+        if drawn and _can_hold_out(walk.objective, ranks[-1]):
+            walk, _ = _trial(walk)
         return _result(walk.along(ranks[-1]), walk, "")
 
 
@@ -304,18 +308,22 @@ def _can_hold_out(objective: Objective, max_rank: int) -> bool:
     return objective.n_measurements >= _MIN_HOLD_OUT
 
 
-def _held_out(walk: Walk, max_rank: int) -> PathResult:
-    """Choose the rank by held-out measurements, then refit on everything."""
+def _trial(walk: Walk) -> tuple[Walk, int]:
+    """A walk with a share of the measurements held out, and how many those are."""
     objective, settings, journal = walk.objective, walk.settings, walk.journal
     n_held_out = round(settings.validation_fraction * objective.n_measurements)
     n_held_out = max(1, n_held_out)
     kept, judge = objective.split(n_held_out, walk.rng)
-    trial = Walk(
-        kept,
-        settings,
-        replace(journal, validation_loss=lambda e: judge.evaluate(e.factors).loss),
-        walk.rng,
+    journal = replace(
+        journal, validation_loss=lambda e: judge.evaluate(e.factors).loss
     )
+    return Walk(kept, settings, journal, walk.rng), n_held_out
+
+
+def _held_out(walk: Walk, max_rank: int) -> PathResult:
+    """Choose the rank by held-out measurements, then refit on everything."""
+    objective, settings, journal = walk.objective, walk.settings, walk.journal
+    trial, n_held_out = _trial(walk)
     best = trial.best_held_out(max_rank)
     rank = best.factors.rank
     ranks = [stage.rank for stage in trial.stages]
