@@ -107,9 +107,9 @@ class EntryKFold(BaseCrossValidator):
         folds = np.empty(n_entries, dtype=np.intp)
         folds[order] = np.arange(n_entries) % self.n_splits
         for fold in range(self.n_splits):
-            train = folds != fold
-            test = ~_keep_visible(train, rows, columns, rng)
-            yield _positions(~test, test, shape)
+            test = folds == fold
+            train = _keep_visible(~test, test, rows, columns, rng)
+            yield _positions(train, test & ~train, shape)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of folds.
@@ -197,9 +197,9 @@ class EntryShuffleSplit(BaseShuffleSplit):
             random_state=rng,
         )
         for train, test in shares.split(rows):
-            visible = _mask(train, len(rows))
-            visible = _keep_visible(visible, rows, columns, rng)
-            yield _positions(visible, _mask(test, len(rows)) & ~visible, shape)
+            wanted, held_out = (_mask(part, len(rows)) for part in (train, test))
+            visible = _keep_visible(wanted, held_out, rows, columns, rng)
+            yield _positions(visible, held_out & ~visible, shape)
 
 
 def _cells(X: Any, missing_values: float, name: str) -> _Cells:
@@ -227,13 +227,21 @@ def _cells(X: Any, missing_values: float, name: str) -> _Cells:
 
 
 def _keep_visible(
-    visible: Array, rows: Array, columns: Array, rng: np.random.RandomState
+    visible: Array,
+    held_out: Array,
+    rows: Array,
+    columns: Array,
+    rng: np.random.RandomState,
 ) -> Array:
-    """`visible`, and a random entry of every row and column that has none there."""
+    """`visible`, and a random entry of every row and column that has none there.
+
+    One that is held out only if there is no other.
+    """
     visible = visible.copy()
     for lines in (rows, columns):
         counts = np.bincount(lines[visible], minlength=int(lines.max()) + 1)
         hidden = rng.permutation(np.flatnonzero(counts[lines] == 0))
+        hidden = hidden[np.argsort(held_out[hidden], kind="stable")]
         _, first = np.unique(lines[hidden], return_index=True)
         visible[hidden[first]] = True
     return visible

@@ -314,9 +314,7 @@ def _trial(walk: Walk) -> tuple[Walk, int]:
     n_held_out = round(settings.validation_fraction * objective.n_measurements)
     n_held_out = max(1, n_held_out)
     kept, judge = objective.split(n_held_out, walk.rng)
-    journal = replace(
-        journal, validation_loss=lambda e: judge.evaluate(e.factors).loss
-    )
+    journal = replace(journal, validation_loss=lambda e: judge.evaluate(e.factors).loss)
     return Walk(kept, settings, journal, walk.rng), n_held_out
 
 
