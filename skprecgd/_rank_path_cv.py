@@ -188,8 +188,8 @@ class RankPathCV:
         """The estimator without CV, with what it shares with this one."""
         names = inspect.signature(self._estimator).parameters
         shared = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        # Labels and counts can be fitted ever better at any rank, so that also the refit
-        # needs held-out samples to know how far to go.
+        # Labels and counts can be fitted ever better at any rank: the refit, too, needs
+        # held-out samples to know how far to go.
         early_stopping = "auto" if make_loss(self.loss).generalized else False
         return self._estimator(
             **{**shared, "early_stopping": early_stopping, "verbose": 0, **grid}

@@ -57,7 +57,7 @@ def test_every_line_keeps_a_visible_entry(splitter, X):
 
 @given(X=matrices(), n_splits=st.integers(2, 4))
 def test_folds_are_a_partition_of_what_can_be_spared(X, n_splits):
-    rows, columns = lines_of(X)
+    rows, _ = lines_of(X)
     folds = list(EntryKFold(n_splits, random_state=1).split(X))
     held_out = np.concatenate([test for _, test in folds])
     assert len(np.unique(held_out)) == len(held_out)

@@ -192,8 +192,9 @@ def visit_ranks(
 
     No stage is solved to the end: where progress gets slow, what a rank can explain
     has been explained. With labels or counts the fall of the loss does not tell, and
-    a share of the measurements is held out to end the stages. A stage does not depend on how far the path goes on (apart
-    from its block sizes), so one path serves for every search rank up to the last.
+    a share of the measurements is held out to end the stages. A stage does not depend
+    on how far the path goes on (apart from its block sizes), so one path serves for
+    every search rank up to the last.
 
     Parameters
     ----------
