@@ -40,6 +40,8 @@ _HELD_OUT_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.01, patience=5)
 # At the final rank the loss may rest on noise while the gradient still falls.
 _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 _HELD_OUT_SETTLE = replace(_SETTLE_PROGRESS, patience=20)
+# What a stage that others judge may have left to gain, as a share of its residual.
+_LITTLE = 0.05
 # What another column must take off the held-out loss where that also says how far to
 # follow it: a few steps towards chance do little harm, and sometimes a little good.
 _HELD_OUT_GAIN = 0.01
@@ -330,6 +332,24 @@ class Walk:
                 break
         assert best is not None
         return best
+
+    def finish(self, evaluation: Evaluation) -> None:
+        """Add a stage at the same rank with little left to gain, on a side track.
+
+        The path goes on from where it was.
+        """
+        outcome = descend(
+            self.objective,
+            evaluation.factors.balanced(),
+            self.methods[0],
+            self.journal,
+            max_iter=self.settings.max_iter - self.n_iter,
+            tol=max(self.settings.tol, _LITTLE * evaluation.relative_residual),
+            progress=_SETTLE_PROGRESS,
+        )
+        self.n_iter += outcome.n_iter
+        if outcome.n_iter:
+            self.note(outcome, outcome.n_iter)
 
     def settle_held_out(self, factors: Factors) -> Outcome:
         """Solve at the final rank as far as the held-out loss allows."""
