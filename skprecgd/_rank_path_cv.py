@@ -29,13 +29,17 @@ from skprecgd._sensing import regressor_of
 from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.losses import Loss, make_loss
-from skprecgd.measurements import EntryMeasurements, Measurements
+from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
+from skprecgd.measurements.dense import DenseSelection
 from skprecgd.objective import Objective
 from skprecgd.optim.rank_path import PathResult, visit_ranks
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import upper_bound
 
+# A stack of more bytes than these is read in place by all folds: that costs up to the
+# share of the samples held out in time, and saves each worker a copy.
+_SHARED_BYTES = 1 << 26
 # The default grid ends here, or where the matrix does.
 _DEFAULT_RANKS = 10
 
@@ -77,7 +81,7 @@ class Samples:
 
     def training(self, model: BasePrecGD, index: Array) -> Training:
         """What `model` fits on some of the samples."""
-        measurements = self.measurements.rows(index)
+        measurements = self.part(index)
         order = measurements.natural_order()
         if order is not None:
             measurements, index = measurements.rows(order), index[order]
@@ -91,6 +95,13 @@ class Samples:
         centred = targets - offsets[0][rows] - offsets[1][columns]
         objective = model._objective(measurements, centred.astype(targets.dtype))
         return Training(objective, offsets)
+
+    def part(self, index: Array) -> Measurements:
+        """Some of the measurements."""
+        whole = self.measurements
+        if isinstance(whole, DenseMeasurements) and whole.stack.nbytes > _SHARED_BYTES:
+            return DenseSelection(whole, index)
+        return whole.rows(index)
 
     def _cells(self, index: Array) -> tuple[Array, Array]:
         cells = self.measurements.cells(index)
@@ -158,7 +169,7 @@ def score_path(
     """One path on the training samples of a split, its stages scored on the others."""
     train, test = split
     training = samples.training(model, train)
-    measurements, targets = samples.measurements.rows(test), samples.targets[test]
+    measurements, targets = samples.part(test), samples.targets[test]
     taken = int(samples.center == "both")
     settings = model._path_settings(symmetric=getattr(model, "symmetric", False))
     own = [rank - taken for rank in ranks if rank > taken]

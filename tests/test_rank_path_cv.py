@@ -19,16 +19,19 @@ from skprecgd import (
     PrecGDFactorizationCV,
     PrecGDMatrixSensing,
     PrecGDMatrixSensingCV,
+    _rank_path_cv,
     observed_entries,
 )
 from skprecgd._rank_path_cv import _best
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import as_measurements
+from skprecgd.measurements.dense import DenseSelection
 from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
 from skprecgd.objective import make_objective
 from skprecgd.optim.rank_path import visit_ranks
 from skprecgd.optim.walk import PathSettings
+from skprecgd.testing import check_measurements
 
 RANK = 3
 RANKS = [1, 2, 3, 4, 6]
@@ -310,6 +313,20 @@ def test_workers_change_nothing(backend, global_random_seed):
         alone.cv_results_["mean_test_score"], together.cv_results_["mean_test_score"]
     )
     np.testing.assert_array_equal(alone.components_, together.components_)
+
+
+def test_a_large_stack_is_read_in_place(monkeypatch, global_random_seed):
+    A, y, _ = sensing(global_random_seed)
+    copied = sensing_cv().fit(A, y)
+    monkeypatch.setattr(_rank_path_cv, "_SHARED_BYTES", 0)
+    shared = sensing_cv().fit(A, y)
+    np.testing.assert_allclose(
+        shared.cv_results_["mean_test_score"],
+        copied.cv_results_["mean_test_score"],
+        atol=2e-3,
+    )
+    whole = as_measurements(A, (20, 15))
+    check_measurements(DenseSelection(whole, np.arange(0, len(y), 3)))
 
 
 # -- steps that diverge, paths that are cut ---------------------------------------

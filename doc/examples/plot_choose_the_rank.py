@@ -97,7 +97,7 @@ plt.show()
 # The model is fitted
 # -------------------
 #
-# It has been refitted on everything: how close is the completed table to the one without
+# It has been refitted on everything: how close is the completed table to that without
 # noise?
 
 completed = model.inverse_transform(model.transform(X))
