@@ -12,6 +12,9 @@ from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
+# Rows of a selection that are copied at a time.
+_BLOCK_ROWS = 64
+
 
 class DenseMeasurements(Measurements):
     """A stack of dense measurement matrices.
@@ -181,8 +184,10 @@ class DenseSelection(Measurements):
         return DenseSelection(self.whole, self.index[index])
 
     def _mean_square(self) -> float:
-        # Of the whole stack: the scale of the loss, which need not be that exact.
-        return self.whole.mean_square
+        stack, n = self.whole.stack, len(self.index)
+        blocks = np.array_split(self.index, max(1, n // _BLOCK_ROWS))
+        squares = sum(norm(stack[block]) ** 2 for block in blocks)
+        return squares / max(1, n * stack.shape[1])
 
 
 class _ContractedTangent(Tangent):
