@@ -298,7 +298,7 @@ def chosen_ranks(kind, seed, noise, options):
 def ranks(options):
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     print(f"\nrank {RANK} among 1 to 15, {len(seeds)} seeds: exactly, within 1, range")
-    for kind in ("completion", "sensing", "complete"):
+    for kind in options.kinds:
         for noise in (0.05, 0.2):
             runs = [chosen_ranks(kind, seed, noise, options) for seed in seeds]
             for method in runs[0]:
@@ -312,6 +312,7 @@ def ranks(options):
                 )
 
 
+KINDS = ("completion", "sensing", "complete")
 PARTS = {"cost": cost, "workers": workers, "ranks": ranks}
 
 
@@ -321,6 +322,9 @@ def main():
     )
     parser.add_argument("parts", nargs="*", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="of data, in ranks"
+    )
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="sizes, times this")
     parser.add_argument("--tol", type=float, default=1e-4, help="of all fits in cost")
