@@ -510,9 +510,7 @@ class PrecGDFactorization(
                 *chunked_entries(chunks, self.missing_values, survey, offsets[1]),
                 self.alpha,
             )
-        return self._finish(
-            objective, offsets, lambda errors: survey.variance, seen
-        )
+        return self._finish(objective, offsets, lambda errors: survey.variance, seen)
 
     def _fit_complete(self, X: Any, loss: Loss) -> PathResult:
         _check_dense(X, loss)

@@ -8,8 +8,13 @@ import numpy as np
 
 from skprecgd._compat import fit_context
 from skprecgd._factorization import PrecGDFactorization, _check_dense, _Entries
-from skprecgd._fitting import undone_on_failure
-from skprecgd._rank_path_cv import CV_CONSTRAINTS, RankPathCV, Samples
+from skprecgd._fitting import callbacks_told, undone_on_failure
+from skprecgd._rank_path_cv import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    Samples,
+    check_in_memory,
+)
 from skprecgd._typing import RandomState
 from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import EntryMeasurements
@@ -204,13 +209,14 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             As `PrecGDFactorization.fit`; if the grid does not fit the matrix; if every
             step size diverges.
         """
-        with undone_on_failure(self):
+        with callbacks_told(self, X), undone_on_failure(self):
             self._choose(self._samples(X))
             model = self._model(**self.best_params_)
             self._refitted(model, model._fit(X))
         return self
 
     def _samples(self, X: Any) -> Samples:
+        check_in_memory(self, X)
         loss = make_loss(self.loss)
         self._check_center(loss)
         self._check_outliers()

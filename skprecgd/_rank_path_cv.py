@@ -27,6 +27,7 @@ from skprecgd._compat import Interval, StrOptions
 from skprecgd._scoring import explained, without_largest
 from skprecgd._sensing import regressor_of
 from skprecgd._typing import Array
+from skprecgd.distributed._graph import is_dask
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
@@ -99,9 +100,12 @@ class Samples:
     def part(self, index: Array) -> Measurements:
         """Some of the measurements."""
         whole = self.measurements
-        if isinstance(whole, DenseMeasurements) and whole.stack.nbytes > _SHARED_BYTES:
+        if type(whole) is not DenseMeasurements:
+            return whole.rows(index)
+        if whole.stack.nbytes > _SHARED_BYTES:
             return DenseSelection(whole, index)
-        return whole.rows(index)
+        # A worker process gets the stack as a map of a file, slow to pick rows from.
+        return whole.of(np.array(whole.stack[index], subok=False), whole.matrix_shape)
 
     def _cells(self, index: Array) -> tuple[Array, Array]:
         cells = self.measurements.cells(index)
@@ -311,6 +315,15 @@ class RankPathCV:
             if name not in parameters:
                 setattr(self, name, value)
         self.rank_path_ = path
+
+
+def check_in_memory(estimator: Any, X: Any) -> None:
+    """Refuse what cannot be split into folds of samples."""
+    if is_dask(X):
+        raise ValueError(
+            f"{type(estimator).__name__} needs X in memory, to split it into folds; "
+            "got a dask collection."
+        )
 
 
 def _values(values: Any, name: str) -> list[Any]:

@@ -8,8 +8,13 @@ import numpy as np
 
 from skprecgd._base import check_y_scale
 from skprecgd._compat import fit_context
-from skprecgd._fitting import undone_on_failure
-from skprecgd._rank_path_cv import CV_CONSTRAINTS, RankPathCV, Samples
+from skprecgd._fitting import callbacks_told, undone_on_failure
+from skprecgd._rank_path_cv import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    Samples,
+    check_in_memory,
+)
 from skprecgd._sensing import PrecGDMatrixSensing
 from skprecgd._typing import RandomState
 from skprecgd.losses import Loss
@@ -197,13 +202,14 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             As `PrecGDMatrixSensing.fit`; if the grid does not fit the matrix; if every
             step size diverges.
         """
-        with undone_on_failure(self):
+        with callbacks_told(self, X, y), undone_on_failure(self):
             self._choose(self._samples(X, y))
             model = self._model(**self.best_params_)
             self._refitted(model, model._fit(X, y))
         return self
 
     def _samples(self, X: Any, y: Any) -> Samples:
+        check_in_memory(self, X)
         measurements, targets = self._measurements(X, reset=True, y=y)
         check_y_scale(targets)
         self._check_symmetric(measurements.matrix_shape)

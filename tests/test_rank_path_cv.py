@@ -445,6 +445,14 @@ def test_refusals(options, message):
         factorization_cv(**options).fit(data_matrix(0))
 
 
+def test_dask_collections_are_refused():
+    array = pytest.importorskip("dask.array")
+    X = array.from_array(data_matrix(0), chunks=(20, -1))
+    for model in (factorization_cv(), sensing_cv()):
+        with pytest.raises(ValueError, match="needs X in memory"):
+            model.fit(X, np.arange(45.0))
+
+
 def test_a_failed_fit_leaves_the_last_one(global_random_seed):
     X = data_matrix(global_random_seed)
     model = factorization_cv().fit(X)
