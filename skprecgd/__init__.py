@@ -1,14 +1,18 @@
 """Low-rank matrix recovery when the rank is unknown, for scikit-learn."""
 
 from skprecgd._factorization import PrecGDFactorization
+from skprecgd._factorization_cv import PrecGDFactorizationCV
 from skprecgd._sensing import PrecGDMatrixSensing
+from skprecgd._sensing_cv import PrecGDMatrixSensingCV
 from skprecgd._show_versions import show_versions
 from skprecgd._version import __version__
 from skprecgd.measurements import observed_entries
 
 __all__ = [
     "PrecGDFactorization",
+    "PrecGDFactorizationCV",
     "PrecGDMatrixSensing",
+    "PrecGDMatrixSensingCV",
     "__version__",
     "observed_entries",
     "show_versions",

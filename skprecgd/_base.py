@@ -23,6 +23,7 @@ from skprecgd.objective import Objective, make_objective
 from skprecgd.optim.rank_path import PathResult, rank_path
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
+from skprecgd.optim.walk import PathSettings
 from skprecgd.robust import TrimmedObjective
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
@@ -137,12 +138,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
 
     def _store(self, result: PathResult, factors: Factors) -> None:
         """Set the fitted attributes from the recovered `factors`."""
-        u, s, v = signed_svd(factors)
-        balanced = type(factors).from_svd(u, s, v)
-        self.n_components_ = len(s)
-        self.singular_values_ = s
-        self.components_ = np.ascontiguousarray(v.T)
-        self.left_, self.right_ = balanced.left, balanced.right
+        self._store_matrix(factors)
         self.n_iter_ = result.n_iter
         self.converged_ = result.converged
         self.stop_reason_ = result.message
@@ -155,6 +151,28 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             # The iterate is kept (warm_start goes on from it), the interruption
             # stays an interruption.
             raise KeyboardInterrupt
+
+    def _store_matrix(self, factors: Factors) -> None:
+        u, s, v = signed_svd(factors)
+        balanced = type(factors).from_svd(u, s, v)
+        self.n_components_ = len(s)
+        self.singular_values_ = s
+        self.components_ = np.ascontiguousarray(v.T)
+        self.left_, self.right_ = balanced.left, balanced.right
+
+    def _path_settings(self, *, symmetric: bool = False) -> PathSettings:
+        """How to walk along the ranks, with this estimator's parameters."""
+        return PathSettings(
+            solver=self.solver,
+            damping=self.damping,
+            step_size=self.step_size,
+            noise_variance=self.noise_variance,
+            symmetric=symmetric,
+            init=self.init,
+            validation_fraction=self.validation_fraction,
+            max_iter=self.max_iter,
+            tol=self.tol,
+        )
 
     def _warn(self, result: PathResult) -> None:
         if result.converged or self.tol == 0:

@@ -287,19 +287,20 @@ class PrecGDFactorization(
             infinite or complex.
         """
         with callbacks_told(self, X), undone_on_failure(self):
-            loss = make_loss(self.loss)
-            self._check_center(loss)
-            self._check_outliers()
-            if is_dask(X):
-                self._fit_chunks(X, loss)
-                return self
-            data = self._read(X, reset=True)
-            self._check_rank(data.shape)
-            if isinstance(data, _Entries):
-                self._fit_entries(data)
-            else:
-                self._fit_complete(data, loss)
+            self._fit(X)
         return self
+
+    def _fit(self, X: Any) -> PathResult:
+        loss = make_loss(self.loss)
+        self._check_center(loss)
+        self._check_outliers()
+        if is_dask(X):
+            return self._fit_chunks(X, loss)
+        data = self._read(X, reset=True)
+        self._check_rank(data.shape)
+        if isinstance(data, _Entries):
+            return self._fit_entries(data)
+        return self._fit_complete(data, loss)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> Array:
@@ -487,7 +488,7 @@ class PrecGDFactorization(
 
     # ---- fitting
 
-    def _fit_chunks(self, X: Any, loss: Loss) -> None:
+    def _fit_chunks(self, X: Any, loss: Loss) -> PathResult:
         """Fit a dask collection; see `skprecgd.distributed`."""
         self._check_chunks(loss, True)
         validate_data(self, X, reset=True, skip_check_array=True)
@@ -509,9 +510,9 @@ class PrecGDFactorization(
                 *chunked_entries(chunks, self.missing_values, survey, offsets[1]),
                 self.alpha,
             )
-        self._finish(objective, offsets, lambda errors: survey.variance, seen)
+        return self._finish(objective, offsets, lambda errors: survey.variance, seen)
 
-    def _fit_complete(self, X: Any, loss: Loss) -> None:
+    def _fit_complete(self, X: Any, loss: Loss) -> PathResult:
         _check_dense(X, loss)
         offsets = complete_offsets(X, self.center)
         centred = subtract(X, *offsets)
@@ -524,9 +525,9 @@ class PrecGDFactorization(
         def variance(errors: Array | None) -> float:
             return total_variance(X if errors is None else X - errors.reshape(X.shape))
 
-        self._finish(objective, offsets, variance, seen)
+        return self._finish(objective, offsets, variance, seen)
 
-    def _fit_entries(self, data: _Entries) -> None:
+    def _fit_entries(self, data: _Entries) -> PathResult:
         check_any_observed(data.values)
         seen = data.seen()
         _warn_empty(*seen)
@@ -543,7 +544,7 @@ class PrecGDFactorization(
             values = data.values if errors is None else data.values - errors
             return observed_variance(data.columns, values, data.shape[1])
 
-        self._finish(objective, offsets, variance, seen)
+        return self._finish(objective, offsets, variance, seen)
 
     def _finish(
         self,
@@ -551,7 +552,7 @@ class PrecGDFactorization(
         offsets: tuple[Array, Array],
         variance: Callable[[Array | None], float],
         seen: tuple[Array, Array] | None,
-    ) -> None:
+    ) -> PathResult:
         """Recover, put the offsets back, set the fitted attributes.
 
         `variance` is that of the data without the gross errors it is given. `seen` says
@@ -583,6 +584,7 @@ class PrecGDFactorization(
         errors = self._set_outliers(objective, factors, result)
         self._set_variances(factors, variance(errors))
         self._store(result, factors)
+        return result
 
     def _set_outliers(
         self, objective: Objective, factors: Factors, result: PathResult
@@ -696,7 +698,7 @@ class PrecGDFactorization(
             yield values, self._entries_of(z, rows, columns)
 
     def _entries_of(self, z: Array, rows: Array, columns: Array) -> Array:
-        """Entries of the rows with coordinates z."""
+        """_Entries of the rows with coordinates z."""
         product = sampled_product(z, self.components_.T, rows, columns)
         return product + self.center_[columns]
 
@@ -713,7 +715,7 @@ def _warn_empty(seen_rows: Array, seen_columns: Array) -> None:
             f"{' and '.join(empty)} of X have no observed entry; they are "
             "predicted by the centre alone.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

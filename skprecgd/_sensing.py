@@ -34,10 +34,12 @@ from skprecgd._typing import Array, RandomState
 from skprecgd.distributed._graph import is_dask
 from skprecgd.distributed._lazy import by_samples
 from skprecgd.distributed._measurements import ChunkedMeasurements, lazy_targets
+from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.optim.certificate import certificate
+from skprecgd.optim.rank_path import PathResult
 from skprecgd.robust import TrimmedObjective
 
 
@@ -261,7 +263,7 @@ class PrecGDMatrixSensing(
             self._fit(X, y)
         return self
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any) -> PathResult:
         measurements, targets = self._measurements(X, reset=True, y=y)
         check_y_scale(targets)
         self._check_symmetric(measurements.matrix_shape)
@@ -284,6 +286,7 @@ class PrecGDMatrixSensing(
             objective, factors, search_rank=rank, random_state=self.random_state
         )
         self._store(result, factors)
+        return result
 
     def predict(self, X: Any) -> Array:
         """The targets to expect: measurements of the recovered matrix.
@@ -435,6 +438,20 @@ class PrecGDMatrixSensing(
                 "a higher rank."
             )
         return self.n_components
+
+
+def regressor_of(factors: Factors, loss: Loss) -> PrecGDMatrixSensing:
+    """A fitted estimator whose matrix is that of the factors."""
+    model = PrecGDMatrixSensing(
+        max(1, factors.rank),
+        matrix_shape=factors.matrix_shape,
+        symmetric=isinstance(factors, SymmetricFactor),
+        loss=loss,
+    )
+    model._store_matrix(factors)
+    model._loss = loss
+    model.n_features_in_ = int(np.prod(factors.matrix_shape))
+    return model
 
 
 def _reordered(values: Array, order: Array | None) -> Array:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
+from skprecgd import (
+    PrecGDFactorization,
+    PrecGDFactorizationCV,
+    PrecGDMatrixSensing,
+    PrecGDMatrixSensingCV,
+)
 
 
 # Not here: PrecGDMatrixSensing with outliers. check_regressors_train gives whatever has
@@ -22,6 +27,8 @@ from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
         PrecGDFactorization(n_components=1, missing_values=0, center="columns"),
         PrecGDFactorization(outlier_fraction="auto"),
         PrecGDFactorization(n_components=1, missing_values=0, outlier_fraction=0.2),
+        PrecGDMatrixSensingCV(cv=2),
+        PrecGDFactorizationCV([1], cv=2),
     ]
 )
 def test_sklearn_checks(estimator, check):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.decomposition import TruncatedSVD
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import (
     GridSearchCV,
+    HalvingGridSearchCV,
     KFold,
     ShuffleSplit,
     cross_val_predict,
@@ -24,6 +27,9 @@ TRUE_RANK = 3
 RANK_SEARCHES = sorted(
     PrecGDFactorization._parameter_constraints["rank_search"][0].options
 )
+
+# Few steps are enough to compare ranks.
+QUICK = {"solver": "precgd-cg", "max_iter": 60, "random_state": 0}
 
 # A search rank the folds cannot support is part of a search, not a mistake.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -54,7 +60,7 @@ def noisy_entries(seed):
 def test_entries_in_two_processes(global_random_seed):
     A, y, truth = noisy_entries(global_random_seed)
     search = GridSearchCV(
-        PrecGDMatrixSensing(random_state=0),
+        PrecGDMatrixSensing(**QUICK),
         {"n_components": [1, 2, 3, 5]},
         cv=KFold(3, shuffle=True, random_state=global_random_seed),
         n_jobs=2,
@@ -62,10 +68,6 @@ def test_entries_in_two_processes(global_random_seed):
     assert search.best_params_ == {"n_components": TRUE_RANK}
     assert search.best_score_ > 0.9
     assert truth.relative_error(search.best_estimator_.matrix_) < 0.2
-
-
-# Few steps are enough to compare ranks.
-QUICK = {"solver": "precgd-cg", "max_iter": 60, "random_state": 0}
 
 
 @pytest.mark.parametrize("rank_search", RANK_SEARCHES)
@@ -114,12 +116,13 @@ def test_ridge_and_rank_together(global_random_seed):
 def test_cross_val_score_of_entries(global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)
     cv = ShuffleSplit(3, test_size=0.2, random_state=global_random_seed)
-    scores = cross_val_score(PrecGDMatrixSensing(3), A, y, cv=cv)
+    model = PrecGDMatrixSensing(3, **QUICK)
+    scores = cross_val_score(model, A, y, cv=cv)
     assert scores.shape == (3,)
     assert np.all(scores > 0.9)
     # A score is the R^2 of predict, nothing else.
     for (train, test), score in zip(cv.split(A), scores, strict=True):
-        model = PrecGDMatrixSensing(3).fit(A[train], y[train])
+        model.fit(A[train], y[train])
         np.testing.assert_allclose(
             score, r2_score(y[test], model.predict(A[test])), rtol=1e-6
         )
@@ -128,10 +131,11 @@ def test_cross_val_score_of_entries(global_random_seed):
 def test_cross_val_predict_and_validate(global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)
     cv = KFold(3, shuffle=True, random_state=0)
-    predictions = cross_val_predict(PrecGDMatrixSensing(3), A, y, cv=cv)
+    model = PrecGDMatrixSensing(3, **QUICK)
+    predictions = cross_val_predict(model, A, y, cv=cv)
     assert r2_score(y, predictions) > 0.9
     result = cross_validate(
-        PrecGDMatrixSensing(3),
+        model,
         A,
         y,
         cv=cv,
@@ -156,7 +160,7 @@ def test_dense_measurements(flat, global_random_seed):
     )
     X = A if flat else A.reshape(-1, 15, 12)
     search = GridSearchCV(
-        PrecGDMatrixSensing(matrix_shape=(15, 12), random_state=0),
+        PrecGDMatrixSensing(matrix_shape=(15, 12), tol=1e-4, random_state=0),
         {"n_components": [1, 2, 4]},
         cv=3,
     ).fit(X, y)
@@ -250,3 +254,49 @@ def test_what_a_reconstruction_score_does(global_random_seed):
     assert naive.best_params_ == {"n_components": 30}
     ours = GridSearchCV(PrecGDFactorization(random_state=0), ranks).fit(X)
     assert ours.best_params_ == {"n_components": TRUE_RANK}
+
+
+# -- rank, step and ridge together, in two processes ------------------------------
+
+GRID = {"n_components": [1, 3], "step_size": ["auto", 0.5], "alpha": [0.0, 1.0]}
+
+
+@pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
+def test_rank_step_and_ridge_of_entries(kind, global_random_seed):
+    A, y, _ = noisy_entries(global_random_seed)
+    options = {} if kind is GridSearchCV else {"random_state": 0, "factor": 2}
+    search = kind(PrecGDMatrixSensing(**QUICK), GRID, cv=2, n_jobs=2, **options)
+    search.fit(A, y)
+    assert set(search.best_params_) == set(GRID)
+    assert search.best_params_["n_components"] == TRUE_RANK
+    assert search.score(A, y) > 0.9
+
+
+@pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
+def test_rank_step_and_ridge_of_rows(kind, global_random_seed):
+    X = noisy_rank_three(global_random_seed)
+    X[np.random.default_rng(global_random_seed).random(X.shape) < 0.1] = np.nan
+    options = {}
+    if kind is HalvingGridSearchCV:
+        options = {"resource": "max_iter", "min_resources": 15, "max_resources": 60}
+        options |= {"random_state": 0, "factor": 2}
+    search = kind(PrecGDFactorization(**QUICK), GRID, cv=2, n_jobs=2, **options)
+    search.fit(X)
+    assert search.best_params_["n_components"] == TRUE_RANK
+
+
+@pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
+def test_inside_a_pipeline_with_a_classifier(kind, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    z = rng.standard_normal((120, TRUE_RANK))
+    X = z @ rng.standard_normal((TRUE_RANK, 30)) + 0.3 * rng.standard_normal((120, 30))
+    # The class is told by the sum of the coordinates, so it takes all of them.
+    y = z.sum(axis=1) > 0
+    pipeline = make_pipeline(
+        StandardScaler(), PrecGDFactorization(**QUICK), LogisticRegression()
+    )
+    grid = {f"precgdfactorization__{name}": values for name, values in GRID.items()}
+    options = {} if kind is GridSearchCV else {"random_state": 0, "factor": 2}
+    search = kind(pipeline, grid, cv=2, n_jobs=2, **options).fit(X, y)
+    assert search.best_params_["precgdfactorization__n_components"] == TRUE_RANK
+    assert search.score(X, y) > 0.8

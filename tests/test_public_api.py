@@ -134,7 +134,9 @@ def own_signature(item):
 def test_the_top_level_is_small():
     assert set(skprecgd.__all__) >= {
         "PrecGDFactorization",
+        "PrecGDFactorizationCV",
         "PrecGDMatrixSensing",
+        "PrecGDMatrixSensingCV",
         "__version__",
         "observed_entries",
         "show_versions",
@@ -223,9 +225,10 @@ def test_methods(name):
 
 
 ESTIMATORS = [skprecgd.PrecGDFactorization, skprecgd.PrecGDMatrixSensing]
+CV_ESTIMATORS = [skprecgd.PrecGDFactorizationCV, skprecgd.PrecGDMatrixSensingCV]
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", ESTIMATORS + CV_ESTIMATORS)
 def test_every_parameter_has_a_constraint_and_is_stored(estimator):
     parameters, _ = own_signature(estimator)
     names = [p.name for p in parameters]
@@ -235,10 +238,12 @@ def test_every_parameter_has_a_constraint_and_is_stored(estimator):
         assert getattr(model, parameter.name) is parameter.default
 
 
-def test_the_estimators_agree_on_what_they_share():
+@pytest.mark.parametrize(
+    "pair", [ESTIMATORS, CV_ESTIMATORS, *zip(ESTIMATORS, CV_ESTIMATORS, strict=True)]
+)
+def test_the_estimators_agree_on_what_they_share(pair):
     signatures = [
-        {p.name: p.default for p in own_signature(estimator)[0]}
-        for estimator in ESTIMATORS
+        {p.name: p.default for p in own_signature(estimator)[0]} for estimator in pair
     ]
     shared = set(signatures[0]) & set(signatures[1]) - {"n_components"}
     assert len(shared) > 15
@@ -248,12 +253,15 @@ def test_the_estimators_agree_on_what_they_share():
         )
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", ESTIMATORS + CV_ESTIMATORS)
 def test_fitted_attributes_are_documented(estimator):
     import numpy as np
 
     X = np.arange(12.0).reshape(4, 3) % 5
-    model = estimator(1, max_iter=1, tol=0).fit(X, X[:, 0])
+    model = estimator(1, max_iter=1, tol=0)
+    if estimator in CV_ESTIMATORS:
+        model.set_params(cv=2)
+    model.fit(X, X[:, 0])
     documented = documented_parameters(sections(estimator)["Attributes"])
     stored = [n for n in vars(model) if n.endswith("_") and not n.startswith("_")]
     assert set(stored) <= set(documented)

@@ -12,6 +12,9 @@ from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
+# Rows of a selection that are copied at a time.
+_BLOCK_ROWS = 64
+
 
 class DenseMeasurements(Measurements):
     """A stack of dense measurement matrices.
@@ -141,6 +144,50 @@ class _MappedRows(DenseMeasurements):
         for part, rows in self._parts():
             out += weights[part] @ rows
         return out
+
+
+class DenseSelection(Measurements):
+    """Some of a stack of measurement matrices, read in place.
+
+    `DenseMeasurements.rows` copies, which is faster to read. Here every product goes
+    through the whole stack, so that several workers can share it.
+
+    Parameters
+    ----------
+    whole : DenseMeasurements
+    index : ndarray of int
+        Positions in `whole`.
+    """
+
+    def __init__(self, whole: DenseMeasurements, index: Array) -> None:
+        self.whole, self.index = whole, index
+        self.matrix_shape, self.dtype = whole.matrix_shape, whole.dtype
+
+    @property
+    def n_measurements(self) -> int:
+        return len(self.index)
+
+    def forward(self, left: Array, right: Array) -> Array:
+        return self.whole.forward(left, right)[self.index]
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        linear, quadratic = self.whole.forward_ray(left, right, d_left, d_right)
+        return linear[self.index], quadratic[self.index]
+
+    def adjoint(self, weights: Array) -> Array:
+        n_whole = self.whole.n_measurements
+        return self.whole.adjoint(np.bincount(self.index, weights, minlength=n_whole))
+
+    def rows(self, index: Array) -> DenseSelection:
+        return DenseSelection(self.whole, self.index[index])
+
+    def _mean_square(self) -> float:
+        stack, n = self.whole.stack, len(self.index)
+        blocks = np.array_split(self.index, max(1, n // _BLOCK_ROWS))
+        squares = sum(norm(stack[block]) ** 2 for block in blocks)
+        return squares / max(1, n * stack.shape[1])
 
 
 class _ContractedTangent(Tangent):

@@ -7,6 +7,7 @@ noise with. Where noise keeps the residual up, held-out measurements choose the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +52,21 @@ class PathResult(Result):
 
     stages: tuple[Stage, ...] = ()
     noise_variance: float | None = None
+
+    def stage(self, rank: int) -> Stage:
+        """Where a search of at most that rank ends: the last stage within it.
+
+        Parameters
+        ----------
+        rank : int
+
+        Returns
+        -------
+        Stage
+            The first one where the path began above `rank`.
+        """
+        within = [stage for stage in self.stages if stage.rank <= rank]
+        return within[-1] if within else self.stages[0]
 
 
 def rank_path(
@@ -142,24 +158,16 @@ def rank_path(
             f"solver={solver!r} needs rank_search='fixed'; rank_search='path' grows "
             "the rank by the gradient, which random feedback does without."
         )
-    if noise_variance == "auto" and not isinstance(objective.loss, SquaredLoss):
-        raise ValueError(
-            "noise_variance='auto' needs loss='squared'; with "
-            f"loss={objective.loss.name!r} leave it out."
-        )
     if isinstance(objective, FullObjective) and solver == "auto" and not symmetric:
         result = _complete(objective, max_rank, tol, max_iter, random_state)
         if isinstance(noise_variance, str):
             noise_variance = residual_variance(objective, result.loss, result.factors)
         return replace(result, noise_variance=noise_variance)
-    scaled, unit = objective.normalised()
-    if not isinstance(init, str):
-        init = tuple(np.asarray(block, dtype=float) / np.sqrt(unit) for block in init)
     settings = PathSettings(
         solver=solver,
         damping=damping,
         step_size=step_size,
-        noise_variance=_in_units(noise_variance, unit),
+        noise_variance=noise_variance,
         symmetric=symmetric,
         init=init,
         early_stopping=early_stopping,
@@ -169,10 +177,74 @@ def rank_path(
         tol=tol,
         keep_factors=keep_factors,
     )
-    rng = check_random_state(random_state)
-    walk = Walk(scaled, settings, Journal(callback, unit), rng)
+    walk = _walk(objective, settings, random_state, callback)
     with one_blas_thread(not objective.large_products):
         return (_fixed if rank_search == "fixed" else _grown)(walk, max_rank)
+
+
+def visit_ranks(
+    objective: Objective,
+    ranks: Sequence[int],
+    settings: PathSettings,
+    random_state: RandomState = None,
+) -> PathResult:
+    """Walk along the ranks without choosing one, for others to judge the stages.
+
+    A stage is solved until what moving the factors could still remove is a twentieth of
+    its residual, a four-hundredth of its loss: with exact steps that is so wherever
+    progress gets slow, and costs nothing. With labels or counts the fall of the loss
+    does not tell, and a share of the measurements is held out to end the stages. A
+    stage does not depend on how far the path goes on (apart from its block sizes), so
+    one path serves for every search rank up to the last.
+
+    Parameters
+    ----------
+    objective : Objective
+    ranks : sequence of int
+        Ascending. The path visits each, unless it explains the data before.
+    settings : PathSettings
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    PathResult
+        With the factors of every stage; see `PathResult.stage`.
+    """
+    settings = replace(settings, keep_factors=True, stops=tuple(ranks))
+    walk = _walk(objective, settings, random_state, None)
+    with one_blas_thread(not objective.large_products):
+        squared = isinstance(objective.loss, SquaredLoss)
+        drawn = walk.objective.targets_are_drawn and walk.objective.alpha == 0
+        if drawn and _can_hold_out(walk.objective, ranks[-1]):
+            walk, _ = _trial(walk)
+        for outcome in walk.outcomes(ranks[-1]):
+            if outcome.status is Status.SLOW and squared:
+                walk.finish(outcome.evaluation)
+        return _result(outcome, walk, "")
+
+
+def _walk(
+    objective: Objective,
+    settings: PathSettings,
+    random_state: RandomState,
+    callback: Callback | None,
+) -> Walk:
+    """A walk on the objective brought to unit scale, and its settings with it."""
+    if settings.noise_variance == "auto" and not isinstance(
+        objective.loss, SquaredLoss
+    ):
+        raise ValueError(
+            "noise_variance='auto' needs loss='squared'; with "
+            f"loss={objective.loss.name!r} leave it out."
+        )
+    scaled, unit = objective.normalised()
+    init = settings.init
+    if not isinstance(init, str):
+        init = tuple(np.asarray(block, dtype=float) / np.sqrt(unit) for block in init)
+    noise_variance = _in_units(settings.noise_variance, unit)
+    settings = replace(settings, init=init, noise_variance=noise_variance)
+    rng = check_random_state(random_state)
+    return Walk(scaled, settings, Journal(callback, unit), rng)
 
 
 def _in_units(variance: float | str | None, unit: float) -> float | str | None:
@@ -242,18 +314,20 @@ def _can_hold_out(objective: Objective, max_rank: int) -> bool:
     return objective.n_measurements >= _MIN_HOLD_OUT
 
 
-def _held_out(walk: Walk, max_rank: int) -> PathResult:
-    """Choose the rank by held-out measurements, then refit on everything."""
+def _trial(walk: Walk) -> tuple[Walk, int]:
+    """A walk with a share of the measurements held out, and how many those are."""
     objective, settings, journal = walk.objective, walk.settings, walk.journal
     n_held_out = round(settings.validation_fraction * objective.n_measurements)
     n_held_out = max(1, n_held_out)
     kept, judge = objective.split(n_held_out, walk.rng)
-    trial = Walk(
-        kept,
-        settings,
-        replace(journal, validation_loss=lambda e: judge.evaluate(e.factors).loss),
-        walk.rng,
-    )
+    journal = replace(journal, validation_loss=lambda e: judge.evaluate(e.factors).loss)
+    return Walk(kept, settings, journal, walk.rng), n_held_out
+
+
+def _held_out(walk: Walk, max_rank: int) -> PathResult:
+    """Choose the rank by held-out measurements, then refit on everything."""
+    objective, settings, journal = walk.objective, walk.settings, walk.journal
+    trial, n_held_out = _trial(walk)
     best = trial.best_held_out(max_rank)
     rank = best.factors.rank
     ranks = [stage.rank for stage in trial.stages]
@@ -317,15 +391,24 @@ def _complete(
     s = np.maximum(found.s - objective.alpha, 0.0)
     factors = FactorPair.from_svd(found.u, s, found.v)
     norm = objective.data_norm
-    loss = max(0.0, 0.5 * (norm**2 - np.sum(found.s**2) + np.sum((found.s - s) ** 2)))
+    values = found.s.astype(np.float64)
+    losses = np.cumsum((values - s) ** 2 - values**2)
+    losses = 0.5 * np.maximum(norm**2 + losses, 0.0)
+    residuals = np.sqrt(2 * losses) / norm if norm > 0 else np.zeros_like(losses)
     status = Status.STATIONARY if found.converged else Status.MAX_ITER
+    # The best matrix of each rank: all are found at once.
+    stages = tuple(
+        Stage(k, float(losses[k - 1]), float(residuals[k - 1]), np.nan, s[:k], 0)
+        for k in range(1, rank + 1)
+    )
     return PathResult(
         factors=factors,
         status=status,
         message=status.value,
         n_iter=found.n_blocks,
-        loss=float(loss),
-        relative_residual=float(np.sqrt(2 * loss)) / norm if norm > 0 else 0.0,
+        loss=float(losses[-1]),
+        relative_residual=float(residuals[-1]),
         gradient_norm=found.error * norm,
         history=History(),
+        stages=stages,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ _HELD_OUT_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.01, patience=5)
 # At the final rank the loss may rest on noise while the gradient still falls.
 _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 _HELD_OUT_SETTLE = replace(_SETTLE_PROGRESS, patience=20)
+# What a stage that others judge may have left to gain, as a share of its residual.
+_LITTLE = 0.05
 # What another column must take off the held-out loss where that also says how far to
 # follow it: a few steps towards chance do little harm, and sometimes a little good.
 _HELD_OUT_GAIN = 0.01
@@ -70,6 +73,8 @@ class Stage:
     singular_values : ndarray of shape (rank,)
     n_iter : int
         Iterations spent at this rank.
+    seconds : float
+        From the start of the path to the end of the stage.
     factors : Factors or None
         Only with ``keep_factors=True``.
     """
@@ -80,12 +85,16 @@ class Stage:
     validation_loss: float
     singular_values: Array
     n_iter: int
+    seconds: float = np.nan
     factors: Factors | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class PathSettings:
-    """How to walk; see `rank_path`."""
+    """How to walk; see `rank_path`.
+
+    Blocks of new columns stop at each of the `stops`.
+    """
 
     solver: str = "auto"
     damping: str | float | Damping = "auto"
@@ -99,6 +108,7 @@ class PathSettings:
     max_iter: int = 1000
     tol: float = 1e-9
     keep_factors: bool = False
+    stops: tuple[int, ...] = ()
 
     def methods(self, objective: Objective, rng: np.random.RandomState) -> list[Method]:
         """The methods a stage runs in turn."""
@@ -323,6 +333,24 @@ class Walk:
         assert best is not None
         return best
 
+    def finish(self, evaluation: Evaluation) -> None:
+        """Add a stage at the same rank with little left to gain, on a side track.
+
+        The path goes on from where it was.
+        """
+        outcome = descend(
+            self.objective,
+            evaluation.factors.balanced(),
+            self.methods[0],
+            self.journal,
+            max_iter=self.settings.max_iter - self.n_iter,
+            tol=max(self.settings.tol, _LITTLE * evaluation.relative_residual),
+            progress=_SETTLE_PROGRESS,
+        )
+        self.n_iter += outcome.n_iter
+        if outcome.n_iter:
+            self.note(outcome, outcome.n_iter)
+
     def settle_held_out(self, factors: Factors) -> Outcome:
         """Solve at the final rank as far as the held-out loss allows."""
         return self._run(factors, [(self.methods[0], _HELD_OUT_SETTLE)])
@@ -364,7 +392,8 @@ class Walk:
     def _block(self, rank: int, max_rank: int) -> int:
         """How many columns to add: one, or an eighth where many are wanted."""
         size = rank // _BLOCK_SHARE if max_rank >= _MANY else 1
-        return min(max(1, size), max_rank - rank)
+        ahead = [stop for stop in self.settings.stops if stop > rank]
+        return min(max(1, size), min(ahead, default=max_rank) - rank)
 
     def _descent_directions(
         self, evaluation: Evaluation | None, count: int
@@ -411,6 +440,7 @@ class Walk:
                 validation_loss=validation * unit**2,
                 singular_values=best.factors.singular_values() * unit,
                 n_iter=n_iter,
+                seconds=perf_counter() - self.journal.started,
                 factors=factors,
             )
         )

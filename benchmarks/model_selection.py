@@ -1,0 +1,339 @@
+"""What choosing the rank by cross-validation costs, and how often it is right.
+
+``cost``: passes over the measurements and CPU seconds of a CV estimator over ten ranks
+and five folds, against the five fits at the largest rank alone, and against
+`GridSearchCV` over the same grid. A pass is counted in measured numbers: one forward or
+adjoint product with all of them is 1, with a fold's four fifths 0.8. Both counts leave
+out the final refit on everything, which all of them would share.
+
+``workers``: seconds and memory of two worker processes against one. Memory is the
+proportional set size of the process and its children at its peak, so it is measured on
+Linux only; what both have in common is counted once.
+
+``ranks``: how often the right rank of five is chosen among 1 to 15, beside
+``PCA(n_components="mle")`` and row-fold `GridSearchCV` over `TruncatedSVD` where these
+apply. Noise is relative to the root mean square of the noiseless data.
+
+    python benchmarks/model_selection.py cost ranks --seeds 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import joblib
+import numpy as np
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, KFold
+
+from skprecgd import (
+    PrecGDFactorizationCV,
+    PrecGDMatrixSensing,
+    PrecGDMatrixSensingCV,
+    observed_entries,
+)
+from skprecgd._rank_path_cv import _best
+from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
+from skprecgd.measurements import DenseMeasurements
+
+RANK = 5
+
+
+class Count:
+    """Measured numbers since the last reset."""
+
+    measured = 0
+
+
+def counted(kind):
+    """A kind of measurements that counts what its products measure."""
+
+    class Counted(kind):
+        def _counted(self, times=1):
+            Count.measured += times * len(self)
+
+        def forward(self, *blocks):
+            self._counted()
+            return super().forward(*blocks)
+
+        def forward_ray(self, *blocks):
+            # Where the two parts are not fused, `forward` counts them.
+            fused = "forward_ray" in vars(kind)
+            self._counted(int(fused))
+            return super().forward_ray(*blocks)
+
+        def adjoint(self, weights):
+            self._counted()
+            return super().adjoint(weights)
+
+        def adjoint_products(self, *blocks):
+            fused = "adjoint_products" in vars(kind)
+            self._counted(int(fused))
+            return super().adjoint_products(*blocks)
+
+        def tangent(self, *blocks):
+            contracted = "tangent" in vars(kind)
+            self._counted(2 * int(contracted))
+            return super().tangent(*blocks)
+
+        def rows(self, index):
+            part = super().rows(index)
+            part.__class__ = Counted
+            return part
+
+    return Counted
+
+
+def problem(kind, seed, noise, scale=1.0, observed=0.5):
+    """Samples, targets and, for complete data, the matrix."""
+    n_rows, n_columns = round(100 * scale), round(80 * scale)
+    if kind == "sensing":
+        side = round(30 * np.sqrt(scale))
+        A, y, _ = make_matrix_sensing(
+            side,
+            side - 5,
+            rank=RANK,
+            n_measurements=5 * RANK * (2 * side - 5 - RANK),
+            noise=noise,
+            condition_number=3,
+            random_state=seed,
+        )
+        return DenseMeasurements(A, (side, side - 5)), y, None
+    X, _ = make_matrix_completion(
+        n_rows,
+        n_columns,
+        rank=RANK,
+        observed_fraction=observed if kind == "completion" else 1.0,
+        noise=noise,
+        condition_number=3,
+        random_state=seed,
+    )
+    return *observed_entries(X), X
+
+
+# ---- cost
+
+
+def measured(work):
+    """Measured numbers and CPU seconds of some work."""
+    Count.measured, started = 0, time.process_time()
+    work()
+    return Count.measured, time.process_time() - started
+
+
+def cost(options):
+    print(
+        f"\n{'':11} {'against':42} {'passes':>8} {'of it':>6} {'CPU s':>8} {'of it':>6}"
+    )
+    for kind in ("completion", "sensing"):
+        # Large enough that the entries are not scarce at the largest rank.
+        scale = (1.6 if kind == "completion" else 1.0) * options.scale
+        A, y, _ = problem(kind, options.first_seed, 0.05, scale, observed=0.8)
+        A.__class__ = counted(type(A))
+        folds = list(KFold(5, shuffle=True, random_state=0).split(y))
+        ranks = list(range(1, 11))
+
+        def without_refit(folds=folds, A=A, y=y, ranks=ranks):
+            model = PrecGDMatrixSensingCV(ranks, cv=folds, tol=options.tol)
+            model._choose(model._samples(A, y))
+
+        def single_fits(early_stopping, folds=folds, A=A, y=y):
+            for train, _ in folds:
+                PrecGDMatrixSensing(
+                    10, early_stopping=early_stopping, tol=options.tol, random_state=0
+                ).fit(A[train], y[train])
+
+        def grid_search(early_stopping, folds=folds, A=A, y=y, ranks=ranks):
+            base = PrecGDMatrixSensing(
+                early_stopping=early_stopping, tol=options.tol, random_state=0
+            )
+            grid = {"n_components": ranks}
+            GridSearchCV(base, grid, cv=folds, refit=False).fit(A, y)
+
+        ours = measured(without_refit)
+        label = "the CV estimator"
+        print(f"{kind:11} {label:42} {ours[0] / len(y):8.0f} {'':6} {ours[1]:8.1f}")
+        for name, work in (
+            ("5 fits at rank 10", single_fits),
+            ("GridSearchCV", grid_search),
+        ):
+            for early_stopping in ("auto", False):
+                theirs = measured(lambda e=early_stopping, w=work: w(e))
+                label = f"{name}, early_stopping={early_stopping!r}"
+                print(
+                    f"{'':11} {label:42} {theirs[0] / len(y):8.0f} "
+                    f"{ours[0] / theirs[0]:6.2f} {theirs[1]:8.1f} "
+                    f"{ours[1] / theirs[1]:6.2f}",
+                    flush=True,
+                )
+
+
+# ---- workers
+
+
+def proportional_memory():
+    """Bytes of this process and its descendants, what they share counted once."""
+    total, waiting = 0, [os.getpid()]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            tasks = list(Path(f"/proc/{pid}/task").iterdir())
+            waiting += [
+                int(child)
+                for task in tasks
+                for child in (task / "children").read_text().split()
+            ]
+        except OSError:
+            continue
+        total += sum(
+            int(line.split()[1]) * 1024
+            for line in rollup.splitlines()
+            if line.startswith("Pss:")
+        )
+    return total
+
+
+def watched(work):
+    """Seconds, and the most memory while it lasted."""
+    peak, done = [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], proportional_memory())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - started
+    done.set()
+    watcher.join()
+    return seconds, peak[0]
+
+
+def nothing(_):
+    import skprecgd  # noqa: F401
+
+
+def workers(options):
+    rng = np.random.default_rng(options.first_seed)
+    side = round(60 * np.sqrt(options.scale))
+    n = round(2500 * options.scale)
+    stack = rng.standard_normal((n, side * side))
+    truth = rng.standard_normal((side, RANK)) @ rng.standard_normal((RANK, side))
+    y = stack @ truth.ravel()
+    y += 0.05 * np.std(y) * rng.standard_normal(n)
+    data = stack.nbytes / 1e6
+    idle = proportional_memory() / 1e6
+    print(
+        f"\n{n} dense measurements, {data:.0f} MB; the process with them {idle:.0f} MB"
+    )
+    print(f"{'backend':10} {'n_jobs':>6} {'seconds':>8} {'speed-up':>9} {'MB':>6}")
+    for backend in ("loky", "threading"):
+        first = None
+        for n_jobs in (1, 2):
+            model = PrecGDMatrixSensingCV(
+                range(1, 11), matrix_shape=(side, side), cv=6, tol=1e-4, n_jobs=n_jobs
+            )
+
+            def fit(model=model):
+                model._choose(model._samples(stack, y))
+
+            with joblib.parallel_config(backend=backend):
+                # Starting the workers is not what is measured.
+                joblib.Parallel(n_jobs=n_jobs)(
+                    joblib.delayed(nothing)(k) for k in range(4)
+                )
+                seconds, peak = watched(fit)
+            first = first or seconds
+            print(
+                f"{backend:10} {n_jobs:6} {seconds:8.1f} {first / seconds:9.2f} "
+                f"{peak / 1e6:6.0f}",
+                flush=True,
+            )
+
+
+# ---- ranks
+
+
+def reconstruction(model, X, y=None):
+    return r2_score(X, model.inverse_transform(model.transform(X)))
+
+
+def chosen_ranks(kind, seed, noise, options):
+    """The rank each method chooses."""
+    ranks = list(range(1, 16))
+    A, y, X = problem(kind, seed, noise, options.scale)
+    settings = {"tol": 1e-4, "random_state": seed, "n_jobs": options.n_jobs}
+    if kind == "sensing":
+        model = PrecGDMatrixSensingCV(ranks, **settings)
+        model._choose(model._samples(A, y))
+    else:
+        model = PrecGDFactorizationCV(ranks, **settings)
+        model._choose(model._samples(X))
+    table = model.cv_results_["param_n_components"]
+    found = {
+        rule: table[_best(model.cv_results_, rule, 5)]
+        for rule in ("best", "one_standard_error")
+    }
+    if kind == "complete":
+        found["PCA mle"] = PCA(n_components="mle").fit(X).n_components_
+        search = GridSearchCV(
+            TruncatedSVD(algorithm="arpack", random_state=0),
+            {"n_components": ranks},
+            scoring=reconstruction,
+        )
+        found["row folds"] = search.fit(X).best_params_["n_components"]
+    return found
+
+
+def ranks(options):
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    print(f"\nrank {RANK} among 1 to 15, {len(seeds)} seeds: exactly, within 1, range")
+    for kind in options.kinds:
+        for noise in (0.05, 0.2):
+            runs = [chosen_ranks(kind, seed, noise, options) for seed in seeds]
+            for method in runs[0]:
+                found = np.array([run[method] for run in runs])
+                off = np.abs(found - RANK)
+                print(
+                    f"{kind:11} noise {noise:4.0%}  {method:20} "
+                    f"{np.mean(off == 0):4.0%} {np.mean(off <= 1):4.0%} "
+                    f"{found.min()} to {found.max()}",
+                    flush=True,
+                )
+
+
+KINDS = ("completion", "sensing", "complete")
+PARTS = {"cost": cost, "workers": workers, "ranks": ranks}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="of data, in ranks"
+    )
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--scale", type=float, default=1.0, help="sizes, times this")
+    parser.add_argument("--tol", type=float, default=1e-4, help="of all fits in cost")
+    parser.add_argument("--n-jobs", type=int, default=1)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    for part in options.parts:
+        PARTS[part](options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Splitters that hold out single entries of a matrix, and no whole rows.
+
+Both are scikit-learn splitters whose samples are the observed entries of a matrix. A
+row or column of which nothing is left cannot be predicted, so each keeps at least one
+visible entry; entries that are missing already belong to no fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    BaseShuffleSplit,
+    ShuffleSplit,
+)
+from sklearn.utils import check_array, check_random_state
+
+from skprecgd._typing import Array, RandomState
+from skprecgd.measurements import Measurements
+from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
+
+__all__ = ["EntryKFold", "EntryShuffleSplit"]
+
+_Splits = Iterator[tuple[Array, Array]]
+_Cells = tuple[Array, Array, tuple[int, int]]
+
+
+class EntryKFold(BaseCrossValidator):
+    """K folds of the observed entries of a matrix.
+
+    Every row is spread evenly over the folds, at random, so that each holds out the
+    same share of every row. An entry is held out once, unless its row or column would
+    be left without a visible one: then it is always visible.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    missing_values : nan or 0, default=nan
+        What marks a missing entry of a matrix, as for `PrecGDFactorization`.
+    random_state : int, RandomState instance or None, default=None
+        Of the assignment to folds.
+
+    See Also
+    --------
+    EntryShuffleSplit : Independent random shares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.model_selection import EntryKFold
+    >>> X = np.array([[1.0, 2.0, np.nan], [3.0, 4.0, 5.0], [6.0, np.nan, 7.0]])
+    >>> observed = X[~np.isnan(X)]
+    >>> for train, test in EntryKFold(2, random_state=0).split(X):
+    ...     print(observed[test])
+    [4. 5. 6.]
+    [1. 3. 7.]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        missing_values: float = np.nan,
+        random_state: RandomState = None,
+    ) -> None:
+        if not isinstance(n_splits, Integral) or n_splits < 2:
+            raise ValueError(
+                f"n_splits must be an integer, at least 2, got {n_splits!r}."
+            )
+        self.n_splits: int = int(n_splits)
+        self.missing_values: float = missing_values
+        self.random_state: RandomState = random_state
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> _Splits:
+        """Positions of the visible and of the held-out entries, fold by fold.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_rows, n_columns), or \
+                EntryMeasurements
+            A matrix, or entries as `observed_entries` returns them.
+        y, groups : object
+            Ignored.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Positions among the observed entries: of a matrix row by row, as in
+            ``X[~np.isnan(X)]``; of measurements in the order they have.
+        """
+        rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
+        n_entries = len(rows)
+        if self.n_splits > n_entries:
+            raise ValueError(
+                f"n_splits={self.n_splits} needs as many observed entries, got "
+                f"{n_entries} of a matrix with n_samples={shape[0]} and "
+                f"n_features={shape[1]}."
+            )
+        rng = check_random_state(self.random_state)
+        order = np.lexsort((rng.permutation(n_entries), rows))
+        folds = np.empty(n_entries, dtype=np.intp)
+        folds[order] = np.arange(n_entries) % self.n_splits
+        for fold in range(self.n_splits):
+            test = folds == fold
+            train = _keep_visible(~test, test, rows, columns, rng)
+            yield _positions(train, test & ~train, shape)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Number of folds.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored.
+
+        Returns
+        -------
+        int
+        """
+        return self.n_splits
+
+
+class EntryShuffleSplit(BaseShuffleSplit):
+    """Random shares of the observed entries of a matrix, drawn anew for every split.
+
+    Slightly fewer than `test_size` are held out where rows or columns would otherwise
+    be left without a visible entry.
+
+    Parameters
+    ----------
+    n_splits : int, default=10
+    test_size, train_size : float or int, default=None
+        Shares or numbers of entries; see `sklearn.model_selection.ShuffleSplit`.
+    missing_values : nan or 0, default=nan
+        What marks a missing entry of a matrix, as for `PrecGDFactorization`.
+    random_state : int, RandomState instance or None, default=None
+
+    See Also
+    --------
+    EntryKFold : Every entry is held out once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.model_selection import EntryShuffleSplit
+    >>> splitter = EntryShuffleSplit(2, test_size=0.25, random_state=0)
+    >>> [len(test) for train, test in splitter.split(np.ones((6, 4)))]
+    [6, 6]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 10,
+        *,
+        test_size: float | None = None,
+        train_size: float | None = None,
+        missing_values: float = np.nan,
+        random_state: RandomState = None,
+    ) -> None:
+        super().__init__(
+            n_splits=n_splits,
+            test_size=test_size,
+            train_size=train_size,
+            random_state=random_state,
+        )
+        self.missing_values = missing_values
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> _Splits:
+        """Positions of the visible and of the held-out entries, split by split.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_rows, n_columns), or \
+                EntryMeasurements
+            A matrix, or entries as `observed_entries` returns them.
+        y, groups : object
+            Ignored.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Positions among the observed entries: of a matrix row by row, as in
+            ``X[~np.isnan(X)]``; of measurements in the order they have.
+        """
+        rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
+        rng = check_random_state(self.random_state)
+        shares = ShuffleSplit(
+            self.n_splits,
+            test_size=self.test_size,
+            train_size=self.train_size,
+            random_state=rng,
+        )
+        for train, test in shares.split(rows):
+            wanted, held_out = (_mask(part, len(rows)) for part in (train, test))
+            visible = _keep_visible(wanted, held_out, rows, columns, rng)
+            yield _positions(visible, held_out & ~visible, shape)
+
+
+def _cells(X: Any, missing_values: float, name: str) -> _Cells:
+    """Rows and columns of the observed entries, and the shape of the matrix."""
+    if isinstance(X, Measurements):
+        cells = X.cells(np.arange(len(X)))
+        if cells is None:
+            raise ValueError(
+                f"{name} needs measurements of single entries, got {X!r}: hold out "
+                "measurements with KFold."
+            )
+        return *cells, X.matrix_shape
+    X = check_array(
+        X,
+        accept_sparse=["csr", "csc"],
+        dtype=[np.float64, np.float32],
+        ensure_all_finite="allow-nan",
+    )
+    if sparse.issparse(X) and np.isnan(missing_values):
+        # What is not stored is the value 0, observed as well.
+        X = np.zeros(X.shape)
+    rows, columns, values, shape = matrix_entries(X, missing_values)
+    check_any_observed(values)
+    return rows, columns, shape
+
+
+def _keep_visible(
+    visible: Array,
+    held_out: Array,
+    rows: Array,
+    columns: Array,
+    rng: np.random.RandomState,
+) -> Array:
+    """`visible`, and a random entry of every row and column that has none there.
+
+    One that is held out only if there is no other.
+    """
+    visible = visible.copy()
+    for lines in (rows, columns):
+        counts = np.bincount(lines[visible], minlength=int(lines.max()) + 1)
+        hidden = rng.permutation(np.flatnonzero(counts[lines] == 0))
+        hidden = hidden[np.argsort(held_out[hidden], kind="stable")]
+        _, first = np.unique(lines[hidden], return_index=True)
+        visible[hidden[first]] = True
+    return visible
+
+
+def _mask(positions: Array, size: int) -> Array:
+    mask = np.zeros(size, dtype=bool)
+    mask[positions] = True
+    return mask
+
+
+def _positions(
+    train: Array, test: Array, shape: tuple[int, int]
+) -> tuple[Array, Array]:
+    if not test.any():
+        raise ValueError(
+            "No entry can be held out, because each is the last visible one of its row "
+            f"or column: too few observed entries of a matrix with "
+            f"n_samples={shape[0]} and n_features={shape[1]}."
+        )
+    return np.flatnonzero(train), np.flatnonzero(test)
