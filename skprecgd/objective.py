@@ -22,10 +22,11 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from sklearn.utils import check_random_state
 
 from skprecgd._numerics import dot, falling_until, gram, norm, working_dtype
 from skprecgd._rows import solve_weighted_rows
-from skprecgd._typing import Array
+from skprecgd._typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point, ray_sums, squared_distance
 from skprecgd.losses import Loss, SquaredLoss
@@ -363,6 +364,22 @@ class SampledObjective(Objective):
     def matrix_gradient_at_zero(self) -> Any:
         slopes = self.loss.gradient(np.zeros_like(self.targets), self.targets)
         return self.measurements.adjoint(self._weighted(slopes))
+
+    def sign_flipped_gradient(
+        self, evaluation: Evaluation | None, random_state: RandomState
+    ) -> Any:
+        """`matrix_gradient` with the signs of the residuals drawn anew: all chance.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+            None is the zero matrix.
+        random_state : int, RandomState instance or None
+        """
+        z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
+        slopes = self._weighted(self.loss.gradient(z, self.targets))
+        flipped = check_random_state(random_state).randint(2, size=len(slopes)) == 1
+        return self.measurements.adjoint(np.where(flipped, -slopes, slopes))
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors

@@ -18,7 +18,8 @@ from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import leading_eigenpairs, leading_triplets, make_start
 from skprecgd.losses import SquaredLoss
-from skprecgd.objective import Evaluation, Objective
+from skprecgd.objective import Evaluation, Objective, SampledObjective
+from skprecgd.optim.growth import Cluster
 from skprecgd.optim.loop import Journal, Outcome, descend
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import Status
@@ -29,6 +30,9 @@ from skprecgd.optim.stopping import Progress
 # Conjugate steps at a rank that still has something to give gain more than this
 # over five iterations; less, and the missing components are what holds them back.
 _STAGE_PROGRESS = Progress(window=5, share=0.2)
+# Where measurements are plentiful the next components can be told from chance, and what
+# a stage leaves to do is done at later ones.
+_PLENTIFUL_PROGRESS = Progress(window=2, share=0.2)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
 # The same for a loss other than the squared one, which outliers or chance keep up: the
@@ -157,6 +161,7 @@ class Walk:
         self.stopped = False
         self.stages: list[Stage] = []
         self.used: dict[str, list[int]] = {}
+        self.cluster = Cluster(objective, _GROWTH_TOL)
         # Where each rank was left: a warm start that does not depend on max_rank,
         # so that any sufficient search rank gives the same fit to the last bit.
         self.visited: dict[int, Factors] = {}
@@ -179,7 +184,8 @@ class Walk:
         methods = self.methods[:1]
         if scarce and not self.ends_by_held_out:
             methods = self.methods
-        outcome = self._run(factors, [(m, self._patience(m)) for m in methods])
+        rank = factors.rank
+        outcome = self._run(factors, [(m, self._patience(m, rank)) for m in methods])
         self.visited[factors.rank] = outcome.evaluation.factors
         return outcome
 
@@ -192,7 +198,7 @@ class Walk:
     def attempt(self, factors: Factors, objective: Objective) -> Outcome:
         """The last method, perhaps on a part of the measurements; no stage yet."""
         method = self.methods[-1]
-        return self._turns(objective, factors, [(method, self._patience(method))])
+        return self._turns(objective, factors, [(method, self._patience(method, factors.rank))])
 
     @property
     def spent(self) -> bool:
@@ -263,17 +269,48 @@ class Walk:
                 break
         return outcome
 
-    def _patience(self, method: Method) -> Progress:
-        newton = method.name == "gauss-newton"
+    def _patience(self, method: Method, rank: int) -> Progress:
         if self.ends_by_held_out:
             return _HELD_OUT_PROGRESS
         if not isinstance(self.objective.loss, SquaredLoss):
             return _DECREASE_PROGRESS
-        return _NEWTON_PROGRESS if newton else _STAGE_PROGRESS
+        if method.name == "gauss-newton":
+            return _NEWTON_PROGRESS
+        if method.name == "precgd-cg" and self.by_clusters and not self.scarce(rank):
+            return _PLENTIFUL_PROGRESS
+        return _STAGE_PROGRESS
 
-    def grow(self, evaluation: Evaluation | None, count: int = 1) -> Factors | None:
-        """New columns, or None if no rank-one term decreases the objective."""
-        u, values, v = self._descent_directions(evaluation, count)
+    @property
+    def by_clusters(self) -> bool:
+        """Whether all that stands out from chance may be added at once.
+
+        Not where a rank is chosen among all: there every single one counts.
+        """
+        every = self.settings.keep_factors or self.journal.validation_loss is not None
+        return (
+            Cluster.applies(self.objective)
+            and not every
+            and not self.settings.symmetric
+        )
+
+    def grow(
+        self, evaluation: Evaluation | None, room: int, count: int | None = None
+    ) -> Factors | None:
+        """New columns, or None if no rank-one term decreases the objective.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+            None is the zero matrix.
+        room : int
+            How many columns there may be, at most.
+        count : int, default=None
+            How many there ought to be. None: as many as stand out from chance.
+        """
+        if count is None:
+            u, values, v = self._new_directions(evaluation, room)
+        else:
+            u, values, v = self._descent_directions(evaluation, count)
         kept = values > 0
         if not kept.any():
             return None
@@ -298,8 +335,8 @@ class Walk:
             yield outcome
             if factors.rank >= max_rank or outcome.status is not Status.SLOW:
                 return
-            block = self._block(factors.rank, max_rank)
-            factors = self.grow(outcome.evaluation, block)
+            room = max_rank - factors.rank
+            factors = self.grow(outcome.evaluation, room)
             if factors is None and self.objective.alpha > 0:
                 # Where a ridge outweighs all other directions, those at hand may still
                 # be on their way.
@@ -307,7 +344,7 @@ class Walk:
                 yield outcome
                 if not outcome.status.converged:
                     return
-                factors = self.grow(outcome.evaluation, block)
+                factors = self.grow(outcome.evaluation, room)
         yield replace(outcome, status=Status.GLOBAL)
 
     def along(self, max_rank: int) -> Outcome:
@@ -379,21 +416,40 @@ class Walk:
         )
         if width == rank:
             return start
-        grown = self.grow(self.objective.evaluate(start), rank - width)
+        grown = self.grow(self.objective.evaluate(start), rank - width, rank - width)
         return start if grown is None else grown
 
     def _first(self, max_rank: int) -> Factors:
         init = self.settings.init
         if not isinstance(init, str):
             return self.start(min(max_rank, np.shape(init[0])[-1]))
-        grown = self.grow(None) if init == "spectral" else None
+        grown = self.grow(None, max_rank) if init == "spectral" else None
         return self.start(1) if grown is None else grown
 
-    def _block(self, rank: int, max_rank: int) -> int:
-        """How many columns to add: one, or an eighth where many are wanted."""
-        size = rank // _BLOCK_SHARE if max_rank >= _MANY else 1
-        ahead = [stop for stop in self.settings.stops if stop > rank]
-        return min(max(1, size), min(ahead, default=max_rank) - rank)
+    def _block(self, rank: int, room: int) -> int:
+        """How many columns to add at least: one, or an eighth where many are wanted."""
+        size = rank // _BLOCK_SHARE if rank + room >= _MANY else 1
+        ahead = [stop - rank for stop in self.settings.stops if stop > rank]
+        return min(max(1, size), min(ahead, default=room))
+
+    def _plenty(self, rank: int) -> int:
+        """How many columns can be added before measurements get scarce."""
+        ranks = range(rank + 1, min(self.objective.matrix_shape) + 1)
+        return next((k - 1 for k in ranks if self.scarce(k)), ranks.stop - 1) - rank
+
+    def _new_directions(
+        self, evaluation: Evaluation | None, room: int
+    ) -> tuple[Array, Array, Array]:
+        """The directions to grow by: what pays does not depend on the room there is."""
+        rank = 0 if evaluation is None else evaluation.factors.rank
+        block = self._block(rank, room)
+        most = self._plenty(rank) if self.by_clusters else 0
+        if most <= block:
+            return self._descent_directions(evaluation, block)
+        found = self.cluster.triplets(evaluation, block, most)
+        u, values, v = (part[..., :room] for part in found)
+        dtype = self.objective.dtype
+        return u.astype(dtype), values, v.astype(dtype)
 
     def _descent_directions(
         self, evaluation: Evaluation | None, count: int
