@@ -24,8 +24,10 @@ from skprecgd._typing import Array, RandomState
 _DENSE_SIZE = 256
 _DENSE_SHARE = 0.2
 # Columns added at a time. Few, because a Krylov space of given dimension reaches
-# further with more blocks; more than one, so that the work is matrix products.
-_BLOCK = 8
+# further with more blocks; more than one, so that the work is matrix products. Dense
+# data are read from memory once a block, which takes as long for 8 columns as for 16:
+# there half the rank, up to so many.
+_BLOCK, _DENSE_BLOCK = 8, 24
 # A column that kept this share of its size lost at most two digits of
 # orthogonality.
 _SHRUNK = 1e-2
@@ -93,10 +95,13 @@ def _iterate(
 ) -> SubspaceResult:
     """Expand the bases, restart with the wanted part kept, until accurate."""
     n_columns = X.shape[1]
-    limit = min(n_columns, max(2 * rank + 4 * _BLOCK, rank + 10 * _BLOCK))
-    span = _Bases(X, limit, check_random_state(random_state))
+    width = _BLOCK
+    if isinstance(X, np.ndarray):
+        width = min(max(_BLOCK, rank // 2), _DENSE_BLOCK)
+    limit = min(n_columns, max(2 * rank + 4 * width, rank + 10 * width))
+    span = _Bases(X, width, limit, check_random_state(random_state))
     # Judging costs a small SVD, so it is done a few times per restart only.
-    every = max(1, (limit - rank) // (4 * _BLOCK))
+    every = max(1, (limit - rank) // (8 * width))
     previous = np.inf
     while True:
         span.expand()
@@ -111,12 +116,10 @@ def _iterate(
             error = 0.0
         done = error <= tol or span.size >= n_columns
         if done or span.n_blocks >= max_blocks:
-            u, v = span.vectors(ritz, rank)
-            s = ritz.values[:rank].astype(u.dtype)
-            return SubspaceResult(u, s, v, span.n_blocks, error, done)
+            return SubspaceResult(*span.triplets(rank), span.n_blocks, error, done)
         previous = error
         if full:
-            span.restart(ritz, min(rank + _BLOCK, span.size - 1))
+            span.restart(ritz, min(rank + width, span.size - 1))
 
 
 @dataclass(frozen=True)
@@ -159,14 +162,18 @@ class LeftBasis:
             ``X^T @ new``.
         """
         basis = self._buffer[:, : self.size]
-        image = np.asarray(self._X @ block)
+        image = _product(self._X, block)
         scale = _largest_column(image)
-        image = image - basis @ known.astype(basis.dtype)
+        # Between two restarts only the last columns are coupled.
+        coupled = np.flatnonzero(known.any(axis=1))
+        if len(coupled):
+            last = slice(int(coupled[0]), None)
+            image = image - basis[:, last] @ known[last].astype(basis.dtype)
         image, correction = _orthogonalise(image, basis)
         new, triangle = _orthonormal(image, basis, scale)
         self._buffer[:, self.size : self.size + new.shape[1]] = new
         self.size += new.shape[1]
-        return known + correction, triangle, np.asarray(self._X.T @ new)
+        return known + correction, triangle, _product(self._X.T, new)
 
     def times(self, small: Array) -> Array:
         """``U @ small``, shape (n_rows, k)."""
@@ -188,8 +195,10 @@ class _Bases:
     reorthogonalisation; after a thick restart B has a dense block column).
     """
 
-    def __init__(self, X: Any, capacity: int, rng: np.random.RandomState) -> None:
-        self._rng = rng
+    def __init__(
+        self, X: Any, width: int, capacity: int, rng: np.random.RandomState
+    ) -> None:
+        self._width, self._rng = width, rng
         n_columns = X.shape[1]
         single = X.dtype == np.float32
         self._dtype = np.dtype(np.float32 if single else np.float64)
@@ -242,10 +251,19 @@ class _Bases:
         residuals = np.linalg.norm(self._coupling @ left, axis=0)
         return _Ritz(left, values, right.T, residuals)
 
-    def vectors(self, ritz: _Ritz, rank: int) -> tuple[Array, Array]:
-        """The leading Ritz vectors, left and right."""
-        right = ritz.right[:, :rank].astype(self._dtype)
-        return self._left.times(ritz.left[:, :rank]), self._V @ right
+    def triplets(self, rank: int) -> tuple[Array, Array, Array]:
+        """Leading triplets of X projected on the span of U.
+
+        The next block is known and coupled, so these are half a block further than
+        the Ritz triplets, whose residuals it was needed for.
+        """
+        projected = np.hstack([self._B, self._coupling.T])
+        left, s, right = linalg.svd(
+            projected, full_matrices=False, check_finite=False, overwrite_a=True
+        )
+        right = right[:rank].T.astype(self._dtype)
+        v = self._V @ right[: self.size] + self._next @ right[self.size :]
+        return self._left.times(left[:, :rank]), s[:rank].astype(self._dtype), v
 
     def restart(self, ritz: _Ritz, kept: int) -> None:
         """Cut the bases back to the leading Ritz vectors."""
@@ -277,11 +295,19 @@ class _Bases:
 
     def _random_block(self) -> Array:
         n_columns = self._V.shape[0]
-        width = min(_BLOCK, n_columns - self.size)
+        width = min(self._width, n_columns - self.size)
         block = self._rng.standard_normal((n_columns, width)).astype(self._dtype)
         if width == 0:
             return block
         return _orthonormal(_orthogonalise(block, self._V)[0], self._V, np.inf)[0]
+
+
+def _product(X: Any, block: Array) -> Array:
+    """``X @ block``."""
+    if isinstance(X, np.ndarray):
+        # BLAS reads a large matrix faster from this side of a thin one.
+        return np.asarray(block.T @ X.T).T
+    return np.asarray(X @ block)
 
 
 def _largest_column(block: Array) -> float:
