@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -53,6 +53,8 @@ class Evaluation:
         ``sqrt(loss / loss at zero)``.
     state : object
         Products with the data that the objective reuses (private to it).
+    tangent : object
+        Measurements of tangent matrices at the point, where `linearised` made them.
     """
 
     factors: Factors
@@ -60,6 +62,7 @@ class Evaluation:
     value: float
     relative_residual: float
     state: Any
+    tangent: Any = field(default=None, kw_only=True)
 
 
 class Ray(ABC):
@@ -180,6 +183,10 @@ class Objective(ABC):
     @abstractmethod
     def evaluate(self, factors: Factors) -> Evaluation:
         """Value and predictions at a point."""
+
+    def linearised(self, evaluation: Evaluation) -> Evaluation:
+        """The same, ready for many products at the point, where that is worthwhile."""
+        return evaluation
 
     @abstractmethod
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
@@ -357,6 +364,13 @@ class SampledObjective(Objective):
         z = self.measurements.forward(factors.left, factors.right)
         return self._evaluation(factors, z)
 
+    def linearised(self, evaluation: Evaluation) -> Evaluation:
+        factors = evaluation.factors
+        if not self.measurements.contracts(factors.rank):
+            return evaluation
+        tangent = self.measurements.tangent(factors.left, factors.right)
+        return replace(evaluation, tangent=tangent)
+
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         slopes = self.loss.gradient(evaluation.state, self.targets)
         return self.measurements.adjoint(self._weighted(slopes))
@@ -383,18 +397,25 @@ class SampledObjective(Objective):
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
-        slopes = self.loss.gradient(evaluation.state, self.targets)
-        products = self.measurements.adjoint_products(
-            self._weighted(slopes), factors.left, factors.right
-        )
+        slopes = self._weighted(self.loss.gradient(evaluation.state, self.targets))
+        if evaluation.tangent is not None:
+            products = evaluation.tangent.adjoint(slopes)
+        else:
+            products = self.measurements.adjoint_products(
+                slopes, factors.left, factors.right
+            )
         g = factors.joined(*products)
         return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         z, factors = evaluation.state, evaluation.factors
-        z1, z2 = self.measurements.forward_ray(
-            factors.left, factors.right, direction.left, direction.right
-        )
+        if evaluation.tangent is not None:
+            z1 = evaluation.tangent.forward(direction.left, direction.right)
+            z2 = self.measurements.forward(direction.left, direction.right)
+        else:
+            z1, z2 = self.measurements.forward_ray(
+                factors.left, factors.right, direction.left, direction.right
+            )
         ridge = self.alpha * ridge_polynomial(factors, direction)
 
         def advance(t: float) -> Evaluation:
@@ -420,7 +441,9 @@ class SampledObjective(Objective):
                 f"loss={self.loss.name!r} has none."
             )
         factors = evaluation.factors
-        tangent = self.measurements.tangent(factors.left, factors.right)
+        tangent = evaluation.tangent
+        if tangent is None:
+            tangent = self.measurements.tangent(factors.left, factors.right)
         weights = self._curvature_weights(evaluation.state)
         ridge = self.alpha * factors.multiplicity
 

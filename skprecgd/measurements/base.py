@@ -111,6 +111,14 @@ class Measurements(ABC):
         """
         return Tangent(self, left, right)
 
+    def contracts(self, rank: int) -> bool:
+        """Whether a `tangent` at factors of that rank is a matrix of its own.
+
+        One that is at most half as large as the measurement matrices, so that products
+        at a fixed point, and the gradient there, are best taken from it.
+        """
+        return False
+
     def adjoint_times_right(self, weights: Array, right: Array) -> Array:
         """``A*(weights) @ right``, shape (n_rows, r)."""
         return np.asarray(self.adjoint(weights) @ right)

@@ -79,12 +79,15 @@ class DenseMeasurements(Measurements):
         return self._transposed_times(weights).reshape(self.matrix_shape)
 
     def tangent(self, left: Array, right: Array) -> Tangent:
-        n_rows, n_columns = self.matrix_shape
-        # What is in a file may leave no room for more than a small share of it.
-        share = 1 / 8 if is_mapped(self.stack) else 1
-        if (n_rows + n_columns) * left.shape[1] >= share * n_rows * n_columns:
+        if not self.contracts(left.shape[1]):
             return Tangent(self, left, right)
         return _ContractedTangent(self, left, right)
+
+    def contracts(self, rank: int) -> bool:
+        n_rows, n_columns = self.matrix_shape
+        # What is in a file may leave no room for more than a small share of it.
+        share = 1 / 8 if is_mapped(self.stack) else 1 / 2
+        return (n_rows + n_columns) * rank <= share * n_rows * n_columns
 
     def rows(self, index: Array) -> DenseMeasurements:
         if is_mapped(self.stack):
@@ -118,8 +121,8 @@ class _MappedRows(DenseMeasurements):
     def n_measurements(self) -> int:
         return len(self._index)
 
-    def tangent(self, left: Array, right: Array) -> Tangent:
-        return Tangent(self, left, right)
+    def contracts(self, rank: int) -> bool:
+        return False
 
     def rows(self, index: Array) -> _MappedRows:
         return _MappedRows(self.stack, self.matrix_shape, self._index[index])
@@ -190,8 +193,12 @@ class DenseSelection(Measurements):
         return squares / max(1, n * stack.shape[1])
 
 
+# Numbers of the stack that are contracted with both factors while in the cache.
+_CHUNK = 1 << 17
+
+
 class _ContractedTangent(Tangent):
-    """The stack contracted with both factors: two passes, then none."""
+    """The stack contracted with both factors: one pass, then none."""
 
     def __init__(
         self, measurements: DenseMeasurements, left: Array, right: Array
@@ -202,12 +209,14 @@ class _ContractedTangent(Tangent):
         self._split = n_rows * r
         self._shapes = (n_rows, r), (n_columns, r)
         dtype = measurements.dtype
-        self._design = np.hstack(
-            [
-                (stack @ right.astype(dtype)).reshape(n, -1),
-                np.matmul(stack.transpose(0, 2, 1), left.astype(dtype)).reshape(n, -1),
-            ]
-        )
+        left, right = left.astype(dtype), right.astype(dtype)
+        self._design = np.empty((n, self._split + n_columns * r), dtype)
+        step = max(1, _CHUNK // (n_rows * n_columns))
+        for start in range(0, n, step):
+            part, out = stack[start : start + step], self._design[start : start + step]
+            out[:, : self._split] = (part @ right).reshape(len(part), -1)
+            flipped = part.transpose(0, 2, 1) @ left
+            out[:, self._split :] = flipped.reshape(len(part), -1)
 
     def forward(self, d_left: Array, d_right: Array) -> Array:
         tangent = np.concatenate([d_left.ravel(), d_right.ravel()])

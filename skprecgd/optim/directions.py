@@ -34,6 +34,8 @@ class Direction(ABC):
 
     descends: bool = True
     """Whether a short enough step decreases the objective."""
+    linearises: bool = False
+    """Whether many products are taken at every point."""
 
     @abstractmethod
     def __call__(self, local: Local) -> Factors:
@@ -93,6 +95,8 @@ class GaussNewton(Direction):
         Relative residual of the linear system at which to stop, tightened with
         the square root of the loss so that the outer rate becomes superlinear.
     """
+
+    linearises = True
 
     def __init__(self, max_inner: int = 100, forcing: float = 0.1) -> None:
         self.max_inner = max_inner

@@ -101,7 +101,11 @@ def descend(
     iteration = 0
     try:
         while not watch.diverged(evaluation):
-            gradient = objective.gradient(evaluation)
+            # What is ready for the point is not kept with the best of them.
+            here = evaluation
+            if method.direction.linearises:
+                here = objective.linearised(evaluation)
+            gradient = objective.gradient(here)
             metric, gradient_norm = _metric(
                 objective, evaluation, gradient, method, iteration
             )
@@ -120,7 +124,7 @@ def descend(
                 status = Status.MAX_ITER
             if status is not None:
                 return Outcome(best, status, iteration, best_gradient_norm)
-            local = Local(objective, evaluation, gradient, metric)
+            local = Local(objective, here, gradient, metric)
             evaluation, step = _advance(local, method)
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:

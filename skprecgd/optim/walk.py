@@ -35,6 +35,8 @@ _STAGE_PROGRESS = Progress(window=5, share=0.2)
 _PLENTIFUL_PROGRESS = Progress(window=2, share=0.2)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
+# Alone, without conjugate steps before them, they need not prove as much.
+_ALONE_PROGRESS = replace(_NEWTON_PROGRESS, window=2)
 # The same for a loss other than the squared one, which outliers or chance keep up: the
 # decrease within the stage is what there is to compare with.
 _DECREASE_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.1)
@@ -185,9 +187,19 @@ class Walk:
         if scarce and not self.ends_by_held_out:
             methods = self.methods
         rank = factors.rank
+        if self._newton_at_once(rank):
+            methods = self.methods[-1:]
         outcome = self._run(factors, [(m, self._patience(m, rank)) for m in methods])
         self.visited[factors.rank] = outcome.evaluation.factors
         return outcome
+
+    def _newton_at_once(self, rank: int) -> bool:
+        """Whether Gauss-Newton steps are hardly dearer than conjugate ones."""
+        objective = self.objective
+        if len(self.methods) == 1 or not Cluster.applies(objective):
+            return False
+        assert isinstance(objective, SampledObjective)
+        return objective.measurements.contracts(rank)
 
     def polish(self, factors: Factors) -> Outcome:
         """The last method alone: at the last rank, slow steps prove nothing."""
@@ -198,7 +210,9 @@ class Walk:
     def attempt(self, factors: Factors, objective: Objective) -> Outcome:
         """The last method, perhaps on a part of the measurements; no stage yet."""
         method = self.methods[-1]
-        return self._turns(objective, factors, [(method, self._patience(method, factors.rank))])
+        return self._turns(
+            objective, factors, [(method, self._patience(method, factors.rank))]
+        )
 
     @property
     def spent(self) -> bool:
@@ -275,7 +289,8 @@ class Walk:
         if not isinstance(self.objective.loss, SquaredLoss):
             return _DECREASE_PROGRESS
         if method.name == "gauss-newton":
-            return _NEWTON_PROGRESS
+            alone = self._newton_at_once(rank)
+            return _ALONE_PROGRESS if alone else _NEWTON_PROGRESS
         if method.name == "precgd-cg" and self.by_clusters and not self.scarce(rank):
             return _PLENTIFUL_PROGRESS
         return _STAGE_PROGRESS
