@@ -9,12 +9,12 @@ Two cases, each fitted in a process of its own on one kernel thread unless
     time per iteration and entry, which should not grow. cmfrec once, if it is installed
     and ``--cmfrec`` asks for it.
 ``ratings``
-    480000 x 18000 with 100 million entries in float32, r = 10, the shape of a well-known
-    prize: a whole fit, its time, its error and the peak memory of the process, data
-    included.
+    480000 x 18000 with 100 million entries in float32, r = 10, about the shape of the
+    Netflix prize: a whole fit, its time, its error and the peak memory of the process,
+    data included.
 
-    nice python benchmarks/large.py entries ratings      # an hour, 10 GB; a quiet machine
-    python benchmarks/large.py entries ratings --scale 0.1    # minutes, fewer per unknown
+    nice python benchmarks/large.py entries ratings              # an hour, 10 GB
+    python benchmarks/large.py entries ratings --scale 0.1       # minutes
 """
 
 from __future__ import annotations

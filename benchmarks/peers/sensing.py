@@ -23,11 +23,12 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import version as version_of
 from statistics import median
 
 import numpy as np
 
+import skprecgd
 from skprecgd import PrecGDMatrixSensing
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.measurements import DenseMeasurements
@@ -59,7 +60,7 @@ class Counted(DenseMeasurements):
         return super().tangent(left, right)
 
 
-def ours(A, y, n: int, rank: int, tol: float) -> np.ndarray:
+def precgd(A, y, n: int, rank: int, tol: float) -> np.ndarray:
     how = {"matrix_shape": (n, n), "tol": tol, "random_state": 0}
     return PrecGDMatrixSensing(rank, **how).fit(A, y).matrix_
 
@@ -128,7 +129,7 @@ def compare(args: argparse.Namespace, rank: int, condition: float) -> None:
         random_state=args.seed,
     )
     A = np.ascontiguousarray(A.reshape(m, -1))
-    methods = {"skprecgd": ours, "pymanopt": riemannian}
+    methods = {"skprecgd": precgd, "pymanopt": riemannian}
     tolerances, runs = {}, {name: [] for name in methods}
     for name, solve in methods.items():
         errors = {}
@@ -147,14 +148,15 @@ def compare(args: argparse.Namespace, rank: int, condition: float) -> None:
         cpu, wall, found = timed(lambda: nuclear_norm(A, y, n, rank, 0.0))
         runs["cvxpy"] = [(cpu, wall, relative_error(found, truth))] * args.repeats
     for name, each in runs.items():
+        own = name == "skprecgd"
+        version = skprecgd.__version__ if own else version_of(name)
         pairs = zip(runs["skprecgd"], each, strict=True)
-        ratio = median(own[0] / other[0] for own, other in pairs)
+        ratio = median(ours[0] / theirs[0] for ours, theirs in pairs)
         cpu, wall, error = (median(r[i] for r in each) for i in range(3))
         missed = "" if error <= args.error else "  does not arrive"
         print(
             f"r = {rank:2} kappa {condition:<6g} {name:10}"
-            f"{version(name):12}{error:10.1e}{cpu:8.2f}{wall:8.2f}{ratio:13.3f}"
-            + missed,
+            f"{version:12}{error:10.1e}{cpu:8.2f}{wall:8.2f}{ratio:13.3f}" + missed,
             flush=True,
         )
 
