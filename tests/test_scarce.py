@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from skprecgd import PrecGDFactorization
-from skprecgd.datasets import make_matrix_completion
+from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.factors import FactorPair
-from skprecgd.measurements import EntryMeasurements
+from skprecgd.measurements import EntryMeasurements, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.loop import Journal
@@ -40,6 +40,28 @@ def test_recovers_from_few_entries(condition_number):
         result = rank_path(objective, 6, tol=1e-10, random_state=0)
         errors.append(truth.relative_error(result.factors.left, result.factors.right))
         assert result.factors.rank <= 6
+    assert np.median(errors) < 1e-6
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_recovers_from_few_gaussian_measurements(symmetric, global_random_seed):
+    """Equal singular values hide each other: the path ends at a rank too high."""
+    n, rank = 25, 2
+    unknowns = (
+        rank * (2 * n - rank) if not symmetric else rank * (2 * n - rank + 1) // 2
+    )
+    errors = []
+    for seed in range(3):
+        A, y, truth = make_matrix_sensing(
+            n,
+            rank=rank,
+            n_measurements=round(1.3 * unknowns),
+            symmetric=symmetric,
+            random_state=10 * global_random_seed + seed,
+        )
+        objective = make_objective(as_measurements(A, (n, n)), y)
+        result = rank_path(objective, 5, symmetric=symmetric, tol=1e-10, random_state=0)
+        errors.append(truth.relative_error(result.factors.left, result.factors.right))
     assert np.median(errors) < 1e-6
 
 

@@ -19,7 +19,7 @@ from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
 from skprecgd.losses import SquaredLoss
-from skprecgd.objective import FullObjective, Objective, SampledObjective
+from skprecgd.objective import FullObjective, Objective
 from skprecgd.optim import scarce
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
@@ -31,12 +31,14 @@ from skprecgd.optim.walk import (
     PathSettings,
     Stage,
     Walk,
-    degrees_of_freedom,
     residual_variance,
 )
 
 # With fewer measurements a tenth of them decides nothing.
 _MIN_HOLD_OUT = 50
+# So few measurements per degree of freedom agree now and then with a rank too many:
+# lower ones deserve a second look.
+_HARDLY_DETERMINED = 1.15
 
 
 @dataclass(frozen=True)
@@ -285,22 +287,19 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
 
 
 def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
-    """What scarce entries need besides the path."""
+    """What scarce measurements need besides the path."""
     if outcome.status not in (Status.SLOW, Status.RESIDUAL):
         return outcome
-    objective = walk.objective
-    assert isinstance(objective, SampledObjective)
     factors = outcome.evaluation.factors
-    unknowns = degrees_of_freedom(objective.matrix_shape, factors.rank)
-    explained = outcome.status is Status.RESIDUAL
-    # A rank that the entries do not determine explains any entries, noise too.
-    explained = explained and unknowns < len(objective.targets)
-    if not explained:
+    # A rank that is not determined explains any measurements, noise too.
+    share = walk.measurements_per_unknown(factors.rank)
+    if outcome.status is Status.SLOW or share <= 1:
         found = scarce.explain(walk, max_rank)
-        # Without an explanation it is for the held-out entries to choose a rank.
+        # Without an explanation it is for held-out measurements to choose a rank.
         ending = Status.CALLBACK if walk.stopped else Status.SLOW
         return found or replace(outcome, status=ending)
-    if factors.rank > 1 and scarce.has_lone_line(factors):
+    wild = scarce.completes(walk) and scarce.has_lone_line(factors)
+    if factors.rank > 1 and (wild or share < _HARDLY_DETERMINED):
         return scarce.explain(walk, factors.rank - 1) or outcome
     return outcome
 

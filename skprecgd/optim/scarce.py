@@ -1,8 +1,9 @@
-"""The last resort of a path on scarce entries: uncertain rows, then Gauss-Newton.
+"""The last resort of a path on scarce measurements: ways to a start, then Gauss-Newton.
 
-The path fits one rank after the other, and where entries are scarce an early rank can
-end in a wrong local optimum that later ones do not leave. `explain` then starts each
-rank afresh, and lets no row count before it is known.
+The path fits one rank after the other, and where measurements are scarce an early rank
+can end in a wrong local optimum that later ones do not leave. `explain` then starts
+afresh, in one of two ways. Entries: no row counts before it is known (`posterior.py`).
+Other measurements: at each rank, a ridge that shrinks to nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from itertools import product
 import numpy as np
 
 from skprecgd.factors import Factors
+from skprecgd.initialization import spectral
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.objective import SampledObjective
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.posterior import Posterior
 from skprecgd.optim.result import Status
-from skprecgd.optim.walk import Walk, degrees_of_freedom
+from skprecgd.optim.walk import Walk
 
+# A rank with more measurements than this per degree of freedom is found by the path.
+_AMPLE = 2.5
 # A rank that explains the entries does so within this many steps, or not without
 # starting some lines afresh, for which the noise is raised by these factors.
 _MAX_STEPS = 300
@@ -32,19 +36,21 @@ _STALL_WINDOW, _STALL_SHARE = 20, 0.98
 # Noise at which Gauss-Newton may take over, and the share of it before the next try:
 # it costs as much as a hundred steps.
 _SMALL_NOISE, _NEXT_NOISE = 1e-3, 0.1
+# The ridge, relative to the one that leaves nothing of the matrix. One Gauss-Newton
+# step each: a slower descent, or more steps, find no more.
+_RIDGES = tuple(0.5 * 0.8**k for k in range(31))
 # A line of leverage one has a direction to itself, one of a half most of it.
 _LONE = 0.5
+_LANCZOS_SEED = 0
 
 
 def applies(walk: Walk, max_rank: int) -> bool:
-    """Whether the problem is the completion of a matrix from scarce entries."""
+    """Whether few measurements are to be explained by the squared loss alone."""
     objective, settings = walk.objective, walk.settings
     return (
         settings.solver == "auto"
-        and not settings.symmetric
         # Not what is derived from it: gross errors must not be explained.
         and type(objective) is SampledObjective
-        and isinstance(objective.measurements, EntryMeasurements)
         and isinstance(objective.loss, SquaredLoss)
         and objective.alpha == 0
         and walk.scarce(max_rank)
@@ -52,13 +58,15 @@ def applies(walk: Walk, max_rank: int) -> bool:
 
 
 def explain(walk: Walk, max_rank: int) -> Outcome | None:
-    """A matrix of rank at most `max_rank` that agrees with the entries, or None."""
-    objective = walk.objective
-    assert isinstance(objective, SampledObjective)
+    """A matrix of rank at most `max_rank` that agrees with the data, or None.
+
+    From the lowest rank up: more columns than the matrix has leave room for others.
+    """
     n_before = walk.n_iter
-    max_rank = min(max_rank, _determined_rank(objective))
-    for posterior in _starts(objective, max_rank):
-        outcome = _explain_from(walk, posterior)
+    ranks = range(1, max_rank + 1)
+    determined = [k for k in ranks if walk.measurements_per_unknown(k) > 1]
+    attempts = _by_uncertain_rows if completes(walk) else _by_shrinking_ridge
+    for outcome in attempts(walk, determined):
         if outcome is not None:
             walk.note(outcome, walk.n_iter - n_before)
         if outcome is not None or walk.stopped:
@@ -66,21 +74,20 @@ def explain(walk: Walk, max_rank: int) -> Outcome | None:
     return None
 
 
-def _starts(objective: SampledObjective, max_rank: int) -> Iterator[Posterior]:
-    """Grown column by column, then every rank afresh.
+def completes(walk: Walk) -> bool:
+    """Whether the factors of a rectangular matrix are sought from its entries."""
+    entries = isinstance(_sampled(walk).measurements, EntryMeasurements)
+    return entries and not walk.settings.symmetric
 
-    The first finds components in the order of their size, which suits all but flat
-    spectra. Always from the lowest rank up: more columns than the matrix has are room
-    for wrong rows.
-    """
-    posterior = Posterior(objective, 1)
-    yield posterior
-    for _ in range(1, max_rank):
-        posterior.grow()
-        yield posterior
-    randoms = map(np.random.RandomState, range(_RANDOM_STARTS))
-    for start, rank in product((None, *randoms), range(2, max_rank + 1)):
-        yield Posterior(objective, rank, start)
+
+def _sampled(walk: Walk) -> SampledObjective:
+    assert isinstance(walk.objective, SampledObjective)
+    return walk.objective
+
+
+def _beyond_the_path(walk: Walk, ranks: list[int]) -> list[int]:
+    """The ranks for which the path's own stages may have failed."""
+    return [k for k in ranks if walk.measurements_per_unknown(k) < _AMPLE]
 
 
 def has_lone_line(factors: Factors) -> bool:
@@ -93,13 +100,45 @@ def has_lone_line(factors: Factors) -> bool:
     return any(np.max(np.sum(basis**2, axis=1)) > _LONE for basis in (u, v))
 
 
-def _determined_rank(objective: SampledObjective) -> int:
-    """The largest rank with fewer degrees of freedom than there are entries."""
-    shape, n_entries = objective.matrix_shape, len(objective.targets)
-    ranks = range(1, min(shape))
-    return max(
-        (k for k in ranks if degrees_of_freedom(shape, k) < n_entries), default=1
-    )
+def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None]:
+    """Each rank from the spectral start, with a ridge that shrinks as it is fitted."""
+    objective = _sampled(walk)
+    for rank in _beyond_the_path(walk, ranks):
+        factors = spectral(
+            objective,
+            rank,
+            symmetric=walk.settings.symmetric,
+            random_state=_LANCZOS_SEED,
+        )
+        _, s, _ = factors.svd()
+        for ridge in _RIDGES if s[0] > 0 else ():
+            ridged = SampledObjective(
+                objective.measurements,
+                objective.targets,
+                objective.loss,
+                alpha=ridge * float(s[0]),
+            )
+            factors = walk.one_step(factors, ridged)
+        outcome = walk.attempt(factors)
+        yield outcome if outcome.status is Status.RESIDUAL else None
+
+
+def _by_uncertain_rows(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None]:
+    """Grown column by column, then every rank afresh.
+
+    The first finds components in the order of their size, which suits all but flat
+    spectra.
+    """
+    objective = _sampled(walk)
+    posterior = Posterior(objective, 1)
+    yield _explain_from(walk, posterior)
+    for _ in ranks[1:]:
+        posterior.grow()
+        yield _explain_from(walk, posterior)
+    randoms = map(np.random.RandomState, range(_RANDOM_STARTS))
+    fresh = [rank for rank in _beyond_the_path(walk, ranks) if rank > 1]
+    for start, rank in product((None, *randoms), fresh):
+        yield _explain_from(walk, Posterior(objective, rank, start))
 
 
 def _explain_from(walk: Walk, posterior: Posterior) -> Outcome | None:
@@ -134,7 +173,7 @@ def _sharpen(walk: Walk, posterior: Posterior) -> Outcome | None:
 
 def _polish(walk: Walk, start: Factors) -> Outcome | None:
     """Gauss-Newton from the means of the rows."""
-    outcome = walk.attempt(start, walk.objective)
+    outcome = walk.attempt(start)
     if outcome.status is not Status.RESIDUAL:
         return None
     return None if has_lone_line(outcome.evaluation.factors) else outcome

@@ -203,16 +203,20 @@ class Walk:
 
     def polish(self, factors: Factors) -> Outcome:
         """The last method alone: at the last rank, slow steps prove nothing."""
-        outcome = self.attempt(factors, self.objective)
+        outcome = self.attempt(factors)
         self.note(outcome, outcome.n_iter)
         return outcome
 
-    def attempt(self, factors: Factors, objective: Objective) -> Outcome:
-        """The last method, perhaps on a part of the measurements; no stage yet."""
+    def attempt(self, factors: Factors) -> Outcome:
+        """The last method; no stage yet."""
         method = self.methods[-1]
-        return self._turns(
-            objective, factors, [(method, self._patience(method, factors.rank))]
-        )
+        plan = [(method, self._patience(method, factors.rank))]
+        return self._turns(self.objective, factors, plan)
+
+    def one_step(self, factors: Factors, objective: Objective) -> Factors:
+        """Where one iteration of the last method leads on another objective."""
+        plan = [(self.methods[-1], None)]
+        return self._turns(objective, factors, plan, 1).evaluation.factors
 
     @property
     def spent(self) -> bool:
@@ -262,15 +266,17 @@ class Walk:
         objective: Objective,
         start: Factors,
         plan: Sequence[tuple[Method, Progress | None]],
+        max_iter: float = np.inf,
     ) -> Outcome:
         """Run methods in turn, each until it gets slow."""
         for method, progress in plan:
+            left = self.allowed - self.n_iter
             outcome = descend(
                 objective,
                 start,
                 method,
                 self.journal,
-                max_iter=self.allowed - self.n_iter,
+                max_iter=int(min(left, max_iter)),
                 tol=self.settings.tol,
                 progress=progress,
             )
@@ -489,12 +495,16 @@ class Walk:
 
     def scarce(self, rank: int) -> bool:
         """Whether measurements are few for the degrees of freedom of a rank."""
-        if not self.objective.can_split:
-            return False
+        return (
+            self.objective.can_split and self.measurements_per_unknown(rank) < _SCARCE
+        )
+
+    def measurements_per_unknown(self, rank: int) -> float:
+        """Number of measurements for each degree of freedom of a rank."""
         freedom = degrees_of_freedom(
             self.objective.matrix_shape, rank, symmetric=self.settings.symmetric
         )
-        return self.objective.n_measurements < _SCARCE * freedom
+        return self.objective.n_measurements / freedom
 
     def note(self, outcome: Outcome, n_iter: int) -> None:
         """Add a stage that ended in `outcome`."""
