@@ -65,3 +65,14 @@ def test_one_by_one_where_entries_are_scarce(global_random_seed):
     path = rank_path(objective, 4)
     assert [s.rank for s in path.stages][-2:] == [3, 4]
     assert truth.relative_error(path.factors.left, path.factors.right) < 1e-7
+
+
+def test_a_callback_stops_also_where_a_stage_ends(global_random_seed):
+    objective, _ = completion(global_random_seed, n=100, condition_number=100)
+    n_lines = len(rank_path(objective, 4, tol=1e-6).history)
+    for k in range(1, n_lines):
+        path = rank_path(
+            objective, 4, tol=1e-6, callback=lambda r, k=k: r.iteration == k - 1
+        )
+        assert len(path.history) == k
+        assert path.message.startswith("Stopped by the callback.")

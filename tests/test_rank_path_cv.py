@@ -379,7 +379,9 @@ def test_float32_and_pickle_and_output(global_random_seed):
     assert model.components_.dtype == np.float32
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.transform(X), model.transform(X))
-    assert copy.rank_path_.stages[0].rank == 1
+    ranks = [stage.rank for stage in model.rank_path_.stages]
+    assert [stage.rank for stage in copy.rank_path_.stages] == ranks
+    assert ranks[-1] == model.n_components_
     frame = model.set_output(transform="pandas").transform(X)
     assert list(frame.columns) == [f"precgdfactorizationcv{k}" for k in range(3)]
     again = clone(model).fit(X)

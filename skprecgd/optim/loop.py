@@ -118,7 +118,8 @@ def descend(
             if watch.by_held_out and watch.lower_held_out(journal.held_out):
                 best, best_gradient_norm = evaluation, gradient_norm
             status = watch.status(evaluation, gradient_norm)
-            if status is None and stop:
+            # A stage that ends is no reason to go on with the next.
+            if stop and status in (None, Status.SLOW):
                 status = Status.CALLBACK
             if status is None and iteration >= max_iter:
                 status = Status.MAX_ITER
