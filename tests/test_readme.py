@@ -44,6 +44,6 @@ def test_commands_start_from_nothing_but_python():
     assert len(commands) == 2
     demonstration, tests = commands
     assert demonstration.endswith("python -m skprecgd")
-    assert tests.endswith("python -m pytest")
+    assert tests.endswith("python -m pytest -n auto")
     for command in commands:
         assert "pip install" in command

@@ -31,6 +31,8 @@ _MAX_STEPS = 300
 _RAISED = (10.0, 100.0)
 # After the singular vectors, random starts: where one ends wrong another need not.
 _RANDOM_STARTS = 2
+# So many columns in a row that do not stand out of the noise: what is left is noise.
+_IN_VAIN = 2
 # Noise that fell by less than this over so many steps does not fall any more.
 _STALL_WINDOW, _STALL_SHARE = 20, 0.98
 # Noise at which Gauss-Newton may take over, and the share of it before the next try:
@@ -127,14 +129,20 @@ def _by_uncertain_rows(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None]
     """Grown column by column, then every rank afresh.
 
     The first finds components in the order of their size, which suits all but flat
-    spectra.
+    spectra, and says when nothing but noise is left.
     """
     objective = _sampled(walk)
     posterior = Posterior(objective, 1)
-    yield _explain_from(walk, posterior)
-    for _ in ranks[1:]:
-        posterior.grow()
+    most, in_vain = 0, 0
+    for rank in ranks:
+        if rank > 1:
+            posterior.grow()
         yield _explain_from(walk, posterior)
+        found = posterior.factors().rank
+        in_vain = in_vain + 1 if found <= most else 0
+        most = max(most, found)
+        if in_vain == _IN_VAIN:
+            return
     randoms = map(np.random.RandomState, range(_RANDOM_STARTS))
     fresh = [rank for rank in _beyond_the_path(walk, ranks) if rank > 1]
     for start, rank in product((None, *randoms), fresh):
