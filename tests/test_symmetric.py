@@ -47,8 +47,8 @@ def test_a_psd_matrix_from_too_few_measurements_for_a_pair(problem):
     model = PrecGDMatrixSensing(4, symmetric=True).fit(A, y)
     pair = PrecGDMatrixSensing(4).fit(A, y)
     assert error(model, truth) < 1e-6
-    # The pair explains the data, too, by another matrix.
-    assert pair.history_["relative_residual"][-1] < 1e-6
+    # No rank of a pair that 70 measurements determine explains them.
+    assert "held-out measurements" in pair.stop_reason_
     assert error(pair, truth) > 0.05
 
 
