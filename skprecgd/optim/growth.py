@@ -15,7 +15,6 @@ import numpy as np
 from skprecgd._typing import Array
 from skprecgd.initialization import leading_triplets
 from skprecgd.losses import SquaredLoss
-from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.objective import Evaluation, Objective, SampledObjective
 
 # The edge differs from one draw of the signs to the next by two in a hundred.
@@ -49,11 +48,6 @@ class Cluster:
         return (
             # Not what is derived from it: gross errors must not be explained.
             type(objective) is SampledObjective
-            # Others may leave parts of the matrix unseen, and a direction too many
-            # then explains the data by another matrix.
-            and isinstance(
-                objective.measurements, (EntryMeasurements, DenseMeasurements)
-            )
             and isinstance(objective.loss, SquaredLoss)
             and objective.alpha == 0
         )

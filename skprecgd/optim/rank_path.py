@@ -274,7 +274,7 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
         hold_out = walk.objective.targets_are_drawn
     if hold_out and can_hold_out:
         return _held_out(walk, max_rank)
-    outcome = walk.along(max_rank)
+    outcome = _explored(walk, max_rank)
     if outcome.status is Status.SLOW and len(walk.methods) > 1:
         outcome = walk.polish(outcome.evaluation.factors)
     if scarce.applies(walk, max_rank):
@@ -284,6 +284,23 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
     if early_stopping == "auto" and can_hold_out and walk.objective.alpha == 0:
         return _held_out(walk, max_rank)
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
+
+
+def _explored(walk: Walk, max_rank: int) -> Outcome:
+    """The path, once more one by one where directions added together were too many.
+
+    Measurements may leave parts of a row unseen, and a direction of its own then
+    explains what a lower rank would.
+    """
+    outcome = walk.along(max_rank)
+    explained = outcome.status is Status.RESIDUAL
+    factors = outcome.evaluation.factors
+    if not (explained and walk.by_clusters and scarce.has_lone_line(factors)):
+        return outcome
+    walk.one_by_one = True
+    again = walk.along(max_rank)
+    lower = again.evaluation.factors.rank < factors.rank
+    return again if lower and again.status is Status.RESIDUAL else outcome
 
 
 def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:

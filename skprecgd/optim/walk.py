@@ -161,6 +161,7 @@ class Walk:
         self.n_iter = 0
         self.allowed = settings.max_iter
         self.stopped = False
+        self.one_by_one = False
         self.stages: list[Stage] = []
         self.used: dict[str, list[int]] = {}
         self.cluster = Cluster(objective, _GROWTH_TOL)
@@ -313,6 +314,7 @@ class Walk:
         Not where a rank is chosen among all: there every single one counts.
         """
         every = self.settings.keep_factors or self.journal.validation_loss is not None
+        every = every or self.one_by_one
         return (
             Cluster.applies(self.objective)
             and not every
