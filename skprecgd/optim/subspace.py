@@ -36,8 +36,11 @@ _SHRUNK = 1e-2
 _ROUNDING = 4
 # From this tolerance on, the iteration may run in single precision.
 _SINGLE_TOL = 1e-2
-# Numbers converted at a time: as many as stay in the cache.
-_SINGLE_SLAB = 1 << 18
+# So many numbers are copied in single precision; of more, this many at a time, as stay
+# in the cache.
+_SINGLE_COPY, _SINGLE_SLAB = 1 << 26, 1 << 18
+# Sizes within two to this power and its inverse are far from its limits.
+_SINGLE_RANGE = 30
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,7 @@ def truncated_svd(
     if tol >= _SINGLE_TOL and _can_be_single(X):
         if size is None:
             size = norm(X.data if sparse.issparse(X) else X)
-        # A power of two: scaling rounds nothing.
-        factor = float(np.ldexp(1.0, -int(np.clip(np.frexp(size)[1], -1000, 1000))))
+        factor = _single_factor(size)
         scaled = _in_single(X, factor)
         found = _iterate(scaled, rank, tol, max_blocks, random_state, rough=True)
         if found.converged or found.n_blocks >= max_blocks:
@@ -191,10 +193,10 @@ class _Single:
         return product.T
 
     def _slabs(self, X: Array) -> Iterator[tuple[slice, Array]]:
-        for rows in slabs(X.shape, _SINGLE_SLAB):
-            slab = np.empty((rows.stop - rows.start, X.shape[1]), self.dtype)
-            np.multiply(X[rows], self._factor, out=slab, casting="same_kind")
-            yield rows, slab
+        parts = list(slabs(X.shape, _SINGLE_SLAB))
+        buffer = np.empty((parts[0].stop, X.shape[1]), self.dtype)
+        for rows in parts:
+            yield rows, _cast(X[rows], self._factor, buffer[: rows.stop - rows.start])
 
 
 def _can_be_single(X: Any) -> bool:
@@ -204,13 +206,31 @@ def _can_be_single(X: Any) -> bool:
     return matrix and X.dtype == np.float64
 
 
+def _single_factor(size: float) -> float:
+    """By what to multiply numbers of that size before they are cast."""
+    exponent = int(np.frexp(size)[1])
+    if abs(exponent) <= _SINGLE_RANGE:
+        return 1.0
+    # A power of two: nothing is rounded.
+    return float(np.ldexp(1.0, -min(max(exponent, -1000), 1000)))
+
+
+def _cast(values: Array, factor: float, out: Array) -> Array:
+    if factor == 1.0:
+        out[...] = values
+    else:
+        np.multiply(values, factor, out=out, casting="same_kind")
+    return out
+
+
 def _in_single(X: Any, factor: float) -> Any:
     """``factor * X`` for products in single precision."""
-    if isinstance(X, np.ndarray):
+    if sparse.issparse(X):
+        values = _cast(X.data, factor, np.empty(X.data.shape, np.float32))
+        return type(X)((values, X.indices, X.indptr), shape=X.shape)
+    if is_mapped(X) or X.size > _SINGLE_COPY:
         return _Single(X, factor)
-    values = np.empty(X.data.shape, np.float32)
-    np.multiply(X.data, factor, out=values, casting="same_kind")
-    return type(X)((values, X.indices, X.indptr), shape=X.shape)
+    return _cast(X, factor, np.empty_like(X, dtype=np.float32, subok=False))
 
 
 def _in_double(found: SubspaceResult, factor: float) -> SubspaceResult:
