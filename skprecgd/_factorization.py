@@ -152,7 +152,8 @@ class PrecGDFactorization(
         Most iterations (complete data: blocks).
     tol : float, default=1e-9
         Missing entries: as in `PrecGDMatrixSensing`. Complete data: the singular
-        vectors are accurate to ``100 * tol``, the singular values far beyond.
+        vectors are accurate to ``100 * tol``, the singular values far beyond. From
+        1e-4 on, computed in single precision where that is accurate enough.
     random_state : int, RandomState instance or None, default=None
         Of random starts and of the entries hidden by `score`.
     warm_start : bool, default=False
