@@ -110,7 +110,7 @@ def truncated_svd(
         factor = _single_factor(size)
         scaled = _in_single(X, factor)
         found = _iterate(scaled, rank, tol, max_blocks, random_state, rough=True)
-        if found.converged or found.n_blocks >= max_blocks:
+        if np.isfinite(found.error):
             return _in_double(found, factor)
     return _iterate(X, rank, tol, max_blocks, random_state)
 
@@ -126,8 +126,8 @@ def _iterate(
 ) -> SubspaceResult:
     """Expand the bases, restart with the wanted part kept, until accurate.
 
-    Where the result is `rough`, rounding counts as an error: it ends, not converged,
-    when that hides `tol`.
+    Where the result is `rough`, rounding counts as an error: it ends, not converged and
+    of infinite error, when that hides `tol`.
     """
     n_columns = X.shape[1]
     width = _BLOCK
@@ -149,9 +149,9 @@ def _iterate(
         error, rounding = _vector_error(ritz, rank, span.eps)
         if rough:
             hidden = _ROUNDING * span.eps * ritz.values[0] > tol * _gaps(ritz, rank)
-            last |= bool(np.any(hidden)) or (rounding and error > tol)
-            done = error <= tol and not np.any(hidden)
-            last |= span.size >= n_columns
+            if np.any(hidden) or (error > tol and (rounding or span.size >= n_columns)):
+                error, last = np.inf, True
+            done = error <= tol
         else:
             if rounding and error > 0.5 * previous:
                 # Working precision is reached.
