@@ -13,6 +13,8 @@ from skprecgd._numerics import dot, is_mapped, norm, slabs
 from skprecgd._typing import Array
 
 _MAX_SWEEPS = 200
+# A difference below this share of its terms has lost digits that are missed.
+_CANCELLED = 1e-3
 
 
 class OffsetMatrix(LinearOperator):
@@ -127,12 +129,20 @@ def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
     return X - rows[:, None] - columns
 
 
-def total_variance(X: Any) -> float:
-    """Sum of the columns' variances, missing entries (NaN) left out."""
+def total_variance(X: Any, size: float | None = None) -> float:
+    """Sum of the columns' variances.
+
+    `size` is the Frobenius norm of X where it is known: that saves a pass.
+    """
     if sparse.issparse(X):
         return float(np.sum(mean_variance_axis(X, axis=0)[1]))
-    squares = squared_deviations(X, X.mean(axis=0, dtype=np.float64))
-    return float(np.sum(squares)) / len(X)
+    means = X.mean(axis=0, dtype=np.float64)
+    if size is not None:
+        square = size**2 / len(X)
+        variance = square - dot(means, means)
+        if variance > _CANCELLED * square:
+            return variance
+    return float(np.sum(squared_deviations(X, means))) / len(X)
 
 
 def squared_deviations(X: Array, means: Array) -> Array:
@@ -142,6 +152,15 @@ def squared_deviations(X: Array, means: Array) -> Array:
         deviations = X[rows] - means
         squares += np.einsum("ij,ij->j", deviations, deviations)
     return squares
+
+
+def score_variances(u: Array, s: Array) -> Array:
+    """Variances of the columns of ``u * s``, those of `u` orthonormal."""
+    mean_square = 1.0 / len(u)
+    shares = mean_square - (np.ones(len(u), u.dtype) @ u / len(u)) ** 2
+    lost = shares < 0.1 * mean_square
+    shares[lost] = np.var(u[:, lost], axis=0)
+    return np.asarray(s**2 * shares)
 
 
 def observed_variance(columns: Array, values: Array, n_columns: int) -> float:

@@ -19,6 +19,7 @@ from skprecgd._centering import (
     complete_offsets,
     entry_offsets,
     observed_variance,
+    score_variances,
     subtract,
     total_variance,
 )
@@ -151,7 +152,8 @@ class PrecGDFactorization(
         Most iterations (complete data: blocks).
     tol : float, default=1e-9
         Missing entries: as in `PrecGDMatrixSensing`. Complete data: the singular
-        vectors are accurate to ``100 * tol``, the singular values far beyond.
+        vectors are accurate to ``100 * tol``, the singular values far beyond. From
+        1e-4 on, computed in single precision where that is accurate enough.
     random_state : int, RandomState instance or None, default=None
         Of random starts and of the entries hidden by `score`.
     warm_start : bool, default=False
@@ -523,7 +525,10 @@ class PrecGDFactorization(
             seen = np.ones(X.shape[0], dtype=bool), np.ones(X.shape[1], dtype=bool)
 
         def variance(errors: Array | None) -> float:
-            return total_variance(X if errors is None else X - errors.reshape(X.shape))
+            if errors is not None:
+                return total_variance(X - errors.reshape(X.shape))
+            plain = centred is X and isinstance(objective, FullObjective)
+            return total_variance(X, objective.data_norm if plain else None)
 
         return self._finish(objective, offsets, variance, seen)
 
@@ -608,7 +613,7 @@ class PrecGDFactorization(
 
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()
-        self.explained_variance_ = np.var(u * s, axis=0)
+        self.explained_variance_ = score_variances(u, s)
         if self._loss.generalized:
             # The data are labels or counts, and what varies is behind their means.
             variance = float(np.sum(self.explained_variance_))

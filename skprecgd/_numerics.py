@@ -50,9 +50,9 @@ def norm(a: Array) -> float:
     return largest * float(np.sqrt(np.dot(scaled, scaled)))
 
 
-def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of rows that hold a bounded number of entries each."""
-    step = max(1, _SLAB // max(1, shape[1]))
+def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
+    """Slices of rows that hold at most so many entries each (or are one row)."""
+    step = max(1, most // max(1, shape[1]))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
 

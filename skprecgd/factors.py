@@ -182,6 +182,7 @@ class FactorPair(Factors):
     """
 
     multiplicity = 1
+    _triplets: tuple[Array, Array, Array] | None = None
 
     @property
     def left(self) -> Array:
@@ -199,6 +200,8 @@ class FactorPair(Factors):
         return cls(to_left, to_right)
 
     def svd(self) -> tuple[Array, Array, Array]:
+        if self._triplets is not None:
+            return self._triplets
         q_left, r_left = linalg.qr(self.left, mode="economic", check_finite=False)
         q_right, r_right = linalg.qr(self.right, mode="economic", check_finite=False)
         u, s, vt = linalg.svd(r_left @ r_right.T, full_matrices=False)
@@ -208,6 +211,13 @@ class FactorPair(Factors):
     def from_svd(cls, u: Array, s: Array, v: Array) -> FactorPair:
         root = np.sqrt(s)
         return cls(u * root, v * root)
+
+    @classmethod
+    def decomposed(cls, u: Array, s: Array, v: Array) -> FactorPair:
+        """As `from_svd`; the triplets, which must be an SVD, are kept as `svd`."""
+        pair = cls.from_svd(u, s, v)
+        pair._triplets = u, s, v
+        return pair
 
 
 class SymmetricFactor(Factors):

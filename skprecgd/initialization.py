@@ -365,4 +365,15 @@ def _dense(matrix: Any) -> Array:
 
 
 def _iterable(matrix: Any) -> LinearOperator:
-    return matrix if sparse.issparse(matrix) else aslinearoperator(matrix)
+    if not sparse.issparse(matrix):
+        return aslinearoperator(matrix)
+    # SciPy would copy the matrix to conjugate it.
+    transpose = matrix.T
+    return LinearOperator(
+        matrix.shape,
+        matvec=matrix.__matmul__,
+        rmatvec=transpose.__matmul__,
+        matmat=matrix.__matmul__,
+        rmatmat=transpose.__matmul__,
+        dtype=matrix.dtype,
+    )

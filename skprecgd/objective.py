@@ -372,12 +372,10 @@ class SampledObjective(Objective):
         return replace(evaluation, tangent=tangent)
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
-        slopes = self.loss.gradient(evaluation.state, self.targets)
-        return self.measurements.adjoint(self._weighted(slopes))
+        return self.measurements.adjoint(self._slopes(evaluation.state))
 
     def matrix_gradient_at_zero(self) -> Any:
-        slopes = self.loss.gradient(np.zeros_like(self.targets), self.targets)
-        return self.measurements.adjoint(self._weighted(slopes))
+        return self.measurements.adjoint(self._slopes(np.zeros_like(self.targets)))
 
     def sign_flipped_gradient(
         self, evaluation: Evaluation | None, random_state: RandomState
@@ -391,13 +389,14 @@ class SampledObjective(Objective):
         random_state : int, RandomState instance or None
         """
         z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
-        slopes = self._weighted(self.loss.gradient(z, self.targets))
+        slopes = self._slopes(z)
         flipped = check_random_state(random_state).randint(2, size=len(slopes)) == 1
-        return self.measurements.adjoint(np.where(flipped, -slopes, slopes))
+        np.negative(slopes, out=slopes, where=flipped)
+        return self.measurements.adjoint(slopes)
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
-        slopes = self._weighted(self.loss.gradient(evaluation.state, self.targets))
+        slopes = self._slopes(evaluation.state)
         if evaluation.tangent is not None:
             products = evaluation.tangent.adjoint(slopes)
         else:
@@ -513,11 +512,20 @@ class SampledObjective(Objective):
             factors, loss, loss + ridge, relative(loss, self.data_norm), z
         )
 
-    def _weighted(self, slopes: Array) -> Array:
-        # Scaled before the adjoint, so that very small or very large measurement
-        # matrices neither underflow nor overflow in the products.
-        scaled = slopes * slopes.dtype.type(self.weight)
-        return scaled.astype(self.dtype, copy=False)
+    def _slopes(self, z: Array) -> Array:
+        """Derivative of the objective with respect to each value, an array of its own.
+
+        Weighted before the adjoint, so that very small or very large measurement
+        matrices neither underflow nor overflow in the products.
+        """
+        slopes = self.loss.gradient(z, self.targets)
+        weight = slopes.dtype.type(self.weight)
+        if isinstance(self.loss, SquaredLoss):
+            # A new array, into which another one need not be written.
+            slopes *= weight
+        else:
+            slopes = slopes * weight
+        return slopes.astype(self.dtype, copy=False)
 
     def _with(
         self, measurements: Measurements, targets: Array, loss: Loss, alpha: float

@@ -104,6 +104,43 @@ def test_explained_variance_of_observed_entries(global_random_seed):
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e3])
+@pytest.mark.parametrize("center", [None, "mean", "columns", "both"])
+def test_explained_variance_of_complete_data(dtype, offset, center, global_random_seed):
+    """Also of columns whose variance is little beside their mean."""
+    rng = np.random.default_rng(global_random_seed)
+    X = (rng.standard_normal((70, 30)) + offset).astype(dtype)
+    model = PrecGDFactorization(6, center=center, random_state=0).fit(X)
+    rtol = 1e-9 if dtype == np.float64 else 3e-4
+    scores = model.left_ * np.sqrt(model.singular_values_)
+    exact = np.var(scores.astype(np.float64), axis=0)
+    assert_allclose(
+        model.explained_variance_, exact, rtol=rtol, atol=1e-12 * np.max(scores) ** 2
+    )
+    assert_allclose(
+        model.explained_variance_ratio_,
+        model.explained_variance_ / np.sum(np.var(X.astype(np.float64), axis=0)),
+        rtol=rtol,
+    )
+    assert model.explained_variance_.dtype == dtype
+
+
+def test_loose_tol(global_random_seed):
+    """Single precision inside, double precision in what is orthonormal."""
+    rng = np.random.default_rng(global_random_seed)
+    u, v = (np.linalg.qr(rng.standard_normal((n, 300)))[0] for n in (400, 300))
+    X = (u / np.arange(1, 301)) @ v.T
+    loose = PrecGDFactorization(5, tol=1e-3, random_state=0).fit(X)
+    exact = PrecGDFactorization(5, random_state=0).fit(X)
+    assert loose.n_iter_ < exact.n_iter_
+    assert loose.components_.dtype == np.float64
+    assert_allclose(loose.components_ @ loose.components_.T, np.eye(5), atol=1e-13)
+    assert_allclose(loose.singular_values_, exact.singular_values_, rtol=1e-2)
+    for name in ("explained_variance_ratio_", "components_"):
+        assert_allclose(getattr(loose, name), getattr(exact, name), atol=0.1)
+
+
 def test_names_and_output(global_random_seed):
     pandas = pytest.importorskip("pandas")
     X, _ = table(global_random_seed)

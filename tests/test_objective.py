@@ -686,8 +686,8 @@ class WrongGradient(SampledObjective):
 class WrongEverywhere(SampledObjective):
     """Gradient and chain rule agree, and both are too small."""
 
-    def _weighted(self, slopes):
-        return 0.9 * super()._weighted(slopes)
+    def _slopes(self, z):
+        return 0.9 * super()._slopes(z)
 
 
 class WrongRay(SampledObjective):

@@ -344,3 +344,92 @@ def test_integer_data(iterative, rng):
     result = truncated_svd(X, 3, random_state=0)
     assert result.u.dtype == np.float64
     check(X.astype(float), result, 3, gap=False)
+
+
+# --------------------------------------------------------------------------------------
+# Single precision, where the tolerance is loose
+# --------------------------------------------------------------------------------------
+
+SINGLE_KINDS = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "csr": sparse.csr_array,
+    "csc": sparse.csc_array,
+}
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Precisions of the iterations run."""
+    dtypes = []
+    iterate = subspace._iterate
+
+    def spy(X, *args, **kwargs):
+        dtypes.append(np.dtype(X.dtype))
+        return iterate(X, *args, **kwargs)
+
+    monkeypatch.setattr(subspace, "_iterate", spy)
+    return dtypes
+
+
+@pytest.mark.parametrize("kind", SINGLE_KINDS)
+@pytest.mark.parametrize("shape", [(400, 300), (300, 400)])
+@pytest.mark.parametrize("exponent", [-300, -100, 0, 100, 300])
+@pytest.mark.parametrize("copied", [False, True])
+def test_loose_tol_in_single_precision(
+    kind, shape, exponent, copied, monkeypatch, runs, rng
+):
+    monkeypatch.setattr(subspace, "_SINGLE_COPY", 1 << 26 if copied else 0)
+    monkeypatch.setattr(subspace, "_SINGLE_SLAB", 3001)
+    X = with_spectrum(rng, shape, 1.0 / np.arange(1, 301))
+    given = SINGLE_KINDS[kind](X * 10.0**exponent)
+    before = given.copy()
+    result = truncated_svd(given, 6, tol=0.05, random_state=0)
+    assert runs == [np.float32]
+    assert result.converged
+    assert result.u.dtype == result.s.dtype == result.v.dtype == np.float64
+    for side in (result.u, result.v):
+        np.testing.assert_allclose(side.T @ side, np.eye(6), atol=1e-13)
+    s = result.s / 10.0**exponent
+    np.testing.assert_allclose(s, 1.0 / np.arange(1, 7), rtol=0.05**2)
+    residual = np.linalg.norm(X @ result.v - result.u * s, axis=0)
+    assert np.all(residual <= 0.05 * s[0])
+    assert abs(given - before).max() == 0.0
+
+
+def exact_values(s):
+    return np.concatenate([s, np.zeros(8)])[:8]
+
+
+@pytest.mark.parametrize(
+    "s",
+    [
+        np.array([3.0, 2.0, 1.0]),
+        np.repeat([3.0, 2.0, 1.0], 3),
+        10.0 ** -np.arange(12.0),
+    ],
+    ids=["low rank", "repeated", "steep"],
+)
+def test_double_precision_where_rounding_would_show(s, iterative, runs, rng):
+    X = with_spectrum(rng, (150, 120), s)
+    result = truncated_svd(X, 8, tol=0.05, random_state=0)
+    assert runs == [np.float32, np.float64]
+    assert result.converged
+    if len(s) == 3:
+        # Also where the blocks allowed are just those that are needed.
+        few = truncated_svd(X, 8, tol=0.05, max_blocks=1, random_state=0)
+        np.testing.assert_allclose(few.s, exact_values(s), atol=1e-11)
+    exact = exact_values(s)
+    np.testing.assert_allclose(result.s[:3], exact[:3], rtol=1e-12)
+    np.testing.assert_allclose(result.s, exact, atol=1e-11)
+
+
+@pytest.mark.parametrize("tol", [1e-7, 0.05])
+@pytest.mark.parametrize("max_blocks", [1, 2])
+def test_as_many_vectors_as_wanted_however_few_blocks(tol, max_blocks, iterative, rng):
+    X = with_spectrum(rng, (400, 300), 1.0 / np.arange(1, 301))
+    result = truncated_svd(X, 60, tol=tol, max_blocks=max_blocks, random_state=0)
+    assert not result.converged
+    assert result.u.shape == (400, 60)
+    np.testing.assert_allclose(result.v.T @ result.v, np.eye(60), atol=1e-12)
+    assert np.all(result.s <= (1 + 1e-6) / np.arange(1, 61))

@@ -62,9 +62,8 @@ class Cluster:
         else:
             gradient = objective.matrix_gradient(evaluation)
             residual = evaluation.relative_residual
-        descent = -1.0 * gradient
         most = min(most, max(least, _MOST))
-        found = self._leading(descent, min(max(least, _FEW), most))
+        found = self._leading(gradient, min(max(least, _FEW), most))
         # As a share of the residual the edge hardly changes: where only one direction
         # stands out from what it was before, it need not be known better.
         next_one = found[1][min(least, len(found[1]) - 1)]
@@ -73,7 +72,7 @@ class Cluster:
         level = _STANDS_OUT * self._edge(evaluation)
         self._edge_of_residual = level / (_STANDS_OUT * residual)
         if found[1][-1] > level and len(found[1]) < most:
-            found = self._leading(descent, most)
+            found = self._leading(gradient, most)
         return _first(found, max(least, int(np.sum(found[1] > level))))
 
     def _edge(self, evaluation: Evaluation | None) -> float:
@@ -83,8 +82,10 @@ class Cluster:
         flipped = objective.sign_flipped_gradient(evaluation, _SEED)
         return float(self._leading(flipped, 1)[1][0])
 
-    def _leading(self, matrix: Any, count: int) -> Triplets:
-        return leading_triplets(matrix, count, _SEED, tol=self._tol)
+    def _leading(self, gradient: Any, count: int) -> Triplets:
+        """Of the descent direction, which is not formed."""
+        u, values, v = leading_triplets(gradient, count, _SEED, tol=self._tol)
+        return -u, values, v
 
 
 def _first(triplets: Triplets, count: int) -> Triplets:

@@ -403,9 +403,10 @@ def _complete(
         tol=100 * tol,
         max_blocks=max_iter,
         random_state=random_state,
+        size=objective.data_norm,
     )
     s = np.maximum(found.s - objective.alpha, 0.0)
-    factors = FactorPair.from_svd(found.u, s, found.v)
+    factors = FactorPair.decomposed(found.u, s, found.v)
     norm = objective.data_norm
     values = found.s.astype(np.float64)
     losses = np.cumsum((values - s) ** 2 - values**2)

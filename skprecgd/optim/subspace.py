@@ -9,14 +9,15 @@ with its transpose a block, and nothing else touches the data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
-from skprecgd._numerics import is_mapped
+from skprecgd._numerics import is_mapped, norm, slabs
 from skprecgd._typing import Array, RandomState
 
 # A dense decomposition is cheaper than iterating up to this size, or when a
@@ -31,6 +32,15 @@ _BLOCK, _DENSE_BLOCK = 8, 24
 # A column that kept this share of its size lost at most two digits of
 # orthogonality.
 _SHRUNK = 1e-2
+# Residuals are not told from zero below so many units of rounding.
+_ROUNDING = 4
+# From this tolerance on, the iteration may run in single precision.
+_SINGLE_TOL = 1e-2
+# So many numbers are copied in single precision; of more, this many at a time, as stay
+# in the cache.
+_SINGLE_COPY, _SINGLE_SLAB = 1 << 26, 1 << 18
+# Sizes within two to this power and its inverse are far from its limits.
+_SINGLE_RANGE = 30
 
 
 @dataclass(frozen=True)
@@ -52,8 +62,13 @@ def truncated_svd(
     tol: float = 1e-7,
     max_blocks: int = 1000,
     random_state: RandomState = None,
+    size: float | None = None,
 ) -> SubspaceResult:
     """Leading singular triplets of a matrix.
+
+    Where `tol` is loose, X a float64 array and its singular values far enough apart,
+    the products are computed in single precision, which takes half the time. The
+    vectors are orthonormal to double precision anyway.
 
     Parameters
     ----------
@@ -65,9 +80,11 @@ def truncated_svd(
         over the gap to the other singular values. The singular values are then
         accurate to its square.
     max_blocks : int, default=1000
-        Most products with X and its transpose.
+        Most products with X and its transpose, unless `rank` vectors take more.
     random_state : int, RandomState instance or None, default=None
         Of the first block.
+    size : float or None, default=None
+        Frobenius norm of X, where it is known.
 
     Returns
     -------
@@ -78,25 +95,43 @@ def truncated_svd(
         return SubspaceResult(u[:, :rank], s[:rank], vt[:rank].T, 1, 0.0, True)
     if X.shape[0] < X.shape[1]:
         # The basis lives in the smaller dimension.
-        flipped = _iterate(X.T, rank, tol, max_blocks, random_state)
-        return SubspaceResult(
-            flipped.v,
-            flipped.s,
-            flipped.u,
-            flipped.n_blocks,
-            flipped.error,
-            flipped.converged,
+        found = truncated_svd(
+            X.T,
+            rank,
+            tol=tol,
+            max_blocks=max_blocks,
+            random_state=random_state,
+            size=size,
         )
+        return replace(found, u=found.v, v=found.u)
+    if tol >= _SINGLE_TOL and _can_be_single(X):
+        if size is None:
+            size = norm(X.data if sparse.issparse(X) else X)
+        factor = _single_factor(size)
+        scaled = _in_single(X, factor)
+        found = _iterate(scaled, rank, tol, max_blocks, random_state, rough=True)
+        if np.isfinite(found.error):
+            return _in_double(found, factor)
     return _iterate(X, rank, tol, max_blocks, random_state)
 
 
 def _iterate(
-    X: Any, rank: int, tol: float, max_blocks: int, random_state: RandomState
+    X: Any,
+    rank: int,
+    tol: float,
+    max_blocks: int,
+    random_state: RandomState,
+    *,
+    rough: bool = False,
 ) -> SubspaceResult:
-    """Expand the bases, restart with the wanted part kept, until accurate."""
+    """Expand the bases, restart with the wanted part kept, until accurate.
+
+    Where the result is `rough`, rounding counts as an error: it ends, not converged and
+    of infinite error, when that hides `tol`.
+    """
     n_columns = X.shape[1]
     width = _BLOCK
-    if isinstance(X, np.ndarray):
+    if isinstance(X, np.ndarray | _Single):
         width = min(max(_BLOCK, rank // 2), _DENSE_BLOCK)
     limit = min(n_columns, max(2 * rank + 4 * width, rank + 10 * width))
     span = _Bases(X, width, limit, check_random_state(random_state))
@@ -107,19 +142,109 @@ def _iterate(
         span.expand()
         full = span.size + span.next_size > limit or span.size >= n_columns
         due = span.n_blocks % every == 0 and span.size > rank
-        if not (full or due or span.n_blocks >= max_blocks):
+        last = span.n_blocks >= max_blocks and span.size >= rank
+        if not (full or due or last):
             continue
         ritz = span.ritz()
         error, rounding = _vector_error(ritz, rank, span.eps)
-        if rounding and error > 0.5 * previous:
-            # Working precision is reached.
-            error = 0.0
-        done = error <= tol or span.size >= n_columns
-        if done or span.n_blocks >= max_blocks:
+        if rough:
+            hidden = _ROUNDING * span.eps * ritz.values[0] > tol * _gaps(ritz, rank)
+            if np.any(hidden) or (error > tol and (rounding or span.size >= n_columns)):
+                error, last = np.inf, True
+            done = error <= tol
+        else:
+            if rounding and error > 0.5 * previous:
+                # Working precision is reached.
+                error = 0.0
+            done = error <= tol or span.size >= n_columns
+        if done or last:
             return SubspaceResult(*span.triplets(rank), span.n_blocks, error, done)
         previous = error
         if full:
             span.restart(ritz, min(rank + width, span.size - 1))
+
+
+class _Single:
+    """A float64 array times a factor; products with it in single precision.
+
+    The numbers are converted a slab at a time, for every product anew: no copy of the
+    array is made, and converting what has to be read anyway is cheap.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, X: Array, factor: float) -> None:
+        self._X, self._factor = X, factor
+        self.shape = X.shape
+
+    @property
+    def T(self) -> _Single:
+        return _Single(self._X.T, self._factor)
+
+    def __matmul__(self, block: Array) -> Array:
+        X = self._X
+        product = np.zeros((block.shape[1], X.shape[0]), self.dtype)
+        if abs(X.strides[0]) >= abs(X.strides[1]):
+            for rows, slab in self._slabs(X):
+                product[:, rows] = block.T @ slab.T
+        else:
+            for rows, slab in self._slabs(X.T):
+                product += block[rows].T @ slab
+        return product.T
+
+    def _slabs(self, X: Array) -> Iterator[tuple[slice, Array]]:
+        parts = list(slabs(X.shape, _SINGLE_SLAB))
+        buffer = np.empty((parts[0].stop, X.shape[1]), self.dtype)
+        for rows in parts:
+            yield rows, _cast(X[rows], self._factor, buffer[: rows.stop - rows.start])
+
+
+def _can_be_single(X: Any) -> bool:
+    matrix = isinstance(X, np.ndarray) or (
+        sparse.issparse(X) and X.format in ("csr", "csc")
+    )
+    return matrix and X.dtype == np.float64
+
+
+def _single_factor(size: float) -> float:
+    """By what to multiply numbers of that size before they are cast."""
+    exponent = int(np.frexp(size)[1])
+    if abs(exponent) <= _SINGLE_RANGE:
+        return 1.0
+    # A power of two: nothing is rounded.
+    return float(np.ldexp(1.0, -min(max(exponent, -1000), 1000)))
+
+
+def _cast(values: Array, factor: float, out: Array) -> Array:
+    if factor == 1.0:
+        out[...] = values
+    else:
+        np.multiply(values, factor, out=out, casting="same_kind")
+    return out
+
+
+def _in_single(X: Any, factor: float) -> Any:
+    """``factor * X`` for products in single precision."""
+    if sparse.issparse(X):
+        values = _cast(X.data, factor, np.empty(X.data.shape, np.float32))
+        return type(X)((values, X.indices, X.indptr), shape=X.shape)
+    if is_mapped(X) or X.size > _SINGLE_COPY:
+        return _Single(X, factor)
+    return _cast(X, factor, np.empty_like(X, dtype=np.float32, subok=False))
+
+
+def _in_double(found: SubspaceResult, factor: float) -> SubspaceResult:
+    """Triplets of X from those of ``factor * X`` in single precision.
+
+    The vectors are made orthonormal to double precision; the matrix stays the same.
+    """
+    u, s, v = (part.astype(np.float64) for part in (found.u, found.s, found.v))
+    # They are nearly so: a Cholesky factor is all it takes.
+    left, right = (linalg.cholesky(side.T @ side) for side in (u, v))
+    inner_left, s, inner_right = linalg.svd((left * s) @ right.T)
+    u = u @ linalg.solve_triangular(left, inner_left)
+    v = v @ linalg.solve_triangular(right, inner_right.T)
+    return replace(found, u=u, s=s / factor, v=v)
 
 
 @dataclass(frozen=True)
@@ -347,19 +472,24 @@ def _vector_error(ritz: _Ritz, rank: int, eps: float) -> tuple[float, bool]:
     largest = ritz.values[0]
     if largest == 0.0:
         return 0.0, True
-    sizes = ritz.residuals[:rank].copy()
-    gaps = np.full(rank, largest)
-    neighbours = np.abs(np.diff(ritz.values[: rank + 1]))
-    gaps[: len(neighbours)] = np.minimum(gaps[: len(neighbours)], neighbours)
-    gaps[1:] = np.minimum(gaps[1:], neighbours[: rank - 1])
+    sizes, gaps = ritz.residuals[:rank].copy(), _gaps(ritz, rank)
     # Vectors of (nearly) equal singular values are not determined, and no
     # iteration changes that: a residual at rounding level counts as zero.
-    sizes[sizes <= 4 * eps * largest] = 0.0
+    sizes[sizes <= _ROUNDING * eps * largest] = 0.0
     errors = np.divide(
         sizes, gaps, out=np.where(sizes > 0, np.inf, 0.0), where=gaps > 0
     )
     rounding = bool(np.all(sizes <= 50 * eps * largest))
     return float(np.max(errors, initial=0.0)), rounding
+
+
+def _gaps(ritz: _Ritz, rank: int) -> Array:
+    """Distance of each wanted value to its nearest neighbour."""
+    gaps = np.full(rank, ritz.values[0])
+    neighbours = np.abs(np.diff(ritz.values[: rank + 1]))
+    gaps[: len(neighbours)] = np.minimum(gaps[: len(neighbours)], neighbours)
+    gaps[1:] = np.minimum(gaps[1:], neighbours[: rank - 1])
+    return gaps
 
 
 def _is_small(X: Any, rank: int) -> bool:
