@@ -41,8 +41,9 @@ _SMALL_NOISE, _NEXT_NOISE = 1e-3, 0.1
 # The ridge, relative to the one that leaves nothing of the matrix. One Gauss-Newton
 # step each: a slower descent, or more steps, find no more.
 _RIDGES = tuple(0.5 * 0.8**k for k in range(31))
-# A line of leverage one has a direction to itself, one of a half most of it.
-_LONE = 0.5
+# Leverage of a line beyond the mean: with one it has a direction to itself, and chance
+# gives a few times log(n) / n.
+_LONE = 0.25
 _LANCZOS_SEED = 0
 
 
@@ -93,13 +94,16 @@ def _beyond_the_path(walk: Walk, ranks: list[int]) -> list[int]:
 
 
 def has_lone_line(factors: Factors) -> bool:
-    """Whether a direction serves (nearly) one row or one column only.
+    """Whether a direction serves one row or one column in particular.
 
     To a matrix that agrees with the entries, one can be added that is zero but in one
     row, and there in the observed columns: a rank more, and that row is arbitrary.
     """
     u, _, v = factors.svd()
-    return any(np.max(np.sum(basis**2, axis=1)) > _LONE for basis in (u, v))
+    return any(
+        np.max(np.sum(basis**2, axis=1)) > factors.rank / len(basis) + _LONE
+        for basis in (u, v)
+    )
 
 
 def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None]:
