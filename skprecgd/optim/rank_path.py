@@ -293,14 +293,19 @@ def _explored(walk: Walk, max_rank: int) -> Outcome:
     explains what a lower rank would.
     """
     outcome = walk.along(max_rank)
-    explained = outcome.status is Status.RESIDUAL
     factors = outcome.evaluation.factors
-    if not (explained and walk.by_clusters and scarce.has_lone_line(factors)):
+    together = len(walk.stages) < factors.rank
+    explained = outcome.status is Status.RESIDUAL
+    if not (explained and together and scarce.has_lone_line(factors)):
         return outcome
+    stages, walk.stages = walk.stages, []
     walk.one_by_one = True
     again = walk.along(max_rank)
     lower = again.evaluation.factors.rank < factors.rank
-    return again if lower and again.status is Status.RESIDUAL else outcome
+    if lower and again.status is Status.RESIDUAL:
+        return again
+    walk.stages = stages
+    return outcome
 
 
 def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
