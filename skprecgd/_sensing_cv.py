@@ -63,7 +63,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         `sklearn.model_selection.KFold`.
     scoring : str or callable, default=None
         A scorer, called with a regressor, measurements and their values; see
-        :ref:`sklearn:scoring_parameter`. None: R^2, or with another loss the share of
+        scikit-learn's guide on scoring. None: R^2, or with another loss the share of
         the deviance explained, D^2.
     refit_rule : {"best", "one_standard_error"}, default="best"
         Which candidate is refitted: the one with the highest mean score, or the
