@@ -10,6 +10,7 @@ from skprecgd.measurements import EntryMeasurements, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.loop import Journal
+from skprecgd.optim.result import Status
 from skprecgd.optim.scarce import explain, has_lone_line
 from skprecgd.optim.walk import PathSettings, Walk
 
@@ -109,6 +110,39 @@ def test_a_callback_stops_it(global_random_seed):
     walk = walk_on(objective, callback=lambda record: True)
     assert explain(walk, 6) is None
     assert walk.n_iter == 1
+
+
+def few_gaussian(seed):
+    A, y, _ = make_matrix_sensing(20, rank=2, n_measurements=92, random_state=seed)
+    return make_objective(as_measurements(A, (20, 20)), y)
+
+
+@pytest.mark.parametrize("after", [1, 5, 40])
+def test_a_callback_ends_the_shrinking_ridge(after, global_random_seed):
+    calls = []
+
+    def callback(record):
+        calls.append(record)
+        return len(calls) >= after
+
+    walk = walk_on(few_gaussian(global_random_seed), callback=callback)
+    explain(walk, 3)
+    assert len(calls) <= after
+
+
+def test_an_interrupt_keeps_the_path(global_random_seed, monkeypatch):
+    """What the path has found so far is the result."""
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skprecgd.optim.scarce.Posterior", interrupted)
+    objective, _ = problem(
+        global_random_seed, oversampling=1.3, condition_number=1.0, n=60
+    )
+    result = rank_path(objective, 3, tol=1e-10, random_state=0)
+    assert result.status is Status.INTERRUPTED
+    assert np.isfinite(result.factors.left).all()
 
 
 def test_scale_does_not_matter(global_random_seed):

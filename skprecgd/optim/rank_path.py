@@ -317,15 +317,22 @@ def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
     factors = outcome.evaluation.factors
     # A rank that is not determined explains any measurements, noise too.
     share = walk.measurements_per_unknown(factors.rank)
-    if outcome.status is Status.SLOW or share <= 1:
-        found = scarce.explain(walk, max_rank)
-        # Without an explanation it is for held-out measurements to choose a rank.
-        ending = Status.CALLBACK if walk.stopped else Status.SLOW
-        return found or replace(outcome, status=ending)
+    unexplained = outcome.status is Status.SLOW or share <= 1
     wild = scarce.completes(walk) and scarce.has_lone_line(factors)
-    if factors.rank > 1 and (wild or share < _HARDLY_DETERMINED):
-        return scarce.explain(walk, factors.rank - 1) or outcome
-    return outcome
+    if unexplained:
+        ranks = max_rank
+    elif wild or share < _HARDLY_DETERMINED:
+        ranks = factors.rank - 1
+    else:
+        return outcome
+    try:
+        found = scarce.explain(walk, ranks)
+    except KeyboardInterrupt:
+        found, walk.ended_by = None, Status.INTERRUPTED
+    if found is None and unexplained:
+        # It is for held-out measurements to choose a rank, if there is time.
+        return replace(outcome, status=walk.ended_by or Status.SLOW)
+    return found or outcome
 
 
 def _can_hold_out(objective: Objective, max_rank: int) -> bool:

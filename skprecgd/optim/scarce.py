@@ -68,6 +68,8 @@ def explain(walk: Walk, max_rank: int) -> Outcome | None:
     n_before = walk.n_iter
     ranks = range(1, max_rank + 1)
     determined = [k for k in ranks if walk.measurements_per_unknown(k) > 1]
+    if not determined:
+        return None
     attempts = _by_uncertain_rows if completes(walk) else _by_shrinking_ridge
     for outcome in attempts(walk, determined):
         if outcome is not None:
@@ -125,6 +127,8 @@ def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None
                 alpha=ridge * float(s[0]),
             )
             factors = walk.one_step(factors, ridged)
+            if walk.stopped:
+                return
         outcome = walk.attempt(factors)
         yield outcome if outcome.status is Status.RESIDUAL else None
 

@@ -160,7 +160,8 @@ class Walk:
         self.methods = settings.methods(objective, rng)
         self.n_iter = 0
         self.allowed = settings.max_iter
-        self.stopped = False
+        # What the user did to end it all.
+        self.ended_by: Status | None = None
         self.one_by_one = False
         self.stages: list[Stage] = []
         self.used: dict[str, list[int]] = {}
@@ -225,6 +226,11 @@ class Walk:
         return self._turns(objective, factors, plan, 1).evaluation.factors
 
     @property
+    def stopped(self) -> bool:
+        """Whether the user wants no further iteration."""
+        return self.ended_by is not None
+
+    @property
     def spent(self) -> bool:
         """Whether there is no iteration left, or the user wants none."""
         return self.stopped or self.n_iter >= self.allowed
@@ -238,7 +244,7 @@ class Walk:
         self.allowed += 1
         self.used.setdefault("uncertain rows", []).append(evaluation.factors.rank)
         if self.journal.write(evaluation, np.nan, np.nan, noise):
-            self.stopped = True
+            self.ended_by = Status.CALLBACK
         return self.stopped
 
     def settle(self, factors: Factors) -> Outcome:
@@ -291,6 +297,8 @@ class Walk:
             # A long step may leave one factor tiny and the other huge, and then the
             # damping means something else to each.
             start = outcome.evaluation.factors.balanced()
+            if outcome.status in (Status.CALLBACK, Status.INTERRUPTED):
+                self.ended_by = outcome.status
             if outcome.status is not Status.SLOW:
                 break
         return outcome
