@@ -38,8 +38,8 @@ from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import upper_bound
 
-# A stack of more bytes than these is read in place by all folds: that costs up to the
-# share of the samples held out in time, and saves each worker a copy.
+# A stack of more bytes than these is read in place by all folds, which saves each worker
+# a copy.
 _SHARED_BYTES = 1 << 26
 # The default grid ends here, or where the matrix does.
 _DEFAULT_RANKS = 10
@@ -103,7 +103,7 @@ class Samples:
         if type(whole) is not DenseMeasurements:
             return whole.rows(index)
         if whole.stack.nbytes > _SHARED_BYTES:
-            return DenseSelection(whole, index)
+            return DenseSelection(whole.stack, whole.matrix_shape, index)
         # A worker process gets the stack as a map of a file, slow to pick rows from.
         return whole.of(np.array(whole.stack[index], subok=False), whole.matrix_shape)
 

@@ -326,7 +326,9 @@ def test_a_large_stack_is_read_in_place(monkeypatch, global_random_seed):
         atol=2e-3,
     )
     whole = as_measurements(A, (20, 15))
-    check_measurements(DenseSelection(whole, np.arange(0, len(y), 3)))
+    check_measurements(
+        DenseSelection(whole.stack, whole.matrix_shape, np.arange(0, len(y), 3))
+    )
 
 
 # -- steps that diverge, paths that are cut ---------------------------------------

@@ -12,8 +12,9 @@ from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
-# Rows of a selection that are copied at a time.
-_BLOCK_ROWS = 64
+# Numbers of the stack that serve both products of a ray, or both factors, while they
+# are in the cache.
+_CHUNK = 1 << 17
 
 
 class DenseMeasurements(Measurements):
@@ -63,16 +64,14 @@ class DenseMeasurements(Measurements):
         return len(self.stack)
 
     def forward(self, left: Array, right: Array) -> Array:
-        return self._times(self._flat(left @ right.T))
+        return self._times(left @ right.T)[0]
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
-        # One pass over the stack serves both right-hand sides.
         linear = d_left @ right.T + left @ d_right.T
-        both = np.stack([self._flat(linear), self._flat(d_left @ d_right.T)], axis=1)
-        measured = self._times(both)
-        return measured[:, 0].copy(), measured[:, 1].copy()
+        measured = self._times(linear, d_left @ d_right.T)
+        return measured[0], measured[1]
 
     def adjoint(self, weights: Array) -> Array:
         weights = weights.astype(self.dtype, copy=False)
@@ -91,31 +90,51 @@ class DenseMeasurements(Measurements):
 
     def rows(self, index: Array) -> DenseMeasurements:
         if is_mapped(self.stack):
-            return _MappedRows(self.stack, self.matrix_shape, np.asarray(index))
+            return DenseSelection(self.stack, self.matrix_shape, index)
         return self.of(self.stack[index], self.matrix_shape)
 
     def _mean_square(self) -> float:
         return norm(self.stack) ** 2 / self.stack.size
 
-    def _times(self, block: Array) -> Array:
-        """``stack @ block``; the only products with the stack are this and the next."""
-        return np.asarray(self.stack @ block)
+    def _blocks(self) -> Iterator[tuple[slice, Array]]:
+        """The measurements by blocks, and where in the whole each lies."""
+        for part in slabs(self.stack.shape, _CHUNK):
+            yield part, self.stack[part]
+
+    def _times(self, *matrices: Array) -> Array:
+        """Shape (n_matrices, n); with the next the only products with the stack."""
+        # Block by block, two products of a vector take less time than one with a
+        # matrix of two columns, which BLAS prepares as if it had many.
+        out = np.empty((len(matrices), self.n_measurements), self.dtype)
+        flat = [matrix.astype(self.dtype, copy=False).ravel() for matrix in matrices]
+        for part, rows in self._blocks():
+            for measured, cells in zip(out, flat, strict=True):
+                np.dot(rows, cells, out=measured[part])
+        return out
 
     def _transposed_times(self, weights: Array) -> Array:
         return np.asarray(weights @ self.stack)
 
-    def _flat(self, matrix: Array) -> Array:
-        return matrix.astype(self.dtype, copy=False).ravel()
 
+class DenseSelection(DenseMeasurements):
+    """Some of a stack of measurement matrices, picked out anew at every product.
 
-class _MappedRows(DenseMeasurements):
-    """Some of the measurements in a file, read a few at a time and never all copied."""
+    `DenseMeasurements.rows` copies, which is faster to read. Here nothing is: the stack
+    may be a file larger than memory, or shared by several workers.
+
+    Parameters
+    ----------
+    stack : ndarray of shape (n, n_rows * n_columns)
+    matrix_shape : tuple of int
+    index : ndarray of int
+        Positions in `stack`.
+    """
 
     def __init__(
         self, stack: Array, matrix_shape: tuple[int, int], index: Array
     ) -> None:
         self.stack, self.matrix_shape, self.dtype = stack, matrix_shape, stack.dtype
-        self._index = index
+        self._index = np.asarray(index)
 
     @property
     def n_measurements(self) -> int:
@@ -124,77 +143,30 @@ class _MappedRows(DenseMeasurements):
     def contracts(self, rank: int) -> bool:
         return False
 
-    def rows(self, index: Array) -> _MappedRows:
-        return _MappedRows(self.stack, self.matrix_shape, self._index[index])
+    def rows(self, index: Array) -> DenseSelection:
+        return DenseSelection(self.stack, self.matrix_shape, self._index[index])
 
-    def _parts(self) -> Iterator[tuple[slice, Array]]:
-        for part in slabs((len(self._index), self.stack.shape[1])):
-            yield part, self.stack[self._index[part]]
+    def _blocks(self) -> Iterator[tuple[slice, Array]]:
+        for part in slabs((len(self._index), self.stack.shape[1]), _CHUNK):
+            yield part, self.stack[_as_slice(self._index[part])]
 
     def _mean_square(self) -> float:
-        sizes = np.array([norm(rows) for _, rows in self._parts()])
+        sizes = np.array([norm(rows) for _, rows in self._blocks()])
         return norm(sizes) ** 2 / max(1, len(self._index) * self.stack.shape[1])
 
-    def _times(self, block: Array) -> Array:
-        shape = (len(self._index), *block.shape[1:])
-        out = np.empty(shape, np.result_type(self.stack, block))
-        for part, rows in self._parts():
-            out[part] = rows @ block
-        return out
-
     def _transposed_times(self, weights: Array) -> Array:
-        out = np.zeros(self.stack.shape[1], np.result_type(self.stack, weights))
-        for part, rows in self._parts():
+        out = np.zeros(self.stack.shape[1], self.dtype)
+        for part, rows in self._blocks():
             out += weights[part] @ rows
         return out
 
 
-class DenseSelection(Measurements):
-    """Some of a stack of measurement matrices, read in place.
-
-    `DenseMeasurements.rows` copies, which is faster to read. Here every product goes
-    through the whole stack, so that several workers can share it.
-
-    Parameters
-    ----------
-    whole : DenseMeasurements
-    index : ndarray of int
-        Positions in `whole`.
-    """
-
-    def __init__(self, whole: DenseMeasurements, index: Array) -> None:
-        self.whole, self.index = whole, index
-        self.matrix_shape, self.dtype = whole.matrix_shape, whole.dtype
-
-    @property
-    def n_measurements(self) -> int:
-        return len(self.index)
-
-    def forward(self, left: Array, right: Array) -> Array:
-        return self.whole.forward(left, right)[self.index]
-
-    def forward_ray(
-        self, left: Array, right: Array, d_left: Array, d_right: Array
-    ) -> tuple[Array, Array]:
-        linear, quadratic = self.whole.forward_ray(left, right, d_left, d_right)
-        return linear[self.index], quadratic[self.index]
-
-    def adjoint(self, weights: Array) -> Array:
-        n_whole = self.whole.n_measurements
-        return self.whole.adjoint(np.bincount(self.index, weights, minlength=n_whole))
-
-    def rows(self, index: Array) -> DenseSelection:
-        return DenseSelection(self.whole, self.index[index])
-
-    def _mean_square(self) -> float:
-        stack, n = self.whole.stack, len(self.index)
-        blocks = np.array_split(self.index, max(1, n // _BLOCK_ROWS))
-        squares = sum(norm(stack[block]) ** 2 for block in blocks)
-        return squares / max(1, n * stack.shape[1])
-
-
-# Numbers of the stack that are contracted with both factors while in the cache.
-_CHUNK = 1 << 17
+def _as_slice(index: Array) -> slice | Array:
+    """Positions that follow one another as a slice, which copies nothing."""
+    first, last = int(index[0]), int(index[-1])
+    if last - first == len(index) - 1 and np.all(np.diff(index) == 1):
+        return slice(first, last + 1)
+    return index
 
 
 class _ContractedTangent(Tangent):
@@ -207,24 +179,23 @@ class _ContractedTangent(Tangent):
         n_rows, n_columns = measurements.matrix_shape
         stack = measurements.stack.reshape(n, n_rows, n_columns)
         self._split = n_rows * r
-        self._shapes = (n_rows, r), (n_columns, r)
+        self._shapes = (n_rows, r), (r, n_columns)
         dtype = measurements.dtype
-        left, right = left.astype(dtype), right.astype(dtype)
+        left, right = left.astype(dtype, order="F"), right.astype(dtype)
         self._design = np.empty((n, self._split + n_columns * r), dtype)
         step = max(1, _CHUNK // (n_rows * n_columns))
         for start in range(0, n, step):
             part, out = stack[start : start + step], self._design[start : start + step]
             out[:, : self._split] = (part @ right).reshape(len(part), -1)
-            flipped = part.transpose(0, 2, 1) @ left
-            out[:, self._split :] = flipped.reshape(len(part), -1)
+            out[:, self._split :] = (left.T @ part).reshape(len(part), -1)
 
     def forward(self, d_left: Array, d_right: Array) -> Array:
-        tangent = np.concatenate([d_left.ravel(), d_right.ravel()])
+        tangent = np.concatenate([d_left.ravel(), d_right.T.ravel()])
         return np.asarray(self._design @ tangent)
 
     def adjoint(self, weights: Array) -> tuple[Array, Array]:
         both = weights @ self._design
         return (
             both[: self._split].reshape(self._shapes[0]),
-            both[self._split :].reshape(self._shapes[1]),
+            both[self._split :].reshape(self._shapes[1]).T,
         )

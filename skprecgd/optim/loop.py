@@ -103,7 +103,7 @@ def descend(
         while not watch.diverged(evaluation):
             # What is ready for the point is not kept with the best of them.
             here = evaluation
-            if method.direction.linearises:
+            if method.direction.linearises and not watch.explained(evaluation):
                 here = objective.linearised(evaluation)
             gradient = objective.gradient(here)
             metric, gradient_norm = _metric(

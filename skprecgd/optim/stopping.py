@@ -26,6 +26,9 @@ class Progress:
     Of the loss, it replaces the test of the gradient: a stationary point of too low
     a rank is no solution, while one on the way to a solution still makes progress.
 
+    `removable` ends it sooner: when what moving the factors could still remove of the
+    loss, by the gradient's dual norm, is less than that share of it.
+
     With `of_decrease` it must also have fallen by less than that share of its whole
     fall since the start: for losses of which much remains, however good the fit. With
     `patience`, stop as well when the held-out loss has not been lower for so many
@@ -35,6 +38,7 @@ class Progress:
     window: int = 5
     share: float = 0.2
     of_gradient: bool = False
+    removable: float = 0.0
     of_decrease: float | None = None
     patience: int | None = None
 
@@ -113,6 +117,8 @@ class Watch:
         patience = self._progress.patience
         if patience is not None and self._since_lower_held_out >= patience:
             return Status.SLOW
+        if 0.5 * gradient_norm**2 < self._progress.removable * evaluation.loss:
+            return Status.SLOW
         watched = evaluation.value if exploring else gradient_norm
         return Status.SLOW if self._slow(watched, self._progress) else None
 
@@ -121,10 +127,14 @@ class Watch:
         """Whether this is a stage on the way, where only the loss counts."""
         return self._progress is not None and not self._progress.of_gradient
 
+    def explained(self, evaluation: Evaluation) -> bool:
+        """Whether the residual is at most `tol`."""
+        # One below what the objective can resolve proves nothing.
+        resolved = 0 < self._tol >= self._resolution
+        return resolved and evaluation.relative_residual <= self._tol
+
     def _converged(self, evaluation: Evaluation, gradient_norm: float) -> Status | None:
-        # A residual below what the objective can resolve proves nothing.
-        resolved = self._tol >= self._resolution
-        if resolved and evaluation.relative_residual <= self._tol:
+        if self.explained(evaluation):
             return Status.RESIDUAL
         if not self._exploring and gradient_norm <= self._tol * self._data_norm:
             return Status.STATIONARY

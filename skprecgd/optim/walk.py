@@ -36,7 +36,7 @@ _PLENTIFUL_PROGRESS = Progress(window=2, share=0.2)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
 # Alone, without conjugate steps before them, they need not prove as much.
-_ALONE_PROGRESS = replace(_NEWTON_PROGRESS, window=2)
+_ALONE_PROGRESS = replace(_NEWTON_PROGRESS, window=2, removable=0.1)
 # The same for a loss other than the squared one, which outliers or chance keep up: the
 # decrease within the stage is what there is to compare with.
 _DECREASE_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.1)
