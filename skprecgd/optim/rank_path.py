@@ -276,14 +276,17 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
         hold_out = walk.objective.targets_are_drawn
     if hold_out and can_hold_out:
         return _held_out(walk, max_rank)
-    outcome = _explored(walk, max_rank)
+    chooses = early_stopping == "auto" and can_hold_out and walk.objective.alpha == 0
+    # A rank that is not determined explains anything, and has to be chosen otherwise.
+    last_rank = walk.determined(max_rank) if chooses else max_rank
+    outcome = _explored(walk, last_rank)
     if outcome.status is Status.SLOW and len(walk.methods) > 1:
         outcome = walk.polish(outcome.evaluation.factors)
     if scarce.applies(walk, max_rank):
         outcome = _scarce(walk, outcome, max_rank)
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
-    if early_stopping == "auto" and can_hold_out and walk.objective.alpha == 0:
+    if chooses:
         return _held_out(walk, max_rank)
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
 
