@@ -305,7 +305,7 @@ class ConvergenceDisplay:
             )
         self.axes_ = _axes_of(plt, ax, len(columns))
         self.lines_: dict[str, Any] = {}
-        self.rank_lines_ = []
+        self.rank_lines_: list[Any] = []
         self.held_out_line_ = None
         for axes, column in zip(self.axes_, columns, strict=True):
             self._draw(axes, column, line_kw or {})
