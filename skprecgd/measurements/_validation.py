@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from skprecgd._numerics import working_dtype
 from skprecgd._typing import Array
@@ -24,6 +25,17 @@ def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
     if not all_finite(array):
         raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
     return array
+
+
+def as_real_csr(matrix: Any, name: str) -> sparse.csr_array:
+    """Finite float32/float64 csr_array of a sparse matrix."""
+    if np.iscomplexobj(matrix.data):
+        raise ValueError(f"{name} is complex; only real data are supported.")
+    csr = sparse.csr_array(matrix)
+    csr = csr.astype(working_dtype(csr.dtype), copy=False)
+    if not all_finite(csr.data):
+        raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
+    return csr
 
 
 def all_finite(array: Array) -> bool:
