@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from _helpers import LogCosh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -11,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse.linalg import aslinearoperator
 
 from skprecgd.factors import FactorPair, SymmetricFactor
-from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import (
     DenseMeasurements,
     EntryMeasurements,
@@ -28,24 +29,6 @@ from skprecgd.objective import (
     make_objective,
 )
 from skprecgd.testing import check_objective
-
-
-class LogCosh(Loss):
-    """A smooth loss that is not quadratic, for the general branch."""
-
-    name = "log_cosh"
-    curvature_bound = 1.0
-    homogeneous = False
-
-    def value(self, z, y):
-        r = np.abs(z - y)
-        return float(np.sum(r + np.log1p(np.exp(-2 * r)) - np.log(2)))
-
-    def gradient(self, z, y):
-        return np.tanh(z - y)
-
-    def curvature(self, z, y):
-        return 1 / np.cosh(z - y) ** 2
 
 
 def draw_factors(rng, shape, rank, symmetric, dtype=np.float64):
@@ -92,11 +75,6 @@ def sampled(rng, kind, shape, dtype=np.float64, loss=None, alpha=0.0):
     measurements = kind(rng, shape, dtype)
     targets = 3 * rng.standard_normal(len(measurements))
     return make_objective(measurements, targets, loss, alpha)
-
-
-@pytest.fixture
-def rng(global_random_seed):
-    return np.random.default_rng(global_random_seed)
 
 
 # --------------------------------------------------------------------------------------
