@@ -28,6 +28,7 @@ from skprecgd.objective import (
     SampledObjective,
     make_objective,
 )
+from skprecgd.optim import rank_path
 from skprecgd.testing import check_objective
 
 
@@ -649,6 +650,30 @@ def test_minimiser_in_special_cases(coefficients, step):
         assert abs(found) == pytest.approx(1.0, rel=1e-6)
     else:
         assert found == pytest.approx(step, rel=1e-3, abs=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 30))
+def test_rounding_has_no_minimiser(seed, n):
+    """With ``r2 = eps r1`` a second minimum lies near ``-1 / eps``, as low in theory."""
+    r0, r1 = np.random.default_rng(seed).standard_normal((2, n))
+    r2 = 1e-17 * r1
+    coefficients = np.array(
+        [r0 @ r0, 2 * r0 @ r1, r1 @ r1 + 2 * r0 @ r2, 2 * r1 @ r2, r2 @ r2]
+    )
+    step = Quartic(0.5 * coefficients, advance_nowhere).minimizer()
+    assert step == pytest.approx(-(r0 @ r1) / (r1 @ r1), rel=1e-6, abs=1e-12)
+
+
+def test_one_column(global_random_seed):
+    """Where the fit is linear in all but the scale."""
+    rng = np.random.default_rng(global_random_seed)
+    for _ in range(50):
+        A, y = rng.uniform(size=(20, 3)), rng.integers(0, 2, 20).astype(float)
+        objective = make_objective(DenseMeasurements(A, (3, 1)), y)
+        result = rank_path(objective, 1, early_stopping=False)
+        assert result.converged
+        best = np.linalg.lstsq(A, y, rcond=None)[0]
+        np.testing.assert_allclose(result.factors.matrix()[:, 0], best, atol=1e-6)
 
 
 # --------------------------------------------------------------------------------------
