@@ -82,7 +82,6 @@ def fit(args: argparse.Namespace) -> dict[str, float]:
     dtype = np.float32 if args.case == "ratings" else np.float64
     X, left, right = draw(args.rows, args.columns, args.entries, args.rank, dtype)
     few = X[: max(50, args.rows // 1000)]
-    wall, cpu = time.perf_counter(), time.process_time()
     if args.method == "cmfrec":
         from cmfrec import CMF
 

@@ -293,9 +293,7 @@ class PrecGDFactorization(
         return self
 
     def _fit(self, X: Any) -> PathResult:
-        loss = make_loss(self.loss)
-        self._check_center(loss)
-        self._check_outliers()
+        loss = self._checked_loss()
         if is_dask(X):
             return self._fit_chunks(X, loss)
         data = self._read(X, reset=True)
@@ -450,21 +448,22 @@ class PrecGDFactorization(
             return X
         return _Entries(*matrix_entries(X, self.missing_values))
 
-    def _check_center(self, loss: Loss) -> None:
+    def _checked_loss(self) -> Loss:
+        """The loss, where the other parameters go with it and each other."""
+        loss = make_loss(self.loss)
         if self.center is not None and loss.generalized:
             raise ValueError(
                 f"center={self.center!r} needs a loss of the residual: offsets "
                 f"subtracted from X leave no targets for loss={loss.name!r}; use "
                 "center=None."
             )
-
-    def _check_outliers(self) -> None:
         if self.outlier_fraction != 0 and self.center is not None:
             raise ValueError(
                 f"outlier_fraction={self.outlier_fraction!r} needs center=None, got "
                 f"center={self.center!r}: outliers pull means. Offsets have low "
                 "rank and are found as components."
             )
+        return loss
 
     def _check_rank(self, shape: tuple[int, int]) -> None:
         if self.n_components > min(shape):

@@ -16,7 +16,7 @@ from skprecgd._rank_path_cv import (
     check_in_memory,
 )
 from skprecgd._typing import RandomState
-from skprecgd.losses import Loss, make_loss
+from skprecgd.losses import Loss
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
 
@@ -217,9 +217,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
 
     def _samples(self, X: Any) -> Samples:
         check_in_memory(self, X)
-        loss = make_loss(self.loss)
-        self._check_center(loss)
-        self._check_outliers()
+        loss = self._checked_loss()
         data = self._read(X, reset=True)
         if not isinstance(data, _Entries):
             _check_dense(data, loss)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._typing import Array
 
@@ -55,6 +56,23 @@ def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
     step = max(1, most // max(1, shape[1]))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
+
+
+def as_operator(
+    shape: tuple[int, int],
+    dtype: np.dtype,
+    times: Callable[[Array], Any],
+    transposed_times: Callable[[Array], Any],
+) -> LinearOperator:
+    """An operator that multiplies vectors and blocks alike."""
+    return LinearOperator(
+        shape,
+        matvec=times,
+        rmatvec=transposed_times,
+        matmat=times,
+        rmatmat=transposed_times,
+        dtype=dtype,
+    )
 
 
 def is_mapped(array: Any) -> bool:

@@ -178,6 +178,8 @@ def score_path(
     settings = model._path_settings(symmetric=getattr(model, "symmetric", False))
     own = [rank - taken for rank in ranks if rank > taken]
     path = visit_ranks(training.objective, own or [1], settings, random_state)
+    if path.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
     scores, fit_seconds, score_seconds = np.full((3, len(ranks)), np.nan)
     for k, rank in enumerate(ranks):
         stage = path.stage(rank - taken)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
 
+from skprecgd._numerics import slabs
 from skprecgd._typing import Array
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
@@ -53,16 +56,15 @@ def solve_rows(
     # What is left of a complete row is only as exact as the basis is orthonormal.
     rounding = float(np.finfo(basis.dtype if hidden else np.float64).eps)
     out = np.empty((pattern.shape[0], r))
-    chunk = max(1, _CHUNK_NUMBERS // (r * r))
-    for start in range(0, pattern.shape[0], chunk):
-        rows = pattern[start : start + chunk]
+    for part in _parts(out):
+        rows = pattern[part]
         normal = _normal_matrices(_with_values(rows, np.ones(rows.nnz)), products, r)
         if hidden:
             normal = np.eye(r) - normal
         normal += np.diag(ridge)
-        part = right_hand_side[start : start + chunk].astype(np.float64)
+        rhs = right_hand_side[part].astype(np.float64)
         # The basis is orthonormal: no eigenvalue is larger than one.
-        out[start : start + chunk] = _solve(normal, part, rounding)
+        out[part] = _solve(normal, rhs, rounding)
     return out.astype(basis.dtype)
 
 
@@ -97,10 +99,9 @@ def fit_rows(
     dtype, basis = basis.dtype, basis.astype(np.float64)
     products = _row_products(basis)
     out = np.zeros((visible.shape[0], r))
-    chunk = max(1, _CHUNK_NUMBERS // (r * r))
-    for start in range(0, visible.shape[0], chunk):
-        problem = _RowProblem(loss, visible[start : start + chunk], basis, offsets)
-        out[start : start + chunk] = _newton(problem, products, ridge)
+    for part in _parts(out):
+        problem = _RowProblem(loss, visible[part], basis, offsets)
+        out[part] = _newton(problem, products, ridge)
     return out.astype(dtype)
 
 
@@ -132,14 +133,18 @@ def solve_weighted_rows(
     top = float(np.max(traces, initial=0.0)) + ridge
     if top == 0.0:
         return out.astype(factor.dtype)
-    chunk = max(1, _CHUNK_NUMBERS // (r * r))
     eps = float(np.finfo(factor.dtype).eps)
-    for start in range(0, len(out), chunk):
-        part = slice(start, start + chunk)
+    for part in _parts(out):
         normal = _normal_matrices(weights[part], products, r) + ridge * np.eye(r)
         rhs = right_hand_side[part].astype(np.float64) / top
         out[part] = _solve(normal / top, rhs, eps / 1e2)
     return out.astype(factor.dtype)
+
+
+def _parts(coordinates: Array) -> Iterator[slice]:
+    """As many rows at a time as their normal matrices leave room for."""
+    n_rows, r = coordinates.shape
+    return slabs((n_rows, r * r), _CHUNK_NUMBERS)
 
 
 class _RowProblem:

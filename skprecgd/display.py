@@ -190,10 +190,7 @@ class RankPathDisplay:
                 zorder=0,
                 label=f"rank {self.chosen_rank}",
             )
-        _log_if_spread(ax, np.concatenate(errors))
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="rank", ylabel=self.error_name)
-        ax.legend()
+        _label(ax, np.concatenate(errors), "rank", self.error_name)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -306,50 +303,37 @@ class ConvergenceDisplay:
             raise ValueError(
                 f"columns must be some of {sorted(_LABELS)}, got {list(columns)}."
             )
-        if ax is None:
-            size = (6.4, 1.2 + 1.4 * len(columns))
-            _, ax = plt.subplots(
-                len(columns), sharex=True, figsize=size, layout="constrained"
-            )
-        self.axes_ = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
-        if len(self.axes_) != len(columns):
-            raise ValueError(
-                f"ax must hold one axes for each of {len(columns)} columns, got "
-                f"{len(self.axes_)}."
-            )
-        iteration, rank = self.history["iteration"], self.history["rank"]
-        changes = iteration[1:][np.diff(rank) != 0]
+        self.axes_ = _axes_of(plt, ax, len(columns))
         self.lines_: dict[str, Any] = {}
-        self.rank_lines_ = []
+        self.rank_lines_: list[Any] = []
         self.held_out_line_ = None
         for axes, column in zip(self.axes_, columns, strict=True):
-            values = self.history[column]
-            (self.lines_[column],) = axes.plot(
-                iteration, values, **{"label": _LABELS[column], **(line_kw or {})}
-            )
-            held_out = self.history["validation_loss"]
-            if column == "loss" and not np.all(np.isnan(held_out)):
-                (self.held_out_line_,) = axes.plot(
-                    iteration, held_out, **{"label": "held out", **(line_kw or {})}
-                )
-                axes.legend()
-                values = np.concatenate([values, held_out])
-            if column not in _LINEAR:
-                _log_if_spread(axes, values)
-            self.rank_lines_.append(
-                axes.vlines(
-                    changes,
-                    0,
-                    1,
-                    transform=axes.get_xaxis_transform(),
-                    colors="0.85",
-                    zorder=0,
-                )
-            )
-            axes.set_ylabel(_LABELS[column])
+            self._draw(axes, column, line_kw or {})
         self.axes_[-1].set_xlabel("iteration (grey: the rank changes)")
         self.figure_ = self.axes_[0].figure
         return self
+
+    def _draw(self, axes: Any, column: str, line_kw: dict[str, Any]) -> None:
+        """One column of the history."""
+        iteration, rank = self.history["iteration"], self.history["rank"]
+        values, held_out = self.history[column], self.history["validation_loss"]
+        (self.lines_[column],) = axes.plot(
+            iteration, values, **{"label": _LABELS[column], **line_kw}
+        )
+        if column == "loss" and not np.all(np.isnan(held_out)):
+            (self.held_out_line_,) = axes.plot(
+                iteration, held_out, **{"label": "held out", **line_kw}
+            )
+            axes.legend()
+            values = np.concatenate([values, held_out])
+        if column not in _LINEAR:
+            _log_if_spread(axes, values)
+        changes = iteration[1:][np.diff(rank) != 0]
+        across = axes.get_xaxis_transform()
+        self.rank_lines_.append(
+            axes.vlines(changes, 0, 1, transform=across, colors="0.85", zorder=0)
+        )
+        axes.set_ylabel(_LABELS[column])
 
 
 class SingularValueDisplay:
@@ -477,10 +461,7 @@ class SingularValueDisplay:
             )
         kw = {"marker": ".", "label": self.name, **(line_kw or {})}
         (self.line_,) = ax.plot(np.arange(1, len(s) + 1), s, **kw)
-        _log_if_spread(ax, everything)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="component", ylabel="singular value")
-        ax.legend()
+        _label(ax, everything, "component", "singular value")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -492,6 +473,27 @@ def _pyplot(caller: str) -> Any:
 def _axes(caller: str, ax: Any) -> Any:
     plt = _pyplot(caller)
     return plt.subplots(layout="constrained")[1] if ax is None else ax
+
+
+def _axes_of(plt: Any, ax: Any, n_columns: int) -> Array:
+    """One axes for each column, new ones below each other unless they are given."""
+    if ax is None:
+        size = (6.4, 1.2 + 1.4 * n_columns)
+        _, ax = plt.subplots(n_columns, sharex=True, figsize=size, layout="constrained")
+    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+    if len(axes) != n_columns:
+        raise ValueError(
+            f"ax must hold one axes for each of {n_columns} columns, got {len(axes)}."
+        )
+    return axes
+
+
+def _label(ax: Any, values: Array, xlabel: str, ylabel: str) -> None:
+    """What goes around `values` at 1, 2, 3..."""
+    _log_if_spread(ax, values)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
 
 
 def _log_if_spread(ax: Any, values: Array) -> None:

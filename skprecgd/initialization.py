@@ -16,6 +16,7 @@ from scipy.sparse.linalg import (
 )
 from sklearn.utils import check_random_state
 
+from skprecgd._numerics import as_operator
 from skprecgd._typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.measurements._validation import as_real_array
@@ -368,12 +369,5 @@ def _iterable(matrix: Any) -> LinearOperator:
     if not sparse.issparse(matrix):
         return aslinearoperator(matrix)
     # SciPy would copy the matrix to conjugate it.
-    transpose = matrix.T
-    return LinearOperator(
-        matrix.shape,
-        matvec=matrix.__matmul__,
-        rmatvec=transpose.__matmul__,
-        matmat=matrix.__matmul__,
-        rmatmat=transpose.__matmul__,
-        dtype=matrix.dtype,
-    )
+    products = matrix.__matmul__, matrix.T.__matmul__
+    return as_operator(matrix.shape, matrix.dtype, *products)

@@ -7,6 +7,7 @@ visible entry; entries that are missing already belong to no fold.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
@@ -30,7 +31,46 @@ _Splits = Iterator[tuple[Array, Array]]
 _Cells = tuple[Array, Array, tuple[int, int]]
 
 
-class EntryKFold(BaseCrossValidator):
+class _EntrySplitter(ABC):
+    """What the splitters share: `split`, given who is wanted visible and held out."""
+
+    missing_values: float
+    random_state: RandomState
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> _Splits:
+        """Positions of the visible and of the held-out entries, one split at a time.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_rows, n_columns), or \
+                EntryMeasurements
+            A matrix, or entries as `observed_entries` returns them.
+        y, groups : object
+            Ignored.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Positions among the observed entries: of a matrix row by row, as in
+            ``X[~np.isnan(X)]``; of measurements in the order they have.
+        """
+        rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
+        rng = check_random_state(self.random_state)
+        for wanted, held_out in self._masks(rows, shape, rng):
+            visible = _keep_visible(wanted, held_out, rows, columns, rng)
+            yield _positions(visible, held_out & ~visible, shape)
+
+    @abstractmethod
+    def _masks(
+        self, rows: Array, shape: tuple[int, int], rng: np.random.RandomState
+    ) -> _Splits:
+        """For every split, masks of the entries wanted visible and of those held out.
+
+        They need not cover all.
+        """
+
+
+class EntryKFold(_EntrySplitter, BaseCrossValidator):
     """K folds of the observed entries of a matrix.
 
     Every row is spread evenly over the folds, at random, so that each holds out the
@@ -74,27 +114,12 @@ class EntryKFold(BaseCrossValidator):
                 f"n_splits must be an integer, at least 2, got {n_splits!r}."
             )
         self.n_splits: int = int(n_splits)
-        self.missing_values: float = missing_values
-        self.random_state: RandomState = random_state
+        self.missing_values = missing_values
+        self.random_state = random_state
 
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> _Splits:
-        """Positions of the visible and of the held-out entries, fold by fold.
-
-        Parameters
-        ----------
-        X : array-like or sparse array of shape (n_rows, n_columns), or \
-                EntryMeasurements
-            A matrix, or entries as `observed_entries` returns them.
-        y, groups : object
-            Ignored.
-
-        Yields
-        ------
-        train, test : ndarray of int
-            Positions among the observed entries: of a matrix row by row, as in
-            ``X[~np.isnan(X)]``; of measurements in the order they have.
-        """
-        rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
+    def _masks(
+        self, rows: Array, shape: tuple[int, int], rng: np.random.RandomState
+    ) -> _Splits:
         n_entries = len(rows)
         if self.n_splits > n_entries:
             raise ValueError(
@@ -102,14 +127,12 @@ class EntryKFold(BaseCrossValidator):
                 f"{n_entries} of a matrix with n_samples={shape[0]} and "
                 f"n_features={shape[1]}."
             )
-        rng = check_random_state(self.random_state)
         order = np.lexsort((rng.permutation(n_entries), rows))
         folds = np.empty(n_entries, dtype=np.intp)
         folds[order] = np.arange(n_entries) % self.n_splits
         for fold in range(self.n_splits):
-            test = folds == fold
-            train = _keep_visible(~test, test, rows, columns, rng)
-            yield _positions(train, test & ~train, shape)
+            held_out = folds == fold
+            yield ~held_out, held_out
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of folds.
@@ -126,7 +149,7 @@ class EntryKFold(BaseCrossValidator):
         return self.n_splits
 
 
-class EntryShuffleSplit(BaseShuffleSplit):
+class EntryShuffleSplit(_EntrySplitter, BaseShuffleSplit):
     """Random shares of the observed entries of a matrix, drawn anew for every split.
 
     Slightly fewer than `test_size` are held out where rows or columns would otherwise
@@ -171,25 +194,9 @@ class EntryShuffleSplit(BaseShuffleSplit):
         )
         self.missing_values = missing_values
 
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> _Splits:
-        """Positions of the visible and of the held-out entries, split by split.
-
-        Parameters
-        ----------
-        X : array-like or sparse array of shape (n_rows, n_columns), or \
-                EntryMeasurements
-            A matrix, or entries as `observed_entries` returns them.
-        y, groups : object
-            Ignored.
-
-        Yields
-        ------
-        train, test : ndarray of int
-            Positions among the observed entries: of a matrix row by row, as in
-            ``X[~np.isnan(X)]``; of measurements in the order they have.
-        """
-        rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
-        rng = check_random_state(self.random_state)
+    def _masks(
+        self, rows: Array, shape: tuple[int, int], rng: np.random.RandomState
+    ) -> _Splits:
         shares = ShuffleSplit(
             self.n_splits,
             test_size=self.test_size,
@@ -197,9 +204,7 @@ class EntryShuffleSplit(BaseShuffleSplit):
             random_state=rng,
         )
         for train, test in shares.split(rows):
-            wanted, held_out = (_mask(part, len(rows)) for part in (train, test))
-            visible = _keep_visible(wanted, held_out, rows, columns, rng)
-            yield _positions(visible, held_out & ~visible, shape)
+            yield _mask(train, len(rows)), _mask(test, len(rows))
 
 
 def _cells(X: Any, missing_values: float, name: str) -> _Cells:

@@ -116,7 +116,12 @@ class Quartic(Ray):
             # Roots of very different size come out accurate to the largest only,
             # and near a solution the step is the small one.
             candidates = np.append(candidates, -a[1] / (2 * a[2]))
-        change = np.polyval([a[4], a[3], a[2], a[1], 0.0], candidates)
+        powers = np.array([a[4], a[3], a[2], a[1], 0.0])
+        change = np.polyval(powers, candidates)
+        # Far out a decrease may be nothing but the rounding of huge terms: along a
+        # direction without a quadratic part, that part is rounding, too.
+        terms = np.polyval(np.abs(powers), np.abs(candidates))
+        change[-change < np.finfo(float).eps * terms] = np.inf
         return float(candidates[np.argmin(change)])
 
     def advance(self, t: float) -> Evaluation:

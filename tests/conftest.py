@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -44,6 +45,11 @@ settings.load_profile("skprecgd")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "global_random_seed" in metafunc.fixturenames:
         metafunc.parametrize("global_random_seed", seeds_asked_for(), scope="session")
+
+
+@pytest.fixture
+def rng(global_random_seed: int) -> np.random.Generator:
+    return np.random.default_rng(global_random_seed)
 
 
 @pytest.fixture(autouse=True, scope="session")

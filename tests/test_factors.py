@@ -29,11 +29,6 @@ MAKERS = pytest.mark.parametrize("make", [pair, symmetric])
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-@pytest.fixture
-def rng(global_random_seed):
-    return np.random.default_rng(global_random_seed)
-
-
 def close(found, expected, dtype=np.float64, factor=100):
     size = max(np.linalg.norm(expected), np.finfo(dtype).tiny)
     relative_error = np.linalg.norm(found - expected) / size

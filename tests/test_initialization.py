@@ -25,11 +25,6 @@ from skprecgd.objective import FullObjective, make_objective
 SYMMETRIC = pytest.mark.parametrize("symmetric", [False, True], ids=["pair", "psd"])
 
 
-@pytest.fixture
-def rng(global_random_seed):
-    return np.random.default_rng(global_random_seed)
-
-
 def problem(rng, symmetric=False, dtype=np.float64, n=40):
     shape = (6, 6) if symmetric else (6, 5)
     measurements = DenseMeasurements(rng.standard_normal((n, *shape)).astype(dtype))

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from _helpers import LogCosh
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special
@@ -296,24 +297,6 @@ def test_make_loss():
 # --------------------------------------------------------------------------------------
 # check_loss finds what is wrong
 # --------------------------------------------------------------------------------------
-
-
-class LogCosh(Loss):
-    """A loss that is neither quadratic nor homogeneous: right in every respect."""
-
-    name = "log_cosh"
-    curvature_bound = 1.0
-    homogeneous = False
-
-    def value(self, z, y):
-        r = np.abs(z - y)
-        return float(np.sum(r + np.log1p(np.exp(-2 * r)) - np.log(2)))
-
-    def gradient(self, z, y):
-        return np.tanh(z - y)
-
-    def curvature(self, z, y):
-        return 1 / np.cosh(z - y) ** 2
 
 
 class WrongGradient(LogCosh):

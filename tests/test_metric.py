@@ -47,11 +47,6 @@ def inverses(factors, damping):
     ]
 
 
-@pytest.fixture
-def rng(global_random_seed):
-    return np.random.default_rng(global_random_seed)
-
-
 # --------------------------------------------------------------------------------------
 # Metric
 # --------------------------------------------------------------------------------------

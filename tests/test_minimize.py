@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from _helpers import LogCosh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -819,24 +820,6 @@ def test_errors(arguments, message):
     objective, _ = sensing(0)
     with pytest.raises(ValueError, match=message):
         minimize(objective, spectral(objective, 2), **arguments)
-
-
-class LogCosh(Loss):
-    """A smooth loss without a closed form along a ray."""
-
-    name = "log_cosh"
-    curvature_bound = 1.0
-    homogeneous = False
-
-    def value(self, z, y):
-        r = np.abs(z - y)
-        return float(np.sum(r + np.log1p(np.exp(-2 * r)) - np.log(2)))
-
-    def gradient(self, z, y):
-        return np.tanh(z - y)
-
-    def curvature(self, z, y):
-        return 1 / np.cosh(z - y) ** 2
 
 
 @pytest.mark.parametrize("solver", ["precgd", "precgd-cg", "gauss-newton"])

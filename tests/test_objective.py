@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from _helpers import LogCosh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -11,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse.linalg import aslinearoperator
 
 from skprecgd.factors import FactorPair, SymmetricFactor
-from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import (
     DenseMeasurements,
     EntryMeasurements,
@@ -27,25 +28,8 @@ from skprecgd.objective import (
     SampledObjective,
     make_objective,
 )
+from skprecgd.optim import rank_path
 from skprecgd.testing import check_objective
-
-
-class LogCosh(Loss):
-    """A smooth loss that is not quadratic, for the general branch."""
-
-    name = "log_cosh"
-    curvature_bound = 1.0
-    homogeneous = False
-
-    def value(self, z, y):
-        r = np.abs(z - y)
-        return float(np.sum(r + np.log1p(np.exp(-2 * r)) - np.log(2)))
-
-    def gradient(self, z, y):
-        return np.tanh(z - y)
-
-    def curvature(self, z, y):
-        return 1 / np.cosh(z - y) ** 2
 
 
 def draw_factors(rng, shape, rank, symmetric, dtype=np.float64):
@@ -92,11 +76,6 @@ def sampled(rng, kind, shape, dtype=np.float64, loss=None, alpha=0.0):
     measurements = kind(rng, shape, dtype)
     targets = 3 * rng.standard_normal(len(measurements))
     return make_objective(measurements, targets, loss, alpha)
-
-
-@pytest.fixture
-def rng(global_random_seed):
-    return np.random.default_rng(global_random_seed)
 
 
 # --------------------------------------------------------------------------------------
@@ -671,6 +650,30 @@ def test_minimiser_in_special_cases(coefficients, step):
         assert abs(found) == pytest.approx(1.0, rel=1e-6)
     else:
         assert found == pytest.approx(step, rel=1e-3, abs=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 30))
+def test_rounding_has_no_minimiser(seed, n):
+    """With ``r2 = eps r1`` a second minimum lies near ``-1 / eps``, as low in theory."""
+    r0, r1 = np.random.default_rng(seed).standard_normal((2, n))
+    r2 = 1e-17 * r1
+    coefficients = np.array(
+        [r0 @ r0, 2 * r0 @ r1, r1 @ r1 + 2 * r0 @ r2, 2 * r1 @ r2, r2 @ r2]
+    )
+    step = Quartic(0.5 * coefficients, advance_nowhere).minimizer()
+    assert step == pytest.approx(-(r0 @ r1) / (r1 @ r1), rel=1e-6, abs=1e-12)
+
+
+def test_one_column(global_random_seed):
+    """Where the fit is linear in all but the scale."""
+    rng = np.random.default_rng(global_random_seed)
+    for _ in range(50):
+        A, y = rng.uniform(size=(20, 3)), rng.integers(0, 2, 20).astype(float)
+        objective = make_objective(DenseMeasurements(A, (3, 1)), y)
+        result = rank_path(objective, 1, early_stopping=False)
+        assert result.converged
+        best = np.linalg.lstsq(A, y, rcond=None)[0]
+        np.testing.assert_allclose(result.factors.matrix()[:, 0], best, atol=1e-6)
 
 
 # --------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from skprecgd.measurements.dense import DenseSelection
 from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
 from skprecgd.objective import make_objective
 from skprecgd.optim.rank_path import visit_ranks
-from skprecgd.optim.walk import PathSettings
+from skprecgd.optim.result import Status
+from skprecgd.optim.walk import PathSettings, Walk
 from skprecgd.testing import check_measurements
 
 RANK = 3
@@ -272,6 +273,48 @@ def test_a_path_by_blocks_visits_the_ranks_asked_for(global_random_seed):
     path = visit_ranks(objective, ranks, PathSettings(solver="precgd-cg", tol=0.01), 0)
     assert [path.stage(rank).rank for rank in ranks] == ranks
     assert len(path.stages) < 45
+
+
+def interrupted_when_a_stage_is_finished(monkeypatch):
+    """An interrupt whenever a stage is being finished; returns a list that counts."""
+    finish, pressed = Walk.finish, []
+
+    def press(record):
+        pressed.append(record)
+        raise KeyboardInterrupt
+
+    def interrupted(walk, evaluation):
+        walk.journal.callback = press
+        finish(walk, evaluation)
+
+    monkeypatch.setattr(Walk, "finish", interrupted)
+    return pressed
+
+
+def test_an_interrupt_while_a_stage_is_finished_ends_the_path(
+    monkeypatch, global_random_seed
+):
+    A, y, _ = sensing(global_random_seed)
+    objective = make_objective(as_measurements(A, (20, 15)), y, SquaredLoss(), 0.0)
+    for ranks in ([1, 2, 3], [1]):
+        with monkeypatch.context() as patch:
+            pressed = interrupted_when_a_stage_is_finished(patch)
+            path = visit_ranks(objective, ranks, PathSettings(tol=1e-4), 0)
+        assert len(pressed) == 1
+        assert path.status is Status.INTERRUPTED
+        assert [stage.rank for stage in path.stages] == [1]
+
+
+def test_an_interrupt_is_passed_on(monkeypatch, global_random_seed):
+    """Not to the next fold: a fit that was there before stays."""
+    A, y, _ = sensing(global_random_seed)
+    model = sensing_cv(tol=1e-4, random_state=0).fit(A, y)
+    matrix = model.matrix_
+    pressed = interrupted_when_a_stage_is_finished(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(A, 2 * y)
+    assert len(pressed) == 1
+    np.testing.assert_array_equal(model.matrix_, matrix)
 
 
 def test_the_refit_is_the_base_estimator(global_random_seed):

@@ -22,11 +22,6 @@ WRAPS = {
 
 
 @pytest.fixture
-def rng(global_random_seed):
-    return np.random.default_rng(global_random_seed)
-
-
-@pytest.fixture
 def iterative(monkeypatch):
     """Iterate also where a dense decomposition would be cheaper."""
     monkeypatch.setattr(subspace, "_is_small", lambda X, rank: False)

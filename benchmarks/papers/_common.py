@@ -103,28 +103,32 @@ def print_row(cells: Sequence[str], widths: Sequence[int]) -> None:
     print(line, flush=True)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options every script has."""
+def parser(description: str, *, figures: bool = True) -> argparse.ArgumentParser:
+    """The options every script has, and those of a script with figures."""
     result = argparse.ArgumentParser(description=description)
-    result.add_argument(
-        "--out",
-        type=Path,
-        default=RESULTS,
-        metavar="DIR",
-        help="where the figures go (default: benchmarks/results, ignored by git)",
-    )
+    if figures:
+        result.add_argument(
+            "--out",
+            type=Path,
+            default=RESULTS,
+            metavar="DIR",
+            help="where the figures go (default: benchmarks/results, ignored by git)",
+        )
+    shown = "; the figures show the first" if figures else ""
     result.add_argument(
         "--seed",
         type=int,
         nargs="+",
         default=[0],
         metavar="S",
-        help="one or more seeds; the figures show the first (default: 0)",
+        help=f"one or more seeds{shown} (default: 0)",
     )
     return result
 
 
-def new_figure(n_rows: int, n_columns: int) -> tuple[Any, Any]:
+def new_figure(
+    n_rows: int, n_columns: int, *, sharey: bool | str = True
+) -> tuple[Any, Any]:
     """A figure and its (n_rows, n_columns) array of axes."""
     try:
         from matplotlib.figure import Figure
@@ -134,8 +138,21 @@ def new_figure(n_rows: int, n_columns: int) -> tuple[Any, Any]:
         ) from error
     figure = Figure(figsize=(3.6 * n_columns, 2.9 * n_rows), layout="constrained")
     return figure, figure.subplots(
-        n_rows, n_columns, sharex=True, sharey=True, squeeze=False
+        n_rows, n_columns, sharex=True, sharey=sharey, squeeze=False
     )
+
+
+def draw_panels(panels: dict[str, dict[str, Array]], ylabel: str) -> Any:
+    """Curves by iteration on a logarithmic axis, one panel beside the other."""
+    figure, axes = new_figure(1, len(panels))
+    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for label, curve in curves.items():
+            ax.semilogy(curve, label=label)
+        ax.set(title=title, xlabel="iteration")
+        ax.grid(alpha=0.3)
+    axes[0, 0].set_ylabel(ylabel)
+    axes[0, 0].legend()
+    return figure
 
 
 def save_figure(figure: Any, directory: Path, name: str) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from _common import Array, parser, print_row, save_figure
+from _common import Array, new_figure, parser, print_row, save_figure
 
 from skprecgd.initialization import random
 from skprecgd.measurements import FullObservation
@@ -84,10 +84,7 @@ def main() -> None:
 
 def draw(shown: dict[int, dict[str, Result]]) -> Any:
     """Residuals above, alignment below; search ranks from left to right."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    axes = figure.subplots(2, len(shown), sharex=True, sharey="row")
+    figure, axes = new_figure(2, len(shown), sharey="row")
     for column, (rank, results) in zip(axes.T, shown.items(), strict=True):
         for name, result in results.items():
             history = result.history

@@ -83,7 +83,9 @@ def cell(result: Result) -> str:
 
 
 def main() -> None:
-    args = parser("The methods after PrecGD on the same problems.").parse_args()
+    args = parser(
+        "The methods after PrecGD on the same problems.", figures=False
+    ).parse_args()
     cases = [(rank, kappa) for rank in (RANK, 2 * RANK) for kappa in (1.0, 100.0)]
     header = [f"r={rank} kappa={kappa:g}" for rank, kappa in cases]
     widths = [4, 17, 12, 12, 12, 12]

@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from _common import (
     Array,
+    draw_panels,
     error_curve,
     first_at_most,
-    new_figure,
     parser,
     print_row,
     save_figure,
@@ -173,22 +173,11 @@ def run_cost(seed: int) -> None:
         print_row([f"{rank}", *cells], [3, 8, 8])
 
 
-def draw(panels: dict[str, dict[str, Array]]) -> Any:
-    figure, axes = new_figure(1, len(panels))
-    for ax, (name, curves) in zip(axes.ravel(), panels.items(), strict=True):
-        for label, curve in curves.items():
-            ax.semilogy(curve, label=label)
-        ax.set(title=name, xlabel="iteration", ylim=(1e-17, 10))
-        ax.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("relative error")
-    axes[0, 0].legend()
-    figure.suptitle("ScaledGD, step 1/2, complete symmetric data, kappa = 100")
-    return figure
-
-
 def main() -> None:
     args = parser("ICLR 2025: the Nystrom start.").parse_args()
-    figure = draw(run_symmetric(args.seed))
+    figure = draw_panels(run_symmetric(args.seed), "relative error")
+    figure.axes[0].set_ylim(1e-17, 10)
+    figure.suptitle("ScaledGD, step 1/2, complete symmetric data, kappa = 100")
     run_asymmetric(args.seed)
     run_sensing(args.seed)
     run_cost(args.seed[0])

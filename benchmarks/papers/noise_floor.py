@@ -36,9 +36,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from _common import (
     Array,
+    draw_panels,
     error_curve,
     first_at_most,
-    new_figure,
     parser,
     print_row,
     save_figure,
@@ -163,23 +163,14 @@ def run_dampings(seed: int) -> dict[str, Array]:
     return curves
 
 
-def draw(curves: dict[str, Array]) -> Any:
-    figure, axes = new_figure(1, 1)
-    ax = axes[0, 0]
-    for name, curve in curves.items():
-        ax.semilogy(curve[:200], label=name)
-    ax.set(xlabel="iteration", ylabel="relative error")
-    ax.grid(alpha=0.3)
-    ax.legend()
-    figure.suptitle(f"Noisy sensing, r = {SEARCH_RANK} > r* = {TRUE_RANK}")
-    return figure
-
-
 def main() -> None:
     args = parser("The error under noise against its theoretical order.").parse_args()
     run_floor(args.seed)
     curves = run_dampings(args.seed[0])
-    save_figure(draw(curves), args.out, "noise_floor.png")
+    shown = {name: curve[:200] for name, curve in curves.items()}
+    title = f"Noisy sensing, r = {SEARCH_RANK} > r* = {TRUE_RANK}"
+    figure = draw_panels({title: shown}, "relative error")
+    save_figure(figure, args.out, "noise_floor.png")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from statistics import median
+
+from _common import missed, parser, timed
 
 METHODS = {
     "skprecgd, numba, 1 thread": ("skprecgd", "numba", 1),
@@ -42,23 +43,19 @@ TOLERANCES = (1e-6, 3e-7, 1e-7, 3e-8, 1e-8, 3e-9, 1e-9, 3e-10, 1e-10)
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=int, default=5000, help="rows and columns")
-    parser.add_argument("--rank", type=int, default=10, help="of the truth")
-    parser.add_argument("--search-rank", type=int, default=None, help="default: rank")
-    parser.add_argument("--condition", type=float, default=1.0)
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("--size", type=int, default=5000, help="rows and columns")
+    options.add_argument("--rank", type=int, default=10, help="of the truth")
+    options.add_argument("--search-rank", type=int, default=None, help="default: rank")
+    options.add_argument("--condition", type=float, default=1.0)
+    options.add_argument(
         "--oversampling", type=float, default=5.0, help="entries per degree of freedom"
     )
-    parser.add_argument("--error", type=float, default=1e-8)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--max-sweeps", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--method", choices=("skprecgd", "cmfrec"), help="one run")
-    parser.add_argument("--effort", type=float, help="its tolerance or sweeps")
-    return parser.parse_args()
+    options.add_argument("--error", type=float, default=1e-8)
+    options.add_argument("--max-sweeps", type=int, default=100)
+    options.add_argument("--method", choices=("skprecgd", "cmfrec"), help="one run")
+    options.add_argument("--effort", type=float, help="its tolerance or sweeps")
+    return options.parse_args()
 
 
 def problem(args: argparse.Namespace):
@@ -123,9 +120,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         X = X.tocoo()
     call = fit(X, args)
-    wall, cpu = time.perf_counter(), time.process_time()
-    model = call(X)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    model, cpu, wall = timed(call, X)
     left, right = (
         (model.left_, model.right_)
         if args.method == "skprecgd"
@@ -207,10 +202,9 @@ def compare(args: argparse.Namespace) -> None:
         cpu, wall = (median(r[key] for r in runs) for key in ("cpu", "wall"))
         ratio = median(r[name]["cpu"] / r[PEER]["cpu"] for r in rounds)
         error = max(r["error"] for r in runs)
-        missed = "" if error <= args.error else "  does not arrive"
         print(
             f"{name:28}{effort:10.3g}{error:10.1e}{cpu:8.2f}{wall:8.2f}{ratio:11.2f}"
-            + missed
+            + missed(error, args.error)
         )
 
 

@@ -29,11 +29,11 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib import import_module, metadata
 from io import StringIO
-from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _common import timed
 
 from skprecgd import PrecGDFactorization
 from skprecgd.datasets import make_robust_pca
@@ -127,9 +127,7 @@ def main() -> None:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                cpu, wall = process_time(), perf_counter()
-                found = recover(X.copy())
-                cpu, wall = process_time() - cpu, perf_counter() - wall
+                found, cpu, wall = timed(recover, X.copy())
             error = truth.relative_error(found)
             print(f"{line}  {error:>8.1e}  {cpu:>7.2f}  {wall:>7.2f}", flush=True)
 

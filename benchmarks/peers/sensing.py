@@ -20,13 +20,12 @@ one pass, because it is done piece by piece in the cache.
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version as version_of
 from statistics import median
 
 import numpy as np
+from _common import missed, parser, timed
 
 import skprecgd
 from skprecgd import PrecGDMatrixSensing
@@ -113,12 +112,6 @@ def relative_error(found: np.ndarray, truth) -> float:
     return float(np.linalg.norm(found - matrix) / np.linalg.norm(matrix))
 
 
-def timed(call: Callable[[], np.ndarray]) -> tuple[float, float, np.ndarray]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    found = call()
-    return time.process_time() - cpu, time.perf_counter() - wall, found
-
-
 def compare(args: argparse.Namespace, rank: int, condition: float) -> None:
     n, m = args.size, round(0.6 * args.size**2)
     A, y, truth = make_matrix_sensing(
@@ -141,11 +134,11 @@ def compare(args: argparse.Namespace, rank: int, condition: float) -> None:
     for _ in range(args.repeats):
         for name, solve in methods.items():
             tol = tolerances[name]
-            cpu, wall, found = timed(lambda s=solve, t=tol: s(A, y, n, rank, t))
+            found, cpu, wall = timed(solve, A, y, n, rank, tol)
             runs[name].append((cpu, wall, relative_error(found, truth)))
     if args.cvxpy:
         methods["cvxpy"] = nuclear_norm
-        cpu, wall, found = timed(lambda: nuclear_norm(A, y, n, rank, 0.0))
+        found, cpu, wall = timed(nuclear_norm, A, y, n, rank, 0.0)
         runs["cvxpy"] = [(cpu, wall, relative_error(found, truth))] * args.repeats
     for name, each in runs.items():
         own = name == "skprecgd"
@@ -153,10 +146,10 @@ def compare(args: argparse.Namespace, rank: int, condition: float) -> None:
         pairs = zip(runs["skprecgd"], each, strict=True)
         ratio = median(ours[0] / theirs[0] for ours, theirs in pairs)
         cpu, wall, error = (median(r[i] for r in each) for i in range(3))
-        missed = "" if error <= args.error else "  does not arrive"
         print(
             f"r = {rank:2} kappa {condition:<6g} {name:10}"
-            f"{version:12}{error:10.1e}{cpu:8.2f}{wall:8.2f}{ratio:13.3f}" + missed,
+            f"{version:12}{error:10.1e}{cpu:8.2f}{wall:8.2f}{ratio:13.3f}"
+            + missed(error, args.error),
             flush=True,
         )
 
@@ -180,16 +173,12 @@ def count_passes(n: int, condition: float, seed: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=int, default=50)
-    parser.add_argument("--rank", type=int, default=5, help="of the truth")
-    parser.add_argument("--error", type=float, default=1e-8)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cvxpy", action="store_true")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--size", type=int, default=50)
+    options.add_argument("--rank", type=int, default=5, help="of the truth")
+    options.add_argument("--error", type=float, default=1e-8)
+    options.add_argument("--cvxpy", action="store_true")
+    args = options.parse_args()
     warnings.simplefilter("ignore")
     print(
         f"{'':33}{'version':12}{'error':>6}{'CPU s':>8}{'wall s':>8}{'ours/theirs':>13}"

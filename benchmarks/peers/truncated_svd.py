@@ -18,8 +18,6 @@ unless ``OPENBLAS_NUM_THREADS`` says otherwise.
 
 from __future__ import annotations
 
-import argparse
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 import scipy
 import sklearn
+from _common import missed, parser, timed
 from scipy import linalg, sparse
 from scipy.sparse.linalg import svds
 from sklearn.decomposition import TruncatedSVD
@@ -147,30 +146,25 @@ def race(judge: Judge, rank: int, wanted: float, names: list[str], repeats: int)
     for _ in range(repeats):
         times = {}
         for name, (tol, _) in chosen.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            METHODS[name][1](judge.X, rank, tol)
-            times[name] = (time.process_time() - cpu, time.perf_counter() - wall)
+            run = timed(METHODS[name][1], judge.X, rank, tol)
+            times[name] = run._replace(found=None)
         rounds.append(times)
     for name, (tol, error) in chosen.items():
-        cpu, wall = (median(r[name][i] for r in rounds) for i in (0, 1))
-        ratio = median(r["skprecgd"][0] / r[name][0] for r in rounds)
-        missed = "" if error <= wanted else "  does not arrive"
+        cpu = median(r[name].cpu for r in rounds)
+        wall = median(r[name].wall for r in rounds)
+        ratio = median(r["skprecgd"].cpu / r[name].cpu for r in rounds)
         print(
             f"  {name:12}{METHODS[name][0]:16}{tol:8.0e}{error:10.1e}{cpu:9.2f}"
-            f"{wall:8.2f}{ratio:12.2f}{missed}",
+            f"{wall:8.2f}{ratio:12.2f}{missed(error, wanted)}",
             flush=True,
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="of the sizes")
-    parser.add_argument("--rank", type=int, default=50)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--scale", type=float, default=1.0, help="of the sizes")
+    options.add_argument("--rank", type=int, default=50)
+    args = options.parse_args()
     warnings.simplefilter("ignore")
     sizes = [round(args.scale * n) for n in (5000, 2000, 50000, 20000)]
     problems = {

@@ -15,6 +15,7 @@ from skprecgd._numerics import norm, working_dtype
 from skprecgd._typing import Array
 from skprecgd.distributed import _graph
 from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
+from skprecgd.measurements._validation import check_real
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,7 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
         raise ValueError(
             f"Of dask, {name} must be an array or a DataFrame here, got a {kind}."
         )
-    if X.dtype.kind == "c":
-        raise ValueError(f"{name} is complex; only real data are supported.")
-    if X.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must be numeric, got dtype {X.dtype}.")
-    if X.ndim not in ndim:
-        wanted = " or ".join(f"{d}-D" for d in ndim)
-        raise ValueError(f"{name} must be {wanted}, got {X.ndim}-D.")
+    check_real(X, name, ndim)
     if lengths and np.isnan(np.sum(X.shape)):
         X = X.compute_chunk_sizes()
     dtype = working_dtype(X.dtype)

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._numerics import norm, working_dtype
+from skprecgd._numerics import as_operator, norm, working_dtype
 from skprecgd._typing import Array
-from skprecgd.measurements._validation import all_finite, as_real_array
+from skprecgd.measurements._validation import as_real_array, as_real_csr
 from skprecgd.measurements.base import Measurements, Tangent, as_shape
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.full import FullObservation
@@ -108,14 +108,7 @@ class MultiOutputMeasurements(Measurements):
             columns = self._times(block.reshape(len(block), -1))
             return np.asarray(outputs.T @ columns)
 
-        return LinearOperator(
-            shape=self.matrix_shape,
-            dtype=self.dtype,
-            matvec=times,
-            rmatvec=transposed_times,
-            matmat=times,
-            rmatmat=transposed_times,
-        )
+        return as_operator(self.matrix_shape, self.dtype, times, transposed_times)
 
     def tangent(self, left: Array, right: Array) -> Tangent:
         return _MultiOutputTangent(self, left, right)
@@ -255,13 +248,7 @@ def _as_samples(X: Any) -> Any:
     """X as a finite real array or csr_array of floats."""
     if not sparse.issparse(X):
         return as_real_array(X, "X", (2,))
-    if np.iscomplexobj(X.data):
-        raise ValueError("X is complex; only real data are supported.")
-    csr = sparse.csr_array(X)
-    csr = csr.astype(working_dtype(csr.dtype), copy=False)
-    if not all_finite(csr.data):
-        raise ValueError("X holds NaN or infinity; measurements must be finite.")
-    return csr
+    return as_real_csr(X, "X")
 
 
 def _whole_samples(samples: Array, targets: Array, n_targets: int) -> bool:

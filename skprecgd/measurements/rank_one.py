@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._numerics import as_operator
 from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements
@@ -73,14 +74,7 @@ class RankOneMeasurements(Measurements):
         def transposed_times(block: Array) -> Array:
             return self.b.T @ (w * (self.a @ block.reshape(len(block), -1)))
 
-        return LinearOperator(
-            shape=self.matrix_shape,
-            dtype=self.dtype,
-            matvec=times,
-            rmatvec=transposed_times,
-            matmat=times,
-            rmatmat=transposed_times,
-        )
+        return as_operator(self.matrix_shape, self.dtype, times, transposed_times)
 
     def rows(self, index: Array) -> RankOneMeasurements:
         b = None if self.b is self.a else self.b[index]

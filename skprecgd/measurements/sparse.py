@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skprecgd._numerics import norm, working_dtype
+from skprecgd._numerics import norm
 from skprecgd._typing import Array
-from skprecgd.measurements._validation import all_finite
+from skprecgd.measurements._validation import as_real_csr
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
 
@@ -44,12 +44,7 @@ class SparseMeasurements(Measurements):
             raise ValueError(
                 f"rows must be a SciPy sparse array, got {type(rows).__name__}."
             )
-        if np.iscomplexobj(rows.data):
-            raise ValueError("the measurements are complex; only real are supported.")
-        csr = sparse.csr_array(rows)
-        csr = csr.astype(working_dtype(csr.dtype), copy=False)
-        if not all_finite(csr.data):
-            raise ValueError("the measurements hold NaN or infinity.")
+        csr = as_real_csr(rows, "rows")
         if not csr.has_canonical_format:
             # A copy: the arrays may be the caller's.
             csr = csr.copy()

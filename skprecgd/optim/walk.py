@@ -279,8 +279,10 @@ class Walk:
         start: Factors,
         plan: Sequence[tuple[Method, Progress | None]],
         max_iter: float = np.inf,
+        tol: float | None = None,
     ) -> Outcome:
         """Run methods in turn, each until it gets slow."""
+        tol = self.settings.tol if tol is None else tol
         for method, progress in plan:
             left = self.allowed - self.n_iter
             outcome = descend(
@@ -289,7 +291,7 @@ class Walk:
                 method,
                 self.journal,
                 max_iter=int(min(left, max_iter)),
-                tol=self.settings.tol,
+                tol=tol,
                 progress=progress,
             )
             self.n_iter += outcome.n_iter
@@ -369,6 +371,10 @@ class Walk:
         while factors is not None:
             outcome = self.explore(factors)
             yield outcome
+            if self.ended_by not in (None, outcome.status):
+                # By the user, while this stage was finished.
+                yield replace(outcome, status=self.ended_by)
+                return
             if factors.rank >= max_rank or outcome.status is not Status.SLOW:
                 return
             room = max_rank - factors.rank
@@ -411,16 +417,12 @@ class Walk:
 
         The path goes on from where it was.
         """
-        outcome = descend(
+        outcome = self._turns(
             self.objective,
             evaluation.factors.balanced(),
-            self.methods[0],
-            self.journal,
-            max_iter=self.settings.max_iter - self.n_iter,
+            [(self.methods[0], _SETTLE_PROGRESS)],
             tol=max(self.settings.tol, _LITTLE * evaluation.relative_residual),
-            progress=_SETTLE_PROGRESS,
         )
-        self.n_iter += outcome.n_iter
         if outcome.n_iter:
             self.note(outcome, outcome.n_iter)
 
@@ -432,7 +434,8 @@ class Walk:
         """One sentence on how the ranks were solved."""
         parts = []
         for name, ranks in self.used.items():
-            span = f"{min(ranks)}" if len(ranks) == 1 else f"{min(ranks)}-{max(ranks)}"
+            low, high = min(ranks), max(ranks)
+            span = f"{low}" if low == high else f"{low}-{high}"
             parts.append(f"{name} at rank {span}")
         return f" ({', '.join(parts)}.)" if parts else ""
 
