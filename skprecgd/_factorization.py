@@ -583,7 +583,7 @@ class PrecGDFactorization(
                 np.hstack([factors.left, offset]), np.hstack([factors.right, constant])
             )
         self.center_ = column_offsets.astype(objective.dtype)
-        self._loss = objective.loss
+        self._loss = result.sharpened or objective.loss
         self._row_ridge = self._ridge_per_entry(objective)
         self._shrunk = result.status is Status.HELD_OUT
         errors = self._set_outliers(objective, factors, result)

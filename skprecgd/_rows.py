@@ -99,8 +99,10 @@ def fit_rows(
     out = np.zeros((visible.shape[0], r))
     chunk = max(1, _CHUNK_NUMBERS // (r * r))
     for start in range(0, visible.shape[0], chunk):
-        problem = _RowProblem(loss, visible[start : start + chunk], basis, offsets)
-        out[start : start + chunk] = _newton(problem, products, ridge)
+        part = slice(start, start + chunk)
+        for stage in loss.from_blunt():
+            problem = _RowProblem(stage, visible[part], basis, offsets)
+            out[part] = _newton(problem, products, ridge, out[part])
     return out.astype(dtype)
 
 
@@ -172,10 +174,11 @@ class _RowProblem:
         return np.bincount(self.rows, weights=values, minlength=self.n_rows)
 
 
-def _newton(problem: _RowProblem, products: Array, ridge: Array) -> Array:
-    r = len(ridge)
-    z = np.zeros((problem.n_rows, r))
-    predictions = problem.start
+def _newton(
+    problem: _RowProblem, products: Array, ridge: Array, start: Array
+) -> Array:
+    r, z = len(ridge), start
+    predictions = problem.start + problem.products(z)
     for _ in range(_MAX_NEWTON):
         pull = problem.gradient(predictions)
         gradient = _with_values(problem.pattern, pull) @ problem.basis + ridge * z

@@ -38,6 +38,7 @@ from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
+from skprecgd.objective import SampledObjective
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.rank_path import PathResult
 from skprecgd.robust import TrimmedObjective
@@ -282,6 +283,9 @@ class PrecGDMatrixSensing(
             level = error_level(objective, factors, result, self.tol)
             outliers = objective.errors(factors, level)
             objective = objective.without(outliers)
+        if result.sharpened is not None:
+            assert isinstance(objective, SampledObjective)
+            objective = objective.with_loss(result.sharpened)
         self.outliers_ = _reordered(outliers, order)
         self._loss = objective.loss
         self.certificate_ = certificate(
