@@ -575,7 +575,8 @@ class PrecGDFactorization(
             result = self._recover(objective, rank)
             factors = result.factors
             if seen is not None:
-                factors = _without_unseen(found_factors(result, self.tol), seen)
+                factors = found_factors(objective, result, self.tol)
+                factors = _without_unseen(factors, seen)
         if self.center == "both":
             constant = np.ones((factors.right.shape[0], 1), factors.dtype)
             offset = row_offsets[:, None].astype(factors.dtype)

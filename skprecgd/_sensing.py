@@ -277,7 +277,7 @@ class PrecGDMatrixSensing(
             measurements, targets = measurements.rows(order), targets[order]
         objective = self._objective(measurements, targets)
         result = self._recover(objective, rank, symmetric=self.symmetric)
-        factors = found_factors(result, self.tol)
+        factors = found_factors(objective, result, self.tol)
         outliers = np.zeros_like(targets)
         if isinstance(objective, TrimmedObjective):
             level = error_level(objective, factors, result, self.tol)
