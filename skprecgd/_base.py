@@ -59,8 +59,13 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
 
 # Share of the norm of a matrix that no one misses.
 _NEGLIGIBLE = 1e-6
-# Most that an entry left out of a finished fit still misses, in units of tol.
+# What a fit that is explained to tol leaves in spare columns, in units of tol: at most,
+# and where as much as that would be missed.
+_SPARE, _SPARE_LOOSE = 10.0, 3.0
+# Most that an entry left out of a finished fit still misses, in units of its tol.
 _UNFINISHED = 1e3
+# So such a fit is taken further than asked for, by this factor, if digits allow.
+_FURTHER = 1e-2
 
 
 class BasePrecGD(CallbackSupportMixin, BaseEstimator):
@@ -119,7 +124,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             validation_fraction=self.validation_fraction,
             n_iter_no_change=self.n_iter_no_change,
             max_iter=self.max_iter,
-            tol=self.tol,
+            tol=fit_tol(objective, self.tol),
             random_state=self.random_state,
             callback=iteration_callback(self),
         )
@@ -160,7 +165,9 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.components_ = np.ascontiguousarray(v.T)
         self.left_, self.right_ = balanced.left, balanced.right
 
-    def _path_settings(self, *, symmetric: bool = False) -> PathSettings:
+    def _path_settings(
+        self, objective: Objective, *, symmetric: bool = False
+    ) -> PathSettings:
         """How to walk along the ranks, with this estimator's parameters."""
         return PathSettings(
             solver=self.solver,
@@ -171,7 +178,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             init=self.init,
             validation_fraction=self.validation_fraction,
             max_iter=self.max_iter,
-            tol=self.tol,
+            tol=fit_tol(objective, self.tol),
         )
 
     def _warn(self, result: PathResult) -> None:
@@ -191,6 +198,18 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         )
 
 
+def fit_tol(objective: Objective, tol: float) -> float:
+    """The `tol` to fit with, so that all of the matrix is as accurate as asked for.
+
+    The residual says nothing about the entries that are left out, which miss a hundred
+    times as much: a fit with a loose `tol` would leave out what it has not fitted yet.
+    """
+    if not isinstance(objective, TrimmedObjective):
+        return tol
+    half_the_digits = float(np.sqrt(np.finfo(objective.dtype).eps))
+    return max(_FURTHER * tol, min(tol, half_the_digits))
+
+
 def error_level(
     objective: TrimmedObjective, factors: Factors, result: PathResult, tol: float
 ) -> float:
@@ -199,23 +218,27 @@ def error_level(
     Entries left out of the fit until it ended keep larger residuals than the others:
     where those reach `tol`, up to some hundreds of it.
     """
+    tol = fit_tol(objective, tol)
     explained = result.relative_residual <= 10 * tol
     return objective.error_level(factors, _UNFINISHED * tol if explained else 0.0)
 
 
-def found_factors(result: PathResult, tol: float) -> Factors:
+def found_factors(objective: Objective, result: PathResult, tol: float) -> Factors:
     """The factors without the columns that hold only unfinished convergence.
 
     A fit that explains the data to `tol` leaves errors of a few `tol` in its spare
     columns, so trailing singular values count as zero while together they stay
-    below ten times that. Where noise or a ridge keeps the residual up, a loose `tol`
-    says nothing of that kind, and only what is negligible anyway goes.
+    below ten times that (three times, if that is no longer negligible). Where noise
+    or a ridge keeps the residual up, a loose `tol` says nothing of that kind, and only
+    what is negligible anyway goes.
     """
+    tol = fit_tol(objective, tol)
     factors = result.factors
     s = factors.singular_values().astype(np.float64)
     eps = np.finfo(factors.dtype).eps
     explained = result.relative_residual <= 10 * tol
-    unfinished = 10 * tol if explained else min(tol, _NEGLIGIBLE)
+    spare = min(_SPARE * tol, max(_SPARE_LOOSE * tol, _NEGLIGIBLE))
+    unfinished = spare if explained else min(tol, _NEGLIGIBLE)
     level = max(unfinished, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
     return factors.truncated(max(1, int(np.sum(tails > level))))

@@ -574,7 +574,8 @@ class PrecGDFactorization(
             result = self._recover(objective, rank)
             factors = result.factors
             if seen is not None:
-                factors = _without_unseen(found_factors(result, self.tol), seen)
+                factors = found_factors(objective, result, self.tol)
+                factors = _without_unseen(factors, seen)
         if self.center == "both":
             constant = np.ones((factors.right.shape[0], 1), factors.dtype)
             offset = row_offsets[:, None].astype(factors.dtype)
@@ -582,7 +583,7 @@ class PrecGDFactorization(
                 np.hstack([factors.left, offset]), np.hstack([factors.right, constant])
             )
         self.center_ = column_offsets.astype(objective.dtype)
-        self._loss = objective.loss
+        self._loss = result.sharpened or objective.loss
         self._row_ridge = self._ridge_per_entry(objective)
         self._shrunk = result.status is Status.HELD_OUT
         errors = self._set_outliers(objective, factors, result)

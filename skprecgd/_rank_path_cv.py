@@ -175,7 +175,9 @@ def score_path(
     training = samples.training(model, train)
     measurements, targets = samples.part(test), samples.targets[test]
     taken = int(samples.center == "both")
-    settings = model._path_settings(symmetric=getattr(model, "symmetric", False))
+    settings = model._path_settings(
+        training.objective, symmetric=getattr(model, "symmetric", False)
+    )
     own = [rank - taken for rank in ranks if rank > taken]
     path = visit_ranks(training.objective, own or [1], settings, random_state)
     if path.status is Status.INTERRUPTED:

@@ -100,8 +100,9 @@ def fit_rows(
     products = _row_products(basis)
     out = np.zeros((visible.shape[0], r))
     for part in _parts(out):
-        problem = _RowProblem(loss, visible[part], basis, offsets)
-        out[part] = _newton(problem, products, ridge)
+        for stage in loss.from_blunt():
+            problem = _RowProblem(stage, visible[part], basis, offsets)
+            out[part] = _newton(problem, products, ridge, out[part])
     return out.astype(dtype)
 
 
@@ -177,10 +178,11 @@ class _RowProblem:
         return np.bincount(self.rows, weights=values, minlength=self.n_rows)
 
 
-def _newton(problem: _RowProblem, products: Array, ridge: Array) -> Array:
-    r = len(ridge)
-    z = np.zeros((problem.n_rows, r))
-    predictions = problem.start
+def _newton(
+    problem: _RowProblem, products: Array, ridge: Array, start: Array
+) -> Array:
+    r, z = len(ridge), start
+    predictions = problem.start + problem.products(z)
     for _ in range(_MAX_NEWTON):
         pull = problem.gradient(predictions)
         gradient = _with_values(problem.pattern, pull) @ problem.basis + ridge * z

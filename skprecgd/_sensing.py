@@ -38,6 +38,7 @@ from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
+from skprecgd.objective import SampledObjective
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.rank_path import PathResult
 from skprecgd.robust import TrimmedObjective
@@ -276,12 +277,15 @@ class PrecGDMatrixSensing(
             measurements, targets = measurements.rows(order), targets[order]
         objective = self._objective(measurements, targets)
         result = self._recover(objective, rank, symmetric=self.symmetric)
-        factors = found_factors(result, self.tol)
+        factors = found_factors(objective, result, self.tol)
         outliers = np.zeros_like(targets)
         if isinstance(objective, TrimmedObjective):
             level = error_level(objective, factors, result, self.tol)
             outliers = objective.errors(factors, level)
             objective = objective.without(outliers)
+        if result.sharpened is not None:
+            assert isinstance(objective, SampledObjective)
+            objective = objective.with_loss(result.sharpened)
         self.outliers_ = _reordered(outliers, order)
         self._loss = objective.loss
         self.certificate_ = certificate(

@@ -30,6 +30,10 @@ _ROUGH_BASIS = 10
 # be content with where they do not suffice.
 _MAX_RESTARTS = 300
 _LOW_ACCURACY = 1e-3
+# Columns that a Gaussian sketch has to spare, at least and as a share of the others: a
+# square Gaussian matrix is badly conditioned one time in ten.
+_SPARE_COLUMNS = 10
+_SPARE_SHARE = 2
 # Norm of a random start in units of the data norm: small, so that it hides no
 # structure, but not so small that leaving the saddle at zero takes long.
 _RANDOM_SCALE = 1e-2
@@ -189,6 +193,9 @@ def nystrom(
 
     One product with the back-projection B and no eigensolver. Every later iterate
     stays in the range of B where all entries are observed (Li et al., ICLR 2025).
+    Omega are those `rank` combinations of some more Gaussian columns that show most of
+    B: with no column to spare, a Gaussian sketch now and then almost misses a direction,
+    and the first step with a constant size then overshoots in it a thousandfold.
 
     Parameters
     ----------
@@ -219,8 +226,11 @@ def nystrom(
     back_projection = -1.0 * objective.matrix_gradient_at_zero()
     rng = check_random_state(random_state)
     _n_rows, n_columns = objective.matrix_shape
-    sketch = rng.standard_normal((n_columns, rank)).astype(objective.dtype)
-    left = np.asarray(back_projection @ sketch)
+    width = rank + max(_SPARE_COLUMNS, rank // _SPARE_SHARE)
+    sketch = rng.standard_normal((n_columns, min(width, n_columns)))
+    seen = np.asarray(back_projection @ sketch.astype(objective.dtype))
+    u, s, _ = np.linalg.svd(seen, full_matrices=False)
+    left = u[:, :rank] * s[:rank]
     # Only the range matters to the metric; the scale makes left of size sqrt(M).
     size = np.linalg.norm(left)
     if size > 0:

@@ -9,7 +9,7 @@ something; for labels and counts that makes it half the deviance.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -22,6 +22,10 @@ from skprecgd._typing import Array
 _NORMAL_MEDIAN = 0.6744897501960817
 # Closer to the optimum than this, a loss is computed from the distance to it.
 _NEAR = 0.5
+# First rounding of the absolute loss, and the share of it that has to go at once for
+# another fit to be worthwhile.
+_SMOOTHING = 0.03
+_WORTHWHILE = 0.5
 
 
 class Loss(ABC):
@@ -80,6 +84,23 @@ class Loss(ABC):
     def rescaled(self, factor: float) -> Self:
         """The loss for predictions and targets that were multiplied by `factor`."""
         return self
+
+    def sharpened(self, z: Array, y: Array, finest: float) -> Self | None:
+        """The loss with less rounding, once predictions are as good as these.
+
+        None where there is nothing to gain: what is left is no rounding.
+
+        Parameters
+        ----------
+        z, y : ndarray of shape (n_measurements,)
+        finest : float
+            Accuracy that is wanted, as a share of the size of the data.
+        """
+        return None
+
+    def from_blunt(self) -> list[Self]:
+        """The losses to minimise one after the other, up to this one."""
+        return [self]
 
     def drawn(self, y: Array) -> bool:
         """Whether the targets look like random draws, not like the means themselves."""
@@ -220,16 +241,21 @@ class AbsoluteLoss(Loss):
     Rounded off near zero, ``(r^2 + delta^2)^(p/2) - delta^p`` with
     ``delta = smoothing * scale``, so that it has a gradient and a curvature
     everywhere. A fit without residual is a minimum whatever delta; with outliers, the
-    others are fitted to a fraction of delta.
+    others are fitted to a fraction of delta, a tenth or so. A fit therefore starts at
+    a large delta, and at the rank found lets it follow the residuals down.
 
     Parameters
     ----------
     power : float, default=1.0
         p, ``1 <= p < 2``.
-    smoothing : float, default=0.03
-        In units of `scale`.
+    smoothing : float, default=None
+        In units of `scale`, and kept. None: 0.03 until the rank is found; from there on
+        the median of the absolute residuals, as long as that halves, and down to
+        the `tol` of the fit. (Not with a ridge, which leaves residuals of its own.)
     scale : float, default=None
         As for `HuberLoss`.
+    refined : float, default=1.0
+        What is left of the first smoothing; set by fits.
 
     Raises
     ------
@@ -247,8 +273,9 @@ class AbsoluteLoss(Loss):
     """
 
     power: float = 1.0
-    smoothing: float = 0.03
+    smoothing: float | None = None
     scale: float | None = None
+    refined: float = field(default=1.0, repr=False, kw_only=True)
 
     name = "absolute"
     homogeneous = True
@@ -261,11 +288,13 @@ class AbsoluteLoss(Loss):
             )
         _check_positive(self, "smoothing", self.smoothing)
         _check_positive(self, "scale", self.scale)
+        _check_positive(self, "refined", self.refined)
 
     @property
     def delta(self) -> float:
         """The residual below which the loss is rounded off."""
-        return self.smoothing * _or_one(self.scale)
+        smoothing = _SMOOTHING if self.smoothing is None else self.smoothing
+        return smoothing * self.refined * _or_one(self.scale)
 
     @property
     def curvature_bound(self) -> float:  # type: ignore[override]
@@ -289,6 +318,21 @@ class AbsoluteLoss(Loss):
 
     def rescaled(self, factor: float) -> AbsoluteLoss:
         return replace(self, scale=_or_one(self.scale) * factor)
+
+    def sharpened(self, z: Array, y: Array, finest: float) -> AbsoluteLoss | None:
+        if self.smoothing is not None:
+            return None
+        typical = float(np.median(np.abs(z - y)))
+        share = max(typical, finest * _or_one(self.scale)) / self.delta
+        if share > _WORTHWHILE:
+            return None
+        return replace(self, refined=share * self.refined)
+
+    def from_blunt(self) -> list[AbsoluteLoss]:
+        # Far from a minimum, a loss with less rounding is slow to get there.
+        n_steps = int(np.ceil(-np.log10(self.refined)))
+        blunt = [replace(self, refined=10.0**-k) for k in range(n_steps)]
+        return [*blunt, self]
 
     def _ratio(self, z: Array, y: Array) -> Array:
         return (z - y) / self.delta

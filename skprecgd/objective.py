@@ -193,6 +193,18 @@ class Objective(ABC):
         """The same, ready for many products at the point, where that is worthwhile."""
         return evaluation
 
+    def sharpened(self, evaluation: Evaluation, tol: float) -> Objective | None:
+        """The objective with less rounding in its loss, or None; see `Loss.sharpened`.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            A minimum of this one.
+        tol : float
+            Relative residual that is wanted.
+        """
+        return None
+
     @abstractmethod
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         """``S``, the gradient of the loss in the matrix (array or operator)."""
@@ -375,6 +387,20 @@ class SampledObjective(Objective):
             return evaluation
         tangent = self.measurements.tangent(factors.left, factors.right)
         return replace(evaluation, tangent=tangent)
+
+    def sharpened(
+        self, evaluation: Evaluation, tol: float
+    ) -> SampledObjective | None:
+        # A ridge leaves residuals of its own, and is weighed against this loss.
+        if self.alpha > 0:
+            return None
+        finest = max(tol, float(np.sqrt(np.finfo(self.dtype).eps)))
+        loss = self.loss.sharpened(evaluation.state, self.targets, finest)
+        return None if loss is None else self.with_loss(loss)
+
+    def with_loss(self, loss: Loss) -> SampledObjective:
+        """The same data with another loss, whose constants are known."""
+        return self._with(self.measurements, self.targets, loss, self.alpha)
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         return self.measurements.adjoint(self._slopes(evaluation.state))

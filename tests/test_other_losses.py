@@ -676,3 +676,74 @@ def test_noise_variance_of_data_matrices(global_random_seed):
     assert model.noise_variance_ == 0.5
     model.set_params(noise_variance=None).fit(X)
     assert not hasattr(model, "noise_variance_")
+
+
+# --------------------------------------------------------------------------------------
+# The rounding of the absolute loss
+# --------------------------------------------------------------------------------------
+
+
+def with_outliers(seed, observed, noise=0.0):
+    """A 60 x 50 matrix of rank 2, one in ten entries anything, and X with gaps."""
+    M = low_rank(seed, (60, 50), size=1.0)
+    rng = np.random.default_rng(seed)
+    X = M + noise * rng.standard_normal(M.shape)
+    hit = rng.random(M.shape) < 0.1
+    X[hit] += rng.uniform(-10, 10, hit.sum())
+    X[rng.random(M.shape) > observed] = np.nan
+    return M, X
+
+
+@pytest.mark.parametrize("observed", [1.0, 0.7])
+def test_rounding_follows_the_residuals_down(observed, global_random_seed):
+    M, X = with_outliers(global_random_seed, observed)
+    model = PrecGDFactorization(2, loss="absolute", random_state=0)
+    rows = model.fit_transform(X)
+    assert model.converged_
+    assert relative(model.left_ @ model.right_.T, M) < 1e-8
+    # Rows given later are held to the same loss.
+    assert relative(model.inverse_transform(rows), M) < 1e-7
+    kept = clone(model).set_params(loss=AbsoluteLoss(smoothing=0.03)).fit(X)
+    assert relative(kept.left_ @ kept.right_.T, M) > 1e-5
+
+
+def test_rounding_of_sensed_numbers(global_random_seed):
+    M = low_rank(global_random_seed)
+    A = stack(global_random_seed, 500)
+    y = A @ M.ravel()
+    rng = np.random.default_rng(global_random_seed)
+    y[rng.permutation(500)[:50]] += rng.uniform(-10, 10, 50)
+    model = PrecGDMatrixSensing(2, matrix_shape=M.shape, loss="absolute")
+    model.set_params(random_state=0).fit(A, y)
+    assert relative(model.matrix_, M) < 1e-8
+    # The certificate is of the loss that was minimised last.
+    certificate = model.certificate_
+    assert certificate.stationarity < 1e-4 * certificate.value_at_zero
+
+
+def test_rounding_stops_at_the_noise(global_random_seed):
+    M, X = with_outliers(global_random_seed, 1.0, noise=0.01)
+    errors = []
+    for loss in (AbsoluteLoss(smoothing=0.03), "absolute"):
+        model = PrecGDFactorization(2, loss=loss, random_state=0).fit(X)
+        errors.append(relative(model.left_ @ model.right_.T, M))
+    assert model.converged_
+    assert model._loss.delta > 1e-3
+    assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("c", [1e-100, 1e100])
+def test_rounding_has_no_unit(c, global_random_seed):
+    _, X = with_outliers(global_random_seed, 1.0)
+    plain, scaled = (
+        PrecGDFactorization(2, loss="absolute", random_state=0).fit(unit * X)
+        for unit in (1.0, c)
+    )
+    found, expected = scaled.singular_values_ / c, plain.singular_values_
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_a_ridge_keeps_the_rounding():
+    _, X = with_outliers(0, 1.0)
+    model = PrecGDFactorization(2, loss="absolute", alpha=1e-3).fit(X)
+    assert model._loss.refined == 1.0

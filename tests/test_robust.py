@@ -373,6 +373,28 @@ def test_the_unit_of_the_data_does_not_matter(c, observed, global_random_seed):
     assert_allclose(scaled.transform(c * X[:5]) / c, base.transform(X[:5]), rtol=1e-5)
 
 
+@pytest.mark.parametrize("c", [1e-100, 1.0, 1e100])
+@pytest.mark.parametrize("tol", [1e-4, 1e-2])
+@pytest.mark.parametrize("bound", [0.1, "auto"])
+def test_a_loose_tol_is_the_accuracy(c, tol, bound, global_random_seed):
+    """Of the matrix, its rank, and the errors: entries left out are no less fitted."""
+    X, errors, truth = make_robust_pca(
+        60,
+        50,
+        rank=3,
+        condition_number=10,
+        outlier_fraction=0.08,
+        random_state=global_random_seed,
+    )
+    model = PrecGDFactorization(6, outlier_fraction=bound, tol=tol).fit(c * X)
+    assert model.n_components_ == 3
+    assert truth.relative_error(model.left_, model.right_ / c) < tol
+    found, given = model.outliers_.toarray() / c, errors.toarray()
+    size = np.sqrt(np.mean(truth.matrix**2))
+    assert np.max(np.abs(found - given)) < 20 * tol * size
+    assert not np.any((found != 0) & (given == 0))
+
+
 @pytest.mark.parametrize("c", [1e-100, 1e100])
 def test_the_unit_of_the_measurements_does_not_matter(c, global_random_seed):
     A, y, truth = make_matrix_sensing(

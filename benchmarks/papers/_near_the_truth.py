@@ -37,6 +37,12 @@ class Panel(NamedTuple):
         start = z + 1e-2 * rng.standard_normal(z.shape)
         return cls(rank, condition_number, z, SymmetricFactor(start))
 
+    def of_size(self, size: float) -> Panel:
+        """The same panel, with entries of M* of this root mean square."""
+        factor = np.sqrt(size / np.sqrt(np.mean(self.truth**2)))
+        start = SymmetricFactor(factor * self.start.left)
+        return self._replace(z=factor * self.z, start=start)
+
     @property
     def truth(self) -> Array:
         return np.asarray(self.z @ self.z.T)

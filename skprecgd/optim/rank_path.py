@@ -18,7 +18,7 @@ from skprecgd._threads import one_blas_thread
 from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
-from skprecgd.losses import SquaredLoss
+from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.objective import FullObjective, Objective
 from skprecgd.optim import scarce
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
@@ -50,10 +50,13 @@ class PathResult(Result):
     stages : tuple of Stage
     noise_variance : float or None
         The given or, with ``noise_variance="auto"``, the estimated variance.
+    sharpened : Loss or None
+        The loss with what is left of its rounding, if that became less on the way.
     """
 
     stages: tuple[Stage, ...] = ()
     noise_variance: float | None = None
+    sharpened: Loss | None = None
 
     def stage(self, rank: int) -> Stage:
         """Where a search of at most that rank ends: the last stage within it.
@@ -403,7 +406,12 @@ def _result(outcome: Outcome, walk: Walk, reason: str) -> PathResult:
     }
     if variance is not None:
         variance *= walk.journal.unit**2
-    return PathResult(**fields, stages=tuple(walk.stages), noise_variance=variance)
+    return PathResult(
+        **fields,
+        stages=tuple(walk.stages),
+        noise_variance=variance,
+        sharpened=walk.sharpened,
+    )
 
 
 def _complete(

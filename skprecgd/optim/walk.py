@@ -17,7 +17,7 @@ import numpy as np
 from skprecgd._typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import leading_eigenpairs, leading_triplets, make_start
-from skprecgd.losses import SquaredLoss
+from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.objective import Evaluation, Objective, SampledObjective
 from skprecgd.optim.growth import Cluster
 from skprecgd.optim.loop import Journal, Outcome, descend
@@ -163,6 +163,8 @@ class Walk:
         # What the user did to end it all.
         self.ended_by: Status | None = None
         self.one_by_one = False
+        # The loss of the data, once it is less rounded than at the start.
+        self.sharpened: Loss | None = None
         self.stages: list[Stage] = []
         self.used: dict[str, list[int]] = {}
         self.cluster = Cluster(objective, _GROWTH_TOL)
@@ -262,7 +264,22 @@ class Walk:
         turns: list[tuple[Method, Progress | None]] = []
         if len(self.methods) > 1:
             turns = [(method, _SETTLE_PROGRESS) for method in self.methods]
-        return self._run(factors, [*turns, (self.methods[0], None)])
+        plan = [*turns, (self.methods[0], None)]
+        return self._sharpened(self._run(factors, plan), plan)
+
+    def _sharpened(
+        self, outcome: Outcome, plan: Sequence[tuple[Method, Progress | None]]
+    ) -> Outcome:
+        """Go on while the loss can do with less rounding; no stages of their own."""
+        while outcome.status.converged:
+            best = outcome.evaluation
+            sharper = self.objective.sharpened(best, self.settings.tol)
+            if sharper is None:
+                break
+            self.objective = sharper
+            self.sharpened = sharper.loss.rescaled(self.journal.unit)
+            outcome = self._turns(sharper, best.factors, plan)
+        return outcome
 
     def _run(
         self, factors: Factors, plan: Sequence[tuple[Method, Progress | None]]
