@@ -25,7 +25,7 @@ _EDGE_TOL = 0.03
 # this, so that none of them is missed.
 _SEVERAL_TOL = 0.003
 # Directions added at most.
-_MOST = 16
+_MOST = 32
 _SEED = 0
 
 Triplets = tuple[Array, Array, Array]
