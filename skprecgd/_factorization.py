@@ -538,11 +538,15 @@ class PrecGDFactorization(
         offsets = entry_offsets(
             data.rows, data.columns, data.values, data.shape, self.center
         )
-        values = data.values - offsets[0][data.rows] - offsets[1][data.columns]
+        values = data.values
+        for offset, index in zip(offsets, (data.rows, data.columns), strict=True):
+            if offset.any():
+                values = values - offset[index]
         measurements = EntryMeasurements(
             data.rows, data.columns, data.shape, data.values.dtype
         )
-        objective = self._objective(measurements, values.astype(data.values.dtype))
+        targets = values.astype(data.values.dtype, copy=False)
+        objective = self._objective(measurements, targets)
 
         def variance(errors: Array | None) -> float:
             values = data.values if errors is None else data.values - errors

@@ -24,6 +24,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from sklearn.utils import check_random_state
 
+from skprecgd._arrays import empty
 from skprecgd._numerics import dot, falling_until, gram, norm, working_dtype
 from skprecgd._rows import solve_weighted_rows
 from skprecgd._typing import Array, RandomState
@@ -361,7 +362,8 @@ class SampledObjective(Objective):
         unit = self.data_norm
         if not self.loss.homogeneous or unit == 0.0:
             return self, 1.0
-        targets = (self.targets.astype(np.float64) / unit).astype(self.dtype)
+        targets = np.divide(self.targets, unit, dtype=np.float64)
+        targets = targets.astype(self.dtype, copy=False)
         loss = self.loss.rescaled(1.0 / unit)
         return self._with(self.measurements, targets, loss, self.alpha / unit), unit
 
@@ -421,8 +423,9 @@ class SampledObjective(Objective):
         """
         z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
         slopes = self._slopes(z)
-        flipped = check_random_state(random_state).randint(2, size=len(slopes)) == 1
-        np.negative(slopes, out=slopes, where=flipped)
+        bits = check_random_state(random_state).bytes(-(-len(slopes) // 8))
+        flipped = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(slopes))
+        np.negative(slopes, out=slopes, where=flipped.view(bool))
         return self.measurements.adjoint(slopes)
 
     def gradient(self, evaluation: Evaluation) -> Factors:
@@ -549,13 +552,13 @@ class SampledObjective(Objective):
         Weighted before the adjoint, so that very small or very large measurement
         matrices neither underflow nor overflow in the products.
         """
-        slopes = self.loss.gradient(z, self.targets)
-        weight = slopes.dtype.type(self.weight)
         if isinstance(self.loss, SquaredLoss):
-            # A new array, into which another one need not be written.
-            slopes *= weight
+            dtype = np.result_type(z, self.targets)
+            slopes = np.subtract(z, self.targets, out=empty(len(z), dtype))
+            slopes *= dtype.type(self.weight)
         else:
-            slopes = slopes * weight
+            slopes = self.loss.gradient(z, self.targets)
+            slopes = slopes * slopes.dtype.type(self.weight)
         return slopes.astype(self.dtype, copy=False)
 
     def _with(

@@ -17,6 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from skprecgd._arrays import empty
 from skprecgd._threads import allowed_threads, share_out
 from skprecgd._typing import Array
 
@@ -270,7 +271,7 @@ def _point(
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
     dtype = np.result_type(left, right)
-    out = np.empty(len(rows), dtype)
+    out = empty(len(rows), dtype)
     inputs = (*_floats(dtype, left, right), *_indices(rows, columns))
 
     def task(start: int, stop: int) -> None:
@@ -289,8 +290,8 @@ def sampled_ray(
     columns: Array,
 ) -> tuple[Array, Array]:
     dtype = np.result_type(left, right, d_left, d_right)
-    linear = np.empty(len(rows), dtype)
-    quadratic = np.empty(len(rows), dtype)
+    linear = empty(len(rows), dtype)
+    quadratic = empty(len(rows), dtype)
     # Side by side, a row of both is one stretch of memory.
     lefts, rights = np.hstack([left, d_left]), np.hstack([right, d_right])
     inputs = (*_floats(dtype, lefts, rights), *_indices(rows, columns))
@@ -356,7 +357,7 @@ def _summed(loop: Callable[..., None], n_sums: int, *vectors: Array) -> Array:
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
     dtype = np.result_type(z, z1, z2)
     vectors = _floats(dtype, z, z1, z2)
-    out = np.empty(len(z), dtype)
+    out = empty(len(z), dtype)
 
     def task(start: int, stop: int) -> None:
         _point(*vectors, dtype.type(t), out, start, stop)

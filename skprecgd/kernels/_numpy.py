@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
+from skprecgd._arrays import empty
 from skprecgd._numerics import dot
 from skprecgd._typing import Array
 
@@ -24,7 +25,7 @@ _DENSE_GAIN = 8
 
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
-    out = np.empty(len(rows), dtype=np.result_type(left, right))
+    out = empty(len(rows), np.result_type(left, right))
     for chunk in _chunks(len(rows), _CHUNK):
         i, j = rows[chunk], columns[chunk]
         block = _dense_rows(i, len(right))
@@ -48,8 +49,8 @@ def sampled_ray(
     both_left = np.hstack([left, d_left])
     both_right = np.hstack([d_right, right])
     dtype = np.result_type(left, right, d_left, d_right)
-    linear = np.empty(len(rows), dtype=dtype)
-    quadratic = np.empty(len(rows), dtype=dtype)
+    linear = empty(len(rows), dtype)
+    quadratic = empty(len(rows), dtype)
     for chunk in _chunks(len(rows), _CHUNK):
         i, j = rows[chunk], columns[chunk]
         block = _dense_rows(i, len(right))
@@ -91,7 +92,7 @@ def squared_distance(z: Array, targets: Array) -> float:
 
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
     step = z.dtype.type(t)
-    out = step * z2
+    out = np.multiply(step, z2, out=empty(len(z), np.result_type(z, z1, z2)))
     out += z1
     out *= step
     out += z

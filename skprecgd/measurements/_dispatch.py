@@ -226,7 +226,8 @@ def matrix_entries(X: Any, missing_values: float) -> _Triples:
     stored_only = sparse.issparse(X) and missing_values == 0
     if stored_only:
         csr = _canonical_csr(X)
-        rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+        numbers = np.arange(csr.shape[0], dtype=csr.indices.dtype)
+        rows = np.repeat(numbers, np.diff(csr.indptr))
         columns, values = csr.indices, csr.data
     else:
         dense = _stored_zeros(X) if sparse.issparse(X) else np.asarray(X)

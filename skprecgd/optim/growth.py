@@ -12,16 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._bidiagonal import Bidiagonalization
 from skprecgd._typing import Array
-from skprecgd.initialization import leading_triplets
 from skprecgd.losses import SquaredLoss
 from skprecgd.objective import Evaluation, Objective, SampledObjective
 
 # The edge differs from one draw of the signs to the next by two in a hundred.
 _STANDS_OUT = 1.1
-# Directions looked at first, and at most: more are looked for where all of them stand
-# out, which is rarely the case.
-_FEW, _MOST = 3, 16
+# To what share of itself the edge is wanted.
+_EDGE_TOL = 0.03
+# Nearly equal values come up one after the other: where several stand out, as close as
+# this, so that none of them is missed.
+_SEVERAL_TOL = 0.003
+# Directions added at most.
+_MOST = 32
 _SEED = 0
 
 Triplets = tuple[Array, Array, Array]
@@ -34,13 +38,14 @@ class Cluster:
     ----------
     objective : Objective
     tol : float
-        Of the singular triplets; see `leading_triplets`.
+        By what share of its singular value a direction may miss being a singular
+        vector.
     """
 
     def __init__(self, objective: Objective, tol: float) -> None:
         self._objective = objective
         self._tol = tol
-        self._edge_of_residual = 0.0
+        self._level = 0.0
 
     @staticmethod
     def applies(objective: Objective) -> bool:
@@ -63,31 +68,44 @@ class Cluster:
             gradient = objective.matrix_gradient(evaluation)
             residual = evaluation.relative_residual
         most = min(most, max(least, _MOST))
-        found = self._leading(gradient, min(max(least, _FEW), most))
+        known = self._level > 0
+        if not known:
+            self._level = self._level_of(evaluation, residual)
+        u, values, v = self._outstanding(gradient, least, most, residual)
         # As a share of the residual the edge hardly changes: where only one direction
         # stands out from what it was before, it need not be known better.
-        next_one = found[1][min(least, len(found[1]) - 1)]
-        if next_one <= _STANDS_OUT * self._edge_of_residual * residual:
-            return _first(found, least)
-        level = _STANDS_OUT * self._edge(evaluation)
-        self._edge_of_residual = level / (_STANDS_OUT * residual)
-        if found[1][-1] > level and len(found[1]) < most:
-            found = self._leading(gradient, most)
-        return _first(found, max(least, int(np.sum(found[1] > level))))
+        if known and len(values) > least:
+            self._level = self._level_of(evaluation, residual)
+            count = max(least, int(np.sum(values > self._level * residual)))
+            u, values, v = u[:, :count], values[:count], v[:, :count]
+        # Of the descent direction, which is not formed.
+        return -u, values, v
 
-    def _edge(self, evaluation: Evaluation | None) -> float:
-        """The largest singular value that chance gives the gradient."""
+    def _level_of(self, evaluation: Evaluation | None, residual: float) -> float:
+        """What stands out is larger than this, as a share of the residual."""
         objective = self._objective
         assert isinstance(objective, SampledObjective)
         flipped = objective.sign_flipped_gradient(evaluation, _SEED)
-        return float(self._leading(flipped, 1)[1][0])
+        chance = Bidiagonalization(flipped, np.random.RandomState(_SEED))
+        chance.until(lambda values, errors: errors[0] <= _EDGE_TOL * values[0])
+        return _STANDS_OUT * float(chance.values[0]) / residual
 
-    def _leading(self, gradient: Any, count: int) -> Triplets:
-        """Of the descent direction, which is not formed."""
-        u, values, v = leading_triplets(gradient, count, _SEED, tol=self._tol)
-        return -u, values, v
+    def _outstanding(
+        self, gradient: Any, least: int, most: int, residual: float
+    ) -> Triplets:
+        """Leading triplets down to the level, at least and at most so many."""
+        level = self._level * residual
 
+        def count(values: Array) -> int:
+            return min(most, max(least, int(np.sum(values > level))))
 
-def _first(triplets: Triplets, count: int) -> Triplets:
-    u, values, v = triplets
-    return u[:, :count], values[:count], v[:, :count]
+        def enough(values: Array, errors: Array) -> bool:
+            # One more than stand out, or it might yet turn out to be larger.
+            n_known = min(count(values) + 1, most)
+            tol = self._tol if n_known <= least + 1 else _SEVERAL_TOL
+            found = errors[:n_known] <= tol * values[:n_known]
+            return len(found) == n_known and bool(np.all(found))
+
+        search = Bidiagonalization(gradient, np.random.RandomState(_SEED))
+        search.until(enough)
+        return search.triplets(count(search.values))

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
+from skprecgd._arrays import kept_arrays
 from skprecgd._threads import one_blas_thread
 from skprecgd._typing import RandomState
 from skprecgd.factors import Factors
@@ -262,7 +263,7 @@ def minimize(
     )
     journal = Journal(callback, unit)
     start = factors.scaled(1.0 / unit)
-    with one_blas_thread(not objective.large_products):
+    with one_blas_thread(not objective.large_products), kept_arrays():
         outcome = descend(scaled, start, method, journal, max_iter=max_iter, tol=tol)
     return make_result(outcome, journal)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skprecgd._arrays import kept_arrays
 from skprecgd._threads import one_blas_thread
 from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
@@ -185,7 +186,7 @@ def rank_path(
         keep_factors=keep_factors,
     )
     walk = _walk(objective, settings, random_state, callback)
-    with one_blas_thread(not objective.large_products):
+    with one_blas_thread(not objective.large_products), kept_arrays():
         return (_fixed if rank_search == "fixed" else _grown)(walk, max_rank)
 
 
@@ -219,7 +220,7 @@ def visit_ranks(
     """
     settings = replace(settings, keep_factors=True, stops=tuple(ranks))
     walk = _walk(objective, settings, random_state, None)
-    with one_blas_thread(not objective.large_products):
+    with one_blas_thread(not objective.large_products), kept_arrays():
         squared = isinstance(objective.loss, SquaredLoss)
         drawn = walk.objective.targets_are_drawn and walk.objective.alpha == 0
         if drawn and _can_hold_out(walk.objective, ranks[-1]):

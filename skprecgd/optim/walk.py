@@ -32,7 +32,7 @@ from skprecgd.optim.stopping import Progress
 _STAGE_PROGRESS = Progress(window=5, share=0.2)
 # Where measurements are plentiful the next components can be told from chance, and what
 # a stage leaves to do is done at later ones.
-_PLENTIFUL_PROGRESS = Progress(window=2, share=0.2)
+_PLENTIFUL_PROGRESS = Progress(window=2, share=0.2, removable=0.1)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
 # Alone, without conjugate steps before them, they need not prove as much.
