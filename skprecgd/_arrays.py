@@ -63,7 +63,7 @@ def empty(n: int, dtype: np.dtype) -> Array:
     -------
     ndarray of shape (n,)
     """
-    arrays = _shelf.arrays
+    arrays = _shelf.arrays if _ALONE > 0 else None
     if arrays is None or n * np.dtype(dtype).itemsize < _LARGE:
         return np.empty(n, dtype)
     idle = [k for k in range(len(arrays)) if _holders(arrays, k) == _ALONE]

@@ -121,4 +121,5 @@ class Bidiagonalization:
         """The SVD of the bidiagonal matrix."""
         k = len(self._diagonal)
         bidiagonal = np.diag(self._diagonal) + np.diag(self._above[: k - 1], 1)
-        return tuple(np.linalg.svd(bidiagonal))
+        left, values, right = np.linalg.svd(bidiagonal)
+        return left, values, right

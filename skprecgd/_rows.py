@@ -178,9 +178,7 @@ class _RowProblem:
         return np.bincount(self.rows, weights=values, minlength=self.n_rows)
 
 
-def _newton(
-    problem: _RowProblem, products: Array, ridge: Array, start: Array
-) -> Array:
+def _newton(problem: _RowProblem, products: Array, ridge: Array, start: Array) -> Array:
     r, z = len(ridge), start
     predictions = problem.start + problem.products(z)
     for _ in range(_MAX_NEWTON):

@@ -390,9 +390,7 @@ class SampledObjective(Objective):
         tangent = self.measurements.tangent(factors.left, factors.right)
         return replace(evaluation, tangent=tangent)
 
-    def sharpened(
-        self, evaluation: Evaluation, tol: float
-    ) -> SampledObjective | None:
+    def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
         # A ridge leaves residuals of its own, and is weighed against this loss.
         if self.alpha > 0:
             return None

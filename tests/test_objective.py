@@ -654,7 +654,7 @@ def test_minimiser_in_special_cases(coefficients, step):
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 30))
 def test_rounding_has_no_minimiser(seed, n):
-    """With ``r2 = eps r1`` a second minimum lies near ``-1 / eps``, as low in theory."""
+    """With ``r2 = eps r1`` a second minimum lies near ``-1 / eps``, low in theory."""
     r0, r1 = np.random.default_rng(seed).standard_normal((2, n))
     r2 = 1e-17 * r1
     coefficients = np.array(

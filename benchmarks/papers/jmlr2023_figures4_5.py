@@ -60,7 +60,6 @@ from _near_the_truth import (
     draw,
     reached,
 )
-from scipy.special import expit
 
 from skprecgd import PrecGDMatrixSensing
 from skprecgd.losses import (
