@@ -38,8 +38,7 @@ from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import upper_bound
 
-# A stack of more bytes than these is read in place by all folds, so that no worker needs
-# a copy.
+# A stack of more bytes than these is read in place by all folds: no worker copies it.
 _SHARED_BYTES = 1 << 26
 # The default grid ends here, or where the matrix does.
 _DEFAULT_RANKS = 10
