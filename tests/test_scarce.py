@@ -68,11 +68,11 @@ def test_recovers_from_few_gaussian_measurements(symmetric, global_random_seed):
 
 def test_lone_line(global_random_seed):
     rng = np.random.RandomState(global_random_seed)
-    left, right = rng.standard_normal((40, 2)), rng.standard_normal((30, 2))
+    left, right = rng.standard_normal((400, 2)), rng.standard_normal((300, 2))
     assert not has_lone_line(FactorPair(left, right))
-    spike = np.zeros((40, 1))
+    spike = np.zeros((400, 1))
     spike[3] = 1e3
-    factors = FactorPair(np.hstack([left, spike]), rng.standard_normal((30, 3)))
+    factors = FactorPair(np.hstack([left, spike]), rng.standard_normal((300, 3)))
     assert has_lone_line(factors)
 
 
