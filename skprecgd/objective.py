@@ -35,6 +35,8 @@ from skprecgd.measurements import FullObservation, Measurements
 
 # Rounding of a value, as a share of it.
 _VALUE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+# Rounding of a polynomial, as a share of its terms: their coefficients are sums, too.
+_SUM_ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
 # A step that has to be cut more often than this leads nowhere.
 _MAX_HALVINGS = 60
 
@@ -122,7 +124,7 @@ class Quartic(Ray):
         # Far out a decrease may be nothing but the rounding of huge terms: along a
         # direction without a quadratic part, that part is rounding, too.
         terms = np.polyval(np.abs(powers), np.abs(candidates))
-        change[-change < np.finfo(float).eps * terms] = np.inf
+        change[-change < _SUM_ROUNDING * terms] = np.inf
         return float(candidates[np.argmin(change)])
 
     def advance(self, t: float) -> Evaluation:
