@@ -20,7 +20,7 @@ from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, SquaredLoss
-from skprecgd.objective import FullObjective, Objective
+from skprecgd.objective import Evaluation, FullObjective, Objective
 from skprecgd.optim import scarce
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
@@ -40,6 +40,8 @@ _MIN_HOLD_OUT = 50
 # So few measurements per degree of freedom agree now and then with a rank too many:
 # lower ones deserve a second look.
 _HARDLY_DETERMINED = 1.15
+# What a stage leaves to gain at its rank is less than this takes off its loss.
+_CLEARLY = 0.9
 
 
 @dataclass(frozen=True)
@@ -290,9 +292,28 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
         outcome = _scarce(walk, outcome, max_rank)
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
+    sharper = _from_means(walk)
+    if walk.ended_by is not None:
+        return _result(replace(outcome, status=walk.ended_by), walk, "")
     if chooses:
-        return _held_out(walk, max_rank)
+        return _held_out(walk, max_rank, sharper)
+    if sharper is not None and sharper.evaluation.value < outcome.evaluation.value:
+        outcome = sharper
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
+
+
+def _from_means(walk: Walk) -> Outcome | None:
+    """Gauss-Newton from the means of uncertain rows, where the path did clearly worse.
+
+    Its stage at the same rank has then ended in a wrong local optimum.
+    """
+    if walk.means is None:
+        return None
+    outcome = walk.attempt(walk.means)
+    rank, unit = outcome.evaluation.factors.rank, walk.journal.unit
+    stages = [stage.loss for stage in walk.stages if stage.rank == rank]
+    loss = outcome.evaluation.loss * unit**2
+    return outcome if loss < _CLEARLY * min(stages, default=np.inf) else None
 
 
 def _explored(walk: Walk, max_rank: int) -> Outcome:
@@ -361,11 +382,23 @@ def _trial(walk: Walk) -> tuple[Walk, int]:
     return Walk(kept, settings, journal, walk.rng), n_held_out
 
 
-def _held_out(walk: Walk, max_rank: int) -> PathResult:
-    """Choose the rank by held-out measurements, then refit on everything."""
+def _held_out(
+    walk: Walk, max_rank: int, sharper: Outcome | None = None
+) -> PathResult:
+    """Choose the rank by held-out measurements, then refit on everything.
+
+    Where uncertain rows led to a `sharper` fit than the path did at the same rank, the
+    refit starts there, and its rank competes.
+    """
     objective, settings, journal = walk.objective, walk.settings, walk.journal
     trial, n_held_out = _trial(walk)
     best = trial.best_held_out(max_rank)
+    if sharper is not None:
+        factors = sharper.evaluation.factors
+        walk.visited[factors.rank] = factors
+        other = factors.rank != best.factors.rank
+        if other and _means_are_better(trial, max_rank, best):
+            best = sharper.evaluation
     rank = best.factors.rank
     ranks = [stage.rank for stage in trial.stages]
     cause = "The residual cannot reach tol: rank"
@@ -392,6 +425,17 @@ def _held_out(walk: Walk, max_rank: int) -> PathResult:
     refit.stages = [*trial.stages, *refit.stages]
     refit.n_iter += trial.n_iter + walk.n_iter
     return _result(outcome, refit, f"{reason}refitted on all measurements.")
+
+
+def _means_are_better(trial: Walk, max_rank: int, best: Evaluation) -> bool:
+    """Whether uncertain rows explain the held-out measurements better than a stage."""
+    means = scarce.grown_means(trial, max_rank)
+    if means is None:
+        return False
+    outcome = trial.attempt(means)
+    held_out = trial.journal.validation_loss
+    assert held_out is not None
+    return held_out(outcome.evaluation) < held_out(best)
 
 
 def _result(outcome: Outcome, walk: Walk, reason: str) -> PathResult:

@@ -79,6 +79,17 @@ def explain(walk: Walk, max_rank: int) -> Outcome | None:
     return None
 
 
+def grown_means(walk: Walk, max_rank: int) -> Factors | None:
+    """The means of uncertain rows, with as many columns as stand out of the noise."""
+    ranks = list(range(1, walk.determined(max_rank) + 1))
+    for outcome in _grown(walk, ranks):
+        if outcome is not None:
+            return outcome.evaluation.factors
+        if walk.stopped:
+            return None
+    return walk.means
+
+
 def completes(walk: Walk) -> bool:
     """Whether the factors of a rectangular matrix are sought from its entries."""
     entries = isinstance(_sampled(walk).measurements, EntryMeasurements)
@@ -134,27 +145,34 @@ def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None
 
 
 def _by_uncertain_rows(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None]:
-    """Grown column by column, then every rank afresh.
-
-    The first finds components in the order of their size, which suits all but flat
-    spectra, and says when nothing but noise is left.
-    """
+    """Grown column by column, then, unless only noise is left, every rank afresh."""
+    yield from _grown(walk, ranks)
+    if walk.noise_is_left:
+        return
     objective = _sampled(walk)
-    posterior = Posterior(objective, 1)
+    randoms = map(np.random.RandomState, range(_RANDOM_STARTS))
+    fresh = [rank for rank in _beyond_the_path(walk, ranks) if rank > 1]
+    for start, rank in product((None, *randoms), fresh):
+        yield _explain_from(walk, Posterior(objective, rank, start))
+
+
+def _grown(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None]:
+    """One column after the other, until nothing but noise is left.
+
+    That finds components in the order of their size, which suits all but flat spectra.
+    """
+    posterior = Posterior(_sampled(walk), 1)
     most, in_vain = 0, 0
     for rank in ranks:
         if rank > 1:
             posterior.grow()
         yield _explain_from(walk, posterior)
-        found = posterior.factors().rank
-        in_vain = in_vain + 1 if found <= most else 0
-        most = max(most, found)
+        walk.means = posterior.factors()
+        in_vain = in_vain + 1 if walk.means.rank <= most else 0
+        most = max(most, walk.means.rank)
         if in_vain == _IN_VAIN:
+            walk.noise_is_left = True
             return
-    randoms = map(np.random.RandomState, range(_RANDOM_STARTS))
-    fresh = [rank for rank in _beyond_the_path(walk, ranks) if rank > 1]
-    for start, rank in product((None, *randoms), fresh):
-        yield _explain_from(walk, Posterior(objective, rank, start))
 
 
 def _explain_from(walk: Walk, posterior: Posterior) -> Outcome | None:

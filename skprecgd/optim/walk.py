@@ -163,6 +163,9 @@ class Walk:
         # What the user did to end it all.
         self.ended_by: Status | None = None
         self.one_by_one = False
+        # Of uncertain rows: see `scarce`.
+        self.means: Factors | None = None
+        self.noise_is_left = False
         # The loss of the data, once it is less rounded than at the start.
         self.sharpened: Loss | None = None
         self.stages: list[Stage] = []
