@@ -473,7 +473,8 @@ class PrecGDFactorization(
             raise ValueError(
                 f"outlier_fraction={self.outlier_fraction!r} needs center=None, got "
                 f"center={self.center!r}: outliers pull means. Offsets have low "
-                "rank and are found as components."
+                "rank and are found as components, if n_components leaves room for "
+                "one or two; loss='huber' and 'absolute' take a center."
             )
         return loss
 
