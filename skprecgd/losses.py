@@ -145,7 +145,20 @@ class Loss(ABC):
 
 
 class SummedLoss(Loss):
-    """A loss that has every measurement's share of it at hand."""
+    """A loss that is a sum of what it says each measurement costs, by `pointwise`.
+
+    The base class for a loss of your own whose `score` is to take weights of samples
+    quickly; with `Loss` they are asked for one by one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.losses import AbsoluteLoss, SummedLoss
+    >>> isinstance(AbsoluteLoss(), SummedLoss)
+    True
+    >>> AbsoluteLoss(smoothing=1e-9).pointwise(np.array([3.0, 0.5]), np.zeros(2))
+    array([3. , 0.5])
+    """
 
     @abstractmethod
     def pointwise(self, z: Array, y: Array) -> Array:
