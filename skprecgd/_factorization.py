@@ -26,7 +26,12 @@ from skprecgd._centering import (
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
 from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
 from skprecgd._rows import fit_rows, solve_rows
-from skprecgd._scoring import explained, hidden_rounds, without_largest
+from skprecgd._scoring import (
+    checked_weight,
+    explained,
+    hidden_rounds,
+    without_largest,
+)
 from skprecgd._trimmed_rows import trimmed_rows
 from skprecgd._typing import Array, RandomState
 from skprecgd.distributed._graph import is_dask
@@ -45,7 +50,7 @@ from skprecgd.optim.rank_path import PathResult
 from skprecgd.optim.result import Status
 from skprecgd.robust import TrimmedObjective, upper_bound
 
-_HiddenPairs = Iterator[tuple[Array, Array]]
+_Hidden = Iterator[tuple[Array, Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -374,7 +379,7 @@ class PrecGDFactorization(
         return self._loss.mean(X @ self.components_ + self.center_)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R^2 (with other losses D^2) on entries hidden from the rows of X.
 
         A random share `validation_fraction` of the entries (drawn with
@@ -391,6 +396,8 @@ class PrecGDFactorization(
         X : array-like or sparse array of shape (n_samples, n_features)
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Entries of a row of weight two count twice.
 
         Returns
         -------
@@ -405,14 +412,19 @@ class PrecGDFactorization(
                 "rows, computed (X[:n].compute())."
             )
         rng = check_random_state(self.random_state)
-        pairs = list(self._predict_hidden(self._read(X), rng))
-        values, predictions = (
-            np.concatenate(part) for part in zip(*pairs, strict=True)
+        data = self._read(X)
+        row_weight = checked_weight(sample_weight, data.shape[0])
+        hidden = list(self._predict_hidden(data, rng))
+        rows, values, predictions = (
+            np.concatenate(part) for part in zip(*hidden, strict=True)
         )
+        weight = None if row_weight is None else row_weight[rows]
         if self.outlier_fraction != 0:
             share = upper_bound(self.outlier_fraction)
-            values, predictions = without_largest(values, predictions, share)
-        return explained(self._loss, values, predictions)
+            values, predictions, weight = without_largest(
+                values, predictions, share, weight
+            )
+        return explained(self._loss, values, predictions, weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -461,7 +473,8 @@ class PrecGDFactorization(
             raise ValueError(
                 f"outlier_fraction={self.outlier_fraction!r} needs center=None, got "
                 f"center={self.center!r}: outliers pull means. Offsets have low "
-                "rank and are found as components."
+                "rank and are found as components, if n_components leaves room for "
+                "one or two; loss='huber' and 'absolute' take a center."
             )
         return loss
 
@@ -668,8 +681,8 @@ class PrecGDFactorization(
 
     # ---- score
 
-    def _predict_hidden(self, data: Any, rng: np.random.RandomState) -> _HiddenPairs:
-        """Values and predictions of the entries hidden in each round."""
+    def _predict_hidden(self, data: Any, rng: np.random.RandomState) -> _Hidden:
+        """Rows, values and predictions of the entries hidden in each round."""
         if self.outlier_fraction != 0 or not isinstance(self._loss, SquaredLoss):
             data = self._entries(data)
         if isinstance(data, _Entries):
@@ -679,18 +692,17 @@ class PrecGDFactorization(
 
     def _predict_hidden_observed(
         self, data: _Entries, rng: np.random.RandomState
-    ) -> _HiddenPairs:
+    ) -> _Hidden:
         n_entries = len(data.values)
         for hidden in hidden_rounds(n_entries, self.validation_fraction, rng):
             hide = np.zeros(n_entries, dtype=bool)
             hide[hidden] = True
             z = self._coordinates(data.where(~hide))
-            yield (
-                data.values[hide],
-                self._entries_of(z, data.rows[hide], data.columns[hide]),
-            )
+            rows = data.rows[hide]
+            predictions = self._entries_of(z, rows, data.columns[hide])
+            yield rows, data.values[hide], predictions
 
-    def _predict_hidden_cells(self, X: Any, rng: np.random.RandomState) -> _HiddenPairs:
+    def _predict_hidden_cells(self, X: Any, rng: np.random.RandomState) -> _Hidden:
         n_rows, n_columns = X.shape
         basis = self.components_.T
         products = np.asarray(X @ basis) - self.center_ @ basis
@@ -704,7 +716,7 @@ class PrecGDFactorization(
             z = solve_rows(
                 hidden, products - hidden @ basis, basis, self._ridge(), hidden=True
             )
-            yield values, self._entries_of(z, rows, columns)
+            yield rows, values, self._entries_of(z, rows, columns)
 
     def _entries_of(self, z: Array, rows: Array, columns: Array) -> Array:
         """_Entries of the rows with coordinates z."""

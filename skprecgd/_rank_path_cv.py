@@ -157,7 +157,7 @@ class HeldOut:
         z = measurements.forward(factors.left, factors.right)
         if self.outlier_fraction != 0:
             share = upper_bound(self.outlier_fraction)
-            targets, z = without_largest(targets, z, share)
+            targets, z, _ = without_largest(targets, z, share)
         return explained(loss, targets, z)
 
 

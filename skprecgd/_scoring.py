@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_array
 
 from skprecgd._typing import Array
-from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.losses import Loss
 from skprecgd.robust import largest
 
 # Hidden entries in all: enough for three digits of R^2, however large X is.
@@ -35,36 +37,66 @@ def hidden_rounds(
     yield np.sort(rng.permutation(drawn)[:n_hidden])
 
 
-def explained(loss: Loss, values: Array, z: Array) -> float:
+def explained(
+    loss: Loss, values: Array, z: Array, weight: Array | None = None
+) -> float:
     """Share of the loss of the best constant that the predictions z take away.
 
-    R^2 for the squared loss, the share of the deviance explained (D^2) otherwise.
+    R^2 for the squared loss, the share of the deviance explained (D^2) otherwise. A
+    value of weight two counts like two values.
     """
-    if isinstance(loss, SquaredLoss):
-        return r2(values, z)
     values, z = values.astype(np.float64), z.astype(np.float64)
-    constant = np.full_like(values, loss.constant(values))
-    total = loss.value(constant, values) if np.all(np.isfinite(constant)) else 0.0
-    error = loss.value(z, values)
-    if total == 0.0:
+    # Without weights as for any loss, which need not know of any.
+    best = loss.constant(values) if weight is None else loss.constant(values, weight)
+    constant = np.full_like(values, best)
+
+    def total(z: Array) -> float:
+        if weight is None:
+            return loss.value(z, values)
+        return float(weight @ loss.pointwise(z, values))
+
+    whole = total(constant) if np.all(np.isfinite(constant)) else 0.0
+    error = total(z)
+    if whole == 0.0:
         return 1.0 if error == 0.0 else 0.0
-    return 1.0 - error / total
+    return 1.0 - error / whole
 
 
-def r2(values: Array, predictions: Array) -> float:
-    """1 is perfect; 0 is as good as the mean of the values."""
-    residual = values.astype(np.float64) - predictions
-    spread = values.astype(np.float64) - np.mean(values, dtype=np.float64)
-    total, error = float(spread @ spread), float(residual @ residual)
-    if total == 0.0:
-        return 1.0 if error == 0.0 else 0.0
-    return 1.0 - error / total
+def checked_weight(sample_weight: Any, n_samples: int) -> Array | None:
+    """Weights of samples, their mean one, or None for none."""
+    if sample_weight is None:
+        return None
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weight.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must hold one number for each of the {n_samples} samples, "
+            f"got shape {weight.shape}."
+        )
+    if np.any(weight < 0) or not np.any(weight > 0):
+        raise ValueError(
+            "sample_weight must not be negative, nor zero everywhere; it runs from "
+            f"{np.min(weight):g} to {np.max(weight):g}."
+        )
+    largest = np.max(weight)
+    return np.asarray(weight / largest / np.mean(weight / largest))
 
 
 def without_largest(
-    values: Array, predictions: Array, share: float
-) -> tuple[Array, Array]:
-    """Both without the entries with the largest residuals, that share of them."""
+    values: Array, predictions: Array, share: float, weight: Array | None = None
+) -> tuple[Array, Array, Array | None]:
+    """All without the entries with the largest residuals, that share of them.
+
+    Of their weight if they have one; the last one may lose a part of its own.
+    """
     sizes = np.abs(values - predictions)
-    kept = ~largest(sizes, round(share * len(sizes)))
-    return values[kept], predictions[kept]
+    if weight is None:
+        kept = ~largest(sizes, round(share * len(sizes)))
+        return values[kept], predictions[kept], None
+    order = np.argsort(sizes)
+    room = (1 - share) * np.sum(weight)
+    before = np.cumsum(weight[order]) - weight[order]
+    left = np.empty_like(weight)
+    left[order] = np.clip(room - before, 0.0, weight[order])
+    return values, predictions, left

@@ -29,7 +29,7 @@ from skprecgd._base import (
 )
 from skprecgd._compat import Interval, fit_context
 from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
-from skprecgd._scoring import explained
+from skprecgd._scoring import checked_weight, explained
 from skprecgd._typing import Array, RandomState
 from skprecgd.distributed._graph import is_dask
 from skprecgd.distributed._lazy import by_samples
@@ -322,7 +322,7 @@ class PrecGDMatrixSensing(
         X : as in `fit`
         y : array-like of shape (n,)
         sample_weight : array-like of shape (n,), default=None
-            Only with the squared loss.
+            A measurement of weight two counts like two measurements.
 
         Returns
         -------
@@ -333,15 +333,11 @@ class PrecGDMatrixSensing(
         check_is_fitted(self)
         if isinstance(self._loss, SquaredLoss):
             return super().score(X, y, sample_weight)
-        if sample_weight is not None:
-            raise ValueError(
-                f"sample_weight in score needs loss='squared', got loss={self.loss!r}."
-            )
         z = self._measure(X)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(z, y)
         self._loss.target_check(y)
-        return explained(self._loss, y, z)
+        return explained(self._loss, y, z, checked_weight(sample_weight, len(y)))
 
     def _measure(self, X: Any) -> Array:
         check_is_fitted(self)

@@ -195,8 +195,7 @@ def nystrom(
     stays in the range of B where all entries are observed (Li et al., ICLR 2025).
     Omega are those `rank` combinations of some more Gaussian columns that show most of
     B: with no column to spare, a Gaussian sketch now and then almost misses a
-    direction, and the first step with a constant size then overshoots in it a
-    thousandfold.
+    direction, and the first step of a constant size then overshoots a thousandfold.
 
     Parameters
     ----------

@@ -57,6 +57,14 @@ class Loss(ABC):
     def value(self, z: Array, y: Array) -> float:
         """Sum of the losses over all measurements."""
 
+    def pointwise(self, z: Array, y: Array) -> Array:
+        """The loss of each measurement, shape (n_measurements,).
+
+        Here one by one from `value`; a loss that has them all at hand says so.
+        """
+        pairs = zip(z[:, None], y[:, None], strict=True)
+        return np.array([self.value(*pair) for pair in pairs], dtype=np.float64)
+
     @abstractmethod
     def gradient(self, z: Array, y: Array) -> Array:
         """Derivative with respect to each prediction, shape (n_measurements,)."""
@@ -110,16 +118,17 @@ class Loss(ABC):
         """The target to expect at a prediction: z itself unless there is a link."""
         return z
 
-    def constant(self, y: Array) -> float:
-        """The constant prediction with the lowest loss.
+    def constant(self, y: Array, weight: Array | None = None) -> float:
+        """The constant prediction with the lowest loss, of weighted targets or not.
 
         Here for losses of the residual, whose best constant lies among the targets.
         """
         low, width = float(np.min(y)), float(np.ptp(y))
+        weight = np.ones(len(y)) if weight is None else weight
 
         def slope(share: float) -> float:
             at = np.full_like(y, low + share * width)
-            return float(np.sum(self.gradient(at, y), dtype=np.float64))
+            return float(weight @ self.gradient(at, y))
 
         size = -slope(0.0)
         if not size > 0:
@@ -133,6 +142,30 @@ class Loss(ABC):
             raise ValueError(
                 f"loss={self.name!r} needs finite targets; y holds NaN or infinity."
             )
+
+
+class SummedLoss(Loss):
+    """A loss that is a sum of what it says each measurement costs, by `pointwise`.
+
+    The base class for a loss of your own whose `score` is to take weights of samples
+    quickly; with `Loss` they are asked for one by one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.losses import AbsoluteLoss, SummedLoss
+    >>> isinstance(AbsoluteLoss(), SummedLoss)
+    True
+    >>> AbsoluteLoss(smoothing=1e-9).pointwise(np.array([3.0, 0.5]), np.zeros(2))
+    array([3. , 0.5])
+    """
+
+    @abstractmethod
+    def pointwise(self, z: Array, y: Array) -> Array:
+        """The loss of each measurement, shape (n_measurements,)."""
+
+    def value(self, z: Array, y: Array) -> float:
+        return float(np.sum(self.pointwise(z, y), dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -161,12 +194,15 @@ class SquaredLoss(Loss):
     def curvature(self, z: Array, y: Array) -> Array:
         return np.ones_like(z)
 
-    def constant(self, y: Array) -> float:
-        return float(np.mean(y, dtype=np.float64))
+    def pointwise(self, z: Array, y: Array) -> Array:
+        return 0.5 * (z - y) ** 2
+
+    def constant(self, y: Array, weight: Array | None = None) -> float:
+        return _mean(y, weight)
 
 
 @dataclass(frozen=True)
-class HuberLoss(Loss):
+class HuberLoss(SummedLoss):
     """Quadratic for small residuals, linear for large ones.
 
     ``r^2 / 2`` for residuals up to ``delta = threshold * scale``, and
@@ -217,8 +253,8 @@ class HuberLoss(Loss):
         """The residual at which the loss becomes linear."""
         return self.threshold * _or_one(self.scale)
 
-    def value(self, z: Array, y: Array) -> float:
-        return float(np.sum(special.huber(self.delta, z - y), dtype=np.float64))
+    def pointwise(self, z: Array, y: Array) -> Array:
+        return np.asarray(special.huber(self.delta, z - y))
 
     def gradient(self, z: Array, y: Array) -> Array:
         return np.clip(z - y, -self.delta, self.delta)
@@ -235,7 +271,7 @@ class HuberLoss(Loss):
 
 
 @dataclass(frozen=True)
-class AbsoluteLoss(Loss):
+class AbsoluteLoss(SummedLoss):
     """A power of the absolute residual, ``|z - y|^p`` with p from 1 to below 2.
 
     Rounded off near zero, ``(r^2 + delta^2)^(p/2) - delta^p`` with
@@ -300,10 +336,10 @@ class AbsoluteLoss(Loss):
     def curvature_bound(self) -> float:  # type: ignore[override]
         return float(self.power * self.delta ** (self.power - 2))
 
-    def value(self, z: Array, y: Array) -> float:
+    def pointwise(self, z: Array, y: Array) -> Array:
         # Exact for residuals far below delta, too, where the power is a difference.
         growth = np.expm1(0.5 * self.power * np.log1p(self._ratio(z, y) ** 2))
-        return float(self.delta**self.power * np.sum(growth, dtype=np.float64))
+        return np.asarray(self.delta**self.power * growth)
 
     def gradient(self, z: Array, y: Array) -> Array:
         return self.curvature(z, y) * (z - y)
@@ -339,7 +375,7 @@ class AbsoluteLoss(Loss):
 
 
 @dataclass(frozen=True)
-class LogisticLoss(Loss):
+class LogisticLoss(SummedLoss):
     """Labels or probabilities; the prediction z is the log-odds (1-bit sensing).
 
     With ``p = 1 / (1 + exp(-z))``: ``-log p`` for the label 1, ``-log(1 - p)`` for
@@ -370,7 +406,7 @@ class LogisticLoss(Loss):
     homogeneous = False
     generalized = True
 
-    def value(self, z: Array, y: Array) -> float:
+    def pointwise(self, z: Array, y: Array) -> Array:
         # Zero and one are treated alike, and a target near one as exactly as one
         # near zero.
         mirrored = y > 0.5
@@ -383,7 +419,7 @@ class LogisticLoss(Loss):
             near = np.abs(distance) < _NEAR
             d, y = distance[near], y[near]
             losses[near] = np.log1p(y * np.expm1(d)) - y * d
-        return float(np.sum(losses, dtype=np.float64))
+        return np.asarray(losses)
 
     def gradient(self, z: Array, y: Array) -> Array:
         return special.expit(z) - y
@@ -397,8 +433,8 @@ class LogisticLoss(Loss):
     def mean(self, z: Array) -> Array:
         return special.expit(z)
 
-    def constant(self, y: Array) -> float:
-        return float(special.logit(np.mean(y, dtype=np.float64)))
+    def constant(self, y: Array, weight: Array | None = None) -> float:
+        return float(special.logit(_mean(y, weight)))
 
     def target_check(self, y: Array) -> None:
         super().target_check(y)
@@ -411,7 +447,7 @@ class LogisticLoss(Loss):
 
 
 @dataclass(frozen=True)
-class PoissonLoss(Loss):
+class PoissonLoss(SummedLoss):
     """Counts; the prediction z is the logarithm of their mean.
 
     ``exp(z) - y z``, less its lowest value ``y - y log y``.
@@ -432,12 +468,11 @@ class PoissonLoss(Loss):
     homogeneous = False
     generalized = True
 
-    def value(self, z: Array, y: Array) -> float:
+    def pointwise(self, z: Array, y: Array) -> Array:
         counted = y > 0
         positive = np.where(counted, y, 1)
         d = z - np.log(positive)
-        losses = np.where(counted, positive * (np.expm1(d) - d), np.exp(z))
-        return float(np.sum(losses, dtype=np.float64))
+        return np.where(counted, positive * (np.expm1(d) - d), np.exp(z))
 
     def gradient(self, z: Array, y: Array) -> Array:
         return np.exp(z) - y
@@ -455,8 +490,8 @@ class PoissonLoss(Loss):
     def mean(self, z: Array) -> Array:
         return np.exp(z)
 
-    def constant(self, y: Array) -> float:
-        mean = float(np.mean(y, dtype=np.float64))
+    def constant(self, y: Array, weight: Array | None = None) -> float:
+        mean = _mean(y, weight)
         return float(np.log(mean)) if mean > 0 else -np.inf
 
     def target_check(self, y: Array) -> None:
@@ -495,6 +530,10 @@ def robust_scale(y: Array) -> float:
     """
     scale = float(np.median(np.abs(y))) / _NORMAL_MEDIAN
     return scale or norm(y) / np.sqrt(len(y)) or 1.0
+
+
+def _mean(y: Array, weight: Array | None) -> float:
+    return float(np.average(y.astype(np.float64, copy=False), weights=weight))
 
 
 def _or_one(scale: float | None) -> float:

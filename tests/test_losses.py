@@ -210,6 +210,18 @@ def test_deviances_are_those_of_scikit_learn(global_random_seed):
 @pytest.mark.parametrize(
     "loss", [SquaredLoss(), *(loss for loss, _ in OTHERS)], ids=str
 )
+def test_pointwise_losses_add_up(loss, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    y = targets_for(loss, rng, 31)
+    z = rng.standard_normal(31)
+    found = loss.pointwise(z, y)
+    assert float(np.sum(found)) == pytest.approx(loss.value(z, y))
+    np.testing.assert_allclose(found, Loss.pointwise(loss, z, y), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "loss", [SquaredLoss(), *(loss for loss, _ in OTHERS)], ids=str
+)
 def test_constant(loss, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     y = targets_for(loss, rng, 31)

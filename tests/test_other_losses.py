@@ -15,8 +15,16 @@ from sklearn.metrics import d2_absolute_error_score, d2_log_loss_score, d2_tweed
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
+from skprecgd._scoring import explained, without_largest
 from skprecgd.datasets import make_low_rank, make_matrix_sensing, make_phase_retrieval
-from skprecgd.losses import AbsoluteLoss, HuberLoss, LogisticLoss, Loss, PoissonLoss
+from skprecgd.losses import (
+    AbsoluteLoss,
+    HuberLoss,
+    LogisticLoss,
+    Loss,
+    PoissonLoss,
+    SquaredLoss,
+)
 from skprecgd.measurements import (
     DenseMeasurements,
     EntryMeasurements,
@@ -595,14 +603,71 @@ def test_refused_in_sensing():
     with pytest.raises(ValueError, match=r"Pass \(y \+ 1\) / 2"):
         model.fit(A, 2 * y - 1)
     model.fit(A, y)
-    with pytest.raises(
-        ValueError, match=r"sample_weight in score needs loss='squared'"
-    ):
-        model.score(A, y, sample_weight=np.ones(len(y)))
     with pytest.raises(ValueError, match=r"targets in \[0, 1\]"):
         model.score(A, 2 * y)
     with pytest.raises(ValueError, match=r"inconsistent numbers of samples"):
         model.score(A, y[:-1])
+
+
+@pytest.mark.parametrize("loss", [*ALL, SquaredLoss()], ids=str)
+def test_weights_in_score_repeat_measurements(loss, global_random_seed):
+    A, y = column_problem(loss, global_random_seed)
+    model = PrecGDMatrixSensing(matrix_shape=(4, 1), loss=loss, tol=1e-3)
+    model.fit(A[:200], y[:200])
+    A, y = A[200:], y[200:]
+    times = np.random.default_rng(global_random_seed).integers(0, 4, len(y))
+    repeated = model.score(np.repeat(A, times, axis=0), np.repeat(y, times))
+    assert model.score(A, y, times) == pytest.approx(repeated, abs=1e-10)
+    assert model.score(A, y, 1e-100 * times) == pytest.approx(repeated, abs=1e-10)
+    assert model.score(A, y, np.ones(len(y))) == pytest.approx(model.score(A, y))
+    assert model.score(A, y, times) != pytest.approx(model.score(A, y), abs=1e-10)
+
+
+@pytest.mark.parametrize("observed", [1.0, 0.7])
+@pytest.mark.parametrize(
+    "options",
+    [*({"loss": loss} for loss in [*ALL, SquaredLoss()]), {"outlier_fraction": 0.1}],
+    ids=str,
+)
+def test_weights_in_score_repeat_rows(options, observed, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    X = draw(options.get("loss"), low_rank(global_random_seed), rng)
+    X = X + (0 if "loss" in options and options["loss"].generalized else 0.1)
+    X[rng.random(X.shape) > observed] = np.nan
+    model = PrecGDFactorization(
+        2, tol=1e-3, random_state=0, validation_fraction=0.5, **options
+    ).fit(X)
+    weight = rng.integers(0, 3, len(X))
+    # The same hidden entries, those of a row as often as it counts.
+    hidden = model._predict_hidden(model._read(X), np.random.RandomState(0))
+    rows, values, found = (np.concatenate(part) for part in zip(*hidden, strict=True))
+    values, found = (np.repeat(part, weight[rows]) for part in (values, found))
+    if model.outlier_fraction:
+        values, found, _ = without_largest(values, found, model.outlier_fraction)
+    expected = explained(model._loss, values, found)
+    # A share of an odd number of entries leaves out a part of one.
+    accuracy = 1e-2 if model.outlier_fraction else 1e-10
+    assert model.score(X, sample_weight=weight) == pytest.approx(expected, abs=accuracy)
+    scaled = model.score(X, sample_weight=1e100 * weight)
+    assert scaled == pytest.approx(model.score(X, sample_weight=weight))
+    assert model.score(X, sample_weight=np.ones(len(X))) == pytest.approx(
+        model.score(X), abs=accuracy
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(3), "one number for each"),
+        (-np.ones(20), "must not be negative"),
+        (np.zeros(20), "nor zero everywhere"),
+    ],
+)
+def test_weights_that_are_none(weight, message):
+    X = low_rank(0)
+    model = PrecGDFactorization(2, loss="huber").fit(X)
+    with pytest.raises(ValueError, match=message):
+        model.score(X, sample_weight=weight)
 
 
 # --------------------------------------------------------------------------------------
