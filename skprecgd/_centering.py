@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from skprecgd._numerics import dot, is_mapped, norm, slabs
+from skprecgd._numerics import dot, is_mapped, norm, slabs, tally
 from skprecgd._typing import Array
 
 _MAX_SWEEPS = 200
@@ -165,10 +165,13 @@ def score_variances(u: Array, s: Array) -> Array:
 
 def observed_variance(columns: Array, values: Array, n_columns: int) -> float:
     """Sum of the columns' variances over the observed entries."""
-    counts = np.bincount(columns, minlength=n_columns)
-    means = _group_means(columns, values, counts)
-    squares = _group_means(columns, (values - means[columns]) ** 2, counts)
-    return float(np.sum(squares))
+    counts = np.maximum(tally(columns, n_columns), 1)
+    means = tally(columns, n_columns, lambda part: values[part]) / counts
+
+    def squares(part: slice) -> Array:
+        return (values[part] - means[columns[part]]) ** 2
+
+    return float(np.sum(tally(columns, n_columns, squares) / counts))
 
 
 def _group_means(groups: Array, values: Array, counts: Array) -> Array:

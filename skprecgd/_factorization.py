@@ -25,6 +25,7 @@ from skprecgd._centering import (
 )
 from skprecgd._compat import Interval, Options, StrOptions, fit_context
 from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
+from skprecgd._numerics import tally
 from skprecgd._rows import fit_rows, solve_rows
 from skprecgd._scoring import (
     checked_weight,
@@ -72,8 +73,8 @@ class _Entries:
     def seen(self) -> tuple[Array, Array]:
         """Which rows and which columns have an observed entry."""
         return (
-            np.bincount(self.rows, minlength=self.shape[0]) > 0,
-            np.bincount(self.columns, minlength=self.shape[1]) > 0,
+            tally(self.rows, self.shape[0]) > 0,
+            tally(self.columns, self.shape[1]) > 0,
         )
 
     def where(self, mask: Array) -> _Entries:

@@ -75,6 +75,33 @@ def as_operator(
     )
 
 
+def tally(
+    groups: Array, n_groups: int, weights: Callable[[slice], Array] | None = None
+) -> Array:
+    """How many entries, or which sum of weights, each group has.
+
+    As `numpy.bincount`, which would convert all indices at once.
+
+    Parameters
+    ----------
+    groups : ndarray of int, shape (n_entries,)
+    n_groups : int
+    weights : callable, default=None
+        The weights of a slice of the entries.
+
+    Returns
+    -------
+    ndarray of shape (n_groups,)
+        Of int without weights, else of float64.
+    """
+    total = np.zeros(n_groups, np.intp if weights is None else np.float64)
+    for start in range(0, len(groups), _SLAB):
+        part = slice(start, start + _SLAB)
+        some = None if weights is None else weights(part)
+        total += np.bincount(groups[part], weights=some, minlength=n_groups)
+    return total
+
+
 def is_mapped(array: Any) -> bool:
     """Whether an array reads a file: it may not fit in memory, so no copy is made."""
     while isinstance(array, np.ndarray):

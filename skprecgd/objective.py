@@ -408,7 +408,7 @@ class SampledObjective(Objective):
         return self.measurements.adjoint(self._slopes(evaluation.state))
 
     def matrix_gradient_at_zero(self) -> Any:
-        return self.measurements.adjoint(self._slopes(np.zeros_like(self.targets)))
+        return self.measurements.adjoint(self._slopes(self._zero))
 
     def sign_flipped_gradient(
         self, evaluation: Evaluation | None, random_state: RandomState
@@ -421,7 +421,7 @@ class SampledObjective(Objective):
             None is the zero matrix.
         random_state : int, RandomState instance or None
         """
-        z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
+        z = self._zero if evaluation is None else evaluation.state
         slopes = self._slopes(z)
         bits = check_random_state(random_state).bytes(-(-len(slopes) // 8))
         flipped = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(slopes))
@@ -499,12 +499,14 @@ class SampledObjective(Objective):
         return -solve_weighted_rows(weights, gradient, other, self.alpha)
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
-        z = np.zeros_like(self.targets) if evaluation is None else evaluation.state
+        z = self._zero if evaluation is None else evaluation.state
         rank_one = self.measurements.forward(u, v)
         if isinstance(self.loss, SquaredLoss):
             # In closed form, by curvature weights that may leave measurements out.
-            slope = -self.weight * dot(self.loss.gradient(z, self.targets), rank_one)
-            curvature = dot(self._curvature_weights(z) * rank_one, rank_one)
+            slope = -dot(self._slopes(z), rank_one)
+            weighted = empty(len(z), self.dtype)
+            np.multiply(self._curvature_weights(z), rank_one, out=weighted)
+            curvature = dot(weighted, rank_one)
             return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
         flat = np.zeros_like(rank_one)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -545,6 +547,13 @@ class SampledObjective(Objective):
         return Evaluation(
             factors, loss, loss + ridge, relative(loss, self.data_norm), z
         )
+
+    @property
+    def _zero(self) -> Array:
+        """Measurements of the zero matrix."""
+        z = empty(len(self.targets), self.targets.dtype)
+        z.fill(0)
+        return z
 
     def _slopes(self, z: Array) -> Array:
         """Derivative of the objective with respect to each value, an array of its own.

@@ -1,4 +1,4 @@
-"""The search for a minimum along a line by its slope."""
+"""The search for a minimum along a line by its slope; sums by group."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skprecgd._numerics import falling_until
+from skprecgd import _numerics
+from skprecgd._numerics import falling_until, tally
 
 positive = st.floats(1e-6, 1e6)
 
@@ -52,3 +53,16 @@ def test_no_minimum():
     t = falling_until(lambda t: -np.exp(-t), -1.0, 0.01)
     assert np.exp(-t) <= 0.1
     assert 0 < falling_until(lambda t: -1.0, -1.0, 1.0, max_trials=5) < np.inf
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_tally_is_bincount(dtype, monkeypatch, global_random_seed):
+    monkeypatch.setattr(_numerics, "_SLAB", 7)
+    rng = np.random.default_rng(global_random_seed)
+    groups = rng.integers(5, size=30).astype(dtype)
+    weights = rng.standard_normal(30)
+    np.testing.assert_array_equal(tally(groups, 8), np.bincount(groups, minlength=8))
+    sums = tally(groups, 8, lambda part: weights[part])
+    expected = np.bincount(groups, weights, minlength=8)
+    np.testing.assert_allclose(sums, expected, rtol=1e-14, atol=1e-14)
+    assert tally(groups[:0], 3).tolist() == [0, 0, 0]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from skprecgd._numerics import tally
 from skprecgd._typing import Array
 from skprecgd.kernels import (
     adjoint_products,
@@ -134,7 +135,7 @@ class EntryMeasurements(Measurements):
     @cached_property
     def _pattern(self) -> _Pattern:
         n_rows = self.matrix_shape[0]
-        counts = np.bincount(self.row_index, minlength=n_rows)
+        counts = tally(self.row_index, n_rows)
         few = self.n_measurements < 2**31
         indptr = np.concatenate([[0], np.cumsum(counts)])
         order = self.natural_order()
