@@ -89,6 +89,45 @@ def walk_on(objective, callback=None):
     return Walk(scaled, settings, Journal(callback, unit), np.random.RandomState(0))
 
 
+@pytest.mark.parametrize("seed", [4, 16, 17])
+def test_noisy_scarce_entries(seed):
+    """Draws on which the path ends in wrong optima once a tenth is held out."""
+    objective, truth = problem(
+        seed, n=100, oversampling=2.2, condition_number=1.0, noise=0.05
+    )
+    result = rank_path(objective, 6, random_state=0)
+    assert result.factors.rank == 3
+    assert truth.relative_error(result.factors.left, result.factors.right) < 0.1
+
+
+@pytest.mark.parametrize(("seed", "early_stopping"), [(1, "auto"), (3, False)])
+def test_a_wrong_optimum_of_the_path_is_left(seed, early_stopping):
+    """Draws on which the path ends in one at the true rank, with all entries."""
+    objective, truth = problem(
+        seed, rank=4, oversampling=1.8, condition_number=1.0, noise=0.05
+    )
+    result = rank_path(objective, 4, early_stopping=early_stopping, random_state=0)
+    assert truth.relative_error(result.factors.left, result.factors.right) < 0.1
+
+
+@pytest.mark.parametrize("after", range(90, 600, 170))
+@pytest.mark.parametrize("how", ["stop", "interrupt"])
+def test_an_end_asked_for_ends_the_choice_of_a_rank(after, how):
+    objective, _ = problem(4, n=100, oversampling=2.2, condition_number=1.0, noise=0.05)
+    calls = []
+
+    def ask(record):
+        calls.append(record.rank)
+        if len(calls) == after and how == "interrupt":
+            raise KeyboardInterrupt
+        return len(calls) >= after
+
+    result = rank_path(objective, 6, random_state=0, callback=ask)
+    wanted = Status.INTERRUPTED if how == "interrupt" else Status.CALLBACK
+    assert result.status is wanted
+    assert len(calls) < after + 10
+
+
 def test_without_a_path(global_random_seed):
     """It does not need what the path found, and tells of itself."""
     objective, truth = problem(global_random_seed, oversampling=2.5)

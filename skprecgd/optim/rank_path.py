@@ -296,7 +296,10 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
     if walk.ended_by is not None:
         return _result(replace(outcome, status=walk.ended_by), walk, "")
     if chooses:
-        return _held_out(walk, max_rank, sharper)
+        if sharper is not None:
+            factors = sharper.evaluation.factors
+            walk.visited[factors.rank] = factors
+        return _held_out(walk, max_rank)
     if sharper is not None and sharper.evaluation.value < outcome.evaluation.value:
         outcome = sharper
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
@@ -353,10 +356,7 @@ def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
         ranks = factors.rank - 1
     else:
         return outcome
-    try:
-        found = scarce.explain(walk, ranks)
-    except KeyboardInterrupt:
-        found, walk.ended_by = None, Status.INTERRUPTED
+    found = scarce.explain(walk, ranks)
     if found is None and unexplained:
         # It is for held-out measurements to choose a rank, if there is time.
         return replace(outcome, status=walk.ended_by or Status.SLOW)
@@ -382,25 +382,19 @@ def _trial(walk: Walk) -> tuple[Walk, int]:
     return Walk(kept, settings, journal, walk.rng), n_held_out
 
 
-def _held_out(
-    walk: Walk, max_rank: int, sharper: Outcome | None = None
-) -> PathResult:
+def _held_out(walk: Walk, max_rank: int) -> PathResult:
     """Choose the rank by held-out measurements, then refit on everything.
 
-    Where uncertain rows led to a `sharper` fit than the path did at the same rank, the
-    refit starts there, and its rank competes.
+    With fewer measurements the path may end wrong where it did not before, so a rank
+    that uncertain rows found competes.
     """
     objective, settings, journal = walk.objective, walk.settings, walk.journal
     trial, n_held_out = _trial(walk)
     best = trial.best_held_out(max_rank)
-    if sharper is not None:
-        factors = sharper.evaluation.factors
-        walk.visited[factors.rank] = factors
-        other = factors.rank != best.factors.rank
-        if other and _means_are_better(trial, max_rank, best):
-            best = sharper.evaluation
+    if walk.means is not None and walk.means.rank != best.factors.rank:
+        best = _better_by_means(trial, max_rank, best)
     rank = best.factors.rank
-    ranks = [stage.rank for stage in trial.stages]
+    ranks = [rank, *(stage.rank for stage in trial.stages)]
     cause = "The residual cannot reach tol: rank"
     if objective.targets_are_drawn:
         cause = "Rank"
@@ -408,6 +402,11 @@ def _held_out(
         f" {cause} {rank} of {min(ranks)} to {max(ranks)} explains {n_held_out} "
         "held-out measurements best; "
     )
+    if trial.ended_by is not None:
+        evaluation = objective.evaluate(best.factors)
+        outcome = Outcome(evaluation, trial.ended_by, 0, np.nan)
+        trial.n_iter += walk.n_iter
+        return _result(outcome, trial, "")
     if trial.ends_by_held_out:
         outcome = trial.settle_held_out(best.factors)
         if not outcome.status.converged:
@@ -427,15 +426,15 @@ def _held_out(
     return _result(outcome, refit, f"{reason}refitted on all measurements.")
 
 
-def _means_are_better(trial: Walk, max_rank: int, best: Evaluation) -> bool:
-    """Whether uncertain rows explain the held-out measurements better than a stage."""
+def _better_by_means(trial: Walk, max_rank: int, best: Evaluation) -> Evaluation:
+    """The better on held-out measurements of a stage and what uncertain rows lead to."""
     means = scarce.grown_means(trial, max_rank)
     if means is None:
-        return False
-    outcome = trial.attempt(means)
+        return best
     held_out = trial.journal.validation_loss
     assert held_out is not None
-    return held_out(outcome.evaluation) < held_out(best)
+    other = trial.attempt(means).evaluation
+    return other if held_out(other) < held_out(best) else best
 
 
 def _result(outcome: Outcome, walk: Walk, reason: str) -> PathResult:

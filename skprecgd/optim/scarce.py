@@ -71,7 +71,7 @@ def explain(walk: Walk, max_rank: int) -> Outcome | None:
     if not determined:
         return None
     attempts = _by_uncertain_rows if completes(walk) else _by_shrinking_ridge
-    for outcome in attempts(walk, determined):
+    for outcome in _interruptible(walk, attempts(walk, determined)):
         if outcome is not None:
             walk.note(outcome, walk.n_iter - n_before)
         if outcome is not None or walk.stopped:
@@ -82,12 +82,10 @@ def explain(walk: Walk, max_rank: int) -> Outcome | None:
 def grown_means(walk: Walk, max_rank: int) -> Factors | None:
     """The means of uncertain rows, with as many columns as stand out of the noise."""
     ranks = list(range(1, walk.determined(max_rank) + 1))
-    for outcome in _grown(walk, ranks):
+    for outcome in _interruptible(walk, _grown(walk, ranks)):
         if outcome is not None:
             return outcome.evaluation.factors
-        if walk.stopped:
-            return None
-    return walk.means
+    return None if walk.stopped else walk.means
 
 
 def completes(walk: Walk) -> bool:
@@ -117,6 +115,16 @@ def has_lone_line(factors: Factors) -> bool:
         np.max(np.sum(basis**2, axis=1)) > factors.rank / len(basis) + _LONE
         for basis in (u, v)
     )
+
+
+def _interruptible(
+    walk: Walk, outcomes: Iterator[Outcome | None]
+) -> Iterator[Outcome | None]:
+    """The same, but an interrupt ends them, and the walk."""
+    try:
+        yield from outcomes
+    except KeyboardInterrupt:
+        walk.ended_by = Status.INTERRUPTED
 
 
 def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Iterator[Outcome | None]:
