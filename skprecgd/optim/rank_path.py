@@ -352,6 +352,9 @@ def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
     wild = scarce.completes(walk) and scarce.has_lone_line(factors)
     if unexplained:
         ranks = max_rank
+    elif not isinstance(walk.settings.init, str):
+        # Factors that were given are not doubted once they explain the data.
+        return outcome
     elif wild or share < _HARDLY_DETERMINED:
         ranks = factors.rank - 1
     else:
@@ -427,7 +430,7 @@ def _held_out(walk: Walk, max_rank: int) -> PathResult:
 
 
 def _better_by_means(trial: Walk, max_rank: int, best: Evaluation) -> Evaluation:
-    """The better on held-out measurements of a stage and what uncertain rows lead to."""
+    """The better on held-out measurements: a stage, or where uncertain rows lead."""
     means = scarce.grown_means(trial, max_rank)
     if means is None:
         return best
