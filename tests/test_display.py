@@ -82,7 +82,9 @@ def test_without_held_out_data(pyplot, exact):
     display = RankPathDisplay.from_estimator(model)
     drawn(display.figure_)
     ranks, train = display.train_line_.get_data()
-    assert list(ranks) == [1, 2, 3]
+    # A path may take several steps at once.
+    assert list(ranks) == sorted(set(model.history_["rank"]))
+    assert ranks[-1] == 3
     assert train[-1] == pytest.approx(model.history_["relative_residual"][-1] ** 2)
     assert display.held_out_line_ is None
 
