@@ -6,9 +6,9 @@ and five folds, against the five fits at the largest rank alone, and against
 adjoint product with all of them is 1, with a fold's four fifths 0.8. Both counts leave
 out the final refit on everything, which all of them would share.
 
-``workers``: seconds and memory of two worker processes against one. Memory is the
-proportional set size of the process and its children at its peak, so it is measured on
-Linux only; what both have in common is counted once.
+``workers``: seconds and memory of two workers against one, threads and processes.
+Memory is the proportional set size of the process and its children at its peak, so it
+is measured on Linux only; what both have in common is counted once.
 
 ``ranks``: how often the right rank of five is chosen among 1 to 15, beside
 ``PCA(n_components="mle")`` and row-fold `GridSearchCV` over `TruncatedSVD` where these
@@ -237,7 +237,7 @@ def workers(options):
         f"\n{n} dense measurements, {data:.0f} MB; the process with them {idle:.0f} MB"
     )
     print(f"{'backend':10} {'n_jobs':>6} {'seconds':>8} {'speed-up':>9} {'MB':>6}")
-    for backend in ("loky", "threading"):
+    for backend in ("threading", "loky"):
         first = None
         for n_jobs in (1, 2):
             model = PrecGDMatrixSensingCV(

@@ -79,6 +79,14 @@ class Samples:
     targets: Array
     center: str | None = None
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the folds read what all share instead of a part of their own."""
+        whole = self.measurements
+        if type(whole) is not DenseMeasurements:
+            return False
+        return whole.stack.nbytes > _SHARED_BYTES
+
     def training(self, model: BasePrecGD, index: Array) -> Training:
         """What `model` fits on some of the samples."""
         measurements = self.part(index)
@@ -101,7 +109,7 @@ class Samples:
         whole = self.measurements
         if type(whole) is not DenseMeasurements:
             return whole.rows(index)
-        if whole.stack.nbytes > _SHARED_BYTES:
+        if self.in_place:
             return DenseSelection(whole.stack, whole.matrix_shape, index)
         # A worker process gets the stack as a map of a file, slow to pick rows from.
         return whole.of(np.array(whole.stack[index], subok=False), whole.matrix_shape)
@@ -227,7 +235,9 @@ class RankPathCV:
         held_out = HeldOut(self._scorer(), self.outlier_fraction)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         # Whole arrays go to the workers, which joblib lets them share, and indices.
-        paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
+        # Long products with a stack leave Python alone, and threads need no memory.
+        prefer = "threads" if samples.in_place else None
+        paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose, prefer=prefer)(
             delayed(score_path)(
                 samples, model, split, grid["n_components"], held_out, seed
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from skprecgd._typing import Array
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
-# Numbers of the stack that serve both products of a ray, or both factors, while they
-# are in the cache.
+# Numbers of the stack that serve both factors of a contraction, or are copied and read,
+# while they are in the second-level cache.
 _CHUNK = 1 << 17
+# The same for both products of a ray, in the third-level cache: longer products keep
+# threads from waiting for one another.
+_RAY_CHUNK = 1 << 19
 
 
 class DenseMeasurements(Measurements):
@@ -96,9 +100,9 @@ class DenseMeasurements(Measurements):
     def _mean_square(self) -> float:
         return norm(self.stack) ** 2 / self.stack.size
 
-    def _blocks(self) -> Iterator[tuple[slice, Array]]:
-        """The measurements by blocks, and where in the whole each lies."""
-        for part in slabs(self.stack.shape, _CHUNK):
+    def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
+        """The measurements by blocks of so many numbers, and where each lies."""
+        for part in slabs(self.stack.shape, most):
             yield part, self.stack[part]
 
     def _times(self, *matrices: Array) -> Array:
@@ -107,7 +111,8 @@ class DenseMeasurements(Measurements):
         # matrix of two columns, which BLAS prepares as if it had many.
         out = np.empty((len(matrices), self.n_measurements), self.dtype)
         flat = [matrix.astype(self.dtype, copy=False).ravel() for matrix in matrices]
-        for part, rows in self._blocks():
+        most = _RAY_CHUNK if len(flat) > 1 else self.stack.size
+        for part, rows in self._blocks(most):
             for measured, cells in zip(out, flat, strict=True):
                 np.dot(rows, cells, out=measured[part])
         return out
@@ -146,27 +151,31 @@ class DenseSelection(DenseMeasurements):
     def rows(self, index: Array) -> DenseSelection:
         return DenseSelection(self.stack, self.matrix_shape, self._index[index])
 
-    def _blocks(self) -> Iterator[tuple[slice, Array]]:
-        for part in slabs((len(self._index), self.stack.shape[1]), _CHUNK):
-            yield part, self.stack[_as_slice(self._index[part])]
+    def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
+        if len(self._index) == 0:
+            return
+        width = self.stack.shape[1]
+        breaks = np.flatnonzero(np.diff(self._index) != 1) + 1
+        if len(breaks) * _CHUNK > len(self._index) * width:
+            # Hardly any that follow one another: they are copied.
+            for part in slabs((len(self._index), width), _CHUNK):
+                yield part, self.stack[self._index[part]]
+            return
+        for start, stop in pairwise([0, *breaks, len(self._index)]):
+            first = self._index[start]
+            run = self.stack[first : first + stop - start]
+            for part in slabs(run.shape, most):
+                yield slice(start + part.start, start + part.stop), run[part]
 
     def _mean_square(self) -> float:
-        sizes = np.array([norm(rows) for _, rows in self._blocks()])
+        sizes = np.array([norm(rows) for _, rows in self._blocks(_CHUNK)])
         return norm(sizes) ** 2 / max(1, len(self._index) * self.stack.shape[1])
 
     def _transposed_times(self, weights: Array) -> Array:
         out = np.zeros(self.stack.shape[1], self.dtype)
-        for part, rows in self._blocks():
+        for part, rows in self._blocks(self.stack.size):
             out += weights[part] @ rows
         return out
-
-
-def _as_slice(index: Array) -> slice | Array:
-    """Positions that follow one another as a slice, which copies nothing."""
-    first, last = int(index[0]), int(index[-1])
-    if last - first == len(index) - 1 and np.all(np.diff(index) == 1):
-        return slice(first, last + 1)
-    return index
 
 
 class _ContractedTangent(Tangent):
