@@ -290,33 +290,35 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
         outcome = walk.polish(outcome.evaluation.factors)
     if scarce.applies(walk, max_rank):
         outcome = _scarce(walk, outcome, max_rank)
+    if outcome.status is Status.SLOW:
+        outcome = _sharper(walk, outcome)
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
-    sharper = _from_means(walk)
-    if walk.ended_by is not None:
-        return _result(replace(outcome, status=walk.ended_by), walk, "")
     if chooses:
-        if sharper is not None:
-            factors = sharper.evaluation.factors
-            walk.visited[factors.rank] = factors
         return _held_out(walk, max_rank)
-    if sharper is not None and sharper.evaluation.value < outcome.evaluation.value:
-        outcome = sharper
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
 
 
-def _from_means(walk: Walk) -> Outcome | None:
-    """Gauss-Newton from the means of uncertain rows, where the path did clearly worse.
+def _sharper(walk: Walk, outcome: Outcome) -> Outcome:
+    """The outcome, or that of Gauss-Newton from the means of uncertain rows.
 
-    Its stage at the same rank has then ended in a wrong local optimum.
+    Where the path did clearly worse at the same rank it has ended in a wrong local
+    optimum there, and is corrected.
     """
     if walk.means is None:
-        return None
-    outcome = walk.attempt(walk.means)
-    rank, unit = outcome.evaluation.factors.rank, walk.journal.unit
-    stages = [stage.loss for stage in walk.stages if stage.rank == rank]
-    loss = outcome.evaluation.loss * unit**2
-    return outcome if loss < _CLEARLY * min(stages, default=np.inf) else None
+        return outcome
+    other = walk.attempt(walk.means)
+    if walk.ended_by is not None:
+        return replace(outcome, status=walk.ended_by)
+    factors, unit = other.evaluation.factors, walk.journal.unit
+    stages = [stage.loss for stage in walk.stages if stage.rank == factors.rank]
+    loss = other.evaluation.loss * unit**2
+    if loss >= _CLEARLY * min(stages, default=np.inf):
+        return outcome
+    walk.visited[factors.rank] = factors
+    if other.evaluation.value >= outcome.evaluation.value:
+        return outcome
+    return replace(other, status=outcome.status)
 
 
 def _explored(walk: Walk, max_rank: int) -> Outcome:
