@@ -10,7 +10,8 @@ dropped afterwards, as one read from a file would be. Further parts, by name:
 memory    the same factors as in memory, on matrices that fit
 fit       the fit above (``--rows``, ``--columns``, ``--chunks``, ``--workers``,
           ``--memory`` change it), with what travels in an iteration
-holes     the same with all but 5 % of the entries missing, a quarter of the rows
+holes     the same with all but 5 % of the entries missing, a quarter of the rows; it
+          needs ``--memory 768MB``, as an interpreter with compiled kernels holds 310
 scaling   messages and bytes by number of chunks, each of the same size
 kill      a worker is killed in the middle of a fit
 """
