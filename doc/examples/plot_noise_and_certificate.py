@@ -42,9 +42,9 @@ for sigma in [0.01, 0.1, 1.0]:
 # ---------------
 #
 # The squared error is about ``sigma^2 n r log(n) / m`` times a constant: the lines fall
-# with slope -1, and a tenth of the noise lies a factor 100 lower. A point above its line
-# is a fit whose few held-out measurements (a tenth of `m`) chose a rank too many; with
-# so few, cross-validation is the better judge.
+# with slope -1, and a tenth of the noise lies a factor 100 lower. A point above its
+# line is a fit whose few held-out measurements (a tenth of `m`) chose a rank too many;
+# with so few, cross-validation is the better judge.
 
 figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
 sizes = [300, 500, 800, 1500]
