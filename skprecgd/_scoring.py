@@ -79,8 +79,9 @@ def checked_weight(sample_weight: Any, n_samples: int) -> Array | None:
             "sample_weight must not be negative, nor zero everywhere; it runs from "
             f"{np.min(weight):g} to {np.max(weight):g}."
         )
-    largest = np.max(weight)
-    return np.asarray(weight / largest / np.mean(weight / largest))
+    # The sum of large weights could overflow.
+    weight = weight / np.max(weight)
+    return np.asarray(weight / np.mean(weight))
 
 
 def without_largest(

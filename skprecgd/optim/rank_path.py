@@ -284,7 +284,7 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
         return _held_out(walk, max_rank)
     chooses = early_stopping == "auto" and can_hold_out and walk.objective.alpha == 0
     # A rank that is not determined explains anything, and has to be chosen otherwise.
-    last_rank = walk.determined(max_rank) if chooses else max_rank
+    last_rank = max(1, walk.determined(max_rank)) if chooses else max_rank
     outcome = _explored(walk, last_rank)
     if outcome.status is Status.SLOW and len(walk.methods) > 1:
         outcome = walk.polish(outcome.evaluation.factors)

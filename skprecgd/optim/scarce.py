@@ -66,12 +66,11 @@ def explain(walk: Walk, max_rank: int) -> Outcome | None:
     From the lowest rank up: more columns than the matrix has leave room for others.
     """
     n_before = walk.n_iter
-    ranks = range(1, max_rank + 1)
-    determined = [k for k in ranks if walk.measurements_per_unknown(k) > 1]
-    if not determined:
+    ranks = list(range(1, walk.determined(max_rank) + 1))
+    if not ranks:
         return None
     attempts = _by_uncertain_rows if completes(walk) else _by_shrinking_ridge
-    for outcome in _interruptible(walk, attempts(walk, determined)):
+    for outcome in _interruptible(walk, attempts(walk, ranks)):
         if outcome is not None:
             walk.note(outcome, walk.n_iter - n_before)
         if outcome is not None or walk.stopped:

@@ -545,9 +545,9 @@ class Walk:
         return self.objective.n_measurements / freedom
 
     def determined(self, most: int) -> int:
-        """The highest rank up to `most` with more measurements than unknowns, or 1."""
-        ranks = range(most, 1, -1)
-        return next((k for k in ranks if self.measurements_per_unknown(k) > 1), 1)
+        """The highest rank up to `most` with more measurements than unknowns, or 0."""
+        ranks = range(most, 0, -1)
+        return next((k for k in ranks if self.measurements_per_unknown(k) > 1), 0)
 
     def note(self, outcome: Outcome, n_iter: int) -> None:
         """Add a stage that ended in `outcome`."""
