@@ -223,42 +223,59 @@ def nothing(_):
     import skprecgd  # noqa: F401
 
 
-def workers(options):
-    rng = np.random.default_rng(options.first_seed)
-    side = round(60 * np.sqrt(options.scale))
-    n = round(2500 * options.scale)
-    stack = rng.standard_normal((n, side * side))
-    truth = rng.standard_normal((side, RANK)) @ rng.standard_normal((RANK, side))
-    y = stack @ truth.ravel()
-    y += 0.05 * np.std(y) * rng.standard_normal(n)
-    data = stack.nbytes / 1e6
-    idle = proportional_memory() / 1e6
-    print(
-        f"\n{n} dense measurements, {data:.0f} MB; the process with them {idle:.0f} MB"
+def of_workers(kind, options):
+    """A model, and samples that are much to read."""
+    settings = {"cv": 6, "tol": 1e-4}
+    if kind == "completion":
+        side = round(3000 * np.sqrt(options.scale))
+        X, _ = make_matrix_completion(
+            side,
+            rank=RANK,
+            observed_fraction=0.2,
+            noise=0.05,
+            random_state=options.first_seed,
+        )
+        model = PrecGDFactorizationCV(range(1, 11), **settings)
+        return model, model._samples(X)
+    side, n = round(60 * np.sqrt(options.scale)), round(2500 * options.scale)
+    A, y, _ = make_matrix_sensing(
+        side,
+        rank=RANK,
+        n_measurements=n,
+        noise=0.05,
+        random_state=options.first_seed,
     )
-    print(f"{'backend':10} {'n_jobs':>6} {'seconds':>8} {'speed-up':>9} {'MB':>6}")
-    for backend in ("threading", "loky"):
-        first = None
-        for n_jobs in (1, 2):
-            model = PrecGDMatrixSensingCV(
-                range(1, 11), matrix_shape=(side, side), cv=6, tol=1e-4, n_jobs=n_jobs
-            )
+    model = PrecGDMatrixSensingCV(range(1, 11), matrix_shape=(side, side), **settings)
+    return model, model._samples(A.reshape(n, -1), y)
 
-            def fit(model=model):
-                model._choose(model._samples(stack, y))
 
-            with joblib.parallel_config(backend=backend):
-                # Starting the workers is not what is measured.
-                joblib.Parallel(n_jobs=n_jobs)(
-                    joblib.delayed(nothing)(k) for k in range(4)
-                )
-                seconds, peak = watched(fit)
-            first = first or seconds
-            print(
-                f"{backend:10} {n_jobs:6} {seconds:8.1f} {first / seconds:9.2f} "
-                f"{peak / 1e6:6.0f}",
-                flush=True,
-            )
+def workers(options):
+    for kind in ("sensing", "completion"):
+        model, samples = of_workers(kind, options)
+        idle = proportional_memory() / 1e6
+        print(
+            f"\n{kind}: {len(samples.targets)} measurements; the process with them "
+            f"{idle:.0f} MB"
+        )
+        print(f"{'backend':10} {'n_jobs':>6} {'seconds':>8} {'speed-up':>9} {'MB':>6}")
+        for backend in ("threading", "loky"):
+            of_backend(backend, model, samples)
+
+
+def of_backend(backend, model, samples):
+    first = None
+    for n_jobs in (1, 2):
+        model.set_params(n_jobs=n_jobs)
+        with joblib.parallel_config(backend=backend):
+            # Starting the workers is not what is measured.
+            joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(nothing)(k) for k in range(4))
+            seconds, peak = watched(lambda: model._choose(samples))
+        first = first or seconds
+        print(
+            f"{backend:10} {n_jobs:6} {seconds:8.1f} {first / seconds:9.2f} "
+            f"{peak / 1e6:6.0f}",
+            flush=True,
+        )
 
 
 # ---- ranks

@@ -110,7 +110,7 @@ class Samples:
         if type(whole) is not DenseMeasurements:
             return whole.rows(index)
         if self.in_place:
-            return DenseSelection(whole.stack, whole.matrix_shape, index)
+            return DenseSelection(whole, index)
         # A worker process gets the stack as a map of a file, slow to pick rows from.
         return whole.of(np.array(whole.stack[index], subok=False), whole.matrix_shape)
 

@@ -99,6 +99,39 @@ def test_vectors_agree_with_numpy(seed, n, dtype):
     assert_close(found, _numpy.ray_point(*vectors[:3], 0.7), dtype, 1)
 
 
+def contracted(module, stack, left, right):
+    """What a module's kernel writes, into an array that held something else."""
+    n, n_rows, n_columns = stack.shape
+    out = np.full((n, (n_rows + n_columns) * left.shape[1]), np.nan, stack.dtype)
+    module.contraction(stack, left, right, out)
+    return out
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(0, 9),
+    n_rows=st.integers(1, 11),
+    n_columns=st.integers(1, 11),
+    r=st.integers(1, 14),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    by_rows=st.booleans(),
+)
+def test_contractions_agree_with_their_definition(
+    seed, n, n_rows, n_columns, r, dtype, by_rows
+):
+    rng = np.random.default_rng(seed)
+    stack = rng.standard_normal((n, n_rows, n_columns)).astype(dtype)
+    stack = stack if by_rows else np.asfortranarray(stack)
+    # Factors in double precision take that of the stack.
+    left, right = (rng.standard_normal((k, r)) for k in (n_rows, n_columns))
+    both = [stack @ right, left.T @ stack]
+    flat = [part.reshape(n, np.prod(part.shape[1:])) for part in both]
+    expected = np.hstack(flat).astype(dtype)
+    for module in (_numba, _numpy, kernels):
+        found = contracted(module, stack, left, right)
+        assert_close(found, expected, dtype, n_rows + n_columns)
+
+
 @pytest.mark.parametrize("skew", [1.0, 30.0])
 @pytest.mark.parametrize("n_parts", [1, 2, 16])
 def test_the_adjoint_in_parts(monkeypatch, skew, n_parts, global_random_seed):
@@ -127,6 +160,7 @@ def everything(arrays):
         _numba.ray_sums(weights, weights + 1, weights * 2, weights - 3),
         np.array(_numba.squared_distance(weights, weights * 3)),
         _numba.ray_point(weights, weights + 1, weights * 2, 0.3),
+        contracted(_numba, weights.reshape(-1, 30, 20), blocks[0][:30], blocks[1][:20]),
     ]
 
 
@@ -135,6 +169,7 @@ def everything(arrays):
 def test_threads_change_no_bit(monkeypatch, dtype, skew, global_random_seed):
     arrays = draw(global_random_seed, 300, 200, 7, 120_000, dtype, np.int32, skew)
     monkeypatch.setattr(_numba, "_SHARED", 0)
+    monkeypatch.setattr(_numba, "_STACK_PIECE", 1 << 12)
     results = []
     for n_threads in (1, 2, 3, 8):
         monkeypatch.setattr(_numba, "allowed_threads", lambda n=n_threads: n)

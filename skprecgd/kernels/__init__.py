@@ -18,6 +18,7 @@ from skprecgd.kernels._numpy import unchecked_csr
 
 __all__ = [
     "adjoint_products",
+    "contraction",
     "description",
     "ray_point",
     "ray_sums",
@@ -30,6 +31,8 @@ __all__ = [
 VARIABLE = "SKPRECGD_KERNELS"
 # Numbers read below which NumPy has finished before it matters.
 _SMALL = 1 << 15
+# Columns of a factor up to which BLAS is slow: from there on it needs no help.
+_FEW_COLUMNS = 12
 
 
 @lru_cache(maxsize=3)
@@ -134,6 +137,23 @@ def adjoint_products(
     """
     kernels = _for(len(weights) * left.shape[1])
     return kernels.adjoint_products(indptr, indices, weights, left, right)
+
+
+def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
+    """Every matrix ``A_k`` of a stack times both factors, side by side in a row.
+
+    Parameters
+    ----------
+    stack : ndarray of shape (n, n_rows, n_columns)
+    left, right : ndarray of shape (n_rows, r), (n_columns, r)
+    out : ndarray of shape (n, (n_rows + n_columns) * r)
+        Overwritten: row k with ``A_k @ right`` and ``left.T @ A_k``, each flattened in
+        C order.
+    """
+    # What is not laid out row by row would have to be copied.
+    thin = left.shape[1] <= _FEW_COLUMNS and stack.flags.c_contiguous
+    kernels = _for(stack.size) if thin else _numpy
+    kernels.contraction(stack, left, right, out)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from skprecgd._arrays import empty
+from skprecgd._numerics import slabs
 from skprecgd._threads import allowed_threads, share_out
 from skprecgd._typing import Array
 
@@ -26,8 +27,9 @@ if getattr(numba.config, "DISABLE_JIT", False):
 
 # Sums may be reordered and multiplications fused; nan and infinity keep their meaning.
 _FAST_MATH = {"reassoc", "contract", "nsz"}
-# Entries of a piece.
+# Entries of a piece, and numbers of a piece of a stack.
 _PIECE = 1 << 15
+_STACK_PIECE = 1 << 18
 # Numbers read below which waking a second thread costs more than it gives.
 _SHARED = 1 << 20
 # The transposed product is summed in parts, each an array of its size: at most so
@@ -269,6 +271,56 @@ def _point(
         out[k] = z[k] + t * (z1[k] + t * z2[k])
 
 
+@_compiled
+def _contraction(
+    stack: Array, left: Array, right: Array, out: Array, start: int, stop: int
+) -> None:
+    """For `right` transposed."""
+    n_rows, n_columns = stack.shape[1:]
+    r = left.shape[1]
+    zero = left.dtype.type(0)
+    # Written a row of `stack` after the other, so it had better stay in the cache.
+    by_columns = np.empty((r, n_columns), left.dtype)
+    for k in range(start, stop):
+        matrix, row = stack[k], out[k]
+        by_columns[:] = zero
+        # Four rows at a time share what is read of the right factor, and written.
+        i = 0
+        while i + 4 <= n_rows:
+            a, a1, a2, a3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
+            for c in range(r):
+                x = right[c]
+                s = s1 = s2 = s3 = zero
+                for j in range(n_columns):
+                    s += a[j] * x[j]
+                    s1 += a1[j] * x[j]
+                    s2 += a2[j] * x[j]
+                    s3 += a3[j] * x[j]
+                q = i * r + c
+                row[q], row[q + r], row[q + 2 * r], row[q + 3 * r] = s, s1, s2, s3
+            for c in range(r):
+                total = by_columns[c]
+                w, w1, w2, w3 = (
+                    left[i, c],
+                    left[i + 1, c],
+                    left[i + 2, c],
+                    left[i + 3, c],
+                )
+                for j in range(n_columns):
+                    total[j] += (a[j] * w + a1[j] * w1) + (a2[j] * w2 + a3[j] * w3)
+            i += 4
+        while i < n_rows:
+            a = matrix[i]
+            for c in range(r):
+                total, x, w, s = by_columns[c], right[c], left[i, c], zero
+                for j in range(n_columns):
+                    s += a[j] * x[j]
+                    total[j] += a[j] * w
+                row[i * r + c] = s
+            i += 1
+        row[n_rows * r :] = by_columns.ravel()
+
+
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
     dtype = np.result_type(left, right)
     out = empty(len(rows), dtype)
@@ -330,6 +382,17 @@ def adjoint_products(
     if n_parts == 1:
         return to_left, parts[0]
     return to_left, parts.sum(axis=0, dtype=np.float64).astype(dtype, copy=False)
+
+
+def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
+    inputs = _floats(stack.dtype, stack, left, right.T)
+
+    def task(start: int, stop: int) -> None:
+        _contraction(*inputs, out, start, stop)
+
+    numbers = len(stack), stack.shape[1] * stack.shape[2]
+    pieces = ((part.start, part.stop) for part in slabs(numbers, _STACK_PIECE))
+    share_out(task, pieces, threads=_threads(stack.size))
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

@@ -14,12 +14,14 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._arrays import empty
-from skprecgd._numerics import dot
+from skprecgd._numerics import dot, slabs
 from skprecgd._typing import Array
 
 # Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
 _CHUNK = 1 << 16
 _BUFFER = 1 << 16
+# Numbers of a stack that serve both factors while they are in the second-level cache.
+_STACK_CHUNK = 1 << 17
 # A matrix product costs so much less than a gather, per entry and column.
 _DENSE_GAIN = 8
 
@@ -77,6 +79,16 @@ def unchecked_csr(
     matrix = sparse.csr_array(shape, dtype=data.dtype)
     matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
     return matrix
+
+
+def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
+    n, n_rows, n_columns = stack.shape
+    split = n_rows * left.shape[1]
+    left, right = left.astype(stack.dtype, order="F"), right.astype(stack.dtype)
+    for part in slabs((n, n_rows * n_columns), _STACK_CHUNK):
+        some = stack[part]
+        out[part, :split] = (some @ right).reshape(len(some), -1)
+        out[part, split:] = (left.T @ some).reshape(len(some), -1)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._arrays import empty
 from skprecgd._numerics import is_mapped, norm, slabs
 from skprecgd._typing import Array
+from skprecgd.kernels import contraction
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
-# Numbers of the stack that serve both factors of a contraction, or are copied and read,
-# while they are in the second-level cache.
+# Numbers of the stack that are copied and read while in the second-level cache.
 _CHUNK = 1 << 17
-# The same for both products of a ray, in the third-level cache: longer products keep
-# threads from waiting for one another.
+# Numbers that serve both products of a ray while they are in the third-level cache:
+# longer products keep threads from waiting for one another.
 _RAY_CHUNK = 1 << 19
 
 
@@ -52,16 +53,19 @@ class DenseMeasurements(Measurements):
                 )
             matrix_shape = own_shape
             stack = stack.reshape(len(stack), -1)
-        self.stack: Array = stack
-        self.matrix_shape = check_matrix_shape(matrix_shape, stack.shape[1])
-        self.dtype = stack.dtype
+        self._hold(stack, check_matrix_shape(matrix_shape, stack.shape[1]))
 
     @classmethod
     def of(cls, stack: Array, matrix_shape: tuple[int, int]) -> DenseMeasurements:
         """Measurements of a flat stack that is known to be sound."""
         made = cls.__new__(cls)
-        made.stack, made.matrix_shape, made.dtype = stack, matrix_shape, stack.dtype
+        made._hold(stack, matrix_shape)
         return made
+
+    def _hold(self, stack: Array, matrix_shape: tuple[int, int]) -> None:
+        self.stack, self.matrix_shape, self.dtype = stack, matrix_shape, stack.dtype
+        # Of the user's array: a worker process gets every large one as a map of a file.
+        self._in_file = is_mapped(stack)
 
     @property
     def n_measurements(self) -> int:
@@ -89,12 +93,12 @@ class DenseMeasurements(Measurements):
     def contracts(self, rank: int) -> bool:
         n_rows, n_columns = self.matrix_shape
         # What is in a file may leave no room for more than a small share of it.
-        share = 1 / 8 if is_mapped(self.stack) else 1 / 2
+        share = 1 / 8 if self._in_file else 1 / 2
         return (n_rows + n_columns) * rank <= share * n_rows * n_columns
 
     def rows(self, index: Array) -> DenseMeasurements:
-        if is_mapped(self.stack):
-            return DenseSelection(self.stack, self.matrix_shape, index)
+        if self._in_file:
+            return DenseSelection(self, index)
         return self.of(self.stack[index], self.matrix_shape)
 
     def _mean_square(self) -> float:
@@ -129,27 +133,24 @@ class DenseSelection(DenseMeasurements):
 
     Parameters
     ----------
-    stack : ndarray of shape (n, n_rows * n_columns)
-    matrix_shape : tuple of int
+    whole : DenseMeasurements
     index : ndarray of int
-        Positions in `stack`.
+        Positions in `whole`.
     """
 
-    def __init__(
-        self, stack: Array, matrix_shape: tuple[int, int], index: Array
-    ) -> None:
-        self.stack, self.matrix_shape, self.dtype = stack, matrix_shape, stack.dtype
+    def __init__(self, whole: DenseMeasurements, index: Array) -> None:
+        self._hold(whole.stack, whole.matrix_shape)
+        self._in_file = whole._in_file
         self._index = np.asarray(index)
+        if isinstance(whole, DenseSelection):
+            self._index = whole._index[index]
 
     @property
     def n_measurements(self) -> int:
         return len(self._index)
 
-    def contracts(self, rank: int) -> bool:
-        return False
-
     def rows(self, index: Array) -> DenseSelection:
-        return DenseSelection(self.stack, self.matrix_shape, self._index[index])
+        return DenseSelection(self, index)
 
     def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
         if len(self._index) == 0:
@@ -184,19 +185,15 @@ class _ContractedTangent(Tangent):
     def __init__(
         self, measurements: DenseMeasurements, left: Array, right: Array
     ) -> None:
-        n, r = measurements.n_measurements, left.shape[1]
-        n_rows, n_columns = measurements.matrix_shape
-        stack = measurements.stack.reshape(n, n_rows, n_columns)
+        r, (n_rows, n_columns) = left.shape[1], measurements.matrix_shape
         self._split = n_rows * r
         self._shapes = (n_rows, r), (r, n_columns)
-        dtype = measurements.dtype
-        left, right = left.astype(dtype, order="F"), right.astype(dtype)
-        self._design = np.empty((n, self._split + n_columns * r), dtype)
-        step = max(1, _CHUNK // (n_rows * n_columns))
-        for start in range(0, n, step):
-            part, out = stack[start : start + step], self._design[start : start + step]
-            out[:, : self._split] = (part @ right).reshape(len(part), -1)
-            out[:, self._split :] = (left.T @ part).reshape(len(part), -1)
+        n = measurements.n_measurements
+        size = n * (n_rows + n_columns) * r
+        self._design = empty(size, measurements.dtype).reshape(n, -1)
+        for part, rows in measurements._blocks(measurements.stack.size):
+            matrices = rows.reshape(-1, n_rows, n_columns)
+            contraction(matrices, left, right, self._design[part])
 
     def forward(self, d_left: Array, d_right: Array) -> Array:
         tangent = np.concatenate([d_left.ravel(), d_right.T.ravel()])

@@ -201,14 +201,9 @@ class Walk:
         return outcome
 
     def _newton_at_once(self, rank: int) -> bool:
-        """Whether Gauss-Newton steps are hardly dearer than conjugate ones.
-
-        Stages that others judge are solved alike, however the measurements are held.
-        """
+        """Whether Gauss-Newton steps are hardly dearer than conjugate ones."""
         objective = self.objective
-        if len(self.methods) == 1 or self.settings.keep_factors:
-            return False
-        if not Cluster.applies(objective):
+        if len(self.methods) == 1 or not Cluster.applies(objective):
             return False
         assert isinstance(objective, SampledObjective)
         return objective.measurements.contracts(rank)
