@@ -6,8 +6,9 @@ Two cases, each fitted in a process of its own on one kernel thread unless
 ``entries``
     n x n with n = 20000 and 20 million uniform entries, r = 20, against the same with a
     tenth of the entries and n = 20000 / sqrt(10), so that both have the same density:
-    time per iteration and entry, which should not grow. cmfrec once, if it is installed
-    and ``--cmfrec`` asks for it.
+    time per iteration and entry, which should not grow: of a fit, and from one iteration
+    to the next at the last rank alone. cmfrec once, if it is installed and ``--cmfrec``
+    asks for it.
 ``ratings``
     480000 x 18000 with 100 million entries in float32, r = 10, about the shape of the
     Netflix prize: a whole fit, its time, its error and the peak memory of the process,
@@ -74,6 +75,12 @@ def relative_error(left, right, true_left, true_right) -> float:
     return float(np.sqrt(max(0.0, difference) / size))
 
 
+def last_steps(history) -> float:
+    """Seconds from one iteration to the next at the last rank, the median."""
+    rank, seconds = history["rank"], history["seconds"]
+    return float(np.median(np.diff(seconds[rank == rank[-1]])))
+
+
 def fit(args: argparse.Namespace) -> dict[str, float]:
     """One fit in this process."""
     import warnings
@@ -102,7 +109,7 @@ def fit(args: argparse.Namespace) -> dict[str, float]:
             random_state=1,
             verbose=False,
         ).fit(X)
-        found, n_iter = (model.A_, model.B_), args.sweeps
+        found, n_iter, step = (model.A_, model.B_), args.sweeps, None
     else:
         from skprecgd import PrecGDFactorization
 
@@ -111,12 +118,14 @@ def fit(args: argparse.Namespace) -> dict[str, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         model = PrecGDFactorization(n_components=args.rank, **how).fit(X)
         found, n_iter = (model.left_, model.right_), model.n_iter_
+        step = last_steps(model.history_)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
         "entries": X.nnz,
         "wall": wall,
         "cpu": cpu,
         "iterations": int(n_iter),
+        "step": step,
         "error": relative_error(*found, left, right),
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
@@ -158,15 +167,20 @@ def compare(args: argparse.Namespace) -> None:
         if case == "entries":
             small = (20000 * side / np.sqrt(10), 20000 * side / np.sqrt(10))
             large = (20000 * side, 20000 * side)
-            costs = []
+            costs, steps = [], []
             for shape, entries in ((small, 2e6), (large, 2e7)):
                 found = measure(
                     case, "skprecgd", (*shape, entries * args.scale), 20, args
                 )
                 costs.append(found["cpu"] / found["iterations"] / found["entries"])
+                steps.append(found["step"] / found["entries"])
                 if args.cmfrec:
                     measure(case, "cmfrec", (*shape, entries * args.scale), 20, args)
-            print(f"time of an iteration and entry grows {costs[1] / costs[0]:.2f} x")
+            print(
+                "time of a fit over iterations and entries grows "
+                f"{costs[1] / costs[0]:.2f} x, from one iteration to the next over "
+                f"entries {steps[1] / steps[0]:.2f} x"
+            )
         else:
             shape = (480000 * side, 18000 * side, 1e8 * args.scale)
             measure(case, "skprecgd", shape, 10, args)
