@@ -6,9 +6,9 @@ Two cases, each fitted in a process of its own on one kernel thread unless
 ``entries``
     n x n with n = 20000 and 20 million uniform entries, r = 20, against the same with a
     tenth of the entries and n = 20000 / sqrt(10), so that both have the same density:
-    time per iteration and entry, which should not grow: of a fit, and from one iteration
-    to the next at the last rank alone. cmfrec once, if it is installed and ``--cmfrec``
-    asks for it.
+    time per iteration and entry, which should not grow: of a fit, and from one
+    iteration to the next at the last rank alone. cmfrec once, if it is installed and
+    ``--cmfrec`` asks for it.
 ``ratings``
     480000 x 18000 with 100 million entries in float32, r = 10, about the shape of the
     Netflix prize: a whole fit, its time, its error and the peak memory of the process,

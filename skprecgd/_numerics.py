@@ -51,6 +51,12 @@ def norm(a: Array) -> float:
     return largest * float(np.sqrt(np.dot(scaled, scaled)))
 
 
+def sum_with_error(n: int, total: float, squares: float) -> tuple[float, float]:
+    """A sum of n independent numbers, given that of their squares; its error."""
+    spread = max(0.0, squares - total**2 / max(1, n))
+    return total, float(np.sqrt(spread * n / max(1, n - 1)))
+
+
 def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
     """Slices of rows that hold at most so many entries each (or are one row)."""
     step = max(1, most // max(1, shape[1]))

@@ -25,7 +25,14 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from sklearn.utils import check_random_state
 
 from skprecgd._arrays import empty
-from skprecgd._numerics import dot, falling_until, gram, norm, working_dtype
+from skprecgd._numerics import (
+    dot,
+    falling_until,
+    gram,
+    norm,
+    sum_with_error,
+    working_dtype,
+)
 from skprecgd._rows import solve_weighted_rows
 from skprecgd._typing import Array, RandomState
 from skprecgd.factors import Factors
@@ -176,6 +183,25 @@ class Objective(ABC):
         n_held_out : int
             How many random measurements make up the second.
         rng : RandomState
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `can_split`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has nothing to hold out.")
+
+    def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
+        """By how much the loss is less at another point, and the error of that.
+
+        Parameters
+        ----------
+        evaluation, other : Evaluation
+
+        Returns
+        -------
+        difference, standard_error : float
+            Over measurements drawn like these.
 
         Raises
         ------
@@ -380,6 +406,13 @@ class SampledObjective(Objective):
         part.measurements.mean_square = self.measurements.mean_square
         part.typical_curvature = self.typical_curvature
         return part
+
+    def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
+        costs = [
+            self.loss.pointwise(e.state, self.targets) for e in (evaluation, other)
+        ]
+        each = self.weight * (costs[0] - costs[1])
+        return sum_with_error(len(each), float(np.sum(each)), dot(each, each))
 
     def evaluate(self, factors: Factors) -> Evaluation:
         z = self.measurements.forward(factors.left, factors.right)

@@ -380,6 +380,11 @@ def test_objective_contract(kind, alpha, global_random_seed):
     whole = make_objective(measurements, y, alpha=alpha)
     ours, theirs = objective.evaluate(factors), whole.evaluate(factors)
     assert ours.value == pytest.approx(theirs.value)
+    other = factors.scaled(0.5)
+    np.testing.assert_allclose(
+        objective.gain(ours, objective.evaluate(other)),
+        whole.gain(theirs, whole.evaluate(other)),
+    )
 
 
 def test_chunks_of_different_matrices_are_refused():

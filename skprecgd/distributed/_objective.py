@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._numerics import dot, norm
+from skprecgd._numerics import dot, norm, sum_with_error
 from skprecgd._typing import Array
 from skprecgd.distributed import _graph
 from skprecgd.distributed._measurements import ChunkedMeasurements, Draw, taken
@@ -117,6 +117,13 @@ class ChunkedObjective(Objective):
         """The same objective of other data, normalised like this one."""
         measurements.mean_square = self.measurements.mean_square
         return ChunkedObjective(measurements, targets, alpha)
+
+    def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
+        z, other_z = evaluation.state.z, other.state.z
+        calls = _graph.each(_gains, self.targets, z, other_z)
+        total, squares = _graph.run(_graph.total(calls))[0]
+        w = self.weight
+        return sum_with_error(self.n_measurements, w * total, w**2 * squares)
 
     # ---- one point
 
@@ -260,6 +267,11 @@ def _evaluated(
 ) -> tuple[Array, float]:
     z = part.forward(left, right)
     return z, squared_distance(z, targets)
+
+
+def _gains(targets: Array, z: Array, other_z: Array) -> Array:
+    each = 0.5 * ((z - targets) ** 2 - (other_z - targets) ** 2)
+    return np.array([np.sum(each, dtype=np.float64), dot(each, each)])
 
 
 def _products(

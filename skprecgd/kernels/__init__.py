@@ -1,4 +1,6 @@
-"""Products of thin factors on a pattern of cells, compiled where numba is installed.
+"""Products of thin factors on a pattern of cells or with dense matrices, compiled.
+
+numba compiles them where it is installed; elsewhere NumPy does the same.
 
 The environment variable ``SKPRECGD_KERNELS``, read at import, chooses: "numpy",
 "numba", or "auto" (the default), which is numba if it is installed, and NumPy for

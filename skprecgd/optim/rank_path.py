@@ -20,8 +20,9 @@ from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, SquaredLoss
-from skprecgd.objective import Evaluation, FullObjective, Objective
+from skprecgd.objective import FullObjective, Objective
 from skprecgd.optim import scarce
+from skprecgd.optim.held_out import Trial, can_hold_out, choose
 from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import History, Result, Status
@@ -35,8 +36,6 @@ from skprecgd.optim.walk import (
     residual_variance,
 )
 
-# With fewer measurements a tenth of them decides nothing.
-_MIN_HOLD_OUT = 50
 # So few measurements per degree of freedom agree now and then with a rank too many:
 # lower ones deserve a second look.
 _HARDLY_DETERMINED = 1.15
@@ -225,8 +224,8 @@ def visit_ranks(
     with one_blas_thread(not objective.large_products), kept_arrays():
         squared = isinstance(objective.loss, SquaredLoss)
         drawn = walk.objective.targets_are_drawn and walk.objective.alpha == 0
-        if drawn and _can_hold_out(walk.objective, ranks[-1]):
-            walk, _ = _trial(walk)
+        if drawn and can_hold_out(walk.objective, ranks[-1]):
+            walk = Trial(walk).walk
         for outcome in walk.outcomes(ranks[-1]):
             if outcome.status is Status.SLOW and squared:
                 walk.finish(outcome.evaluation)
@@ -275,14 +274,14 @@ def _fixed(walk: Walk, max_rank: int) -> PathResult:
 def _grown(walk: Walk, max_rank: int) -> PathResult:
     """The path, and what follows where the residual stays above tol."""
     early_stopping = walk.settings.early_stopping
-    can_hold_out = _can_hold_out(walk.objective, max_rank)
+    enough = can_hold_out(walk.objective, max_rank)
     hold_out = early_stopping is True
     if early_stopping == "auto" and walk.objective.alpha == 0:
         # Labels and counts: chance alone keeps the residual up.
         hold_out = walk.objective.targets_are_drawn
-    if hold_out and can_hold_out:
-        return _held_out(walk, max_rank)
-    chooses = early_stopping == "auto" and can_hold_out and walk.objective.alpha == 0
+    if hold_out and enough:
+        return _result(*choose(walk, max_rank))
+    chooses = early_stopping == "auto" and enough and walk.objective.alpha == 0
     # A rank that is not determined explains anything, and has to be chosen otherwise.
     last_rank = max(1, walk.determined(max_rank)) if chooses else max_rank
     outcome = _explored(walk, last_rank)
@@ -295,7 +294,7 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
     if chooses:
-        return _held_out(walk, max_rank)
+        return _result(*choose(walk, max_rank))
     return _result(walk.settle(outcome.evaluation.factors), walk, "")
 
 
@@ -366,80 +365,6 @@ def _scarce(walk: Walk, outcome: Outcome, max_rank: int) -> Outcome:
         # It is for held-out measurements to choose a rank, if there is time.
         return replace(outcome, status=walk.ended_by or Status.SLOW)
     return found or outcome
-
-
-def _can_hold_out(objective: Objective, max_rank: int) -> bool:
-    """Whether there is something to choose and enough to choose it by."""
-    if not objective.can_split:
-        return False
-    if max_rank == 1 and not objective.loss.generalized:
-        return False
-    return objective.n_measurements >= _MIN_HOLD_OUT
-
-
-def _trial(walk: Walk) -> tuple[Walk, int]:
-    """A walk with a share of the measurements held out, and how many those are."""
-    objective, settings, journal = walk.objective, walk.settings, walk.journal
-    n_held_out = round(settings.validation_fraction * objective.n_measurements)
-    n_held_out = max(1, n_held_out)
-    kept, judge = objective.split(n_held_out, walk.rng)
-    journal = replace(journal, validation_loss=lambda e: judge.evaluate(e.factors).loss)
-    return Walk(kept, settings, journal, walk.rng), n_held_out
-
-
-def _held_out(walk: Walk, max_rank: int) -> PathResult:
-    """Choose the rank by held-out measurements, then refit on everything.
-
-    With fewer measurements the path may end wrong where it did not before, so a rank
-    that uncertain rows found competes.
-    """
-    objective, settings, journal = walk.objective, walk.settings, walk.journal
-    trial, n_held_out = _trial(walk)
-    best = trial.best_held_out(max_rank)
-    if walk.means is not None and walk.means.rank != best.factors.rank:
-        best = _better_by_means(trial, max_rank, best)
-    rank = best.factors.rank
-    ranks = [rank, *(stage.rank for stage in trial.stages)]
-    cause = "The residual cannot reach tol: rank"
-    if objective.targets_are_drawn:
-        cause = "Rank"
-    reason = (
-        f" {cause} {rank} of {min(ranks)} to {max(ranks)} explains {n_held_out} "
-        "held-out measurements best; "
-    )
-    if trial.ended_by is not None:
-        evaluation = objective.evaluate(best.factors)
-        outcome = Outcome(evaluation, trial.ended_by, 0, np.nan)
-        trial.n_iter += walk.n_iter
-        return _result(outcome, trial, "")
-    if trial.ends_by_held_out:
-        outcome = trial.settle_held_out(best.factors)
-        if not outcome.status.converged:
-            # How far to go is no number to carry over to a fit on all measurements.
-            slow = outcome.status is Status.SLOW
-            outcome = replace(
-                outcome,
-                evaluation=objective.evaluate(outcome.evaluation.factors),
-                status=Status.HELD_OUT if slow else outcome.status,
-            )
-            trial.n_iter += walk.n_iter
-            return _result(outcome, trial, f"{reason}fitted to the others.")
-    refit = Walk(objective, settings, journal, walk.rng)
-    outcome = refit.settle(walk.visited.get(rank, best.factors))
-    refit.stages = [*trial.stages, *refit.stages]
-    refit.n_iter += trial.n_iter + walk.n_iter
-    return _result(outcome, refit, f"{reason}refitted on all measurements.")
-
-
-def _better_by_means(trial: Walk, max_rank: int, best: Evaluation) -> Evaluation:
-    """The better on held-out measurements: a stage, or where uncertain rows lead."""
-    means = scarce.grown_means(trial, max_rank)
-    if means is None:
-        return best
-    held_out = trial.journal.validation_loss
-    assert held_out is not None
-    other = trial.attempt(means).evaluation
-    return other if held_out(other) < held_out(best) else best
 
 
 def _result(outcome: Outcome, walk: Walk, reason: str) -> PathResult:

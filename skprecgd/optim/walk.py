@@ -48,9 +48,6 @@ _SETTLE_PROGRESS = Progress(window=20, share=0.5, of_gradient=True)
 _HELD_OUT_SETTLE = replace(_SETTLE_PROGRESS, patience=20)
 # What a stage that others judge may have left to gain, as a share of its residual.
 _LITTLE = 0.05
-# What another column must take off the held-out loss where that also says how far to
-# follow it: a few steps towards chance do little harm, and sometimes a little good.
-_HELD_OUT_GAIN = 0.01
 # Measurements per degree of freedom under which a stage is finished by
 # Gauss-Newton before the rank may grow: conjugate steps are slow there even at the
 # true rank, and a rank too many is then not repaired by iterating.
@@ -407,25 +404,6 @@ class Walk:
     def along(self, max_rank: int) -> Outcome:
         """The whole path; the outcome of its last stage."""
         return list(self.outcomes(max_rank))[-1]
-
-    def best_held_out(self, max_rank: int) -> Evaluation:
-        """The stage with the lowest held-out loss.
-
-        The path ends after `n_iter_no_change` ranks that do not improve on it.
-        """
-        share = _HELD_OUT_GAIN if self.ends_by_held_out else 0.0
-        lowest, since = np.inf, 0
-        best: Evaluation | None = None
-        for outcome in self.outcomes(max_rank):
-            loss = self.stages[-1].validation_loss
-            if best is None or loss < (1 - share) * lowest:
-                best, lowest, since = outcome.evaluation, loss, 0
-            else:
-                since += 1
-            if since >= self.settings.n_iter_no_change:
-                break
-        assert best is not None
-        return best
 
     def finish(self, evaluation: Evaluation) -> None:
         """Add a stage at the same rank with little left to gain, on a side track.
