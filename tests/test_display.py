@@ -67,7 +67,7 @@ def test_held_out_and_training_error(pyplot, noisy):
     assert np.all(np.diff(train) < 0)
     held_out_ranks, held_out = display.held_out_line_.get_data()
     assert list(held_out_ranks) == list(ranks)
-    # The rank marked is the one that predicts best.
+    # The rank marked is the lowest that predicts as well as the best.
     assert display.rank_line_.get_xdata()[0] == model.n_components_
     assert held_out_ranks[np.argmin(held_out)] >= model.n_components_
     assert held_out[-1] > held_out.min()
