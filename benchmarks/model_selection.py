@@ -249,7 +249,36 @@ def of_workers(kind, options):
     return model, model._samples(A.reshape(n, -1), y)
 
 
+def machine_limits(options):
+    """What two threads gain on this machine where they only read, or only multiply."""
+    rng = np.random.default_rng(options.first_seed)
+    large = [rng.standard_normal((2500, 3600)) for _ in range(2)]
+    small = [rng.standard_normal((800, 800)) for _ in range(2)]
+    vector = rng.standard_normal(3600)
+
+    def read(k):
+        for _ in range(50):
+            large[k] @ vector
+
+    def multiply(k):
+        for _ in range(20):
+            small[k] @ small[k]
+
+    for name, work in (("reading 72 MB", read), ("multiplying", multiply)):
+        gains = []
+        for _ in range(5):
+            seconds = []
+            for n_jobs in (1, 2):
+                with joblib.Parallel(n_jobs=n_jobs, backend="threading") as pool:
+                    started = time.perf_counter()
+                    pool(joblib.delayed(work)(k) for k in range(2))
+                    seconds.append(time.perf_counter() - started)
+            gains.append(seconds[0] / seconds[1])
+        print(f"{name}: two threads are {np.median(gains):.2f} times as fast as one")
+
+
 def workers(options):
+    machine_limits(options)
     for kind in ("sensing", "completion"):
         model, samples = of_workers(kind, options)
         idle = proportional_memory() / 1e6
