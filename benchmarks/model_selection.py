@@ -220,7 +220,10 @@ def watched(work):
 
 
 def nothing(_):
-    import skprecgd  # noqa: F401
+    """What a worker loads before it can begin."""
+    from skprecgd import kernels
+
+    kernels.description()
 
 
 def of_workers(kind, options):
