@@ -93,7 +93,8 @@ class Metric:
         shifted = eigenvalues + self.damping
         largest = np.max(shifted, initial=0.0)
         cutoff = _ZERO_LEVEL * np.finfo(self._dtype).eps * largest
-        kept = (shifted > cutoff) & (shifted > 0)
+        # The inverse of a subnormal number may overflow.
+        kept = (shifted > cutoff) & (shifted >= np.finfo(shifted.dtype).tiny)
         inverse = np.zeros_like(shifted)
         inverse[kept] = 1.0 / (self._multiplicity * shifted[kept])
         return inverse
