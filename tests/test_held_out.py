@@ -14,6 +14,7 @@ from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.held_out import Trial
 from skprecgd.optim.loop import Journal
+from skprecgd.optim.result import Status
 from skprecgd.optim.walk import PathSettings, Walk
 from skprecgd.robust import TrimmedObjective
 
@@ -118,3 +119,12 @@ def test_no_rank_too_many_where_few_are_held_out(global_random_seed):
         found.append(path.factors.rank)
     assert min(found) == 2
     assert np.median(found) == 2
+
+
+def test_a_trial_that_the_user_ends_has_chosen_nothing(global_random_seed):
+    A, y = problem(global_random_seed)
+    path = rank_path(
+        make_objective(A, y), 8, early_stopping=True, callback=lambda record: True
+    )
+    assert path.status is Status.CALLBACK
+    assert "held-out" not in path.message

@@ -130,12 +130,12 @@ def choose(walk: Walk, max_rank: int) -> tuple[Outcome, Walk, str]:
     best = trial.best(max_rank)
     if walk.means is not None and walk.means.rank != best.factors.rank:
         best = trial.or_by_means(best, max_rank)
-    reason = _reason(trial, best.factors.rank)
     tried = trial.walk
     if tried.ended_by is not None:
         evaluation = walk.objective.evaluate(best.factors)
         tried.n_iter += walk.n_iter
-        return Outcome(evaluation, tried.ended_by, 0, np.nan), tried, reason
+        return Outcome(evaluation, tried.ended_by, 0, np.nan), tried, ""
+    reason = _reason(trial, best.factors.rank)
     if tried.ends_by_held_out:
         outcome = tried.settle_held_out(best.factors)
         if not outcome.status.converged:
