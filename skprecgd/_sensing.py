@@ -36,7 +36,7 @@ from skprecgd.distributed._lazy import by_samples
 from skprecgd.distributed._measurements import ChunkedMeasurements, lazy_targets
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, SquaredLoss
-from skprecgd.measurements import Measurements, as_measurements
+from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.objective import SampledObjective
 from skprecgd.optim.certificate import certificate
@@ -396,13 +396,11 @@ class PrecGDMatrixSensing(
             X = stack.reshape((stack.shape[0], stack.shape[1] * stack.shape[2]))
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
         if not reset:
-            return as_measurements(
-                validate_data(self, X, reset=False, **options), shape
-            ), None
+            return _of_rows(validate_data(self, X, reset=False, **options), shape), None
         X, y = validate_data(self, X, y, y_numeric=True, **options)
         if y.dtype.kind not in "fiub":
             raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
-        return as_measurements(X, self._shape_of(X, shape)), y
+        return _of_rows(X, self._shape_of(X, shape)), y
 
     def _shape_of(self, X: Any, shape: Any) -> tuple[int, int]:
         n_cells = X.shape[1]
@@ -463,6 +461,13 @@ def _reordered(values: Array, order: Array | None) -> Array:
     out = np.empty_like(values)
     out[order] = values
     return out
+
+
+def _of_rows(X: Any, shape: Any) -> Measurements:
+    """Measurements of rows that scikit-learn found sound: not looked at again."""
+    if isinstance(X, np.ndarray):
+        return DenseMeasurements.of(X, shape)
+    return as_measurements(X, shape)
 
 
 def _is_stack(X: Any) -> bool:

@@ -9,6 +9,7 @@ to, so that the optimizer's arithmetic is written once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -108,6 +109,29 @@ class Factors(ABC):
         t = self.dtype.type(step)
         pairs = zip(self.blocks, direction.blocks, strict=True)
         return type(self)(*(b + t * d for b, d in pairs))
+
+    def times_right(self, matrices: Sequence[Array]) -> Self:
+        """Every block multiplied from the right by its own (rank, rank) matrix."""
+        pairs = zip(self.blocks, matrices, strict=True)
+        return self._like(*(b @ m for b, m in pairs))
+
+    def flat(self) -> Array:
+        """The numbers of all blocks in a row."""
+        return np.concatenate([block.ravel() for block in self.blocks])
+
+    def shaped(self, numbers: Array) -> Self:
+        """Factors of the same shapes with other numbers, as `flat` gives them."""
+        blocks, start = [], 0
+        for block in self.blocks:
+            blocks.append(numbers[start : start + block.size].reshape(block.shape))
+            start += block.size
+        return self._like(*blocks)
+
+    def _like(self, *blocks: Array) -> Self:
+        """Factors of blocks that fit: nothing is checked, in the innermost loops."""
+        made = object.__new__(type(self))
+        made.blocks = blocks
+        return made
 
     def times(self, scalar: float) -> Self:
         """Every block multiplied by a scalar (a tangent vector's scaling)."""

@@ -65,6 +65,8 @@ class Evaluation:
         Products with the data that the objective reuses (private to it).
     tangent : object
         Measurements of tangent matrices at the point, where `linearised` made them.
+    kept : dict
+        Small results that are asked for more than once (private to the objective).
     """
 
     factors: Factors
@@ -73,6 +75,7 @@ class Evaluation:
     relative_residual: float
     state: Any
     tangent: Any = field(default=None, kw_only=True)
+    kept: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
 
 class Ray(ABC):
@@ -438,7 +441,13 @@ class SampledObjective(Objective):
         return self._with(self.measurements, self.targets, loss, self.alpha)
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
-        return self.measurements.adjoint(self._slopes(evaluation.state))
+        if not self.measurements.keeps_adjoint:
+            return self.measurements.adjoint(self._slopes(evaluation.state))
+        # Wanted for the gradient in the factors, for growth and for the certificate.
+        kept = evaluation.kept
+        if "S" not in kept:
+            kept["S"] = self.measurements.adjoint(self._slopes(evaluation.state))
+        return kept["S"]
 
     def matrix_gradient_at_zero(self) -> Any:
         return self.measurements.adjoint(self._slopes(self._zero))
@@ -463,14 +472,17 @@ class SampledObjective(Objective):
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
-        slopes = self._slopes(evaluation.state)
-        if evaluation.tangent is not None:
-            products = evaluation.tangent.adjoint(slopes)
+        if evaluation.tangent is not None and "S" not in evaluation.kept:
+            slopes = self._slopes(evaluation.state)
+            g = factors.joined(*evaluation.tangent.adjoint(slopes))
+        elif self.measurements.keeps_adjoint:
+            g = factors.gradient_from(self.matrix_gradient(evaluation))
         else:
-            products = self.measurements.adjoint_products(
-                slopes, factors.left, factors.right
+            g = factors.joined(
+                *self.measurements.adjoint_products(
+                    self._slopes(evaluation.state), factors.left, factors.right
+                )
             )
-        g = factors.joined(*products)
         return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
@@ -514,8 +526,9 @@ class SampledObjective(Objective):
         ridge = self.alpha * factors.multiplicity
 
         def product(direction: Factors) -> Factors:
-            z1 = tangent.forward(direction.left, direction.right)
-            both = factors.joined(*tangent.adjoint(weights * z1))
+            both = factors.joined(
+                *tangent.normal(direction.left, direction.right, weights)
+            )
             return both.moved(direction, ridge) if ridge else both
 
         return product

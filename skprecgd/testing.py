@@ -171,6 +171,7 @@ def _check_arguments_kept(
     tangent = measurements.tangent(left, right)
     tangent.forward(d_left, d_right)
     tangent.adjoint(weights)
+    tangent.normal(d_left, d_right, weights)
     report.ensure(
         all(np.array_equal(a, b) for a, b in zip(given, copies, strict=True)),
         "a method writes to its arguments",
@@ -229,6 +230,10 @@ def _check_adjoint(
         shape == measurements.matrix_shape,
         f"adjoint has shape {shape} and should have {measurements.matrix_shape}",
     )
+    report.ensure(
+        isinstance(adjoint, np.ndarray) or not measurements.keeps_adjoint,
+        f"keeps_adjoint is set and adjoint is a {type(adjoint).__name__}, not an array",
+    )
     times_right = measurements.adjoint_times_right(weights, right)
     times_left = measurements.adjoint_times_left(weights, left)
     inner = dot(measurements.forward(left, right), weights)
@@ -272,6 +277,15 @@ def _check_tangent(
         measurements.forward_tangent(left, right, d_left, d_right),
         size,
     )
+    normal = tangent.normal(d_left, d_right, weights)
+    in_two = tangent.adjoint(weights * measured)
+    for k, factor in enumerate(("left", "right")):
+        report.compare(
+            f"tangent(L, R).normal against adjoint of forward, {factor} factor",
+            normal[k],
+            in_two[k],
+            norm(np.concatenate([part.ravel() for part in in_two])),
+        )
     to_left, to_right = tangent.adjoint(weights)
     report.compare(
         "<A(D R^T + L E^T), w> against its adjoint, from tangent(L, R)",

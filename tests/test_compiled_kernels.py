@@ -132,6 +132,29 @@ def test_contractions_agree_with_their_definition(
         assert_close(found, expected, dtype, n_rows + n_columns)
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(0, 23),
+    n_columns=st.integers(1, 14),
+    n_parts=st.integers(1, 5),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_normal_products_agree_with_their_definition(
+    seed, n, n_columns, n_parts, dtype
+):
+    rng = np.random.default_rng(seed)
+    design = rng.standard_normal((n, n_columns)).astype(dtype)
+    weights, vector = rng.standard_normal(n), rng.standard_normal(n_columns)
+    weights, vector = weights.astype(dtype), vector.astype(dtype)
+    expected = design.T @ (weights * (design @ vector))
+    # A number too many for the size wanted, and a part begins anywhere.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_numba, "_SHARED", max(1, design.size // n_parts))
+        for module in (_numba, _numpy, kernels):
+            found = module.normal_product(design, weights, vector)
+            assert_close(found, expected, dtype, n + n_columns)
+
+
 @pytest.mark.parametrize("skew", [1.0, 30.0])
 @pytest.mark.parametrize("n_parts", [1, 2, 16])
 def test_the_adjoint_in_parts(monkeypatch, skew, n_parts, global_random_seed):

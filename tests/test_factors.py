@@ -140,6 +140,30 @@ def test_arithmetic_of_tangent_vectors(make, dtype, rng):
 
 
 @MAKERS
+@DTYPES
+def test_flat_numbers_take_their_shapes_again(make, dtype, rng):
+    factors = make(rng, dtype=dtype)
+    numbers = factors.flat()
+    assert numbers.shape == (sum(b.size for b in factors.blocks),)
+    again = factors.times(0.0).shaped(numbers)
+    assert type(again) is type(factors)
+    for found, expected in zip(again.blocks, factors.blocks, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@MAKERS
+@DTYPES
+def test_every_block_times_its_own_matrix(make, dtype, rng):
+    factors = make(rng, dtype=dtype)
+    size = (factors.rank, factors.rank)
+    matrices = [rng.standard_normal(size).astype(dtype) for _ in factors.blocks]
+    for found, block, matrix in zip(
+        factors.times_right(matrices).blocks, factors.blocks, matrices, strict=True
+    ):
+        close(found, block @ matrix, dtype)
+
+
+@MAKERS
 def test_scaled_scales_the_matrix(make, rng):
     factors = make(rng)
     close(factors.scaled(4e-100).matrix(), 4e-100 * factors.matrix())

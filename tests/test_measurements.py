@@ -23,6 +23,7 @@ from skprecgd.measurements import (
     SparseMeasurements,
     as_measurements,
 )
+from skprecgd.measurements.base import Tangent
 from skprecgd.testing import check_measurements
 
 SHAPES = [(5, 4), (4, 5), (4, 4), (1, 6), (6, 1), (1, 1)]
@@ -742,6 +743,20 @@ class WrongContraction(_Wrong):
         return super().tangent(left, 2 * right)
 
 
+class WrongNormal(_Wrong):
+    def tangent(self, left, right):
+        class Doubled(Tangent):
+            def normal(self, d_left, d_right, weights):
+                return super().normal(2 * d_left, 2 * d_right, weights)
+
+        return Doubled(self, left, right)
+
+
+class WrongPromise(_Wrong):
+    def adjoint(self, weights):
+        return sparse.csr_array(super().adjoint(weights))
+
+
 class Affine(_Wrong):
     def forward(self, left, right):
         return super().forward(left, right) + 1
@@ -777,6 +792,8 @@ class WritesToWeights(_Wrong):
         (WrongRay, r"quadratic part of forward_ray"),
         (WrongTangent, r"forward_tangent"),
         (WrongContraction, r"tangent\(L, R\)"),
+        (WrongNormal, r"normal against adjoint of forward"),
+        (WrongPromise, r"keeps_adjoint is set"),
         (Affine, r"sum of both"),
         (WrongRows, r"selection"),
         (WrongScale, r"mean_square"),

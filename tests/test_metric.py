@@ -74,6 +74,9 @@ def test_against_the_explicit_inverse(symmetric, dtype, damping, rng):
         )
         square += np.sum(expected * block)
     assert metric.dual_norm(gradient) == pytest.approx(np.sqrt(square), rel=tolerance)
+    whitened = gradient.times_right(metric.roots())
+    assert whitened.dtype == dtype
+    assert whitened.inner(whitened) == pytest.approx(square, rel=tolerance)
     assert gradient.inner(applied) == pytest.approx(square, rel=tolerance)
 
 

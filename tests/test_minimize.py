@@ -923,6 +923,51 @@ def test_gauss_newton_converges_superlinearly(global_random_seed):
     assert result.n_iter <= 10
 
 
+class Counted(DenseMeasurements):
+    """Counts how often the stack is read, and by what."""
+
+    contractions = adjoints = 0
+
+    def adjoint(self, *arguments):
+        self.adjoints += 1
+        return super().adjoint(*arguments)
+
+    def tangent(self, left, right):
+        self.contractions += self.contracts(left.shape[1])
+        return super().tangent(left, right)
+
+
+@pytest.mark.parametrize("max_iter", [2, 100])
+def test_only_what_a_step_starts_from_is_contracted(max_iter, global_random_seed):
+    A, y, _ = make_matrix_sensing(
+        20, rank=2, n_measurements=250, random_state=global_random_seed
+    )
+    measurements = Counted(A)
+    objective = make_objective(measurements, y)
+    start = spectral(objective, 2)
+    before = measurements.adjoints
+    result = minimize(
+        objective, start, solver="gauss-newton", tol=1e-10, max_iter=max_iter
+    )
+    assert result.converged == (max_iter == 100)
+    assert measurements.contractions == result.n_iter
+    # The gradient of the start comes from the contraction.
+    assert measurements.adjoints - before == result.n_iter
+
+
+def test_the_gradient_in_the_matrix_is_summed_once(global_random_seed):
+    A, y, truth = make_matrix_sensing(
+        6, rank=1, n_measurements=30, random_state=global_random_seed
+    )
+    measurements = Counted(A)
+    objective = make_objective(measurements, y)
+    evaluation = objective.evaluate(FactorPair(truth.left, -truth.right))
+    gradient = objective.gradient(evaluation)
+    S = objective.matrix_gradient(evaluation)
+    np.testing.assert_allclose(gradient.left, S @ evaluation.factors.right)
+    assert measurements.adjoints == 1
+
+
 def test_full_observation_through_make_objective(global_random_seed):
     truth = make_low_rank(6, 5, rank=2, random_state=global_random_seed)
     X = truth.matrix

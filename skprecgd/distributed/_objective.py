@@ -328,4 +328,4 @@ def _curvature(
 def _curvature_of(
     tangent: Tangent, d_left: Array, d_right: Array, weight: Any
 ) -> tuple[Array, Array]:
-    return tangent.adjoint(weight * tangent.forward(d_left, d_right))
+    return tangent.normal(d_left, d_right, weight)

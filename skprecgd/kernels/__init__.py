@@ -22,6 +22,7 @@ __all__ = [
     "adjoint_products",
     "contraction",
     "description",
+    "normal_product",
     "ray_point",
     "ray_sums",
     "sampled_product",
@@ -156,6 +157,21 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
     thin = left.shape[1] <= _FEW_COLUMNS and stack.flags.c_contiguous
     kernels = _for(stack.size) if thin else _numpy
     kernels.contraction(stack, left, right, out)
+
+
+def normal_product(design: Array, weights: Array, vector: Array) -> Array:
+    """``design.T @ (weights * (design @ vector))``, in one pass where compiled.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n, p)
+    weights, vector : ndarray of shape (n,), (p,)
+
+    Returns
+    -------
+    ndarray of shape (p,)
+    """
+    return _for(design.size).normal_product(design, weights, vector)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

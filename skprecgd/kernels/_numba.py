@@ -284,30 +284,29 @@ def _contraction(
     for k in range(start, stop):
         matrix, row = stack[k], out[k]
         by_columns[:] = zero
-        # Four rows at a time share what is read of the right factor, and written.
+        # Four rows at a time share what is read of the right factor, and written; both
+        # products in one loop share what is read of the rows.
         i = 0
         while i + 4 <= n_rows:
             a, a1, a2, a3 = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
             for c in range(r):
-                x = right[c]
-                s = s1 = s2 = s3 = zero
-                for j in range(n_columns):
-                    s += a[j] * x[j]
-                    s1 += a1[j] * x[j]
-                    s2 += a2[j] * x[j]
-                    s3 += a3[j] * x[j]
-                q = i * r + c
-                row[q], row[q + r], row[q + 2 * r], row[q + 3 * r] = s, s1, s2, s3
-            for c in range(r):
-                total = by_columns[c]
+                x, total = right[c], by_columns[c]
                 w, w1, w2, w3 = (
                     left[i, c],
                     left[i + 1, c],
                     left[i + 2, c],
                     left[i + 3, c],
                 )
+                s = s1 = s2 = s3 = zero
                 for j in range(n_columns):
-                    total[j] += (a[j] * w + a1[j] * w1) + (a2[j] * w2 + a3[j] * w3)
+                    b, b1, b2, b3 = a[j], a1[j], a2[j], a3[j]
+                    s += b * x[j]
+                    s1 += b1 * x[j]
+                    s2 += b2 * x[j]
+                    s3 += b3 * x[j]
+                    total[j] += (b * w + b1 * w1) + (b2 * w2 + b3 * w3)
+                q = i * r + c
+                row[q], row[q + r], row[q + 2 * r], row[q + 3 * r] = s, s1, s2, s3
             i += 4
         while i < n_rows:
             a = matrix[i]
@@ -319,6 +318,38 @@ def _contraction(
                 row[i * r + c] = s
             i += 1
         row[n_rows * r :] = by_columns.ravel()
+
+
+@_compiled
+def _normal(
+    design: Array, weights: Array, vector: Array, out: Array, start: int, stop: int
+) -> None:
+    n_columns = design.shape[1]
+    zero = design.dtype.type(0)
+    out[:] = zero
+    k = start
+    # Four rows at a time share what is read of the vector and written of the result.
+    while k + 4 <= stop:
+        a, a1, a2, a3 = design[k], design[k + 1], design[k + 2], design[k + 3]
+        s = s1 = s2 = s3 = zero
+        for j in range(n_columns):
+            s += a[j] * vector[j]
+            s1 += a1[j] * vector[j]
+            s2 += a2[j] * vector[j]
+            s3 += a3[j] * vector[j]
+        s, s1 = s * weights[k], s1 * weights[k + 1]
+        s2, s3 = s2 * weights[k + 2], s3 * weights[k + 3]
+        for j in range(n_columns):
+            out[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
+        k += 4
+    while k < stop:
+        a, s = design[k], zero
+        for j in range(n_columns):
+            s += a[j] * vector[j]
+        s *= weights[k]
+        for j in range(n_columns):
+            out[j] += a[j] * s
+        k += 1
 
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
@@ -393,6 +424,23 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
     numbers = len(stack), stack.shape[1] * stack.shape[2]
     pieces = ((part.start, part.stop) for part in slabs(numbers, _STACK_PIECE))
     share_out(task, pieces, threads=_threads(stack.size))
+
+
+def normal_product(design: Array, weights: Array, vector: Array) -> Array:
+    n, n_columns = design.shape
+    n_parts = min(max(1, design.size // _SHARED), _MOST_PARTS)
+    parts = np.empty((n_parts, n_columns), design.dtype)
+    starts = np.arange(n_parts + 1) * n // n_parts
+    inputs = _floats(design.dtype, design, weights, vector)
+
+    def task(p: int) -> None:
+        _normal(*inputs, parts[p], int(starts[p]), int(starts[p + 1]))
+
+    pieces = ((p,) for p in range(n_parts))
+    share_out(task, pieces, threads=_threads(design.size))
+    if n_parts == 1:
+        return parts[0]
+    return parts.sum(axis=0, dtype=np.float64).astype(design.dtype, copy=False)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

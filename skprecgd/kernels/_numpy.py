@@ -91,6 +91,10 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
         out[part, split:] = (left.T @ some).reshape(len(some), -1)
 
 
+def normal_product(design: Array, weights: Array, vector: Array) -> Array:
+    return np.asarray((weights * (design @ vector)) @ design)
+
+
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
     r0 = z - targets
     pairs = [(r0, r0), (r0, z1), (z1, z1), (r0, z2), (z1, z2), (z2, z2)]

@@ -36,6 +36,8 @@ class Measurements(ABC):
     """Whether products with the data are large enough for several BLAS threads."""
     single_entries: bool = False
     """Whether every measurement matrix is a single 1 among zeros."""
+    keeps_adjoint: bool = False
+    """Whether `adjoint` is an array, and far smaller than the measurements."""
 
     @property
     @abstractmethod
@@ -179,6 +181,12 @@ class Tangent:
     def adjoint(self, weights: Array) -> tuple[Array, Array]:
         """``A*(w) R`` and ``A*(w)^T L``."""
         return self._measurements.adjoint_products(weights, self._left, self._right)
+
+    def normal(
+        self, d_left: Array, d_right: Array, weights: Any
+    ) -> tuple[Array, Array]:
+        """`adjoint` of `forward` times the weights, a number or shape (n,)."""
+        return self.adjoint(weights * self.forward(d_left, d_right))
 
 
 def check_matrix_shape(

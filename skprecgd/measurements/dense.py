@@ -11,7 +11,7 @@ import numpy as np
 from skprecgd._arrays import empty
 from skprecgd._numerics import is_mapped, norm, slabs
 from skprecgd._typing import Array
-from skprecgd.kernels import contraction
+from skprecgd.kernels import contraction, normal_product
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
@@ -41,6 +41,8 @@ class DenseMeasurements(Measurements):
     >>> A.forward(np.ones((3, 1)), np.array([[1.0], [2.0]]))
     array([1., 2., 1., 2., 1., 2.])
     """
+
+    keeps_adjoint = True
 
     def __init__(self, stack: Any, matrix_shape: tuple[int, int] | None = None) -> None:
         stack = as_real_array(stack, "the measurements", (2, 3))
@@ -196,11 +198,22 @@ class _ContractedTangent(Tangent):
             contraction(matrices, left, right, self._design[part])
 
     def forward(self, d_left: Array, d_right: Array) -> Array:
-        tangent = np.concatenate([d_left.ravel(), d_right.T.ravel()])
-        return np.asarray(self._design @ tangent)
+        return np.asarray(self._design @ self._joined(d_left, d_right))
 
     def adjoint(self, weights: Array) -> tuple[Array, Array]:
-        both = weights @ self._design
+        return self._parted(weights @ self._design)
+
+    def normal(
+        self, d_left: Array, d_right: Array, weights: Any
+    ) -> tuple[Array, Array]:
+        tangent = self._joined(d_left, d_right)
+        weights = np.broadcast_to(weights, len(self._design))
+        return self._parted(normal_product(self._design, weights, tangent))
+
+    def _joined(self, d_left: Array, d_right: Array) -> Array:
+        return np.concatenate([d_left.ravel(), d_right.T.ravel()])
+
+    def _parted(self, both: Array) -> tuple[Array, Array]:
         return (
             both[: self._split].reshape(self._shapes[0]),
             both[self._split :].reshape(self._shapes[1]).T,

@@ -1,61 +1,57 @@
-"""Linear systems whose unknown is a pair of factors."""
+"""Conjugate gradients for semidefinite systems."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
-from skprecgd.factors import Factors
+import numpy as np
 
-F = TypeVar("F", bound=Factors)
+from skprecgd._numerics import dot
+from skprecgd._typing import Array
 
 
 def conjugate_gradients(
-    operator: Callable[[F], F],
-    residual: F,
-    precondition: Callable[[F], F],
-    start: F,
+    operator: Callable[[Array], Array],
+    target: Array,
     *,
     max_steps: int,
     tolerance: float,
-) -> F:
-    """Preconditioned conjugate gradients for a symmetric semidefinite system.
+) -> Array:
+    """Solve a symmetric semidefinite system, from zero.
 
     The operator may be singular (turning one factor against the other changes no
-    matrix): a consistent system keeps the iteration in ``start`` plus its range.
+    matrix): a consistent system keeps the iteration in its range.
 
     Parameters
     ----------
     operator : callable
-        The system's matrix times factors.
-    residual : Factors
-        Right-hand side minus the operator at `start`.
-    precondition : callable
-        Symmetric positive definite, an approximate inverse of the operator.
-    start : Factors
+        The system's matrix times a vector.
+    target : ndarray of shape (n,)
+        Right-hand side.
     max_steps : int
         Products with the operator, at most.
     tolerance : float
-        Stop at this share of the first residual, both in the norm of `precondition`.
+        Stop at this share of the first residual.
 
     Returns
     -------
-    solution : Factors
+    solution : ndarray of shape (n,)
     """
-    solution = start
-    search = preconditioned = precondition(residual)
-    square = first = residual.inner(preconditioned)
+    kind = target.dtype.type
+    solution, residual = np.zeros_like(target), target.copy()
+    search = residual.copy()
+    square = first = dot(residual, residual)
     for _ in range(max_steps):
         if not square > tolerance**2 * first:
             break
         image = operator(search)
-        curvature = search.inner(image)
+        curvature = dot(search, image)
         if not curvature > 0:
             break
-        length = square / curvature
-        solution = solution.moved(search, length)
-        residual = residual.moved(image, -length)
-        preconditioned = precondition(residual)
-        square, old = residual.inner(preconditioned), square
-        search = preconditioned.moved(search, square / old)
+        length = kind(square / curvature)
+        solution += length * search
+        residual -= length * image
+        square, old = dot(residual, residual), square
+        search *= kind(square / old)
+        search += residual
     return solution

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skprecgd._typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.conjugate_gradients import conjugate_gradients
@@ -168,12 +169,21 @@ def _solve_in_metric(
     max_inner: int,
     tolerance: float,
 ) -> Factors:
-    """The direction d of ``H d = -gradient``; from zero, so in the range of H."""
-    return conjugate_gradients(
-        hessian,
-        gradient.times(-1.0),
-        metric.apply,
-        gradient.times(0.0),
+    """The direction d of ``H d = -gradient``; from zero, so in the range of H.
+
+    Solved for ``d W^-T``, where the metric is the Euclidean one.
+    """
+    roots = metric.roots()
+    transposed = [root.T for root in roots]
+
+    def product(numbers: Array) -> Array:
+        direction = gradient.shaped(numbers).times_right(transposed)
+        return hessian(direction).times_right(roots).flat()
+
+    solution = conjugate_gradients(
+        product,
+        -gradient.times_right(roots).flat(),
         max_steps=max_inner,
         tolerance=tolerance,
     )
+    return gradient.shaped(solution).times_right(transposed)

@@ -102,10 +102,11 @@ def descend(
     iteration = 0
     try:
         while not watch.diverged(evaluation):
-            # What is ready for the point is not kept with the best of them.
+            # What is ready for the point is not kept with the best of them. After a
+            # step, the gradient may say that it was the last one.
             here = evaluation
-            if method.direction.linearises and not watch.explained(evaluation):
-                here = objective.linearised(evaluation)
+            if iteration == 0 and not watch.explained(evaluation):
+                here = _ready(objective, evaluation, method)
             gradient = objective.gradient(here)
             metric, gradient_norm = _metric(
                 objective, evaluation, gradient, method, iteration
@@ -126,6 +127,7 @@ def descend(
                 status = Status.MAX_ITER
             if status is not None:
                 return Outcome(best, status, iteration, best_gradient_norm)
+            here = _ready(objective, here, method)
             local = Local(objective, here, gradient, metric)
             evaluation, step = _advance(local, method)
             iteration += 1
@@ -137,6 +139,13 @@ def descend(
         return Outcome(best, Status.DIVERGED, iteration, best_gradient_norm)
     except KeyboardInterrupt:
         return Outcome(best, Status.INTERRUPTED, iteration, best_gradient_norm)
+
+
+def _ready(objective: Objective, evaluation: Evaluation, method: Method) -> Evaluation:
+    """The evaluation, ready for as many products as the method takes at a point."""
+    if not method.direction.linearises or evaluation.tangent is not None:
+        return evaluation
+    return objective.linearised(evaluation)
 
 
 def _metric(

@@ -66,28 +66,33 @@ class Metric:
 
     def apply(self, gradient: Factors) -> Factors:
         """Solve with the metric: ``grad (Gram + eta I)^-1``, block by block."""
-        blocks = [
-            block @ ((basis * inverse) @ basis.T).astype(self._dtype)
-            for block, basis, inverse in self._inverse_spectra(gradient)
+        return gradient.times_right([root @ root.T for root in self.roots()])
+
+    def roots(self) -> list[Array]:
+        """Per block, W with ``W W^T = (Gram + eta I)^-1``.
+
+        A gradient times W and a direction times ``W^-T`` are what they are where the
+        metric is the Euclidean one.
+        """
+        return [
+            (basis * np.sqrt(inverse)).astype(self._dtype)
+            for basis, inverse in self._inverse_spectra()
         ]
-        return type(gradient)(*blocks)
 
     def dual_norm(self, gradient: Factors) -> float:
         """``|| grad (Gram + eta I)^-1/2 ||_F``."""
         total = 0.0
-        for block, basis, inverse in self._inverse_spectra(gradient):
+        spectra = self._inverse_spectra()
+        for block, (basis, inverse) in zip(gradient.blocks, spectra, strict=True):
             rotated = block @ basis.astype(self._dtype)
             squares = np.einsum("ij,ij->j", rotated, rotated, dtype=np.float64)
             total += float(squares @ inverse)
         return float(np.sqrt(total))
 
-    def _inverse_spectra(self, gradient: Factors) -> list[tuple[Array, Array, Array]]:
-        return [
-            (block, basis, self._inverse(values))
-            for block, basis, values in zip(
-                gradient.blocks, self._bases, self._eigenvalues, strict=True
-            )
-        ]
+    def _inverse_spectra(self) -> list[tuple[Array, Array]]:
+        """Per block, the eigenvectors and the eigenvalues of the metric's inverse."""
+        pairs = zip(self._bases, self._eigenvalues, strict=True)
+        return [(basis, self._inverse(values)) for basis, values in pairs]
 
     def _inverse(self, eigenvalues: Array) -> Array:
         shifted = eigenvalues + self.damping
