@@ -78,6 +78,22 @@ class Evaluation:
     kept: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
 
+@dataclass(frozen=True)
+class Growth:
+    """A rank-one term that is added to a point.
+
+    Attributes
+    ----------
+    length : float
+        Its singular value, the exact minimiser.
+    arrive : callable
+        Factors of the sum -> Evaluation.
+    """
+
+    length: float
+    arrive: Callable[[Factors], Evaluation]
+
+
 class Ray(ABC):
     """The objective along ``factors + t * direction``."""
 
@@ -271,10 +287,10 @@ class Objective(ABC):
         return None
 
     @abstractmethod
-    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         """Exact step along ``u v^T`` (unit vectors) from a point or from zero.
 
-        0 where the ridge outweighs the slope: the rank-one term would not pay.
+        Of length 0 where the ridge outweighs the slope: the term would not pay.
         """
 
     @abstractmethod
@@ -544,9 +560,21 @@ class SampledObjective(Objective):
             weights = weights.T.tocsr()
         return -solve_weighted_rows(weights, gradient, other, self.alpha)
 
-    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         z = self._zero if evaluation is None else evaluation.state
         rank_one = self.measurements.forward(u, v)
+        length = self._length(z, rank_one)
+
+        def arrive(factors: Factors) -> Evaluation:
+            out = empty(len(z), np.result_type(z, rank_one))
+            np.multiply(rank_one, rank_one.dtype.type(length), out=out)
+            out += z
+            return self._evaluation(factors, out)
+
+        return Growth(length, arrive)
+
+    def _length(self, z: Array, rank_one: Array) -> float:
+        """The exact step from predictions z along a rank-one term's measurements."""
         if isinstance(self.loss, SquaredLoss):
             # In closed form, by curvature weights that may leave measurements out.
             slope = -dot(self._slopes(z), rank_one)
@@ -716,12 +744,12 @@ class FullObjective(Objective):
 
         return product
 
-    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         slope = dot(u, self._times(v))
         if evaluation is not None:
             factors = evaluation.factors
             slope -= dot(factors.left.T @ u, factors.right.T @ v)
-        return max(0.0, slope - self.alpha)
+        return Growth(max(0.0, slope - self.alpha), self.evaluate)
 
     def _times(self, block: Array) -> Array:
         return np.asarray(self.X @ block) / self.dtype.type(self._unit)

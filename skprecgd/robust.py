@@ -9,7 +9,7 @@ alternates thresholding and steps in the metric without knowing it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements
 from skprecgd.objective import (
     Evaluation,
+    Growth,
     Quartic,
     Ray,
     SampledObjective,
@@ -351,8 +352,10 @@ class TrimmedObjective(SampledObjective):
 
         return Quartic(self.weight * coefficients, advance)
 
-    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
-        return super().growth(evaluation or self._at_zero, u, v)
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
+        found = super().growth(evaluation or self._at_zero, u, v)
+        # The state holds S, too.
+        return replace(found, arrive=self.evaluate)
 
     @cached_property
     def _at_zero(self) -> Evaluation:

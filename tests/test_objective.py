@@ -264,9 +264,9 @@ def test_full_objective_is_the_sampled_one_over_all_entries(
                 objective.ray(evaluation, direction).coefficients,
                 objective.matrix_gradient(evaluation) @ identity,
                 objective.matrix_gradient_at_zero() @ identity,
-                objective.growth(evaluation, u[:, None], v[:, None]),
-                objective.growth(None, u[:, None], -v[:, None]),
-                objective.growth(None, u[:, None], v[:, None]),
+                objective.growth(evaluation, u[:, None], v[:, None]).length,
+                objective.growth(None, u[:, None], -v[:, None]).length,
+                objective.growth(None, u[:, None], v[:, None]).length,
             ]
         )
     for other in seen[1:]:
@@ -506,7 +506,8 @@ def test_growth_is_the_minimiser(kind, symmetric, alpha, from_zero, rng):
     for sign in (1, -1):
         if symmetric and sign < 0:
             continue
-        size = objective.growth(None if from_zero else evaluation, sign * u, v)
+        growth = objective.growth(None if from_zero else evaluation, sign * u, v)
+        size = growth.length
         assert np.isfinite(size)
         assert size >= 0
         best = minimize_scalar(
@@ -520,6 +521,18 @@ def test_growth_is_the_minimiser(kind, symmetric, alpha, from_zero, rng):
             options={"xatol": 1e-10},
         ).x
         assert size == pytest.approx(best, rel=1e-5, abs=1e-4 * objective.data_norm)
+        there = factors.grown(sign * u, np.array([size]), v)
+        arrived, expected = growth.arrive(there), objective.evaluate(there)
+        assert arrived.factors is there
+        assert arrived.value == pytest.approx(expected.value, rel=1e-12)
+        # And what is known there.
+        for found, block in zip(
+            objective.gradient(arrived).blocks,
+            objective.gradient(expected).blocks,
+            strict=True,
+        ):
+            close = 1e-12 * objective.data_norm
+            np.testing.assert_allclose(found, block, rtol=1e-9, atol=close)
 
 
 # --------------------------------------------------------------------------------------

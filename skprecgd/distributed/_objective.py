@@ -20,6 +20,7 @@ from skprecgd.measurements import Measurements
 from skprecgd.measurements.base import Tangent
 from skprecgd.objective import (
     Evaluation,
+    Growth,
     Objective,
     Quartic,
     Ray,
@@ -194,14 +195,15 @@ class ChunkedObjective(Objective):
         products = self.measurements.gathered_rows(blocks), to_right
         return self._evaluation(factors, square, _State(z, products))
 
-    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> float:
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         z = [0.0] * len(self.targets) if evaluation is None else evaluation.state.z
         rows = self.measurements.rows_of(u)
         calls = _graph.each(
             _growth, self.measurements.parts, z, self.targets, rows, common=(v,)
         )
         slope, curvature = self.weight * _graph.run(_graph.total(calls))[0]
-        return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
+        slope = max(0.0, slope - self.alpha)
+        return Growth(slope / curvature if curvature > 0 else 0.0, self.evaluate)
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         factors, a = evaluation.factors, self.measurements

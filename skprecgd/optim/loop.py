@@ -84,7 +84,7 @@ class Outcome:
 
 def descend(
     objective: Objective,
-    factors: Factors,
+    start: Evaluation,
     method: Method,
     journal: Journal,
     *,
@@ -94,7 +94,7 @@ def descend(
 ) -> Outcome:
     """Run one method from one point on an objective of unit scale."""
     method.direction.restart()
-    evaluation = best = objective.evaluate(factors)
+    evaluation = best = start
     best_gradient_norm = step = np.nan
     watch = Watch(
         objective, evaluation, tol, progress, descends=method.direction.descends
@@ -273,7 +273,14 @@ def minimize(
     journal = Journal(callback, unit)
     start = factors.scaled(1.0 / unit)
     with one_blas_thread(not objective.large_products), kept_arrays():
-        outcome = descend(scaled, start, method, journal, max_iter=max_iter, tol=tol)
+        outcome = descend(
+            scaled,
+            scaled.evaluate(start),
+            method,
+            journal,
+            max_iter=max_iter,
+            tol=tol,
+        )
     return make_result(outcome, journal)
 
 

@@ -267,7 +267,8 @@ def _fixed(walk: Walk, max_rank: int) -> PathResult:
     start = walk.start(max_rank)
     if walk.settings.noise_variance == "auto":
         # An estimate needs a fit.
-        start = walk.explore(start).evaluation.factors
+        found = walk.explore(walk.objective.evaluate(start))
+        start = found.evaluation.factors
     return _result(walk.settle(start), walk, "")
 
 
