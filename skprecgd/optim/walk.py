@@ -36,8 +36,11 @@ _PLENTIFUL_PROGRESS = Progress(window=2, share=0.2, removable=0.1)
 # The same for Gauss-Newton steps, each of which is worth many conjugate ones.
 _NEWTON_PROGRESS = Progress(window=3, share=0.5)
 # Alone, without conjugate steps before them, they need not prove as much.
-# They cost more: a fifth left is little enough, and saves one step in twenty.
-_ALONE_PROGRESS = replace(_NEWTON_PROGRESS, window=2, removable=0.2)
+_ALONE_PROGRESS = replace(_NEWTON_PROGRESS, window=2, removable=0.1)
+# Even less where this many measurements per degree of freedom keep the stages to come
+# on their way: it saves one step in twenty.
+_SAFE = 3.0
+_SAFE_PROGRESS = replace(_ALONE_PROGRESS, removable=0.2)
 # The same for a loss other than the squared one, which outliers or chance keep up: the
 # decrease within the stage is what there is to compare with.
 _DECREASE_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.1)
@@ -326,8 +329,10 @@ class Walk:
         if not isinstance(self.objective.loss, SquaredLoss):
             return _DECREASE_PROGRESS
         if method.name == "gauss-newton":
-            alone = self._newton_at_once(rank)
-            return _ALONE_PROGRESS if alone else _NEWTON_PROGRESS
+            if not self._newton_at_once(rank):
+                return _NEWTON_PROGRESS
+            safe = self.measurements_per_unknown(rank) >= _SAFE
+            return _SAFE_PROGRESS if safe else _ALONE_PROGRESS
         if method.name == "precgd-cg" and self.by_clusters and not self.scarce(rank):
             return _PLENTIFUL_PROGRESS
         return _STAGE_PROGRESS
