@@ -237,6 +237,10 @@ class Objective(ABC):
     def evaluate(self, factors: Factors) -> Evaluation:
         """Value and predictions at a point."""
 
+    def balanced(self, evaluation: Evaluation) -> Evaluation:
+        """The same matrix by balanced factors."""
+        return self.evaluate(evaluation.factors.balanced())
+
     def linearised(self, evaluation: Evaluation) -> Evaluation:
         """The same, ready for many products at the point, where that is worthwhile."""
         return evaluation
@@ -437,6 +441,12 @@ class SampledObjective(Objective):
         z = self.measurements.forward(factors.left, factors.right)
         return self._evaluation(factors, z)
 
+    def balanced(self, evaluation: Evaluation) -> Evaluation:
+        # What is known of the matrix stays true.
+        factors, loss = evaluation.factors.balanced(), evaluation.loss
+        value = loss + self._ridge(factors)
+        return replace(evaluation, factors=factors, value=value, tangent=None)
+
     def linearised(self, evaluation: Evaluation) -> Evaluation:
         factors = evaluation.factors
         if not self.measurements.contracts(factors.rank):
@@ -617,10 +627,11 @@ class SampledObjective(Objective):
             loss = 0.5 * self.weight * squared_distance(z, self.targets)
         else:
             loss = self.weight * self.loss.value(z, self.targets)
-        ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
-        return Evaluation(
-            factors, loss, loss + ridge, relative(loss, self.data_norm), z
-        )
+        value = loss + self._ridge(factors)
+        return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
+
+    def _ridge(self, factors: Factors) -> float:
+        return 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
 
     @property
     def _zero(self) -> Array:

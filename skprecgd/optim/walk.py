@@ -320,7 +320,7 @@ class Walk:
                 break
             # A long step may leave one factor tiny and the other huge, and then the
             # damping means something else to each.
-            start = objective.evaluate(outcome.evaluation.factors.balanced())
+            start = objective.balanced(outcome.evaluation)
         return outcome
 
     def _patience(self, method: Method, rank: int) -> Progress:
@@ -426,7 +426,7 @@ class Walk:
         """
         outcome = self._turns(
             self.objective,
-            self.objective.evaluate(evaluation.factors.balanced()),
+            self.objective.balanced(evaluation),
             [(self.methods[0], _SETTLE_PROGRESS)],
             tol=max(self.settings.tol, _LITTLE * evaluation.relative_residual),
         )
