@@ -69,6 +69,11 @@ def counted(kind):
             self._counted(int(fused))
             return super().forward_ray(*blocks)
 
+        def ray_and_back(self, *arguments):
+            # Where it is fused: the measurements are read once.
+            self._counted(int("ray_and_back" in vars(kind)))
+            return super().ray_and_back(*arguments)
+
         def adjoint(self, weights):
             self._counted()
             return super().adjoint(weights)

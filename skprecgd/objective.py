@@ -44,6 +44,9 @@ from skprecgd.measurements import FullObservation, Measurements
 _VALUE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
 # Rounding of a polynomial, as a share of its terms: their coefficients are sums, too.
 _SUM_ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
+# A gradient that is carried along rays is summed afresh once it is this much smaller:
+# its rounding is not.
+_CARRIED = 0.01
 # A step that has to be cut more often than this leads nowhere.
 _MAX_HALVINGS = 60
 
@@ -513,19 +516,16 @@ class SampledObjective(Objective):
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         z, factors = evaluation.state, evaluation.factors
-        if evaluation.tangent is not None:
-            z1 = evaluation.tangent.forward(direction.left, direction.right)
-            z2 = self.measurements.forward(direction.left, direction.right)
-        else:
-            z1, z2 = self.measurements.forward_ray(
-                factors.left, factors.right, direction.left, direction.right
-            )
+        z1, z2, S = self._measured_ray(evaluation, direction)
         ridge = self.alpha * ridge_polynomial(factors, direction)
 
         def advance(t: float) -> Evaluation:
-            return self._evaluation(
+            there = self._evaluation(
                 factors.moved(direction, t), ray_point(z, z1, z2, t)
             )
+            if S is not None:
+                there.kept.update(S.at(t))
+            return there
 
         if isinstance(self.loss, SquaredLoss):
             s00, s01, s11, s02, s12, s22 = ray_sums(z, self.targets, z1, z2)
@@ -537,6 +537,24 @@ class SampledObjective(Objective):
             return self._minimum_along(z, z1, z2, ridge)
 
         return _SampledRay(advance, evaluation.value, minimum)
+
+    def _measured_ray(
+        self, evaluation: Evaluation, direction: Factors
+    ) -> tuple[Array, Array, _CarriedGradient | None]:
+        """Both measurements of a ray, and S along it where that comes with them."""
+        blocks = evaluation.factors.left, evaluation.factors.right
+        moves = direction.left, direction.right
+        if evaluation.tangent is not None:
+            linear = evaluation.tangent.forward(*moves)
+            return linear, self.measurements.forward(*moves), None
+        # Only with the squared loss it is linear in the predictions.
+        linear = isinstance(self.loss, SquaredLoss)
+        # Close to the data, the rounding of the predictions is part of the gradient.
+        close = evaluation.relative_residual**2 < np.finfo(self.dtype).eps
+        if close or not linear or "S" not in evaluation.kept:
+            return *self.measurements.forward_ray(*blocks, *moves), None
+        z1, z2, S1, S2 = self.measurements.ray_and_back(*blocks, *moves, self.weight)
+        return z1, z2, _CarriedGradient(evaluation.kept, S1, S2)
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         if not self.loss.has_curvature:
@@ -824,6 +842,30 @@ class FullObjective(Objective):
         return np.array(
             [evaluation.value, slope, curvature, linear_quadratic, quartic], dtype=float
         )
+
+
+class _CarriedGradient:
+    """The gradient in the matrix along a ray, ``S + t S1 + t^2 S2``.
+
+    Parameters
+    ----------
+    kept : dict
+        Of the evaluation the ray starts from, with S.
+    linear, quadratic : ndarray of shape `matrix_shape`
+    """
+
+    def __init__(self, kept: dict[str, Any], linear: Array, quadratic: Array) -> None:
+        self._start, self._linear, self._quadratic = kept["S"], linear, quadratic
+        # The largest since S was summed afresh: its rounding is what S has.
+        self._largest = max(norm(self._start), kept.get("largest S", 0.0))
+
+    def at(self, t: float) -> dict[str, Any]:
+        """What there is to keep at a step: nothing where too few digits are left."""
+        step = self._start.dtype.type(t)
+        S = self._start + step * (self._linear + step * self._quadratic)
+        if not norm(S) > _CARRIED * self._largest:
+            return {}
+        return {"S": S, "largest S": self._largest}
 
 
 class _SampledRay(Ray):

@@ -259,6 +259,21 @@ def _check_adjoint(
     both = measurements.adjoint_products(weights, left, right)
     report.compare("adjoint_products against adjoint @ R", both[0], times_right)
     report.compare("adjoint_products against adjoint.T @ L", both[1], times_left)
+    if measurements.keeps_adjoint:
+        _check_way_back(measurements, draws[0], report)
+
+
+def _check_way_back(
+    measurements: Measurements, draw: tuple[Array, ...], report: _Report
+) -> None:
+    left, right, d_left, d_right = draw
+    ray = measurements.forward_ray(left, right, d_left, d_right)
+    there = measurements.ray_and_back(left, right, d_left, d_right, 2.0)
+    report.compare("ray_and_back against forward_ray", np.stack(there[:2]), ray)
+    back = np.stack([2 * measurements.adjoint(z) for z in ray])
+    report.compare(
+        "ray_and_back against adjoint of forward_ray", np.stack(there[2:]), back
+    )
 
 
 def _check_tangent(

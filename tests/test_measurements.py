@@ -752,6 +752,12 @@ class WrongNormal(_Wrong):
         return Doubled(self, left, right)
 
 
+class WrongWayBack(_Wrong):
+    def ray_and_back(self, *arguments):
+        *measured, linear, _ = super().ray_and_back(*arguments)
+        return *measured, linear, linear
+
+
 class WrongPromise(_Wrong):
     def adjoint(self, weights):
         return sparse.csr_array(super().adjoint(weights))
@@ -793,6 +799,7 @@ class WritesToWeights(_Wrong):
         (WrongTangent, r"forward_tangent"),
         (WrongContraction, r"tangent\(L, R\)"),
         (WrongNormal, r"normal against adjoint of forward"),
+        (WrongWayBack, r"ray_and_back against adjoint"),
         (WrongPromise, r"keeps_adjoint is set"),
         (Affine, r"sum of both"),
         (WrongRows, r"selection"),

@@ -472,6 +472,8 @@ class Interrupting(DenseMeasurements):
     def __init__(self, stack, matrix_shape, method, after):
         super().__init__(stack, matrix_shape)
         self.method, self.left = method, after
+        # Otherwise every step takes a product of each kind.
+        self.keeps_adjoint = method == "ray_and_back"
 
     def _count(self, method):
         if method == self.method:
@@ -483,12 +485,16 @@ class Interrupting(DenseMeasurements):
         self._count("forward_ray")
         return super().forward_ray(left, right, d_left, d_right)
 
+    def ray_and_back(self, *arguments):
+        self._count("ray_and_back")
+        return super().ray_and_back(*arguments)
+
     def adjoint(self, weights):
         self._count("adjoint")
         return super().adjoint(weights)
 
 
-@pytest.mark.parametrize("method", ["forward_ray", "adjoint"])
+@pytest.mark.parametrize("method", ["forward_ray", "adjoint", "ray_and_back"])
 @pytest.mark.parametrize("after", [1, 5])
 def test_interrupted_in_a_product(method, after, global_random_seed):
     objective, _ = sensing(global_random_seed)
@@ -966,6 +972,38 @@ def test_the_gradient_in_the_matrix_is_summed_once(global_random_seed):
     S = objective.matrix_gradient(evaluation)
     np.testing.assert_allclose(gradient.left, S @ evaluation.factors.right)
     assert measurements.adjoints == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gradient_in_the_matrix_goes_along_a_ray(dtype, global_random_seed):
+    """One pass a step; summed afresh once most of its digits are gone."""
+    A, y, _ = make_matrix_sensing(
+        10, rank=2, n_measurements=300, random_state=global_random_seed
+    )
+    measurements = Counted(A.astype(dtype))
+    objective, _ = make_objective(measurements, y.astype(dtype)).normalised()
+    eps = float(np.finfo(dtype).eps)
+    evaluation = objective.evaluate(spectral(objective, 3))
+    measurements.adjoints = 0
+    largest = np.linalg.norm(objective.matrix_gradient(evaluation))
+    direction, sums = Conjugate(), []
+    for _ in range(12):
+        gradient = objective.gradient(evaluation)
+        metric = Metric(evaluation.factors, float(np.sqrt(2 * evaluation.loss)))
+        local = Local(objective, evaluation, gradient, metric)
+        ray = objective.ray(evaluation, direction(local))
+        evaluation = ray.advance(ray.minimizer())
+        found = objective.matrix_gradient(evaluation)
+        expected = objective.measurements.adjoint(objective._slopes(evaluation.state))
+        measurements.adjoints -= 1
+        assert np.linalg.norm(found - expected) <= 100 * eps * largest
+        sums.append(measurements.adjoints)
+        if measurements.adjoints > 1:
+            break
+    assert sums[0] == 1
+    # Its norm has fallen by a factor of a hundred, and not before.
+    small = np.linalg.norm(found) <= 0.01 * largest
+    assert (sums[-1] == 2) == small
 
 
 def test_full_observation_through_make_objective(global_random_seed):

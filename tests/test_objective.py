@@ -720,7 +720,7 @@ class StalePredictions(SampledObjective):
 
         def stale(t):
             advanced = good(t)
-            fields = {**advanced.__dict__, "state": evaluation.state}
+            fields = {**advanced.__dict__, "state": evaluation.state, "kept": {}}
             return type(advanced)(**fields)
 
         ray._advance = stale

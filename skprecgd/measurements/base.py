@@ -99,6 +99,23 @@ class Measurements(ABC):
         linear = self.forward_tangent(left, right, d_left, d_right)
         return linear, self.forward(d_left, d_right)
 
+    def ray_and_back(
+        self,
+        left: Array,
+        right: Array,
+        d_left: Array,
+        d_right: Array,
+        weight: float,
+    ) -> tuple[Array, Array, Any, Any]:
+        """`forward_ray`, and `adjoint` of both, times a weight.
+
+        Asked for where `keeps_adjoint`: override it if one pass will do.
+        """
+        linear, quadratic = self.forward_ray(left, right, d_left, d_right)
+        kind = self.dtype.type
+        back = (self.adjoint(kind(weight) * z) for z in (linear, quadratic))
+        return linear, quadratic, *back
+
     def forward_tangent(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> Array:

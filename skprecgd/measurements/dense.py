@@ -79,9 +79,27 @@ class DenseMeasurements(Measurements):
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
-        linear = d_left @ right.T + left @ d_right.T
-        measured = self._times(linear, d_left @ d_right.T)
+        measured = self._times(*_ray(left, right, d_left, d_right))
         return measured[0], measured[1]
+
+    def ray_and_back(
+        self,
+        left: Array,
+        right: Array,
+        d_left: Array,
+        d_right: Array,
+        weight: float,
+    ) -> tuple[Array, Array, Array, Array]:
+        cells = [m.ravel() for m in _ray(left, right, d_left, d_right)]
+        measured = np.empty((2, self.n_measurements), self.dtype)
+        back = np.zeros((2, self.stack.shape[1]), self.dtype)
+        # A block is measured and summed while it is in the cache.
+        for part, rows in self._blocks(_RAY_CHUNK):
+            for z, S, flat in zip(measured, back, cells, strict=True):
+                np.dot(rows, flat.astype(self.dtype, copy=False), out=z[part])
+                S += (self.dtype.type(weight) * z[part]) @ rows
+        linear, quadratic = back.reshape(2, *self.matrix_shape)
+        return measured[0], measured[1], linear, quadratic
 
     def adjoint(self, weights: Array) -> Array:
         weights = weights.astype(self.dtype, copy=False)
@@ -125,6 +143,13 @@ class DenseMeasurements(Measurements):
 
     def _transposed_times(self, weights: Array) -> Array:
         return np.asarray(weights @ self.stack)
+
+
+def _ray(
+    left: Array, right: Array, d_left: Array, d_right: Array
+) -> tuple[Array, Array]:
+    """The matrices that the measurements of a ray are of."""
+    return d_left @ right.T + left @ d_right.T, d_left @ d_right.T
 
 
 class DenseSelection(DenseMeasurements):
