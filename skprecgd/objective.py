@@ -545,11 +545,11 @@ class SampledObjective(Objective):
         blocks = evaluation.factors.left, evaluation.factors.right
         moves = direction.left, direction.right
         if evaluation.tangent is not None:
-            linear = evaluation.tangent.forward(*moves)
-            return linear, self.measurements.forward(*moves), None
-        # Only with the squared loss it is linear in the predictions.
+            z1 = evaluation.tangent.forward(*moves)
+            return z1, self.measurements.forward(*moves), None
+        # S is linear in the predictions with the squared loss only. Close to the data,
+        # their rounding is part of it.
         linear = isinstance(self.loss, SquaredLoss)
-        # Close to the data, the rounding of the predictions is part of the gradient.
         close = evaluation.relative_residual**2 < np.finfo(self.dtype).eps
         if close or not linear or "S" not in evaluation.kept:
             return *self.measurements.forward_ray(*blocks, *moves), None
