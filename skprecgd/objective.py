@@ -501,17 +501,18 @@ class SampledObjective(Objective):
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
-        if evaluation.tangent is not None and "S" not in evaluation.kept:
-            slopes = self._slopes(evaluation.state)
-            g = factors.joined(*evaluation.tangent.adjoint(slopes))
-        elif self.measurements.keeps_adjoint:
+        known = "S" in evaluation.kept
+        if self.measurements.keeps_adjoint and (known or evaluation.tangent is None):
             g = factors.gradient_from(self.matrix_gradient(evaluation))
         else:
-            g = factors.joined(
-                *self.measurements.adjoint_products(
-                    self._slopes(evaluation.state), factors.left, factors.right
+            slopes = self._slopes(evaluation.state)
+            if evaluation.tangent is not None:
+                products = evaluation.tangent.adjoint(slopes)
+            else:
+                products = self.measurements.adjoint_products(
+                    slopes, factors.left, factors.right
                 )
-            )
+            g = factors.joined(*products)
         return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:

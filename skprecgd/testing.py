@@ -168,6 +168,8 @@ def _check_arguments_kept(
     measurements.adjoint_times_right(weights, right)
     measurements.adjoint_times_left(weights, left)
     measurements.adjoint_products(weights, left, right)
+    if measurements.keeps_adjoint:
+        measurements.ray_and_back(left, right, d_left, d_right, 1.0)
     tangent = measurements.tangent(left, right)
     tangent.forward(d_left, d_right)
     tangent.adjoint(weights)
