@@ -14,6 +14,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils.validation import (
+    assert_all_finite,
     check_array,
     check_consistent_length,
     check_is_fitted,
@@ -394,13 +395,22 @@ class PrecGDMatrixSensing(
             stack = X if sparse.issparse(X) else np.asarray(X)
             shape = _agreed_shape(shape, stack.shape[1:])
             X = stack.reshape((stack.shape[0], stack.shape[1] * stack.shape[2]))
-        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
+        options: dict[str, Any] = {
+            "accept_sparse": "csr",
+            "dtype": [np.float64, np.float32],
+        }
         if not reset:
             return _of_rows(validate_data(self, X, reset=False, **options), shape), None
-        X, y = validate_data(self, X, y, y_numeric=True, **options)
+        # The mean square of a dense stack is wanted anyway, and it is finite only if
+        # every entry is.
+        options |= {"y_numeric": True, "ensure_all_finite": sparse.issparse(X)}
+        X, y = validate_data(self, X, y, **options)
         if y.dtype.kind not in "fiub":
             raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
-        return _of_rows(X, self._shape_of(X, shape)), y
+        measurements = _of_rows(X, self._shape_of(X, shape))
+        if not np.isfinite(measurements.mean_square):
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+        return measurements, y
 
     def _shape_of(self, X: Any, shape: Any) -> tuple[int, int]:
         n_cells = X.shape[1]
@@ -464,7 +474,7 @@ def _reordered(values: Array, order: Array | None) -> Array:
 
 
 def _of_rows(X: Any, shape: Any) -> Measurements:
-    """Measurements of rows that scikit-learn found sound: not looked at again."""
+    """Measurements of rows that scikit-learn looks at: not looked at again."""
     if isinstance(X, np.ndarray):
         return DenseMeasurements.of(X, shape)
     return as_measurements(X, shape)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from scipy import linalg
 
 from skprecgd._numerics import dot, gram, working_dtype
 from skprecgd._typing import Array
@@ -65,6 +64,10 @@ class Factors(ABC):
         """Gradient in the blocks from those in the left and the right factor."""
 
     @abstractmethod
+    def other_times_right(self, matrices: Sequence[Array]) -> Self:
+        """Per block, the factor it is multiplied with times the block's matrix."""
+
+    @abstractmethod
     def svd(self) -> tuple[Array, Array, Array]:
         """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""
 
@@ -113,7 +116,7 @@ class Factors(ABC):
     def times_right(self, matrices: Sequence[Array]) -> Self:
         """Every block multiplied from the right by its own (rank, rank) matrix."""
         pairs = zip(self.blocks, matrices, strict=True)
-        return self._like(*(b @ m for b, m in pairs))
+        return self._of(*(b @ m for b, m in pairs))
 
     def flat(self) -> Array:
         """The numbers of all blocks in a row."""
@@ -125,11 +128,12 @@ class Factors(ABC):
         for block in self.blocks:
             blocks.append(numbers[start : start + block.size].reshape(block.shape))
             start += block.size
-        return self._like(*blocks)
+        return self._of(*blocks)
 
-    def _like(self, *blocks: Array) -> Self:
+    @classmethod
+    def _of(cls, *blocks: Array) -> Self:
         """Factors of blocks that fit: nothing is checked, in the innermost loops."""
-        made = object.__new__(type(self))
+        made = object.__new__(cls)
         made.blocks = blocks
         return made
 
@@ -185,6 +189,12 @@ class Factors(ABC):
             *(np.hstack([b, n.astype(b.dtype, copy=False)]) for b, n in pairs)
         )
 
+    def without_last(self, count: int) -> Self:
+        """The same with zeros in the last columns."""
+        kept = np.ones(self.rank, self.dtype)
+        kept[self.rank - count :] = 0
+        return self._of(*(block * kept for block in self.blocks))
+
 
 class FactorPair(Factors):
     """``M = L R^T`` with L of shape (n_rows, r), R of shape (n_columns, r).
@@ -221,14 +231,17 @@ class FactorPair(Factors):
 
     @classmethod
     def joined(cls, to_left: Array, to_right: Array) -> FactorPair:
-        return cls(to_left, to_right)
+        return cls._of(to_left, to_right)
+
+    def other_times_right(self, matrices: Sequence[Array]) -> FactorPair:
+        return self._of(self.left @ matrices[1], self.right @ matrices[0])
 
     def svd(self) -> tuple[Array, Array, Array]:
         if self._triplets is not None:
             return self._triplets
-        q_left, r_left = linalg.qr(self.left, mode="economic", check_finite=False)
-        q_right, r_right = linalg.qr(self.right, mode="economic", check_finite=False)
-        u, s, vt = linalg.svd(r_left @ r_right.T, full_matrices=False)
+        q_left, r_left = np.linalg.qr(self.left)
+        q_right, r_right = np.linalg.qr(self.right)
+        u, s, vt = np.linalg.svd(r_left @ r_right.T, full_matrices=False)
         return q_left @ u, s, q_right @ vt.T
 
     @classmethod
@@ -276,10 +289,13 @@ class SymmetricFactor(Factors):
 
     @classmethod
     def joined(cls, to_left: Array, to_right: Array) -> SymmetricFactor:
-        return cls(to_left + to_right)
+        return cls._of(to_left + to_right)
+
+    def other_times_right(self, matrices: Sequence[Array]) -> SymmetricFactor:
+        return self._of(self.blocks[0] @ matrices[0])
 
     def svd(self) -> tuple[Array, Array, Array]:
-        u, root, _ = linalg.svd(self.blocks[0], full_matrices=False, check_finite=False)
+        u, root, _ = np.linalg.svd(self.blocks[0], full_matrices=False)
         return u, root**2, u
 
     @classmethod

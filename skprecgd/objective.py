@@ -14,7 +14,7 @@ An objective is a pure function: it holds data, never an iterate.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -35,7 +35,7 @@ from skprecgd._numerics import (
 )
 from skprecgd._rows import solve_weighted_rows
 from skprecgd._typing import Array, RandomState
-from skprecgd.factors import Factors
+from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import ray_point, ray_sums, squared_distance
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
@@ -44,9 +44,6 @@ from skprecgd.measurements import FullObservation, Measurements
 _VALUE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
 # Rounding of a polynomial, as a share of its terms: their coefficients are sums, too.
 _SUM_ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
-# A gradient that is carried along rays is summed afresh once it is this much smaller:
-# its rounding is not.
-_CARRIED = 0.01
 # A step that has to be cut more often than this leads nowhere.
 _MAX_HALVINGS = 60
 
@@ -66,8 +63,9 @@ class Evaluation:
         ``sqrt(loss / loss at zero)``.
     state : object
         Products with the data that the objective reuses (private to it).
-    tangent : object
-        Measurements of tangent matrices at the point, where `linearised` made them.
+    ahead : Factors or None
+        Where the next step is to be linearised, if not at `factors`: these have columns
+        of zeros in the place of some of its columns.
     kept : dict
         Small results that are asked for more than once (private to the objective).
     """
@@ -77,7 +75,7 @@ class Evaluation:
     value: float
     relative_residual: float
     state: Any
-    tangent: Any = field(default=None, kw_only=True)
+    ahead: Factors | None = field(default=None, kw_only=True)
     kept: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
 
@@ -140,21 +138,26 @@ class Quartic(Ray):
         cubic = np.array([4 * a[4], 3 * a[3], 2 * a[2], a[1]])
         # A subnormal coefficient would overflow when the others are divided by it.
         cubic[np.abs(cubic) < np.finfo(float).tiny * 1e16 * np.max(np.abs(cubic))] = 0.0
-        roots = np.roots(cubic)
         # Nearly double roots come out as a complex pair: their real parts are
         # candidates too, since the best candidate is chosen by value anyway.
-        candidates = np.append(roots.real, 0.0)
+        candidates = [*np.roots(cubic).real, 0.0]
         if a[2] > 0:
             # Roots of very different size come out accurate to the largest only,
             # and near a solution the step is the small one.
-            candidates = np.append(candidates, -a[1] / (2 * a[2]))
-        powers = np.array([a[4], a[3], a[2], a[1], 0.0])
-        change = np.polyval(powers, candidates)
+            candidates.append(-a[1] / (2 * a[2]))
+        # Of two that are as good, the step forward.
+        steps = np.sort(candidates)[::-1]
+        change = self._change(a, steps)
         # Far out a decrease may be nothing but the rounding of huge terms: along a
         # direction without a quadratic part, that part is rounding, too.
-        terms = np.polyval(np.abs(powers), np.abs(candidates))
+        terms = self._change(np.abs(a), np.abs(steps))
         change[-change < _SUM_ROUNDING * terms] = np.inf
-        return float(candidates[np.argmin(change)])
+        return float(steps[np.argmin(change)])
+
+    @staticmethod
+    def _change(a: Array, t: Array) -> Array:
+        """The polynomial without its constant term."""
+        return t * (a[1] + t * (a[2] + t * (a[3] + t * a[4])))
 
     def advance(self, t: float) -> Evaluation:
         return self._advance(t)
@@ -244,10 +247,6 @@ class Objective(ABC):
         """The same matrix by balanced factors."""
         return self.evaluate(evaluation.factors.balanced())
 
-    def linearised(self, evaluation: Evaluation) -> Evaluation:
-        """The same, ready for many products at the point, where that is worthwhile."""
-        return evaluation
-
     def sharpened(self, evaluation: Evaluation, tol: float) -> Objective | None:
         """The objective with less rounding in its loss, or None; see `Loss.sharpened`.
 
@@ -275,6 +274,30 @@ class Objective(ABC):
     @abstractmethod
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         """The Gauss-Newton Hessian at a point: direction -> Hessian @ direction."""
+
+    def contracts(self, rank: int) -> bool:
+        """Whether a pass at a point spares `curvature_in` all others there."""
+        return False
+
+    def curvature_in(
+        self, evaluation: Evaluation, roots: Sequence[Array]
+    ) -> Callable[[Array], Array]:
+        """`curvature` in other coordinates, on the numbers of a direction in a row.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+        roots : sequence of ndarray of shape (r, r)
+            Per block W: the coordinates are those of ``direction W^-T``.
+        """
+        product, factors = self.curvature(evaluation), evaluation.factors
+        transposed = [root.T for root in roots]
+
+        def numbers(x: Array) -> Array:
+            direction = factors.shaped(x).times_right(transposed)
+            return product(direction).times_right(roots).flat()
+
+        return numbers
 
     def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
         """Gauss-Newton Hessian times one direction."""
@@ -448,14 +471,7 @@ class SampledObjective(Objective):
         # What is known of the matrix stays true.
         factors, loss = evaluation.factors.balanced(), evaluation.loss
         value = loss + self._ridge(factors)
-        return replace(evaluation, factors=factors, value=value, tangent=None)
-
-    def linearised(self, evaluation: Evaluation) -> Evaluation:
-        factors = evaluation.factors
-        if not self.measurements.contracts(factors.rank):
-            return evaluation
-        tangent = self.measurements.tangent(factors.left, factors.right)
-        return replace(evaluation, tangent=tangent)
+        return replace(evaluation, factors=factors, value=value, ahead=None)
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
         # A ridge leaves residuals of its own, and is weighed against this loss.
@@ -479,7 +495,7 @@ class SampledObjective(Objective):
         return kept["S"]
 
     def matrix_gradient_at_zero(self) -> Any:
-        return self.measurements.adjoint(self._slopes(self._zero))
+        return self.matrix_gradient(self.at_zero)
 
     def sign_flipped_gradient(
         self, evaluation: Evaluation | None, random_state: RandomState
@@ -492,8 +508,7 @@ class SampledObjective(Objective):
             None is the zero matrix.
         random_state : int, RandomState instance or None
         """
-        z = self._zero if evaluation is None else evaluation.state
-        slopes = self._slopes(z)
+        slopes = self._slopes((evaluation or self.at_zero).state)
         bits = check_random_state(random_state).bytes(-(-len(slopes) // 8))
         flipped = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(slopes))
         np.negative(slopes, out=slopes, where=flipped.view(bool))
@@ -501,18 +516,13 @@ class SampledObjective(Objective):
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
-        known = "S" in evaluation.kept
-        if self.measurements.keeps_adjoint and (known or evaluation.tangent is None):
+        if self.measurements.keeps_adjoint:
             g = factors.gradient_from(self.matrix_gradient(evaluation))
         else:
             slopes = self._slopes(evaluation.state)
-            if evaluation.tangent is not None:
-                products = evaluation.tangent.adjoint(slopes)
-            else:
-                products = self.measurements.adjoint_products(
-                    slopes, factors.left, factors.right
-                )
-            g = factors.joined(*products)
+            g = factors.joined(
+                *self.measurements.adjoint_products(slopes, factors.left, factors.right)
+            )
         return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
@@ -545,17 +555,18 @@ class SampledObjective(Objective):
         """Both measurements of a ray, and S along it where that comes with them."""
         blocks = evaluation.factors.left, evaluation.factors.right
         moves = direction.left, direction.right
-        if evaluation.tangent is not None:
-            z1 = evaluation.tangent.forward(*moves)
-            return z1, self.measurements.forward(*moves), None
-        # S is linear in the predictions with the squared loss only. Close to the data,
-        # their rounding is part of it.
-        linear = isinstance(self.loss, SquaredLoss)
-        close = evaluation.relative_residual**2 < np.finfo(self.dtype).eps
-        if close or not linear or "S" not in evaluation.kept:
+        if not self._carries(evaluation):
             return *self.measurements.forward_ray(*blocks, *moves), None
         z1, z2, S1, S2 = self.measurements.ray_and_back(*blocks, *moves, self.weight)
         return z1, z2, _CarriedGradient(evaluation.kept, S1, S2)
+
+    def _carries(self, evaluation: Evaluation) -> bool:
+        """Whether S is known at the point, and follows along straight lines."""
+        # It is linear in the predictions with the squared loss only. Close to the data,
+        # their rounding is part of it.
+        linear = isinstance(self.loss, SquaredLoss)
+        close = evaluation.relative_residual**2 < np.finfo(self.dtype).eps
+        return linear and not close and "S" in evaluation.kept
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         if not self.loss.has_curvature:
@@ -564,9 +575,7 @@ class SampledObjective(Objective):
                 f"loss={self.loss.name!r} has none."
             )
         factors = evaluation.factors
-        tangent = evaluation.tangent
-        if tangent is None:
-            tangent = self.measurements.tangent(factors.left, factors.right)
+        tangent = self.measurements.tangent(factors.left, factors.right)
         weights = self._curvature_weights(evaluation.state)
         ridge = self.alpha * factors.multiplicity
 
@@ -577,6 +586,24 @@ class SampledObjective(Objective):
             return both.moved(direction, ridge) if ridge else both
 
         return product
+
+    def contracts(self, rank: int) -> bool:
+        return self.alpha == 0 and self.measurements.contracts(rank)
+
+    def curvature_in(
+        self, evaluation: Evaluation, roots: Sequence[Array]
+    ) -> Callable[[Array], Array]:
+        factors = evaluation.factors
+        if not self.contracts(factors.rank):
+            return super().curvature_in(evaluation, roots)
+        # What stands to the right of a move of one factor is the other factor.
+        there = factors.other_times_right(roots)
+        product = self.curvature(replace(evaluation, factors=there))
+
+        def numbers(x: Array) -> Array:
+            return product(factors.shaped(x)).flat()
+
+        return numbers
 
     def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
         if not self.measurements.single_entries:
@@ -590,15 +617,23 @@ class SampledObjective(Objective):
         return -solve_weighted_rows(weights, gradient, other, self.alpha)
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
-        z = self._zero if evaluation is None else evaluation.state
-        rank_one = self.measurements.forward(u, v)
+        here = evaluation or self.at_zero
+        z, S = here.state, None
+        if self._carries(here):
+            rank_one, back = self.measurements.forward_and_back(u, v, self.weight)
+            S = _CarriedGradient(here.kept, back, np.zeros_like(back))
+        else:
+            rank_one = self.measurements.forward(u, v)
         length = self._length(z, rank_one)
 
         def arrive(factors: Factors) -> Evaluation:
             out = empty(len(z), np.result_type(z, rank_one))
             np.multiply(rank_one, rank_one.dtype.type(length), out=out)
             out += z
-            return self._evaluation(factors, out)
+            there = self._evaluation(factors, out)
+            if S is not None:
+                there.kept.update(S.at(length))
+            return there
 
         return Growth(length, arrive)
 
@@ -653,11 +688,16 @@ class SampledObjective(Objective):
         return 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
 
     @property
-    def _zero(self) -> Array:
-        """Measurements of the zero matrix."""
+    def at_zero(self) -> Evaluation:
+        """The evaluation of the zero matrix, by factors of rank 0."""
         z = empty(len(self.targets), self.targets.dtype)
         z.fill(0)
-        return z
+        none = FactorPair(*(np.zeros((n, 0), self.dtype) for n in self.matrix_shape))
+        return replace(self._evaluation(none, z), kept=self._kept_at_zero)
+
+    @cached_property
+    def _kept_at_zero(self) -> dict[str, Any]:
+        return {}
 
     def _slopes(self, z: Array) -> Array:
         """Derivative of the objective with respect to each value, an array of its own.
@@ -857,6 +897,8 @@ class _CarriedGradient:
 
     def __init__(self, kept: dict[str, Any], linear: Array, quadratic: Array) -> None:
         self._start, self._linear, self._quadratic = kept["S"], linear, quadratic
+        # Its rounding does not get smaller with it: half the digits are to be left.
+        self._least = float(np.sqrt(np.finfo(self._start.dtype).eps))
         # The largest since S was summed afresh: its rounding is what S has.
         self._largest = max(norm(self._start), kept.get("largest S", 0.0))
 
@@ -864,7 +906,7 @@ class _CarriedGradient:
         """What there is to keep at a step: nothing where too few digits are left."""
         step = self._start.dtype.type(t)
         S = self._start + step * (self._linear + step * self._quadratic)
-        if not norm(S) > _CARRIED * self._largest:
+        if not norm(S) > self._least * self._largest:
             return {}
         return {"S": S, "largest S": self._largest}
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from skprecgd._numerics import dot, norm
 from skprecgd._typing import Array
-from skprecgd.factors import FactorPair, Factors
+from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point, ray_sums
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements
@@ -330,9 +329,6 @@ class TrimmedObjective(SampledObjective):
         z = self.measurements.forward(factors.left, factors.right)
         return self._evaluation(factors, z)
 
-    def matrix_gradient_at_zero(self) -> Any:
-        return self.matrix_gradient(self._at_zero)
-
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         assert isinstance(evaluation, TrimmedEvaluation)
         factors, errors = evaluation.factors, evaluation.errors
@@ -353,14 +349,12 @@ class TrimmedObjective(SampledObjective):
         return Quartic(self.weight * coefficients, advance)
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
-        found = super().growth(evaluation or self._at_zero, u, v)
         # The state holds S, too.
-        return replace(found, arrive=self.evaluate)
+        return replace(super().growth(evaluation, u, v), arrive=self.evaluate)
 
-    @cached_property
-    def _at_zero(self) -> Evaluation:
-        none = FactorPair(*(np.zeros((n, 0), self.dtype) for n in self.matrix_shape))
-        return self._evaluation(none, np.zeros_like(self.targets))
+    def _carries(self, evaluation: Evaluation) -> bool:
+        # What is trimmed changes from point to point.
+        return False
 
     def _evaluation(self, factors: Factors, z: Array) -> TrimmedEvaluation:
         """Adds S to the predictions z, in place."""

@@ -169,6 +169,7 @@ def _check_arguments_kept(
     measurements.adjoint_times_left(weights, left)
     measurements.adjoint_products(weights, left, right)
     if measurements.keeps_adjoint:
+        measurements.forward_and_back(left, right, 1.0)
         measurements.ray_and_back(left, right, d_left, d_right, 1.0)
     tangent = measurements.tangent(left, right)
     tangent.forward(d_left, d_right)
@@ -276,6 +277,11 @@ def _check_way_back(
     report.compare(
         "ray_and_back against adjoint of forward_ray", np.stack(there[2:]), back
     )
+    measured, back = measurements.forward_and_back(left, right, 2.0)
+    expected = measurements.forward(left, right)
+    report.compare("forward_and_back against forward", measured, expected)
+    expected = 2 * measurements.adjoint(expected)
+    report.compare("forward_and_back against adjoint of forward", back, expected)
 
 
 def _check_tangent(
@@ -294,14 +300,16 @@ def _check_tangent(
         measurements.forward_tangent(left, right, d_left, d_right),
         size,
     )
-    normal = tangent.normal(d_left, d_right, weights)
+    # Directions need few digits: single precision will do.
+    rounding = _rounding(measurements, np.dtype(np.float32))
     in_two = tangent.adjoint(weights * measured)
-    for k, factor in enumerate(("left", "right")):
-        report.compare(
-            f"tangent(L, R).normal against adjoint of forward, {factor} factor",
-            normal[k],
-            in_two[k],
-            norm(np.concatenate([part.ravel() for part in in_two])),
+    size = norm(np.concatenate([part.ravel() for part in in_two]))
+    normal = tangent.normal(d_left, d_right, weights)
+    for factor, found, expected in zip(("left", "right"), normal, in_two, strict=True):
+        report.ensure(
+            found.shape == expected.shape and norm(found - expected) <= rounding * size,
+            f"tangent(L, R).normal against adjoint of forward, {factor} factor: more "
+            "than rounding to single precision explains",
         )
     to_left, to_right = tangent.adjoint(weights)
     report.compare(
@@ -432,9 +440,9 @@ def _draw_factors(
     return tuple(_normal(rng, (n, rank), measurements.dtype) for n in sizes)
 
 
-def _rounding(measurements: Measurements) -> float:
+def _rounding(measurements: Measurements, dtype: np.dtype | None = None) -> float:
     numbers = measurements.shape[0] + measurements.shape[1]
-    eps = float(np.finfo(measurements.dtype).eps)
+    eps = float(np.finfo(measurements.dtype if dtype is None else dtype).eps)
     return eps * (200 + 10 * float(np.sqrt(numbers)))
 
 

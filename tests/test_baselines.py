@@ -144,8 +144,9 @@ def test_gnmr(kappa, global_random_seed):
     )
     assert result.converged
     assert truth.relative_error(result.factors.matrix()) < 1e-9
+    # In two steps, since the last one need not go further than was asked.
     residuals = result.history["relative_residual"]
-    assert residuals[-1] < 1e-3 * residuals[-2]
+    assert residuals[-1] < 1e-6 * residuals[-3]
 
 
 @pytest.mark.parametrize("kappa", [2.0, 20.0])

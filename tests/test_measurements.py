@@ -758,6 +758,11 @@ class WrongWayBack(_Wrong):
         return *measured, linear, linear
 
 
+class WrongReturn(_Wrong):
+    def forward_and_back(self, left, right, weight):
+        return super().forward_and_back(left, right, weight**2)
+
+
 class WrongPromise(_Wrong):
     def adjoint(self, weights):
         return sparse.csr_array(super().adjoint(weights))
@@ -800,6 +805,7 @@ class WritesToWeights(_Wrong):
         (WrongContraction, r"tangent\(L, R\)"),
         (WrongNormal, r"normal against adjoint of forward"),
         (WrongWayBack, r"ray_and_back against adjoint"),
+        (WrongReturn, r"forward_and_back against adjoint"),
         (WrongPromise, r"keeps_adjoint is set"),
         (Affine, r"sum of both"),
         (WrongRows, r"selection"),

@@ -14,12 +14,15 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from skprecgd._typing import Array
 from skprecgd.kernels import _numpy
 from skprecgd.kernels._numpy import unchecked_csr
 
 __all__ = [
     "adjoint_products",
+    "contracted_dtype",
     "contraction",
     "description",
     "normal_product",
@@ -28,6 +31,7 @@ __all__ = [
     "sampled_product",
     "sampled_ray",
     "squared_distance",
+    "there_and_back",
     "unchecked_csr",
 ]
 
@@ -151,12 +155,31 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
     left, right : ndarray of shape (n_rows, r), (n_columns, r)
     out : ndarray of shape (n, (n_rows + n_columns) * r)
         Overwritten: row k with ``A_k @ right`` and ``left.T @ A_k``, each flattened in
-        C order.
+        C order. Computed in the precision of the stack, whatever that of `out`.
     """
     # What is not laid out row by row would have to be copied.
     thin = left.shape[1] <= _FEW_COLUMNS and stack.flags.c_contiguous
     kernels = _for(stack.size) if thin else _numpy
     kernels.contraction(stack, left, right, out)
+
+
+def contracted_dtype(size: int, dtype: np.dtype) -> np.dtype:
+    """Of a contraction of so many numbers that serves `normal_product` alone.
+
+    Compiled, a product with single precision takes half the time, and its sums are in
+    double precision all the same.
+
+    Parameters
+    ----------
+    size : int
+    dtype : dtype
+        Of the stack.
+
+    Returns
+    -------
+    dtype
+    """
+    return _for(size).contracted_dtype(dtype)
 
 
 def normal_product(design: Array, weights: Array, vector: Array) -> Array:
@@ -165,6 +188,7 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     Parameters
     ----------
     design : ndarray of shape (n, p)
+        In the precision of the others, or as `contracted_dtype` says.
     weights, vector : ndarray of shape (n,), (p,)
 
     Returns
@@ -172,6 +196,26 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     ndarray of shape (p,)
     """
     return _for(design.size).normal_product(design, weights, vector)
+
+
+def there_and_back(rows: Array, cells: Array, weight: float) -> tuple[Array, Array]:
+    """One or two vectors times rows, and `weight` times what comes out times the rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_cells)
+    cells : ndarray of shape (1 or 2, n_cells)
+    weight : float
+
+    Returns
+    -------
+    measured : ndarray of shape (1 or 2, n)
+        ``cells @ rows.T``.
+    back : ndarray of shape (1 or 2, n_cells)
+        ``weight * measured @ rows``, in the same pass over the rows.
+    """
+    kernels = _for(rows.size) if rows.flags.c_contiguous else _numpy
+    return kernels.there_and_back(rows, cells, weight)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

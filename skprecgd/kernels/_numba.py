@@ -35,6 +35,8 @@ _SHARED = 1 << 20
 # The transposed product is summed in parts, each an array of its size: at most so
 # many, of so many entries a column at least, and together at most a number an entry.
 _MOST_PARTS, _ENTRIES_OF_PART = 16, 48
+# The same for sums over rows, each part of so many rows at least.
+_ROWS_OF_PART = 64
 # float32 sums go on for so many entries before they are added to a float64 sum.
 _RUN = 256
 # Seconds of compiling after which the user is told what takes so long.
@@ -321,11 +323,106 @@ def _contraction(
 
 
 @_compiled
+def _there_and_back(
+    rows: Array,
+    cells: Array,
+    weight: float,
+    out: Array,
+    back: Array,
+    start: int,
+    stop: int,
+) -> None:
+    n_columns = rows.shape[1]
+    x, to_x, z = cells[0], back[0], out[0]
+    zero = rows.dtype.type(0)
+    back[:] = zero
+    k = start
+    # Four rows at a time share what is read of the cells and written of the sums, and
+    # are still in the cache when they are summed.
+    while k + 4 <= stop:
+        a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        s = s1 = s2 = s3 = zero
+        for j in range(n_columns):
+            u = x[j]
+            s += a[j] * u
+            s1 += a1[j] * u
+            s2 += a2[j] * u
+            s3 += a3[j] * u
+        z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
+        s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
+        for j in range(n_columns):
+            to_x[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
+        k += 4
+    while k < stop:
+        a, s = rows[k], zero
+        for j in range(n_columns):
+            s += a[j] * x[j]
+        z[k] = s
+        s *= weight
+        for j in range(n_columns):
+            to_x[j] += a[j] * s
+        k += 1
+
+
+@_compiled
+def _both_there_and_back(
+    rows: Array,
+    cells: Array,
+    weight: float,
+    out: Array,
+    back: Array,
+    start: int,
+    stop: int,
+) -> None:
+    """The same for two vectors."""
+    n_columns = rows.shape[1]
+    x, y, to_x, to_y, z, w = cells[0], cells[1], back[0], back[1], out[0], out[1]
+    zero = rows.dtype.type(0)
+    back[:] = zero
+    k = start
+    while k + 4 <= stop:
+        a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        s = s1 = s2 = s3 = zero
+        t = t1 = t2 = t3 = zero
+        for j in range(n_columns):
+            b, b1, b2, b3, u, v = a[j], a1[j], a2[j], a3[j], x[j], y[j]
+            s += b * u
+            s1 += b1 * u
+            s2 += b2 * u
+            s3 += b3 * u
+            t += b * v
+            t1 += b1 * v
+            t2 += b2 * v
+            t3 += b3 * v
+        z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
+        w[k], w[k + 1], w[k + 2], w[k + 3] = t, t1, t2, t3
+        s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
+        t, t1, t2, t3 = weight * t, weight * t1, weight * t2, weight * t3
+        for j in range(n_columns):
+            b, b1, b2, b3 = a[j], a1[j], a2[j], a3[j]
+            to_x[j] += (b * s + b1 * s1) + (b2 * s2 + b3 * s3)
+            to_y[j] += (b * t + b1 * t1) + (b2 * t2 + b3 * t3)
+        k += 4
+    while k < stop:
+        a, s, t = rows[k], zero, zero
+        for j in range(n_columns):
+            s += a[j] * x[j]
+            t += a[j] * y[j]
+        z[k], w[k] = s, t
+        s, t = weight * s, weight * t
+        for j in range(n_columns):
+            to_x[j] += a[j] * s
+            to_y[j] += a[j] * t
+        k += 1
+
+
+@_compiled
 def _normal(
     design: Array, weights: Array, vector: Array, out: Array, start: int, stop: int
 ) -> None:
+    """In the precision of the vector, whatever that of the design."""
     n_columns = design.shape[1]
-    zero = design.dtype.type(0)
+    zero = vector.dtype.type(0)
     out[:] = zero
     k = start
     # Four rows at a time share what is read of the vector and written of the result.
@@ -426,21 +523,42 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
     share_out(task, pieces, threads=_threads(stack.size))
 
 
+def contracted_dtype(dtype: np.dtype) -> np.dtype:
+    return np.dtype(np.float32)
+
+
 def normal_product(design: Array, weights: Array, vector: Array) -> Array:
-    n, n_columns = design.shape
-    n_parts = min(max(1, design.size // _SHARED), _MOST_PARTS)
-    parts = np.empty((n_parts, n_columns), design.dtype)
-    starts = np.arange(n_parts + 1) * n // n_parts
-    inputs = _floats(design.dtype, design, weights, vector)
+    inputs = *_floats(design.dtype, design), *_floats(vector.dtype, weights, vector)
 
-    def task(p: int) -> None:
-        _normal(*inputs, parts[p], int(starts[p]), int(starts[p + 1]))
+    def task(out: Array, start: int, stop: int) -> None:
+        _normal(*inputs, out, start, stop)
 
-    pieces = ((p,) for p in range(n_parts))
-    share_out(task, pieces, threads=_threads(design.size))
+    return _sum_over_rows(task, design, vector)
+
+
+def there_and_back(rows: Array, cells: Array, weight: float) -> tuple[Array, Array]:
+    inputs = *_floats(rows.dtype, rows, cells), rows.dtype.type(weight)
+    measured = np.empty((len(cells), len(rows)), rows.dtype)
+    loop = _there_and_back if len(cells) == 1 else _both_there_and_back
+
+    def task(out: Array, start: int, stop: int) -> None:
+        loop(*inputs, measured, out, start, stop)
+
+    return measured, _sum_over_rows(task, rows, cells)
+
+
+def _sum_over_rows(task: Callable[..., None], rows: Array, like: Array) -> Array:
+    """What the task adds up from one row to another, in parts, each an array."""
+    n = len(rows)
+    n_parts = min(max(1, rows.size // _SHARED), max(1, n // _ROWS_OF_PART), _MOST_PARTS)
+    parts = np.empty((n_parts, *like.shape), like.dtype)
     if n_parts == 1:
-        return parts[0]
-    return parts.sum(axis=0, dtype=np.float64).astype(design.dtype, copy=False)
+        task(parts[0], 0, n)
+        return np.asarray(parts[0])
+    starts = [p * n // n_parts for p in range(n_parts + 1)]
+    pieces = zip(parts, starts, starts[1:], strict=False)
+    share_out(task, pieces, threads=_threads(rows.size))
+    return parts.sum(axis=0, dtype=np.float64).astype(like.dtype, copy=False)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

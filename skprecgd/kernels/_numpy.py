@@ -22,6 +22,9 @@ _CHUNK = 1 << 16
 _BUFFER = 1 << 16
 # Numbers of a stack that serve both factors while they are in the second-level cache.
 _STACK_CHUNK = 1 << 17
+# Numbers of rows that are summed while they are in the third-level cache: the longer
+# the products, the less threads wait for one another.
+_ROWS_CHUNK = 1 << 19
 # A matrix product costs so much less than a gather, per entry and column.
 _DENSE_GAIN = 8
 
@@ -91,8 +94,24 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
         out[part, split:] = (left.T @ some).reshape(len(some), -1)
 
 
+def contracted_dtype(dtype: np.dtype) -> np.dtype:
+    return dtype
+
+
 def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     return np.asarray((weights * (design @ vector)) @ design)
+
+
+def there_and_back(rows: Array, cells: Array, weight: float) -> tuple[Array, Array]:
+    measured = np.empty((len(cells), len(rows)), rows.dtype)
+    back = np.zeros_like(cells)
+    for part in slabs(rows.shape, _ROWS_CHUNK):
+        some = rows[part]
+        # Each with a vector: BLAS prepares two columns as if they were many.
+        for flat, z, total in zip(cells, measured, back, strict=True):
+            np.dot(some, flat, out=z[part])
+            total += (rows.dtype.type(weight) * z[part]) @ some
+    return measured, back
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

@@ -116,6 +116,13 @@ class Measurements(ABC):
         back = (self.adjoint(kind(weight) * z) for z in (linear, quadratic))
         return linear, quadratic, *back
 
+    def forward_and_back(
+        self, left: Array, right: Array, weight: float
+    ) -> tuple[Array, Any]:
+        """`forward`, and `adjoint` of it, times a weight; as `ray_and_back`."""
+        measured = self.forward(left, right)
+        return measured, self.adjoint(self.dtype.type(weight) * measured)
+
     def forward_tangent(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> Array:
@@ -202,7 +209,10 @@ class Tangent:
     def normal(
         self, d_left: Array, d_right: Array, weights: Any
     ) -> tuple[Array, Array]:
-        """`adjoint` of `forward` times the weights, a number or shape (n,)."""
+        """`adjoint` of `forward` times the weights, a number or shape (n,).
+
+        For directions, which need few digits: single precision will do.
+        """
         return self.adjoint(weights * self.forward(d_left, d_right))
 
 

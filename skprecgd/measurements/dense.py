@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,14 +11,18 @@ import numpy as np
 from skprecgd._arrays import empty
 from skprecgd._numerics import is_mapped, norm, slabs
 from skprecgd._typing import Array
-from skprecgd.kernels import contraction, normal_product
+from skprecgd.kernels import (
+    contracted_dtype,
+    contraction,
+    normal_product,
+    there_and_back,
+)
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
 # Numbers of the stack that are copied and read while in the second-level cache.
 _CHUNK = 1 << 17
-# Numbers that serve both products of a ray while they are in the third-level cache:
-# longer products keep threads from waiting for one another.
+# Numbers that serve both products of a ray while they are in the third-level cache.
 _RAY_CHUNK = 1 << 19
 
 
@@ -90,16 +94,15 @@ class DenseMeasurements(Measurements):
         d_right: Array,
         weight: float,
     ) -> tuple[Array, Array, Array, Array]:
-        cells = [m.ravel() for m in _ray(left, right, d_left, d_right)]
-        measured = np.empty((2, self.n_measurements), self.dtype)
-        back = np.zeros((2, self.stack.shape[1]), self.dtype)
-        # A block is measured and summed while it is in the cache.
-        for part, rows in self._blocks(_RAY_CHUNK):
-            for z, S, flat in zip(measured, back, cells, strict=True):
-                np.dot(rows, flat.astype(self.dtype, copy=False), out=z[part])
-                S += (self.dtype.type(weight) * z[part]) @ rows
-        linear, quadratic = back.reshape(2, *self.matrix_shape)
-        return measured[0], measured[1], linear, quadratic
+        matrices = _ray(left, right, d_left, d_right)
+        (linear, quadratic), back = self._there_and_back(matrices, weight)
+        return linear, quadratic, *back
+
+    def forward_and_back(
+        self, left: Array, right: Array, weight: float
+    ) -> tuple[Array, Array]:
+        (measured,), (back,) = self._there_and_back([left @ right.T], weight)
+        return measured, back
 
     def adjoint(self, weights: Array) -> Array:
         weights = weights.astype(self.dtype, copy=False)
@@ -143,6 +146,18 @@ class DenseMeasurements(Measurements):
 
     def _transposed_times(self, weights: Array) -> Array:
         return np.asarray(weights @ self.stack)
+
+    def _there_and_back(
+        self, matrices: Sequence[Array], weight: float
+    ) -> tuple[Array, Array]:
+        """Measurements of the matrices, and their sums with these, times a weight."""
+        cells = np.stack([m.ravel() for m in matrices]).astype(self.dtype, copy=False)
+        measured = np.empty((len(cells), self.n_measurements), self.dtype)
+        back = np.zeros_like(cells)
+        for part, rows in self._blocks(self.stack.size):
+            measured[:, part], sums = there_and_back(rows, cells, weight)
+            back += sums
+        return measured, back.reshape(-1, *self.matrix_shape)
 
 
 def _ray(
@@ -207,39 +222,40 @@ class DenseSelection(DenseMeasurements):
 
 
 class _ContractedTangent(Tangent):
-    """The stack contracted with both factors: one pass, then none."""
+    """The stack contracted with both factors: one pass, then `normal` needs none."""
 
     def __init__(
         self, measurements: DenseMeasurements, left: Array, right: Array
     ) -> None:
+        super().__init__(measurements, left, right)
         r, (n_rows, n_columns) = left.shape[1], measurements.matrix_shape
         self._split = n_rows * r
         self._shapes = (n_rows, r), (r, n_columns)
         n = measurements.n_measurements
         size = n * (n_rows + n_columns) * r
-        self._design = empty(size, measurements.dtype).reshape(n, -1)
+        # In units of the entries, which may lie outside the range of single precision.
+        unit = measurements.dtype.type(_power_of_two(measurements.mean_square))
+        left, right = left / unit, right / unit
+        self._unit = unit
+        dtype = contracted_dtype(size, measurements.dtype)
+        self._design = empty(size, dtype).reshape(n, -1)
         for part, rows in measurements._blocks(measurements.stack.size):
             matrices = rows.reshape(-1, n_rows, n_columns)
             contraction(matrices, left, right, self._design[part])
 
-    def forward(self, d_left: Array, d_right: Array) -> Array:
-        return np.asarray(self._design @ self._joined(d_left, d_right))
-
-    def adjoint(self, weights: Array) -> tuple[Array, Array]:
-        return self._parted(weights @ self._design)
-
     def normal(
         self, d_left: Array, d_right: Array, weights: Any
     ) -> tuple[Array, Array]:
-        tangent = self._joined(d_left, d_right)
-        weights = np.broadcast_to(weights, len(self._design))
-        return self._parted(normal_product(self._design, weights, tangent))
-
-    def _joined(self, d_left: Array, d_right: Array) -> Array:
-        return np.concatenate([d_left.ravel(), d_right.T.ravel()])
-
-    def _parted(self, both: Array) -> tuple[Array, Array]:
+        tangent = np.concatenate([d_left.ravel(), d_right.T.ravel()])
+        weights = weights * np.full(len(self._design), self._unit**2)
+        both = normal_product(self._design, weights, tangent)
         return (
             both[: self._split].reshape(self._shapes[0]),
             both[self._split :].reshape(self._shapes[1]).T,
         )
+
+
+def _power_of_two(square: float) -> float:
+    """About the root of it, without rounding what is divided by it."""
+    usable = np.isfinite(square) and square > 0
+    return float(np.exp2(np.round(0.5 * np.log2(square)))) if usable else 1.0

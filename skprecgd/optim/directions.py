@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,15 @@ from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.conjugate_gradients import conjugate_gradients
 from skprecgd.optim.metric import Metric
 
+# The last step is solved to this share of the residual that is wanted, and its
+# linearisation may leave this share of it.
+_LAST_STEP = 0.1
+_LAST_SHARE = 0.5
+# How much more accurately a step is solved that also gives new columns their length:
+# what they gain by that alone takes no accuracy.
+_NEW_COLUMNS = 0.2
+# What is rounded to single precision is not solved any further.
+_LEAST = 1e-6
 # A block counts as solved at this relative residual of its linear system; the
 # products with the Hessian that it may take.
 _BLOCK_TOLERANCE = 1e-6
@@ -28,6 +37,8 @@ class Local:
     evaluation: Evaluation
     gradient: Factors
     metric: Metric
+    tol: float = 0.0
+    """Relative residual that is wanted."""
 
 
 class Direction(ABC):
@@ -35,8 +46,6 @@ class Direction(ABC):
 
     descends: bool = True
     """Whether a short enough step decreases the objective."""
-    linearises: bool = False
-    """Whether many products are taken at every point."""
 
     @abstractmethod
     def __call__(self, local: Local) -> Factors:
@@ -92,29 +101,57 @@ class GaussNewton(Direction):
     ----------
     max_inner : int, default=100
         Most products with the Gauss-Newton Hessian per direction.
-    forcing : float, default=0.1
-        Relative residual of the linear system at which to stop, tightened with
-        the square root of the loss so that the outer rate becomes superlinear.
+    forcing : float, default=0.05
+        Relative residual of the linear system at which to stop. It is tightened as the
+        residual falls, so that the outer rate is quadratic, until a step that is solved
+        so far is the last one.
     """
 
-    linearises = True
-
-    def __init__(self, max_inner: int = 100, forcing: float = 0.1) -> None:
+    def __init__(self, max_inner: int = 100, forcing: float = 0.05) -> None:
         self.max_inner = max_inner
         self.forcing = forcing
+        self._first: float | None = None
+        self._system: _System | None = None
+
+    def restart(self) -> None:
+        self._first = self._system = None
 
     def __call__(self, local: Local) -> Factors:
-        hessian = local.objective.curvature(local.evaluation)
-        return _solve_in_metric(
-            local.metric,
-            local.gradient,
-            hessian,
-            self.max_inner,
-            self._tolerance(local),
-        )
+        # Let go of before another one is made.
+        system, self._system = self._system, None
+        if system is None or not _does_once_more(system, local):
+            system = None
+            system = self._system = _System.at(local)
+        gradient = local.gradient
+        if system is not self._system:
+            # Of the same residuals, by the old factors: so it is in the system's range.
+            known = replace(local.evaluation, factors=system.factors)
+            gradient = local.objective.gradient(known)
+        return system.solve(gradient, self.max_inner, self._tolerance(local))
 
     def _tolerance(self, local: Local) -> float:
-        return self.forcing * min(1.0, np.sqrt(local.evaluation.relative_residual))
+        residual = local.evaluation.relative_residual
+        if self._first is None:
+            self._first = residual
+        if residual == 0.0:
+            return self.forcing
+        # On the way to a higher rank nobody needs more digits than the stage can gain.
+        fallen = min(1.0, residual / self._first)
+        if local.evaluation.ahead is not None:
+            fallen *= _NEW_COLUMNS
+        least = min(self.forcing, _LEAST)
+        return max(self.forcing * fallen, least, _LAST_STEP * local.tol / residual)
+
+
+def _does_once_more(system: _System, local: Local) -> bool:
+    """Whether a step with the system of the point before will be the last one.
+
+    Where steps converge quadratically, what it leaves is twice the square of the
+    residual over that at the point before.
+    """
+    residual = local.evaluation.relative_residual
+    last = 2 * residual**2 <= _LAST_SHARE * local.tol * system.residual
+    return last and local.objective.contracts(system.factors.rank)
 
 
 class Alternating(Direction):
@@ -152,38 +189,50 @@ def solve_block(local: Local, block: int) -> Factors:
         blocks = list(gradient.blocks)
         blocks[block] = move
         return type(gradient)(*blocks)
-    full = local.objective.curvature(local.evaluation)
-
-    def hessian(direction: Factors) -> Factors:
-        return full(direction).only(block)
-
-    return _solve_in_metric(
-        local.metric, gradient, hessian, _BLOCK_INNER, _BLOCK_TOLERANCE
-    )
+    system = _System.at(local)
+    return system.solve(gradient, _BLOCK_INNER, _BLOCK_TOLERANCE, block)
 
 
-def _solve_in_metric(
-    metric: Metric,
-    gradient: Factors,
-    hessian: Callable[[Factors], Factors],
-    max_inner: int,
-    tolerance: float,
-) -> Factors:
-    """The direction d of ``H d = -gradient``; from zero, so in the range of H.
+@dataclass(frozen=True)
+class _System:
+    """The linearised problem at a point, where the metric is the Euclidean one.
 
-    Solved for ``d W^-T``, where the metric is the Euclidean one.
+    Directions d are held as the numbers of ``d W^-T``.
     """
-    roots = metric.roots()
-    transposed = [root.T for root in roots]
 
-    def product(numbers: Array) -> Array:
-        direction = gradient.shaped(numbers).times_right(transposed)
-        return hessian(direction).times_right(roots).flat()
+    factors: Factors
+    residual: float
+    roots: Sequence[Array]
+    product: Callable[[Array], Array]
 
-    solution = conjugate_gradients(
-        product,
-        -gradient.times_right(roots).flat(),
-        max_steps=max_inner,
-        tolerance=tolerance,
-    )
-    return gradient.shaped(solution).times_right(transposed)
+    @classmethod
+    def at(cls, local: Local) -> _System:
+        roots, point = local.metric.roots(), local.evaluation
+        product = local.objective.curvature_in(point, roots)
+        return cls(point.factors, point.relative_residual, roots, product)
+
+    def solve(
+        self,
+        gradient: Factors,
+        max_steps: int,
+        tolerance: float,
+        block: int | None = None,
+    ) -> Factors:
+        """The direction d of ``H d = -gradient``; from zero, so in the range of H.
+
+        Of one block alone, the other fixed, if that is wanted.
+        """
+
+        def product(numbers: Array) -> Array:
+            image = self.product(numbers)
+            if block is None:
+                return image
+            return gradient.shaped(image).only(block).flat()
+
+        solution = conjugate_gradients(
+            product,
+            -gradient.times_right(self.roots).flat(),
+            max_steps=max_steps,
+            tolerance=tolerance,
+        )
+        return gradient.shaped(solution).times_right([root.T for root in self.roots])

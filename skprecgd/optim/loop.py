@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
@@ -102,14 +102,12 @@ def descend(
     iteration = 0
     try:
         while not watch.diverged(evaluation):
-            # What is ready for the point is not kept with the best of them. After a
-            # step, the gradient may say that it was the last one.
             here = evaluation
-            if iteration == 0 and not watch.explained(evaluation):
-                here = _ready(objective, evaluation, method)
+            if evaluation.ahead is not None:
+                here = replace(evaluation, factors=evaluation.ahead)
             gradient = objective.gradient(here)
             metric, gradient_norm = _metric(
-                objective, evaluation, gradient, method, iteration
+                objective, here, gradient, method, iteration
             )
             if evaluation is best:
                 best_gradient_norm = gradient_norm
@@ -127,9 +125,8 @@ def descend(
                 status = Status.MAX_ITER
             if status is not None:
                 return Outcome(best, status, iteration, best_gradient_norm)
-            here = _ready(objective, here, method)
-            local = Local(objective, here, gradient, metric)
-            evaluation, step = _advance(local, method)
+            local = Local(objective, here, gradient, metric, tol)
+            evaluation, step = _advance(local, evaluation.factors, method)
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:
                 evaluation = objective.evaluate(evaluation.factors)
@@ -139,13 +136,6 @@ def descend(
         return Outcome(best, Status.DIVERGED, iteration, best_gradient_norm)
     except KeyboardInterrupt:
         return Outcome(best, Status.INTERRUPTED, iteration, best_gradient_norm)
-
-
-def _ready(objective: Objective, evaluation: Evaluation, method: Method) -> Evaluation:
-    """The evaluation, ready for as many products as the method takes at a point."""
-    if not method.direction.linearises or evaluation.tangent is not None:
-        return evaluation
-    return objective.linearised(evaluation)
 
 
 def _metric(
@@ -166,18 +156,37 @@ def _metric(
     return undamped.damped(method.damping(state)), gradient_norm
 
 
-def _advance(local: Local, method: Method) -> tuple[Evaluation, float]:
-    """The next point; a direction that leads nowhere is replaced by a fresh one."""
+def _advance(
+    local: Local, factors: Factors, method: Method
+) -> tuple[Evaluation, float]:
+    """The next point; a direction that leads nowhere is replaced by a fresh one.
+
+    `factors` are those of the matrix that was evaluated, which lie behind where it was
+    linearised if columns are on their way.
+    """
+    start = replace(local.evaluation, factors=factors)
     for attempt in range(2):
         direction = method.direction(local)
+        if factors is not local.evaluation.factors:
+            direction = _from_behind(direction, factors, local.evaluation.factors)
         slope = local.gradient.inner(direction)
-        ray = local.objective.ray(local.evaluation, direction)
+        ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
             step = method.step(ray, slope)
             if step != 0.0 or attempt == 1:
                 return ray.advance(step), step
         method.direction.restart()
     raise AssertionError("unreachable")
+
+
+def _from_behind(direction: Factors, factors: Factors, ahead: Factors) -> Factors:
+    """The direction that leads from `factors` where one leads from `ahead`.
+
+    To first order the matrix of the new columns ``a b^T`` is the move of both by half
+    of themselves, and a direction that was solved for without that matrix contains it.
+    """
+    columns = ahead.moved(factors, -1.0)
+    return direction.moved(columns, 0.5)
 
 
 def minimize(

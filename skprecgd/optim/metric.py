@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import linalg
 
 from skprecgd._typing import Array
 from skprecgd.factors import Factors
@@ -50,7 +49,7 @@ class Metric:
         self.damping = damping
         self._multiplicity = factors.multiplicity
         self._dtype = factors.dtype
-        spectra = [linalg.eigh(g, check_finite=False) for g in factors.metric_grams()]
+        spectra = [np.linalg.eigh(g) for g in factors.metric_grams()]
         self._bases = [basis for _, basis in spectra]
         self._eigenvalues = [np.maximum(values, 0.0) for values, _ in spectra]
         if identity:

@@ -127,14 +127,10 @@ class Watch:
         """Whether this is a stage on the way, where only the loss counts."""
         return self._progress is not None and not self._progress.of_gradient
 
-    def explained(self, evaluation: Evaluation) -> bool:
-        """Whether the residual is at most `tol`."""
-        # One below what the objective can resolve proves nothing.
-        resolved = 0 < self._tol >= self._resolution
-        return resolved and evaluation.relative_residual <= self._tol
-
     def _converged(self, evaluation: Evaluation, gradient_norm: float) -> Status | None:
-        if self.explained(evaluation):
+        # A residual below what the objective can resolve proves nothing.
+        resolved = 0 < self._tol >= self._resolution
+        if resolved and evaluation.relative_residual <= self._tol:
             return Status.RESIDUAL
         if not self._exploring and gradient_norm <= self._tol * self._data_norm:
             return Status.STATIONARY

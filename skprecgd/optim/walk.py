@@ -40,7 +40,7 @@ _ALONE_PROGRESS = replace(_NEWTON_PROGRESS, window=2, removable=0.1)
 # Even less where this many measurements per degree of freedom keep the stages to come
 # on their way: it saves one step in twenty.
 _SAFE = 3.0
-_SAFE_PROGRESS = replace(_ALONE_PROGRESS, removable=0.2)
+_SAFE_PROGRESS = replace(_ALONE_PROGRESS, removable=0.35)
 # The same for a loss other than the squared one, which outliers or chance keep up: the
 # decrease within the stage is what there is to compare with.
 _DECREASE_PROGRESS = replace(_STAGE_PROGRESS, of_decrease=0.1)
@@ -203,11 +203,9 @@ class Walk:
 
     def _newton_at_once(self, rank: int) -> bool:
         """Whether Gauss-Newton steps are hardly dearer than conjugate ones."""
-        objective = self.objective
-        if len(self.methods) == 1 or not Cluster.applies(objective):
-            return False
-        assert isinstance(objective, SampledObjective)
-        return objective.measurements.contracts(rank)
+        several = len(self.methods) > 1
+        applies = several and Cluster.applies(self.objective)
+        return applies and self.objective.contracts(rank)
 
     def polish(self, factors: Factors) -> Outcome:
         """The last method alone: at the last rank, slow steps prove nothing."""
@@ -373,6 +371,9 @@ class Walk:
         if not kept.any():
             return None
         u, values, v = u[:, kept], values[kept], v[:, kept]
+        rank = 0 if evaluation is None else evaluation.factors.rank
+        if self._steps_ahead(rank + len(values)):
+            return self._ahead(evaluation, u, values, v)
         # The exact length of the leading term; the others in proportion.
         growth = self.objective.growth(evaluation, u[:, :1], v[:, :1])
         # At an optimum with a ridge, what the slope exceeds it by is rounding.
@@ -381,15 +382,38 @@ class Walk:
         if growth.length <= least:
             return None
         lengths = (growth.length * values / values[0]).astype(u.dtype)
-        factors: Factors
-        if evaluation is None:
-            kind = SymmetricFactor if self.settings.symmetric else FactorPair
-            factors = kind.from_svd(u, lengths, v)
-        else:
-            factors = evaluation.factors.balanced().grown(u, lengths, v)
+        factors = self._grown(evaluation, u, lengths, v)
         # Of a single term the measurements are known.
         arrive = growth.arrive if len(values) == 1 else self.objective.evaluate
         return arrive(factors)
+
+    def _grown(
+        self, evaluation: Evaluation | None, u: Array, s: Array, v: Array
+    ) -> Factors:
+        if evaluation is None:
+            kind = SymmetricFactor if self.settings.symmetric else FactorPair
+            return kind.from_svd(u, s, v)
+        return evaluation.factors.balanced().grown(u, s, v)
+
+    def _steps_ahead(self, rank: int) -> bool:
+        """Whether new columns are given their length by the first step with them."""
+        exact = self.settings.step_size in ("auto", "exact")
+        return exact and self._newton_at_once(rank)
+
+    def _ahead(
+        self, evaluation: Evaluation | None, u: Array, values: Array, v: Array
+    ) -> Evaluation:
+        """The same matrix, ready to be linearised where it has the new columns.
+
+        To measure them beforehand would take a pass. The length that they are
+        linearised at changes the metric only, and the curvature in the matrix is about
+        one.
+        """
+        assert isinstance(self.objective, SampledObjective)
+        start = evaluation or self.objective.at_zero
+        ahead = self._grown(evaluation, u, values.astype(u.dtype), v)
+        behind = ahead.without_last(len(values))
+        return replace(start, factors=behind, ahead=ahead)
 
     def outcomes(self, max_rank: int) -> Iterator[Outcome]:
         """Rank by rank, until the data are explained or `max_rank` is reached."""
