@@ -60,6 +60,8 @@ _SCARCE = 4.0
 _LANCZOS_SEED = 0
 # The new columns are only a start: of their direction the first digit is enough.
 _GROWTH_TOL = 0.1
+# New columns that take at least this share off the loss are worth a step at once.
+_AHEAD = 0.5
 # From this search rank on the path grows by blocks, an eighth of the rank each, so
 # that the number of stages stays bounded.
 _MANY = 50
@@ -371,8 +373,7 @@ class Walk:
         if not kept.any():
             return None
         u, values, v = u[:, kept], values[kept], v[:, kept]
-        rank = 0 if evaluation is None else evaluation.factors.rank
-        if self._steps_ahead(rank + len(values)):
+        if self._steps_ahead(evaluation, values):
             return self._ahead(evaluation, u, values, v)
         # The exact length of the leading term; the others in proportion.
         growth = self.objective.growth(evaluation, u[:, :1], v[:, :1])
@@ -395,10 +396,19 @@ class Walk:
             return kind.from_svd(u, s, v)
         return evaluation.factors.balanced().grown(u, s, v)
 
-    def _steps_ahead(self, rank: int) -> bool:
+    def _steps_ahead(self, evaluation: Evaluation | None, values: Array) -> bool:
         """Whether new columns are given their length by the first step with them."""
+        rank, loss = 0, 0.5 * self.objective.data_norm**2
+        if evaluation is not None:
+            rank, loss = evaluation.factors.rank, evaluation.loss
+        # If they explain little, there will be others, and no step yet. Chance adds to
+        # the square of a singular value what random signs have.
+        sides = np.sqrt(self.objective.matrix_shape)
+        chance = len(values) * np.sum(sides) ** 2 / self.objective.n_measurements
+        gain = 0.5 * float(np.sum(values**2))
         exact = self.settings.step_size in ("auto", "exact")
-        return exact and self._newton_at_once(rank)
+        worthwhile = exact and gain > (_AHEAD + chance) * loss
+        return worthwhile and self._newton_at_once(rank + len(values))
 
     def _ahead(
         self, evaluation: Evaluation | None, u: Array, values: Array, v: Array
