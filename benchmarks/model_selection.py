@@ -74,6 +74,10 @@ def counted(kind):
             self._counted(int("ray_and_back" in vars(kind)))
             return super().ray_and_back(*arguments)
 
+        def forward_and_back(self, *arguments):
+            self._counted(int("forward_and_back" in vars(kind)))
+            return super().forward_and_back(*arguments)
+
         def adjoint(self, weights):
             self._counted()
             return super().adjoint(weights)

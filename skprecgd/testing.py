@@ -872,6 +872,28 @@ def _check_gauss_newton(
         # The error of the difference quotient, or of rounding divided by its step.
         tolerance=max(1e-6, 100 * eps ** (4 / 5)),
     )
+    _check_coordinates(objective, evaluation, first, report)
+
+
+def _check_coordinates(
+    objective: Objective, evaluation: Evaluation, direction: Factors, report: _Report
+) -> None:
+    grams = [gram(block) for block in direction.blocks]
+    roots = [
+        (np.eye(len(g)) + g / max(norm(g), np.finfo(float).tiny)).astype(
+            direction.dtype
+        )
+        for g in grams
+    ]
+    moved = direction.times_right([root.T for root in roots])
+    expected = objective.curvature_product(evaluation, moved).times_right(roots).flat()
+    report.compare(
+        "curvature_in against curvature in those coordinates",
+        objective.curvature_in(evaluation, roots)(direction.flat()),
+        expected,
+        # Directions need few digits: both may be rounded to single precision.
+        tolerance=1e3 * float(np.finfo(np.float32).eps),
+    )
 
 
 def _difference_of_slopes(

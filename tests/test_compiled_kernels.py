@@ -19,7 +19,7 @@ from scipy import sparse
 from skprecgd import kernels
 from skprecgd.factors import FactorPair
 from skprecgd.kernels import _numpy
-from skprecgd.measurements import EntryMeasurements
+from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.objective import make_objective
 
 _numba = pytest.importorskip("skprecgd.kernels._numba", exc_type=ImportError)
@@ -99,10 +99,11 @@ def test_vectors_agree_with_numpy(seed, n, dtype):
     assert_close(found, _numpy.ray_point(*vectors[:3], 0.7), dtype, 1)
 
 
-def contracted(module, stack, left, right):
+def contracted(module, stack, left, right, dtype=None):
     """What a module's kernel writes, into an array that held something else."""
     n, n_rows, n_columns = stack.shape
-    out = np.full((n, (n_rows + n_columns) * left.shape[1]), np.nan, stack.dtype)
+    shape = n, (n_rows + n_columns) * left.shape[1]
+    out = np.full(shape, np.nan, stack.dtype if dtype is None else dtype)
     module.contraction(stack, left, right, out)
     return out
 
@@ -130,6 +131,9 @@ def test_contractions_agree_with_their_definition(
     for module in (_numba, _numpy, kernels):
         found = contracted(module, stack, left, right)
         assert_close(found, expected, dtype, n_rows + n_columns)
+        # Into single precision it is rounded, not computed.
+        rounded = contracted(module, stack, left, right, np.float32)
+        np.testing.assert_array_equal(rounded, found.astype(np.float32))
 
 
 @given(
@@ -153,6 +157,63 @@ def test_normal_products_agree_with_their_definition(
         for module in (_numba, _numpy, kernels):
             found = module.normal_product(design, weights, vector)
             assert_close(found, expected, dtype, n + n_columns)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 23))
+def test_normal_products_with_single_precision_are_summed_in_double(seed, n):
+    rng = np.random.default_rng(seed)
+    design = rng.standard_normal((n, 7)).astype(np.float32)
+    weights, vector = rng.standard_normal(n), rng.standard_normal(7)
+    expected = design.T @ (weights * (design @ vector))
+    found = _numba.normal_product(design, weights, vector)
+    assert_close(found, expected, np.float64, n + 7)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(0, 23),
+    n_columns=st.integers(1, 14),
+    n_vectors=st.integers(1, 2),
+    n_parts=st.integers(1, 5),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    by_rows=st.booleans(),
+)
+def test_there_and_back_agrees_with_its_definition(
+    seed, n, n_columns, n_vectors, n_parts, dtype, by_rows
+):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n, n_columns)).astype(dtype)
+    rows = rows if by_rows else np.asfortranarray(rows)
+    cells = rng.standard_normal((n_vectors, n_columns)).astype(dtype)
+    measured = cells @ rows.T
+    back = dtype(0.3) * measured @ rows
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_numba, "_SHARED", max(1, rows.size // n_parts))
+        patch.setattr(_numba, "_ROWS_OF_PART", 3)
+        for module in (_numba, _numpy, kernels):
+            found = module.there_and_back(rows, cells, 0.3)
+            assert_close(found[0], measured, dtype, n_columns)
+            assert_close(found[1], back, dtype, n + n_columns)
+
+
+@pytest.mark.parametrize("exponent", [-140, -30, 30, 140])
+def test_entries_that_single_precision_does_not_reach(exponent, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    stack = rng.standard_normal((400, 20, 25))
+    blocks = [rng.standard_normal((n, 3)) for n in (20, 25, 20, 25)]
+    scale = 10.0**exponent
+    tangents = [
+        DenseMeasurements(factor * stack).tangent(*blocks[:2])
+        for factor in (1.0, scale)
+    ]
+    assert tangents[0]._design.dtype == np.float32
+    expected, found = (
+        tangent.normal(*blocks[2:], weight)
+        for tangent, weight in zip(tangents, (1.0, scale**-2), strict=True)
+    )
+    for block, other in zip(found, expected, strict=True):
+        size = np.linalg.norm(other)
+        assert np.linalg.norm(block - other) <= 1e-6 * size
 
 
 @pytest.mark.parametrize("skew", [1.0, 30.0])

@@ -163,6 +163,29 @@ def test_every_block_times_its_own_matrix(make, dtype, rng):
         close(found, block @ matrix, dtype)
 
 
+def test_the_factor_beside_a_block_times_the_blocks_matrix(rng):
+    matrices = rng.standard_normal((2, 3, 3))
+    factors = pair(rng)
+    found = factors.other_times_right(matrices)
+    close(found.left, factors.left @ matrices[1])
+    close(found.right, factors.right @ matrices[0])
+    factor = symmetric(rng)
+    found = factor.other_times_right(matrices[:1])
+    close(found.left, factor.left @ matrices[0])
+
+
+@MAKERS
+@DTYPES
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_without_the_last_columns(make, dtype, count, rng):
+    factors = make(rng, dtype=dtype)
+    found = factors.without_last(count)
+    assert found.dtype == dtype
+    assert found.rank == 3
+    matrix = factors.left[:, : 3 - count] @ factors.right[:, : 3 - count].T
+    close(found.matrix(), matrix, dtype)
+
+
 @MAKERS
 def test_scaled_scales_the_matrix(make, rng):
     factors = make(rng)

@@ -29,7 +29,7 @@ from skprecgd.objective import (
     make_objective,
 )
 from skprecgd.optim import rank_path
-from skprecgd.testing import check_objective
+from skprecgd.testing import check_measurements, check_objective
 
 
 def draw_factors(rng, shape, rank, symmetric, dtype=np.float64):
@@ -166,6 +166,41 @@ def test_at_the_solution_and_at_zero(symmetric, rng):
         assert objective.gradient(evaluation).inner(truth) == pytest.approx(
             0, abs=1e-12 * objective.data_norm**2
         )
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_contracted_measurements(symmetric, dtype, rng):
+    """Large enough to be contracted, and in single precision where compiled."""
+    measurements = DenseMeasurements(rng.standard_normal((500, 400)).astype(dtype))
+    assert measurements.contracts(3)
+    assert check_measurements(measurements, 3) < 1e4 * np.finfo(dtype).eps
+    objective = make_objective(measurements, rng.standard_normal(500))
+    check_objective(objective, draw_factors(rng, (20, 20), 3, symmetric, dtype))
+
+
+@pytest.mark.parametrize("from_zero", [False, True])
+@pytest.mark.parametrize("keeps_adjoint", [False, True])
+def test_the_gradient_in_the_matrix_grows_along(from_zero, keeps_adjoint, rng):
+    measurements = dense(rng, (6, 5), np.float64)
+    measurements.keeps_adjoint = keeps_adjoint
+    objective = make_objective(measurements, rng.standard_normal(len(measurements)))
+    factors = draw_factors(rng, (6, 5), 2, False)
+    evaluation = None if from_zero else objective.evaluate(factors)
+    if from_zero:
+        factors = factors.times(0.0)
+        objective.matrix_gradient_at_zero()
+    else:
+        objective.matrix_gradient(evaluation)
+    u, v = (np.linalg.qr(rng.standard_normal((n, 1)))[0] for n in (6, 5))
+    growth = objective.growth(evaluation, u, v)
+    grown = factors.grown(u, np.array([growth.length]), v)
+    there = growth.arrive(grown)
+    assert ("S" in there.kept) == keeps_adjoint
+    expected = objective.matrix_gradient(objective.evaluate(grown))
+    np.testing.assert_allclose(
+        objective.matrix_gradient(there), expected, rtol=0, atol=1e-12
+    )
 
 
 def test_gauss_newton_is_the_hessian_at_zero_residual(rng):

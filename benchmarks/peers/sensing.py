@@ -54,6 +54,10 @@ class Counted(DenseMeasurements):
         self.passes += 1
         return super().ray_and_back(*arguments)
 
+    def forward_and_back(self, *arguments):
+        self.passes += 1
+        return super().forward_and_back(*arguments)
+
     def adjoint(self, *arguments):
         self.passes += 1
         return super().adjoint(*arguments)

@@ -22,6 +22,8 @@ from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
 # Numbers of the stack that are copied and read while in the second-level cache.
 _CHUNK = 1 << 17
+# Rows that tell the size of all.
+_FEW_ROWS = 16
 # Numbers that serve both products of a ray while they are in the third-level cache.
 _RAY_CHUNK = 1 << 19
 
@@ -233,10 +235,8 @@ class _ContractedTangent(Tangent):
         self._shapes = (n_rows, r), (r, n_columns)
         n = measurements.n_measurements
         size = n * (n_rows + n_columns) * r
-        # In units of the entries, which may lie outside the range of single precision.
-        unit = measurements.dtype.type(_power_of_two(measurements.mean_square))
+        unit = self._unit = measurements.dtype.type(_size_of(measurements.stack))
         left, right = left / unit, right / unit
-        self._unit = unit
         dtype = contracted_dtype(size, measurements.dtype)
         self._design = empty(size, dtype).reshape(n, -1)
         for part, rows in measurements._blocks(measurements.stack.size):
@@ -255,7 +255,13 @@ class _ContractedTangent(Tangent):
         )
 
 
-def _power_of_two(square: float) -> float:
-    """About the root of it, without rounding what is divided by it."""
-    usable = np.isfinite(square) and square > 0
-    return float(np.exp2(np.round(0.5 * np.log2(square)))) if usable else 1.0
+def _size_of(stack: Array) -> float:
+    """About the size of the entries, which single precision may not reach.
+
+    By a few rows, and a power of two, so that nothing is rounded by dividing by it.
+    """
+    some = stack[:: max(1, len(stack) // _FEW_ROWS)]
+    size = norm(some)
+    if not (np.isfinite(size) and size > 0):
+        return 1.0
+    return float(np.exp2(np.round(np.log2(size) - 0.5 * np.log2(some.size))))
