@@ -293,11 +293,11 @@ class Objective(ABC):
         product, factors = self.curvature(evaluation), evaluation.factors
         transposed = [root.T for root in roots]
 
-        def numbers(x: Array) -> Array:
-            direction = factors.shaped(x).times_right(transposed)
+        def times(numbers: Array) -> Array:
+            direction = factors.shaped(numbers).times_right(transposed)
             return product(direction).times_right(roots).flat()
 
-        return numbers
+        return times
 
     def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
         """Gauss-Newton Hessian times one direction."""
@@ -600,10 +600,10 @@ class SampledObjective(Objective):
         there = factors.other_times_right(roots)
         product = self.curvature(replace(evaluation, factors=there))
 
-        def numbers(x: Array) -> Array:
-            return product(factors.shaped(x)).flat()
+        def times(numbers: Array) -> Array:
+            return product(factors.shaped(numbers)).flat()
 
-        return numbers
+        return times
 
     def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
         if not self.measurements.single_entries:

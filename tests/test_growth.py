@@ -12,9 +12,8 @@ from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path, walk
-from skprecgd.optim.directions import GaussNewton, Local
+from skprecgd.optim.directions import GaussNewton, Local, from_behind
 from skprecgd.optim.growth import Cluster
-from skprecgd.optim.loop import _from_behind
 from skprecgd.optim.metric import Metric
 
 
@@ -127,7 +126,7 @@ def test_a_step_with_new_columns_solves_for_all(symmetric, global_random_seed):
     size = np.linalg.norm(best)
     np.testing.assert_allclose(found, best, rtol=0, atol=1e-6 * size)
     # The full step leads to just that, but for a term of the second order.
-    reached = behind.moved(_from_behind(direction, behind, ahead), 1.0)
+    reached = behind.moved(from_behind(direction, behind, ahead), 1.0)
     first = direction.left @ ahead.right.T + ahead.left @ direction.right.T
     rest = direction.moved(ahead.moved(behind, -1.0), -0.5)
     expected = behind.matrix() + first + rest.matrix()

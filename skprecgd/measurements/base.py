@@ -141,7 +141,7 @@ class Measurements(ABC):
         """Whether a `tangent` at factors of that rank is a matrix of its own.
 
         One that is at most half as large as the measurement matrices, so that products
-        at a fixed point, and the gradient there, are best taken from it.
+        at a fixed point are best taken from it.
         """
         return False
 

@@ -22,8 +22,8 @@ from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
 # Numbers of the stack that are copied and read while in the second-level cache.
 _CHUNK = 1 << 17
-# Rows that tell the size of all.
-_FEW_ROWS = 16
+# Rows and columns of the stack that tell the size of all entries.
+_FEW = 16, 1 << 12
 # Numbers that serve both products of a ray while they are in the third-level cache.
 _RAY_CHUNK = 1 << 19
 
@@ -235,7 +235,8 @@ class _ContractedTangent(Tangent):
         self._shapes = (n_rows, r), (r, n_columns)
         n = measurements.n_measurements
         size = n * (n_rows + n_columns) * r
-        unit = self._unit = measurements.dtype.type(_size_of(measurements.stack))
+        self._unit = _size_of(measurements.stack)
+        unit = measurements.dtype.type(self._unit)
         left, right = left / unit, right / unit
         dtype = contracted_dtype(size, measurements.dtype)
         self._design = empty(size, dtype).reshape(n, -1)
@@ -247,7 +248,9 @@ class _ContractedTangent(Tangent):
         self, d_left: Array, d_right: Array, weights: Any
     ) -> tuple[Array, Array]:
         tangent = np.concatenate([d_left.ravel(), d_right.T.ravel()])
-        weights = weights * np.full(len(self._design), self._unit**2)
+        # The square of what is small or large may be neither.
+        scaled = np.multiply(weights, self._unit**2, dtype=np.float64)
+        weights = np.full(len(self._design), scaled, tangent.dtype)
         both = normal_product(self._design, weights, tangent)
         return (
             both[: self._split].reshape(self._shapes[0]),
@@ -258,9 +261,10 @@ class _ContractedTangent(Tangent):
 def _size_of(stack: Array) -> float:
     """About the size of the entries, which single precision may not reach.
 
-    By a few rows, and a power of two, so that nothing is rounded by dividing by it.
+    By a few of them, and a power of two, so that nothing is rounded by dividing by it.
     """
-    some = stack[:: max(1, len(stack) // _FEW_ROWS)]
+    rows, columns = (max(1, n // few) for n, few in zip(stack.shape, _FEW, strict=True))
+    some = stack[::rows, ::columns]
     size = norm(some)
     if not (np.isfinite(size) and size > 0):
         return 1.0

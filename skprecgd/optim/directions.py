@@ -193,6 +193,16 @@ def solve_block(local: Local, block: int) -> Factors:
     return system.solve(gradient, _BLOCK_INNER, _BLOCK_TOLERANCE, block)
 
 
+def from_behind(direction: Factors, factors: Factors, ahead: Factors) -> Factors:
+    """The direction that leads from `factors` where one leads from `ahead`.
+
+    To first order the matrix of the new columns ``a b^T`` is the move of both by half
+    of themselves, and a direction that was solved for without that matrix contains it.
+    """
+    columns = ahead.moved(factors, -1.0)
+    return direction.moved(columns, 0.5)
+
+
 @dataclass(frozen=True)
 class _System:
     """The linearised problem at a point, where the metric is the Euclidean one.

@@ -13,7 +13,7 @@ from skprecgd._threads import one_blas_thread
 from skprecgd._typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
-from skprecgd.optim.directions import Local
+from skprecgd.optim.directions import Local, from_behind
 from skprecgd.optim.metric import Damping, DampingState, Metric
 from skprecgd.optim.result import History, Record, Result, Status
 from skprecgd.optim.solvers import Method, make_method
@@ -168,7 +168,7 @@ def _advance(
     for attempt in range(2):
         direction = method.direction(local)
         if factors is not local.evaluation.factors:
-            direction = _from_behind(direction, factors, local.evaluation.factors)
+            direction = from_behind(direction, factors, local.evaluation.factors)
         slope = local.gradient.inner(direction)
         ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -177,16 +177,6 @@ def _advance(
                 return ray.advance(step), step
         method.direction.restart()
     raise AssertionError("unreachable")
-
-
-def _from_behind(direction: Factors, factors: Factors, ahead: Factors) -> Factors:
-    """The direction that leads from `factors` where one leads from `ahead`.
-
-    To first order the matrix of the new columns ``a b^T`` is the move of both by half
-    of themselves, and a direction that was solved for without that matrix contains it.
-    """
-    columns = ahead.moved(factors, -1.0)
-    return direction.moved(columns, 0.5)
 
 
 def minimize(
