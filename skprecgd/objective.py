@@ -531,12 +531,8 @@ class SampledObjective(Objective):
         ridge = self.alpha * ridge_polynomial(factors, direction)
 
         def advance(t: float) -> Evaluation:
-            there = self._evaluation(
-                factors.moved(direction, t), ray_point(z, z1, z2, t)
-            )
-            if S is not None:
-                there.kept.update(S.at(t))
-            return there
+            there = factors.moved(direction, t)
+            return self._reached(there, ray_point(z, z1, z2, t), S, t)
 
         if isinstance(self.loss, SquaredLoss):
             s00, s01, s11, s02, s12, s22 = ray_sums(z, self.targets, z1, z2)
@@ -630,10 +626,7 @@ class SampledObjective(Objective):
             out = empty(len(z), np.result_type(z, rank_one))
             np.multiply(rank_one, rank_one.dtype.type(length), out=out)
             out += z
-            there = self._evaluation(factors, out)
-            if S is not None:
-                there.kept.update(S.at(length))
-            return there
+            return self._reached(factors, out, S, length)
 
         return Growth(length, arrive)
 
@@ -683,6 +676,15 @@ class SampledObjective(Objective):
             loss = self.weight * self.loss.value(z, self.targets)
         value = loss + self._ridge(factors)
         return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
+
+    def _reached(
+        self, factors: Factors, z: Array, S: _CarriedGradient | None, t: float
+    ) -> Evaluation:
+        """The evaluation at step t of a line, with S where it comes along."""
+        there = self._evaluation(factors, z)
+        if S is not None:
+            there.kept.update(S.at(t))
+        return there
 
     def _ridge(self, factors: Factors) -> float:
         return 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0

@@ -117,16 +117,16 @@ class GaussNewton(Direction):
         self._first = self._system = None
 
     def __call__(self, local: Local) -> Factors:
-        # Let go of before another one is made.
-        system, self._system = self._system, None
-        if system is None or not _does_once_more(system, local):
-            system = None
-            system = self._system = _System.at(local)
         gradient = local.gradient
-        if system is not self._system:
+        system, self._system = self._system, None
+        if system is not None and _does_once_more(system, local):
             # Of the same residuals, by the old factors: so it is in the system's range.
             known = replace(local.evaluation, factors=system.factors)
             gradient = local.objective.gradient(known)
+        else:
+            # The old one is let go of before another one is made.
+            system = None
+            system = self._system = _System.at(local)
         return system.solve(gradient, self.max_inner, self._tolerance(local))
 
     def _tolerance(self, local: Local) -> float:

@@ -126,7 +126,7 @@ def descend(
             if status is not None:
                 return Outcome(best, status, iteration, best_gradient_norm)
             local = Local(objective, here, gradient, metric, tol)
-            evaluation, step = _advance(local, evaluation.factors, method)
+            evaluation, step = _advance(local, evaluation, method)
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:
                 evaluation = objective.evaluate(evaluation.factors)
@@ -157,18 +157,16 @@ def _metric(
 
 
 def _advance(
-    local: Local, factors: Factors, method: Method
+    local: Local, start: Evaluation, method: Method
 ) -> tuple[Evaluation, float]:
     """The next point; a direction that leads nowhere is replaced by a fresh one.
 
-    `factors` are those of the matrix that was evaluated, which lie behind where it was
-    linearised if columns are on their way.
+    `start` lies behind where the problem is linearised if columns are on their way.
     """
-    start = replace(local.evaluation, factors=factors)
     for attempt in range(2):
         direction = method.direction(local)
-        if factors is not local.evaluation.factors:
-            direction = from_behind(direction, factors, local.evaluation.factors)
+        if start.ahead is not None:
+            direction = from_behind(direction, start.factors, start.ahead)
         slope = local.gradient.inner(direction)
         ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
