@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from sklearn.utils import check_random_state
 
 from skprecgd._arrays import empty
+from skprecgd._cubic import cubic_roots
 from skprecgd._numerics import (
     dot,
     falling_until,
@@ -44,6 +46,8 @@ from skprecgd.measurements import FullObservation, Measurements
 _VALUE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
 # Rounding of a polynomial, as a share of its terms: their coefficients are sums, too.
 _SUM_ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
+# Of the coefficients of a polynomial, what is smaller beside the largest is zero.
+_TINY = 1e16 * float(np.finfo(np.float64).tiny)
 # A step that has to be cut more often than this leads nowhere.
 _MAX_HALVINGS = 60
 
@@ -132,30 +136,29 @@ class Quartic(Ray):
         return float(np.polyval(self.coefficients[::-1], t))
 
     def minimizer(self) -> float:
-        a = self.coefficients
-        if not np.all(np.isfinite(a)):
+        # Plain numbers: arrays of five would take ten times as long.
+        a = [float(coefficient) for coefficient in self.coefficients]
+        if not all(isfinite(coefficient) for coefficient in a):
             return 0.0
-        cubic = np.array([4 * a[4], 3 * a[3], 2 * a[2], a[1]])
+        cubic = [a[1], 2 * a[2], 3 * a[3], 4 * a[4]]
         # A subnormal coefficient would overflow when the others are divided by it.
-        cubic[np.abs(cubic) < np.finfo(float).tiny * 1e16 * np.max(np.abs(cubic))] = 0.0
-        # Nearly double roots come out as a complex pair: their real parts are
-        # candidates too, since the best candidate is chosen by value anyway.
-        candidates = [*np.roots(cubic).real, 0.0]
-        if a[2] > 0:
-            # Roots of very different size come out accurate to the largest only,
-            # and near a solution the step is the small one.
-            candidates.append(-a[1] / (2 * a[2]))
-        # Of two that are as good, the step forward.
-        steps = np.sort(candidates)[::-1]
-        change = self._change(a, steps)
-        # Far out a decrease may be nothing but the rounding of huge terms: along a
-        # direction without a quadratic part, that part is rounding, too.
-        terms = self._change(np.abs(a), np.abs(steps))
-        change[-change < _SUM_ROUNDING * terms] = np.inf
-        return float(steps[np.argmin(change)])
+        least = _TINY * max(abs(coefficient) for coefficient in cubic)
+        roots = cubic_roots(*(c if abs(c) >= least else 0.0 for c in cubic))
+        best = lowest = 0.0
+        # Nearly double roots may come out as a complex pair: their real part is a
+        # candidate, too, since the best one is chosen by value. Of two that are as
+        # good, the step forward.
+        for step in sorted(roots, reverse=True):
+            change = self._change(a, step)
+            # Far out a decrease may be nothing but the rounding of huge terms: along a
+            # direction without a quadratic part, that part is rounding, too.
+            terms = self._change([abs(c) for c in a], abs(step))
+            if change < lowest and -change >= _SUM_ROUNDING * terms:
+                best, lowest = step, change
+        return best
 
     @staticmethod
-    def _change(a: Array, t: Array) -> Array:
+    def _change(a: Sequence[float], t: float) -> float:
         """The polynomial without its constant term."""
         return t * (a[1] + t * (a[2] + t * (a[3] + t * a[4])))
 
