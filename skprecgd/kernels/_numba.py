@@ -1,6 +1,6 @@
 """The kernels compiled by numba; see the package for what they compute.
 
-Each is a serial loop over a piece of the entries. Pieces hold equal numbers of
+Each is a serial loop over pieces of the entries. Pieces hold equal numbers of
 entries, however these are spread over the rows, and where they begin depends on the
 input alone: so a crowded row stalls nobody, and the result is the same to the last
 bit for any number of threads.
@@ -9,8 +9,9 @@ bit for any number of threads.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from functools import lru_cache, wraps
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial, wraps
+from itertools import pairwise
 from threading import Timer
 from typing import Any
 
@@ -86,32 +87,38 @@ def _product(
     rows: Array,
     columns: Array,
     out: Array,
-    start: int,
-    stop: int,
+    first: int,
+    last: int,
 ) -> None:
     r = left.shape[1]
     zero = left.dtype.type(0)
-    k = start
-    while k < stop:
-        i, j = rows[k], columns[k]
-        a = zero
-        # Four entries of a row at a time share what is read of the left factor.
-        if k + 4 <= stop and rows[k + 1] == i and rows[k + 2] == i and rows[k + 3] == i:
-            j1, j2, j3 = columns[k + 1], columns[k + 2], columns[k + 3]
-            a1 = a2 = a3 = zero
-            for c in range(r):
-                x = left[i, c]
-                a += x * right[j, c]
-                a1 += x * right[j1, c]
-                a2 += x * right[j2, c]
-                a3 += x * right[j3, c]
-            out[k], out[k + 1], out[k + 2], out[k + 3] = a, a1, a2, a3
-            k += 4
-        else:
-            for c in range(r):
-                a += left[i, c] * right[j, c]
-            out[k] = a
-            k += 1
+    for p in range(first, last):
+        k, stop = p * _PIECE, min(len(rows), (p + 1) * _PIECE)
+        while k < stop:
+            i, j = rows[k], columns[k]
+            a = zero
+            # Four entries of a row at a time share what is read of the left factor.
+            if (
+                k + 4 <= stop
+                and rows[k + 1] == i
+                and rows[k + 2] == i
+                and rows[k + 3] == i
+            ):
+                j1, j2, j3 = columns[k + 1], columns[k + 2], columns[k + 3]
+                a1 = a2 = a3 = zero
+                for c in range(r):
+                    x = left[i, c]
+                    a += x * right[j, c]
+                    a1 += x * right[j1, c]
+                    a2 += x * right[j2, c]
+                    a3 += x * right[j3, c]
+                out[k], out[k + 1], out[k + 2], out[k + 3] = a, a1, a2, a3
+                k += 4
+            else:
+                for c in range(r):
+                    a += left[i, c] * right[j, c]
+                out[k] = a
+                k += 1
 
 
 @_compiled
@@ -122,42 +129,48 @@ def _ray(
     columns: Array,
     linear: Array,
     quadratic: Array,
-    start: int,
-    stop: int,
+    first: int,
+    last: int,
 ) -> None:
     """For ``[left, d_left]`` and ``[right, d_right]`` side by side."""
     r = lefts.shape[1] // 2
     zero = lefts.dtype.type(0)
-    k = start
-    while k < stop:
-        i, j = rows[k], columns[k]
-        a = b = zero
-        if k + 4 <= stop and rows[k + 1] == i and rows[k + 2] == i and rows[k + 3] == i:
-            j1, j2, j3 = columns[k + 1], columns[k + 2], columns[k + 3]
-            a1 = b1 = a2 = b2 = a3 = b3 = zero
-            for c in range(r):
-                x, d = lefts[i, c], lefts[i, r + c]
-                e, e1 = rights[j, r + c], rights[j1, r + c]
-                e2, e3 = rights[j2, r + c], rights[j3, r + c]
-                a += d * rights[j, c] + x * e
-                b += d * e
-                a1 += d * rights[j1, c] + x * e1
-                b1 += d * e1
-                a2 += d * rights[j2, c] + x * e2
-                b2 += d * e2
-                a3 += d * rights[j3, c] + x * e3
-                b3 += d * e3
-            linear[k], linear[k + 1], linear[k + 2], linear[k + 3] = a, a1, a2, a3
-            quadratic[k], quadratic[k + 1] = b, b1
-            quadratic[k + 2], quadratic[k + 3] = b2, b3
-            k += 4
-        else:
-            for c in range(r):
-                d, e = lefts[i, r + c], rights[j, r + c]
-                a += d * rights[j, c] + lefts[i, c] * e
-                b += d * e
-            linear[k], quadratic[k] = a, b
-            k += 1
+    for p in range(first, last):
+        k, stop = p * _PIECE, min(len(rows), (p + 1) * _PIECE)
+        while k < stop:
+            i, j = rows[k], columns[k]
+            a = b = zero
+            if (
+                k + 4 <= stop
+                and rows[k + 1] == i
+                and rows[k + 2] == i
+                and rows[k + 3] == i
+            ):
+                j1, j2, j3 = columns[k + 1], columns[k + 2], columns[k + 3]
+                a1 = b1 = a2 = b2 = a3 = b3 = zero
+                for c in range(r):
+                    x, d = lefts[i, c], lefts[i, r + c]
+                    e, e1 = rights[j, r + c], rights[j1, r + c]
+                    e2, e3 = rights[j2, r + c], rights[j3, r + c]
+                    a += d * rights[j, c] + x * e
+                    b += d * e
+                    a1 += d * rights[j1, c] + x * e1
+                    b1 += d * e1
+                    a2 += d * rights[j2, c] + x * e2
+                    b2 += d * e2
+                    a3 += d * rights[j3, c] + x * e3
+                    b3 += d * e3
+                linear[k], linear[k + 1], linear[k + 2], linear[k + 3] = a, a1, a2, a3
+                quadratic[k], quadratic[k + 1] = b, b1
+                quadratic[k + 2], quadratic[k + 3] = b2, b3
+                k += 4
+            else:
+                for c in range(r):
+                    d, e = lefts[i, r + c], rights[j, r + c]
+                    a += d * rights[j, c] + lefts[i, c] * e
+                    b += d * e
+                linear[k], quadratic[k] = a, b
+                k += 1
 
 
 @_compiled
@@ -168,68 +181,70 @@ def _adjoint(
     left: Array,
     right: Array,
     to_left: Array,
-    head: Array,
-    to_right: Array,
-    start: int,
-    stop: int,
-    row: int,
+    heads: Array,
+    parts: Array,
+    starts: Array,
+    rows: Array,
+    first: int,
+    last: int,
 ) -> None:
-    """One piece, which begins in `row`.
+    """Parts of the entries, each of which begins in a row.
 
-    What it adds to that row goes to `head`, because earlier pieces may hold a part of
-    the row as well; all later rows begin in this piece.
+    What it adds to that row goes to a head, because earlier parts may hold some of
+    the row as well; all later rows begin in this part.
     """
     r = left.shape[1]
     part = np.empty(r, left.dtype)
     total = np.empty(r, np.float64)
-    first = row
-    k = start
-    while k < stop:
-        end: Any = min(np.int64(indptr[row + 1]), stop)
-        for c in range(r):
-            total[c] = 0.0
-        while k < end:
-            run: Any = min(end, k + _RUN)
+    for p in range(first, last):
+        head, to_right = heads[p], parts[p]
+        row, k, stop = rows[p], starts[p], starts[p + 1]
+        while k < stop:
+            end: Any = min(np.int64(indptr[row + 1]), stop)
             for c in range(r):
-                part[c] = 0.0
-            for q in range(k, run - 3, 4):
-                w, w1 = weights[q], weights[q + 1]
-                w2, w3 = weights[q + 2], weights[q + 3]
-                j, j1, j2, j3 = (
-                    indices[q],
-                    indices[q + 1],
-                    indices[q + 2],
-                    indices[q + 3],
-                )
+                total[c] = 0.0
+            while k < end:
+                run: Any = min(end, k + _RUN)
                 for c in range(r):
-                    part[c] += (w * right[j, c] + w1 * right[j1, c]) + (
-                        w2 * right[j2, c] + w3 * right[j3, c]
+                    part[c] = 0.0
+                for q in range(k, run - 3, 4):
+                    w, w1 = weights[q], weights[q + 1]
+                    w2, w3 = weights[q + 2], weights[q + 3]
+                    j, j1, j2, j3 = (
+                        indices[q],
+                        indices[q + 1],
+                        indices[q + 2],
+                        indices[q + 3],
                     )
-                # One column after the other: two of them may be the same.
+                    for c in range(r):
+                        part[c] += (w * right[j, c] + w1 * right[j1, c]) + (
+                            w2 * right[j2, c] + w3 * right[j3, c]
+                        )
+                    # One column after the other: two of them may be the same.
+                    for c in range(r):
+                        to_right[j, c] += w * left[row, c]
+                    for c in range(r):
+                        to_right[j1, c] += w1 * left[row, c]
+                    for c in range(r):
+                        to_right[j2, c] += w2 * left[row, c]
+                    for c in range(r):
+                        to_right[j3, c] += w3 * left[row, c]
+                for q in range(run - (run - k) % 4, run):
+                    w, j = weights[q], indices[q]
+                    for c in range(r):
+                        part[c] += w * right[j, c]
+                    for c in range(r):
+                        to_right[j, c] += w * left[row, c]
                 for c in range(r):
-                    to_right[j, c] += w * left[row, c]
+                    total[c] += part[c]
+                k = run
+            if row == rows[p]:
                 for c in range(r):
-                    to_right[j1, c] += w1 * left[row, c]
+                    head[c] = total[c]
+            else:
                 for c in range(r):
-                    to_right[j2, c] += w2 * left[row, c]
-                for c in range(r):
-                    to_right[j3, c] += w3 * left[row, c]
-            for q in range(run - (run - k) % 4, run):
-                w, j = weights[q], indices[q]
-                for c in range(r):
-                    part[c] += w * right[j, c]
-                for c in range(r):
-                    to_right[j, c] += w * left[row, c]
-            for c in range(r):
-                total[c] += part[c]
-            k = run
-        if row == first:
-            for c in range(r):
-                head[c] = total[c]
-        else:
-            for c in range(r):
-                to_left[row, c] = total[c]
-        row += 1
+                    to_left[row, c] = total[c]
+            row += 1
 
 
 @_compiled
@@ -239,38 +254,41 @@ def _sums(
     z1: Array,
     z2: Array,
     sums: Array,
-    start: int,
-    stop: int,
+    first: int,
+    last: int,
 ) -> None:
-    s00 = s01 = s11 = s02 = s12 = s22 = 0.0
-    for k in range(start, stop):
-        r0 = np.float64(z[k] - targets[k])
-        r1, r2 = np.float64(z1[k]), np.float64(z2[k])
-        s00 += r0 * r0
-        s01 += r0 * r1
-        s11 += r1 * r1
-        s02 += r0 * r2
-        s12 += r1 * r2
-        s22 += r2 * r2
-    sums[0], sums[1], sums[2] = s00, s01, s11
-    sums[3], sums[4], sums[5] = s02, s12, s22
+    for p in range(first, last):
+        s00 = s01 = s11 = s02 = s12 = s22 = 0.0
+        for k in range(p * _PIECE, min(len(z), (p + 1) * _PIECE)):
+            r0 = np.float64(z[k] - targets[k])
+            r1, r2 = np.float64(z1[k]), np.float64(z2[k])
+            s00 += r0 * r0
+            s01 += r0 * r1
+            s11 += r1 * r1
+            s02 += r0 * r2
+            s12 += r1 * r2
+            s22 += r2 * r2
+        sums[p, 0], sums[p, 1], sums[p, 2] = s00, s01, s11
+        sums[p, 3], sums[p, 4], sums[p, 5] = s02, s12, s22
 
 
 @_compiled
-def _distance(z: Array, targets: Array, sums: Array, start: int, stop: int) -> None:
-    total = 0.0
-    for k in range(start, stop):
-        r0 = np.float64(z[k] - targets[k])
-        total += r0 * r0
-    sums[0] = total
+def _distance(z: Array, targets: Array, sums: Array, first: int, last: int) -> None:
+    for p in range(first, last):
+        total = 0.0
+        for k in range(p * _PIECE, min(len(z), (p + 1) * _PIECE)):
+            r0 = np.float64(z[k] - targets[k])
+            total += r0 * r0
+        sums[p, 0] = total
 
 
 @_compiled
 def _point(
-    z: Array, z1: Array, z2: Array, t: float, out: Array, start: int, stop: int
+    z: Array, z1: Array, z2: Array, t: float, out: Array, first: int, last: int
 ) -> None:
-    for k in range(start, stop):
-        out[k] = z[k] + t * (z1[k] + t * z2[k])
+    for p in range(first, last):
+        for k in range(p * _PIECE, min(len(z), (p + 1) * _PIECE)):
+            out[k] = z[k] + t * (z1[k] + t * z2[k])
 
 
 @_compiled
@@ -328,40 +346,42 @@ def _there_and_back(
     cells: Array,
     weight: float,
     out: Array,
-    back: Array,
-    start: int,
-    stop: int,
+    parts: Array,
+    starts: Array,
+    first: int,
+    last: int,
 ) -> None:
     n_columns = rows.shape[1]
-    x, to_x, z = cells[0], back[0], out[0]
+    x, z = cells[0], out[0]
     zero = rows.dtype.type(0)
-    back[:] = zero
-    k = start
-    # Four rows at a time share what is read of the cells and written of the sums, and
-    # are still in the cache when they are summed.
-    while k + 4 <= stop:
-        a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-        s = s1 = s2 = s3 = zero
-        for j in range(n_columns):
-            u = x[j]
-            s += a[j] * u
-            s1 += a1[j] * u
-            s2 += a2[j] * u
-            s3 += a3[j] * u
-        z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
-        s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
-        for j in range(n_columns):
-            to_x[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
-        k += 4
-    while k < stop:
-        a, s = rows[k], zero
-        for j in range(n_columns):
-            s += a[j] * x[j]
-        z[k] = s
-        s *= weight
-        for j in range(n_columns):
-            to_x[j] += a[j] * s
-        k += 1
+    for p in range(first, last):
+        to_x, k, stop = parts[p, 0], starts[p], starts[p + 1]
+        to_x[:] = zero
+        # Four rows at a time share what is read of the cells and written of the sums,
+        # and are still in the cache when they are summed.
+        while k + 4 <= stop:
+            a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+            s = s1 = s2 = s3 = zero
+            for j in range(n_columns):
+                u = x[j]
+                s += a[j] * u
+                s1 += a1[j] * u
+                s2 += a2[j] * u
+                s3 += a3[j] * u
+            z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
+            s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
+            for j in range(n_columns):
+                to_x[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
+            k += 4
+        while k < stop:
+            a, s = rows[k], zero
+            for j in range(n_columns):
+                s += a[j] * x[j]
+            z[k] = s
+            s *= weight
+            for j in range(n_columns):
+                to_x[j] += a[j] * s
+            k += 1
 
 
 @_compiled
@@ -370,94 +390,102 @@ def _both_there_and_back(
     cells: Array,
     weight: float,
     out: Array,
-    back: Array,
-    start: int,
-    stop: int,
+    parts: Array,
+    starts: Array,
+    first: int,
+    last: int,
 ) -> None:
     """The same for two vectors."""
     n_columns = rows.shape[1]
-    x, y, to_x, to_y, z, w = cells[0], cells[1], back[0], back[1], out[0], out[1]
+    x, y, z, w = cells[0], cells[1], out[0], out[1]
     zero = rows.dtype.type(0)
-    back[:] = zero
-    k = start
-    while k + 4 <= stop:
-        a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-        s = s1 = s2 = s3 = zero
-        t = t1 = t2 = t3 = zero
-        for j in range(n_columns):
-            b, b1, b2, b3, u, v = a[j], a1[j], a2[j], a3[j], x[j], y[j]
-            s += b * u
-            s1 += b1 * u
-            s2 += b2 * u
-            s3 += b3 * u
-            t += b * v
-            t1 += b1 * v
-            t2 += b2 * v
-            t3 += b3 * v
-        z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
-        w[k], w[k + 1], w[k + 2], w[k + 3] = t, t1, t2, t3
-        s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
-        t, t1, t2, t3 = weight * t, weight * t1, weight * t2, weight * t3
-        for j in range(n_columns):
-            b, b1, b2, b3 = a[j], a1[j], a2[j], a3[j]
-            to_x[j] += (b * s + b1 * s1) + (b2 * s2 + b3 * s3)
-            to_y[j] += (b * t + b1 * t1) + (b2 * t2 + b3 * t3)
-        k += 4
-    while k < stop:
-        a, s, t = rows[k], zero, zero
-        for j in range(n_columns):
-            s += a[j] * x[j]
-            t += a[j] * y[j]
-        z[k], w[k] = s, t
-        s, t = weight * s, weight * t
-        for j in range(n_columns):
-            to_x[j] += a[j] * s
-            to_y[j] += a[j] * t
-        k += 1
+    for p in range(first, last):
+        to_x, to_y, k, stop = parts[p, 0], parts[p, 1], starts[p], starts[p + 1]
+        to_x[:] = zero
+        to_y[:] = zero
+        while k + 4 <= stop:
+            a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+            s = s1 = s2 = s3 = zero
+            t = t1 = t2 = t3 = zero
+            for j in range(n_columns):
+                b, b1, b2, b3, u, v = a[j], a1[j], a2[j], a3[j], x[j], y[j]
+                s += b * u
+                s1 += b1 * u
+                s2 += b2 * u
+                s3 += b3 * u
+                t += b * v
+                t1 += b1 * v
+                t2 += b2 * v
+                t3 += b3 * v
+            z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
+            w[k], w[k + 1], w[k + 2], w[k + 3] = t, t1, t2, t3
+            s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
+            t, t1, t2, t3 = weight * t, weight * t1, weight * t2, weight * t3
+            for j in range(n_columns):
+                b, b1, b2, b3 = a[j], a1[j], a2[j], a3[j]
+                to_x[j] += (b * s + b1 * s1) + (b2 * s2 + b3 * s3)
+                to_y[j] += (b * t + b1 * t1) + (b2 * t2 + b3 * t3)
+            k += 4
+        while k < stop:
+            a, s, t = rows[k], zero, zero
+            for j in range(n_columns):
+                s += a[j] * x[j]
+                t += a[j] * y[j]
+            z[k], w[k] = s, t
+            s, t = weight * s, weight * t
+            for j in range(n_columns):
+                to_x[j] += a[j] * s
+                to_y[j] += a[j] * t
+            k += 1
 
 
 @_compiled
 def _normal(
-    design: Array, weights: Array, vector: Array, out: Array, start: int, stop: int
+    design: Array,
+    weights: Array,
+    vector: Array,
+    parts: Array,
+    starts: Array,
+    first: int,
+    last: int,
 ) -> None:
     """In the precision of the vector, whatever that of the design."""
     n_columns = design.shape[1]
     zero = vector.dtype.type(0)
-    out[:] = zero
-    k = start
-    # Four rows at a time share what is read of the vector and written of the result.
-    while k + 4 <= stop:
-        a, a1, a2, a3 = design[k], design[k + 1], design[k + 2], design[k + 3]
-        s = s1 = s2 = s3 = zero
-        for j in range(n_columns):
-            s += a[j] * vector[j]
-            s1 += a1[j] * vector[j]
-            s2 += a2[j] * vector[j]
-            s3 += a3[j] * vector[j]
-        s, s1 = s * weights[k], s1 * weights[k + 1]
-        s2, s3 = s2 * weights[k + 2], s3 * weights[k + 3]
-        for j in range(n_columns):
-            out[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
-        k += 4
-    while k < stop:
-        a, s = design[k], zero
-        for j in range(n_columns):
-            s += a[j] * vector[j]
-        s *= weights[k]
-        for j in range(n_columns):
-            out[j] += a[j] * s
-        k += 1
+    for p in range(first, last):
+        out, k, stop = parts[p], starts[p], starts[p + 1]
+        out[:] = zero
+        # Four rows at a time share what is read of the vector and written.
+        while k + 4 <= stop:
+            a, a1, a2, a3 = design[k], design[k + 1], design[k + 2], design[k + 3]
+            s = s1 = s2 = s3 = zero
+            for j in range(n_columns):
+                s += a[j] * vector[j]
+                s1 += a1[j] * vector[j]
+                s2 += a2[j] * vector[j]
+                s3 += a3[j] * vector[j]
+            s, s1 = s * weights[k], s1 * weights[k + 1]
+            s2, s3 = s2 * weights[k + 2], s3 * weights[k + 3]
+            for j in range(n_columns):
+                out[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
+            k += 4
+        while k < stop:
+            a, s = design[k], zero
+            for j in range(n_columns):
+                s += a[j] * vector[j]
+            s *= weights[k]
+            for j in range(n_columns):
+                out[j] += a[j] * s
+            k += 1
 
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
     dtype = np.result_type(left, right)
     out = empty(len(rows), dtype)
     inputs = (*_floats(dtype, left, right), *_indices(rows, columns))
-
-    def task(start: int, stop: int) -> None:
-        _product(*inputs, out, start, stop)
-
-    share_out(task, _pieces(len(out)), threads=_threads(len(out) * left.shape[1]))
+    threads = _threads(len(out) * left.shape[1])
+    pieces = _pieces(len(out), threads)
+    share_out(partial(_product, *inputs, out), pieces, threads=threads)
     return out
 
 
@@ -475,11 +503,9 @@ def sampled_ray(
     # Side by side, a row of both is one stretch of memory.
     lefts, rights = np.hstack([left, d_left]), np.hstack([right, d_right])
     inputs = (*_floats(dtype, lefts, rights), *_indices(rows, columns))
-
-    def task(start: int, stop: int) -> None:
-        _ray(*inputs, linear, quadratic, start, stop)
-
-    share_out(task, _pieces(len(rows)), threads=_threads(len(rows) * lefts.shape[1]))
+    threads = _threads(len(rows) * lefts.shape[1])
+    task = partial(_ray, *inputs, linear, quadratic)
+    share_out(task, _pieces(len(rows), threads), threads=threads)
     return linear, quadratic
 
 
@@ -495,16 +521,11 @@ def adjoint_products(
     heads = np.zeros((n_parts, r))
     starts = np.arange(n_parts + 1) * n_entries // n_parts
     rows = np.searchsorted(indptr, starts, side="right") - 1
-    weights, left, right = _floats(dtype, weights, left, right)
-    pattern = _indices(indptr, indices)
-
-    def task(p: int) -> None:
-        span = int(starts[p]), int(starts[p + 1])
-        inputs = (*pattern, weights, left, right)
-        _adjoint(*inputs, to_left, heads[p], parts[p], *span, int(rows[p]))
-
-    pieces = ((p,) for p in range(n_parts if n_entries else 0))
-    share_out(task, pieces, threads=_threads(n_entries * r))
+    inputs = *_indices(indptr, indices), *_floats(dtype, weights, left, right)
+    threads = _threads(n_entries * r)
+    runs = _runs(n_parts if n_entries else 0, threads)
+    task = partial(_adjoint, *inputs, to_left, heads, parts, starts, rows)
+    share_out(task, runs, threads=threads)
     for row, head in zip(rows[:-1] if n_entries else (), heads, strict=False):
         to_left[row] += head.astype(dtype)
     if n_parts == 1:
@@ -514,13 +535,11 @@ def adjoint_products(
 
 def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
     inputs = _floats(stack.dtype, stack, left, right.T)
-
-    def task(start: int, stop: int) -> None:
-        _contraction(*inputs, out, start, stop)
-
+    threads = _threads(stack.size)
     numbers = len(stack), stack.shape[1] * stack.shape[2]
-    pieces = ((part.start, part.stop) for part in slabs(numbers, _STACK_PIECE))
-    share_out(task, pieces, threads=_threads(stack.size))
+    pieces = slabs(numbers, _STACK_PIECE if threads > 1 else stack.size)
+    runs = ((part.start, part.stop) for part in pieces)
+    share_out(partial(_contraction, *inputs, out), runs, threads=threads)
 
 
 def contracted_dtype(dtype: np.dtype) -> np.dtype:
@@ -529,35 +548,26 @@ def contracted_dtype(dtype: np.dtype) -> np.dtype:
 
 def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     inputs = *_floats(design.dtype, design), *_floats(vector.dtype, weights, vector)
-
-    def task(out: Array, start: int, stop: int) -> None:
-        _normal(*inputs, out, start, stop)
-
-    return _sum_over_rows(task, design, vector)
+    return _sum_over_rows(partial(_normal, *inputs), design, vector)
 
 
 def there_and_back(rows: Array, cells: Array, weight: float) -> tuple[Array, Array]:
     inputs = *_floats(rows.dtype, rows, cells), rows.dtype.type(weight)
     measured = np.empty((len(cells), len(rows)), rows.dtype)
     loop = _there_and_back if len(cells) == 1 else _both_there_and_back
-
-    def task(out: Array, start: int, stop: int) -> None:
-        loop(*inputs, measured, out, start, stop)
-
-    return measured, _sum_over_rows(task, rows, cells)
+    return measured, _sum_over_rows(partial(loop, *inputs, measured), rows, cells)
 
 
-def _sum_over_rows(task: Callable[..., None], rows: Array, like: Array) -> Array:
-    """What the task adds up from one row to another, in parts, each an array."""
+def _sum_over_rows(loop: Callable[..., None], rows: Array, like: Array) -> Array:
+    """What the loop adds up from one row to another, in parts, each an array."""
     n = len(rows)
     n_parts = min(max(1, rows.size // _SHARED), max(1, n // _ROWS_OF_PART), _MOST_PARTS)
     parts = np.empty((n_parts, *like.shape), like.dtype)
+    starts = np.arange(n_parts + 1) * n // n_parts
+    threads = _threads(rows.size)
+    share_out(partial(loop, parts, starts), _runs(n_parts, threads), threads=threads)
     if n_parts == 1:
-        task(parts[0], 0, n)
         return np.asarray(parts[0])
-    starts = [p * n // n_parts for p in range(n_parts + 1)]
-    pieces = zip(parts, starts, starts[1:], strict=False)
-    share_out(task, pieces, threads=_threads(rows.size))
     return parts.sum(axis=0, dtype=np.float64).astype(like.dtype, copy=False)
 
 
@@ -572,32 +582,35 @@ def squared_distance(z: Array, targets: Array) -> float:
 def _summed(loop: Callable[..., None], n_sums: int, *vectors: Array) -> Array:
     """Sums over the entries, a piece at a time, and then over the pieces in order."""
     vectors = _floats(np.result_type(*vectors), *vectors)
-    pieces = list(_pieces(len(vectors[0])))
-    sums = np.zeros((len(pieces), n_sums))
-
-    def task(start: int, stop: int) -> None:
-        loop(*vectors, sums[start // _PIECE], start, stop)
-
-    n_numbers = len(vectors) * len(vectors[0])
-    share_out(task, pieces, threads=_threads(n_numbers))
+    n_entries = len(vectors[0])
+    sums = np.zeros((-(-n_entries // _PIECE), n_sums))
+    threads = _threads(len(vectors) * n_entries)
+    pieces = _pieces(n_entries, threads)
+    share_out(partial(loop, *vectors, sums), pieces, threads=threads)
     return np.asarray(sums.sum(axis=0))
 
 
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
     dtype = np.result_type(z, z1, z2)
-    vectors = _floats(dtype, z, z1, z2)
+    inputs = *_floats(dtype, z, z1, z2), dtype.type(t)
     out = empty(len(z), dtype)
-
-    def task(start: int, stop: int) -> None:
-        _point(*vectors, dtype.type(t), out, start, stop)
-
-    share_out(task, _pieces(len(z)), threads=_threads(4 * len(z)))
+    threads = _threads(4 * len(z))
+    pieces = _pieces(len(z), threads)
+    share_out(partial(_point, *inputs, out), pieces, threads=threads)
     return out
 
 
-def _pieces(n_entries: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, n_entries, _PIECE):
-        yield start, min(start + _PIECE, n_entries)
+def _pieces(n_entries: int, threads: int) -> Iterable[tuple[int, int]]:
+    return _runs(-(-n_entries // _PIECE), threads)
+
+
+def _runs(n_parts: int, threads: int) -> Iterable[tuple[int, int]]:
+    """First and last, exclusive, of the parts that a thread takes at a time.
+
+    A thread alone takes them all: so it gives up the interpreter lock, and waits for
+    it again, but once.
+    """
+    return pairwise(range(n_parts + 1)) if threads > 1 else [(0, n_parts)]
 
 
 def _threads(n_numbers: int) -> int:
