@@ -277,17 +277,17 @@ def test_a_path_by_blocks_visits_the_ranks_asked_for(global_random_seed):
 
 def interrupted_when_a_stage_is_finished(monkeypatch):
     """An interrupt whenever a stage is being finished; returns a list that counts."""
-    finish, pressed = Walk.finish, []
+    finished, pressed = Walk._finished, []
 
     def press(record):
         pressed.append(record)
         raise KeyboardInterrupt
 
-    def interrupted(walk, evaluation):
+    def interrupted(walk, outcome):
         walk.journal.callback = press
-        finish(walk, evaluation)
+        return finished(walk, outcome)
 
-    monkeypatch.setattr(Walk, "finish", interrupted)
+    monkeypatch.setattr(Walk, "_finished", interrupted)
     return pressed
 
 

@@ -200,9 +200,8 @@ def visit_ranks(
     """Walk along the ranks without choosing one, for others to judge the stages.
 
     A stage is solved until what moving the factors could still remove is a twentieth of
-    its residual, a four-hundredth of its loss: with exact steps that is so wherever
-    progress gets slow, and costs nothing. With labels or counts the fall of the loss
-    does not tell, and a share of the measurements is held out to end the stages. A
+    its residual, a four-hundredth of its loss. With labels or counts the fall of the
+    loss does not tell, and a share of the measurements is held out to end the stages. A
     stage does not depend on how far the path goes on (apart from its block sizes), so
     one path serves for every search rank up to the last.
 
@@ -219,17 +218,13 @@ def visit_ranks(
     PathResult
         With the factors of every stage; see `PathResult.stage`.
     """
-    settings = replace(settings, keep_factors=True, stops=tuple(ranks))
+    settings = replace(settings, keep_factors=True, finishes=True, stops=tuple(ranks))
     walk = _walk(objective, settings, random_state, None)
     with one_blas_thread(not objective.large_products), kept_arrays():
-        squared = isinstance(objective.loss, SquaredLoss)
         drawn = walk.objective.targets_are_drawn and walk.objective.alpha == 0
         if drawn and can_hold_out(walk.objective, ranks[-1]):
             walk = Trial(walk).walk
-        for outcome in walk.outcomes(ranks[-1]):
-            if outcome.status is Status.SLOW and squared:
-                walk.finish(outcome.evaluation)
-        return _result(outcome, walk, "")
+        return _result(walk.along(ranks[-1]), walk, "")
 
 
 def _walk(

@@ -102,7 +102,8 @@ class Stage:
 class PathSettings:
     """How to walk; see `rank_path`.
 
-    Blocks of new columns stop at each of the `stops`.
+    Blocks of new columns stop at each of the `stops`. With `finishes`, a stage leaves
+    little to gain to those that come after.
     """
 
     solver: str = "auto"
@@ -117,6 +118,7 @@ class PathSettings:
     max_iter: int = 1000
     tol: float = 1e-9
     keep_factors: bool = False
+    finishes: bool = False
     stops: tuple[int, ...] = ()
 
     def methods(self, objective: Objective, rng: np.random.RandomState) -> list[Method]:
@@ -200,6 +202,9 @@ class Walk:
         if self._newton_at_once(rank):
             methods = self.methods[-1:]
         outcome = self._run(start, [(m, self._patience(m, rank)) for m in methods])
+        squared = isinstance(self.objective.loss, SquaredLoss)
+        if self.settings.finishes and squared and outcome.status is Status.SLOW:
+            outcome = self._finished(outcome)
         self.visited[rank] = outcome.evaluation.factors
         return outcome
 
@@ -453,19 +458,21 @@ class Walk:
         """The whole path; the outcome of its last stage."""
         return list(self.outcomes(max_rank))[-1]
 
-    def finish(self, evaluation: Evaluation) -> None:
-        """Add a stage at the same rank with little left to gain, on a side track.
-
-        The path goes on from where it was.
-        """
-        outcome = self._turns(
+    def _finished(self, outcome: Outcome) -> Outcome:
+        """The same rank with little left to gain: a stage of its own."""
+        tol = self.settings.tol
+        finished = self._turns(
             self.objective,
-            self.objective.balanced(evaluation),
+            self.objective.balanced(outcome.evaluation),
             [(self.methods[0], _SETTLE_PROGRESS)],
-            tol=max(self.settings.tol, _LITTLE * evaluation.relative_residual),
+            tol=max(tol, _LITTLE * outcome.evaluation.relative_residual),
         )
-        if outcome.n_iter:
-            self.note(outcome, outcome.n_iter)
+        if finished.n_iter:
+            self.note(finished, finished.n_iter)
+        if finished.status.converged and finished.evaluation.relative_residual > tol:
+            # At this rank.
+            return replace(finished, status=Status.SLOW)
+        return finished
 
     def settle_held_out(self, factors: Factors) -> Outcome:
         """Solve at the final rank as far as the held-out loss allows."""
