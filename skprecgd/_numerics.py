@@ -25,7 +25,7 @@ def dot(a: Array, b: Array) -> float:
     """
     a, b = a.ravel(), b.ravel()
     if a.dtype == np.float64 and b.dtype == np.float64:
-        return float(np.dot(a, b))
+        return float(a @ b)
     return float(
         sum(
             np.dot(

@@ -17,6 +17,8 @@ import numpy as np
 from skprecgd._numerics import dot, gram, working_dtype
 from skprecgd._typing import Array
 
+Triplets = tuple[Array, Array, Array]
+
 
 class Factors(ABC):
     """A low-rank matrix given by its factor blocks.
@@ -32,6 +34,7 @@ class Factors(ABC):
     """
 
     multiplicity: int
+    _triplets: Triplets | None = None
 
     def __init__(self, *blocks: Array) -> None:
         if len({np.shape(block)[1:] for block in blocks}) > 1:
@@ -68,8 +71,8 @@ class Factors(ABC):
         """Per block, the factor it is multiplied with times the block's matrix."""
 
     @abstractmethod
-    def svd(self) -> tuple[Array, Array, Array]:
-        """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""
+    def _decomposition(self) -> Triplets:
+        """See `svd`."""
 
     @classmethod
     @abstractmethod
@@ -168,6 +171,12 @@ class Factors(ABC):
         """Gradient of half of `ridge`."""
         return self.times(self.multiplicity)
 
+    def svd(self) -> Triplets:
+        """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""
+        if self._triplets is None:
+            self._triplets = self._decomposition()
+        return self._triplets
+
     def singular_values(self) -> Array:
         """Singular values of the matrix, descending, shape (rank,)."""
         return self.svd()[1]
@@ -216,7 +225,6 @@ class FactorPair(Factors):
     """
 
     multiplicity = 1
-    _triplets: tuple[Array, Array, Array] | None = None
 
     @property
     def left(self) -> Array:
@@ -236,9 +244,7 @@ class FactorPair(Factors):
     def other_times_right(self, matrices: Sequence[Array]) -> FactorPair:
         return self._of(self.left @ matrices[1], self.right @ matrices[0])
 
-    def svd(self) -> tuple[Array, Array, Array]:
-        if self._triplets is not None:
-            return self._triplets
+    def _decomposition(self) -> Triplets:
         q_left, r_left = np.linalg.qr(self.left)
         q_right, r_right = np.linalg.qr(self.right)
         u, s, vt = np.linalg.svd(r_left @ r_right.T, full_matrices=False)
@@ -294,7 +300,7 @@ class SymmetricFactor(Factors):
     def other_times_right(self, matrices: Sequence[Array]) -> SymmetricFactor:
         return self._of(self.blocks[0] @ matrices[0])
 
-    def svd(self) -> tuple[Array, Array, Array]:
+    def _decomposition(self) -> Triplets:
         u, root, _ = np.linalg.svd(self.blocks[0], full_matrices=False)
         return u, root**2, u
 

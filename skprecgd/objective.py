@@ -531,7 +531,9 @@ class SampledObjective(Objective):
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         z, factors = evaluation.state, evaluation.factors
         z1, z2, S = self._measured_ray(evaluation, direction)
-        ridge = self.alpha * ridge_polynomial(factors, direction)
+        ridge = np.zeros(5)
+        if self.alpha:
+            ridge = self.alpha * ridge_polynomial(factors, direction)
 
         def advance(t: float) -> Evaluation:
             there = factors.moved(direction, t)
@@ -905,15 +907,18 @@ class _CarriedGradient:
         # Its rounding does not get smaller with it: half the digits are to be left.
         self._least = float(np.sqrt(np.finfo(self._start.dtype).eps))
         # The largest since S was summed afresh: its rounding is what S has.
-        self._largest = max(norm(self._start), kept.get("largest S", 0.0))
+        largest = kept.get("largest S")
+        self._largest = norm(self._start) if largest is None else largest
 
     def at(self, t: float) -> dict[str, Any]:
         """What there is to keep at a step: nothing where too few digits are left."""
-        step = self._start.dtype.type(t)
-        S = self._start + step * (self._linear + step * self._quadratic)
-        if not norm(S) > self._least * self._largest:
+        parts = self._start, self._linear, self._quadratic
+        S = ray_point(*(part.ravel() for part in parts), t)
+        size = norm(S)
+        if not size > self._least * self._largest:
             return {}
-        return {"S": S, "largest S": self._largest}
+        S = S.reshape(self._start.shape)
+        return {"S": S, "largest S": max(size, self._largest)}
 
 
 class _SampledRay(Ray):

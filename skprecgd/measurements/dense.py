@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -197,20 +198,22 @@ class DenseSelection(DenseMeasurements):
         return DenseSelection(self, index)
 
     def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
-        if len(self._index) == 0:
-            return
-        width = self.stack.shape[1]
-        breaks = np.flatnonzero(np.diff(self._index) != 1) + 1
-        if len(breaks) * _CHUNK > len(self._index) * width:
+        n, width = len(self._index), self.stack.shape[1]
+        if len(self._starts) * _CHUNK > n * width:
             # Hardly any that follow one another: they are copied.
-            for part in slabs((len(self._index), width), _CHUNK):
+            for part in slabs((n, width), _CHUNK):
                 yield part, self.stack[self._index[part]]
             return
-        for start, stop in pairwise([0, *breaks, len(self._index)]):
+        for start, stop in pairwise([*self._starts, n]):
             first = self._index[start]
             run = self.stack[first : first + stop - start]
             for part in slabs(run.shape, most):
                 yield slice(start + part.start, start + part.stop), run[part]
+
+    @cached_property
+    def _starts(self) -> Array:
+        """Where those begin that do not follow the one before."""
+        return np.flatnonzero(np.diff(self._index, prepend=self._index[:1]) != 1)
 
     def _mean_square(self) -> float:
         sizes = np.array([norm(rows) for _, rows in self._blocks(_CHUNK)])

@@ -49,12 +49,11 @@ class Metric:
         self.damping = damping
         self._multiplicity = factors.multiplicity
         self._dtype = factors.dtype
-        spectra = [np.linalg.eigh(g) for g in factors.metric_grams()]
-        self._bases = [basis for _, basis in spectra]
-        self._eigenvalues = [np.maximum(values, 0.0) for values, _ in spectra]
+        # Of all blocks at once: every call costs more than its numbers.
+        eigenvalues, self._bases = np.linalg.eigh(np.stack(factors.metric_grams()))
+        self._eigenvalues = np.maximum(eigenvalues, 0.0)
         if identity:
-            top = max(float(np.max(v, initial=0.0)) for v in self._eigenvalues)
-            self._eigenvalues = [np.full_like(v, top) for v in self._eigenvalues]
+            self._eigenvalues[:] = np.max(self._eigenvalues, initial=0.0)
 
     def damped(self, damping: float) -> Metric:
         """The metric at the same point with another damping."""
@@ -73,34 +72,28 @@ class Metric:
         A gradient times W and a direction times ``W^-T`` are what they are where the
         metric is the Euclidean one.
         """
-        return [
-            (basis * np.sqrt(inverse)).astype(self._dtype)
-            for basis, inverse in self._inverse_spectra()
-        ]
+        scaled = self._bases * np.sqrt(self._inverse())[:, np.newaxis]
+        return list(scaled.astype(self._dtype))
 
     def dual_norm(self, gradient: Factors) -> float:
         """``|| grad (Gram + eta I)^-1/2 ||_F``."""
         total = 0.0
-        spectra = self._inverse_spectra()
-        for block, (basis, inverse) in zip(gradient.blocks, spectra, strict=True):
-            rotated = block @ basis.astype(self._dtype)
+        blocks = zip(gradient.blocks, self._bases, self._inverse(), strict=True)
+        for block, basis, inverse in blocks:
+            rotated = block @ basis.astype(self._dtype, copy=False)
             squares = np.einsum("ij,ij->j", rotated, rotated, dtype=np.float64)
             total += float(squares @ inverse)
         return float(np.sqrt(total))
 
-    def _inverse_spectra(self) -> list[tuple[Array, Array]]:
-        """Per block, the eigenvectors and the eigenvalues of the metric's inverse."""
-        pairs = zip(self._bases, self._eigenvalues, strict=True)
-        return [(basis, self._inverse(values)) for basis, values in pairs]
-
-    def _inverse(self, eigenvalues: Array) -> Array:
-        shifted = eigenvalues + self.damping
-        largest = np.max(shifted, initial=0.0)
+    def _inverse(self) -> Array:
+        """Per block, the eigenvalues of the metric's inverse."""
+        shifted = self._eigenvalues + self.damping
+        largest = np.max(shifted, axis=1, keepdims=True, initial=0.0)
         cutoff = _ZERO_LEVEL * np.finfo(self._dtype).eps * largest
         # The inverse of a subnormal number may overflow.
         kept = (shifted > cutoff) & (shifted >= np.finfo(shifted.dtype).tiny)
         inverse = np.zeros_like(shifted)
-        inverse[kept] = 1.0 / (self._multiplicity * shifted[kept])
+        np.divide(1.0, self._multiplicity * shifted, out=inverse, where=kept)
         return inverse
 
 
