@@ -2,11 +2,13 @@
 
 ARPACK looks at its answer only where its basis is full, and needs to know beforehand
 how many triplets are wanted. Here the answer is looked at after every pair of products,
-so a direction that stands out costs three or four of them.
+so a direction that stands out costs three or four of them. A small array is decomposed
+at once: that takes less time than a few calls.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,8 @@ import numpy as np
 
 from skprecgd._typing import Array
 
+# The longer side of an array that is decomposed at once.
+_SMALL = 100
 # What a vector loses when it is made orthogonal to others: less left is rounding.
 _ROUNDING = 100
 
@@ -54,7 +58,67 @@ class _Basis:
         return vector, float(np.linalg.norm(vector))
 
 
-class Bidiagonalization:
+def spectrum(matrix: Any, rng: np.random.RandomState) -> Spectrum:
+    """The leading triplets of a matrix, to be known as well as they are needed.
+
+    Parameters
+    ----------
+    matrix : array, sparse array or LinearOperator of shape (n_rows, n_columns)
+    rng : RandomState
+        Draws the start of an iteration.
+    """
+    if isinstance(matrix, np.ndarray) and max(matrix.shape) <= _SMALL:
+        return Decomposition(matrix)
+    return Bidiagonalization(matrix, rng)
+
+
+class Spectrum(ABC):
+    """The leading singular triplets of a matrix."""
+
+    @abstractmethod
+    def until(self, enough: Callable[[Array, Array], bool]) -> None:
+        """Go on until the values will do.
+
+        Parameters
+        ----------
+        enough : callable
+            Called with the values so far, descending, and for each the norm by which
+            its vectors miss a singular pair; returns whether that is enough.
+        """
+
+    @property
+    @abstractmethod
+    def values(self) -> Array:
+        """The singular values so far, descending."""
+
+    @abstractmethod
+    def triplets(self, count: int) -> tuple[Array, Array, Array]:
+        """The `count` leading u, s, v, of shape (n_rows, k), (k,), (n_columns, k)."""
+
+
+class Decomposition(Spectrum):
+    """All triplets of a small array, as exactly as can be.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_columns)
+    """
+
+    def __init__(self, matrix: Array) -> None:
+        self._u, self._s, self._vt = np.linalg.svd(matrix, full_matrices=False)
+
+    def until(self, enough: Callable[[Array, Array], bool]) -> None:
+        return None
+
+    @property
+    def values(self) -> Array:
+        return self._s
+
+    def triplets(self, count: int) -> tuple[Array, Array, Array]:
+        return self._u[:, :count], self._s[:count], self._vt[:count].T
+
+
+class Bidiagonalization(Spectrum):
     """Singular values of a matrix as seen from a Krylov space that grows by the step.
 
     Parameters
@@ -79,14 +143,6 @@ class Bidiagonalization:
         self._right.add(start, 0.0)
 
     def until(self, enough: Callable[[Array, Array], bool]) -> None:
-        """Go on until the values will do.
-
-        Parameters
-        ----------
-        enough : callable
-            Called with the values so far, descending, and for each the norm by which
-            its vectors miss a singular pair; returns whether that is enough.
-        """
         while len(self._diagonal) < self._most:
             self._step()
             left, values, _ = self._small()
@@ -96,11 +152,9 @@ class Bidiagonalization:
 
     @property
     def values(self) -> Array:
-        """The singular values so far, descending."""
         return self._small()[1]
 
     def triplets(self, count: int) -> tuple[Array, Array, Array]:
-        """The `count` leading u, s, v, of shape (n_rows, k), (k,), (n_columns, k)."""
         left, values, right = self._small()
         k = len(values)
         u = self._left.rows.T @ left[:, :count].astype(self._left.rows.dtype)

@@ -114,7 +114,7 @@ class Factors(ABC):
         """The point ``self + step * direction``."""
         t = self.dtype.type(step)
         pairs = zip(self.blocks, direction.blocks, strict=True)
-        return type(self)(*(b + t * d for b, d in pairs))
+        return self._of(*(b + t * d for b, d in pairs))
 
     def times_right(self, matrices: Sequence[Array]) -> Self:
         """Every block multiplied from the right by its own (rank, rank) matrix."""
@@ -142,7 +142,8 @@ class Factors(ABC):
 
     def times(self, scalar: float) -> Self:
         """Every block multiplied by a scalar (a tangent vector's scaling)."""
-        return type(self)(*(self.dtype.type(scalar) * b for b in self.blocks))
+        t = self.dtype.type(scalar)
+        return self._of(*(t * b for b in self.blocks))
 
     def only(self, block: int) -> Self:
         """The tangent vector that moves one block and keeps the others."""

@@ -912,12 +912,12 @@ class _CarriedGradient:
 
     def at(self, t: float) -> dict[str, Any]:
         """What there is to keep at a step: nothing where too few digits are left."""
-        parts = self._start, self._linear, self._quadratic
-        S = ray_point(*(part.ravel() for part in parts), t)
+        start, linear, quadratic = self._start, self._linear, self._quadratic
+        S = ray_point(start.ravel(), linear.ravel(), quadratic.ravel(), t)
         size = norm(S)
         if not size > self._least * self._largest:
             return {}
-        S = S.reshape(self._start.shape)
+        S = S.reshape(start.shape)
         return {"S": S, "largest S": max(size, self._largest)}
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
 
-from skprecgd._bidiagonal import Bidiagonalization
+from skprecgd._bidiagonal import Bidiagonalization, spectrum
 
 
 def matrix(rng, shape, values, dtype=np.float64):
@@ -65,3 +65,17 @@ def test_to_the_end_it_is_the_decomposition(n_rows, n_columns, rank, scale, seed
     np.testing.assert_allclose((u * s) @ v.T, X, atol=1e-13 * scale)
     np.testing.assert_allclose(u.T @ u, np.eye(len(s)), atol=1e-13)
     np.testing.assert_allclose(v.T @ v, np.eye(len(s)), atol=1e-13)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, sparse.csr_array, aslinearoperator])
+@pytest.mark.parametrize("shape", [(30, 20), (99, 3), (130, 20), (20, 130)])
+def test_small_arrays_and_all_others(wrap, shape, global_random_seed):
+    """The same triplets, whichever way they are found."""
+    rng = np.random.default_rng(global_random_seed)
+    X = matrix(rng, shape, [3.0, 2.0, 1.0])
+    found = spectrum(wrap(X), np.random.RandomState(0))
+    found.until(lambda values, errors: np.sum(errors <= 1e-9 * values) >= 2)
+    u, s, v = found.triplets(2)
+    np.testing.assert_allclose(found.values[:2], [3, 2], rtol=1e-9)
+    np.testing.assert_allclose(X @ v, u * s, atol=1e-7)
+    np.testing.assert_allclose(X.T @ u, v * s, atol=1e-7)

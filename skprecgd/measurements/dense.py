@@ -167,7 +167,9 @@ def _ray(
     left: Array, right: Array, d_left: Array, d_right: Array
 ) -> tuple[Array, Array]:
     """The matrices that the measurements of a ray are of."""
-    return d_left @ right.T + left @ d_right.T, d_left @ d_right.T
+    # The two products of the first in one.
+    linear = np.hstack([d_left, left]) @ np.hstack([right, d_right]).T
+    return linear, d_left @ d_right.T
 
 
 class DenseSelection(DenseMeasurements):

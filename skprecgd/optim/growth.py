@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._bidiagonal import Bidiagonalization
+from skprecgd._bidiagonal import spectrum
 from skprecgd._typing import Array
 from skprecgd.losses import SquaredLoss
 from skprecgd.objective import Evaluation, Objective, SampledObjective
@@ -86,7 +86,7 @@ class Cluster:
         objective = self._objective
         assert isinstance(objective, SampledObjective)
         flipped = objective.sign_flipped_gradient(evaluation, _SEED)
-        chance = Bidiagonalization(flipped, np.random.RandomState(_SEED))
+        chance = spectrum(flipped, np.random.RandomState(_SEED))
         chance.until(lambda values, errors: errors[0] <= _EDGE_TOL * values[0])
         return _STANDS_OUT * float(chance.values[0]) / residual
 
@@ -106,6 +106,6 @@ class Cluster:
             found = errors[:n_known] <= tol * values[:n_known]
             return len(found) == n_known and bool(np.all(found))
 
-        search = Bidiagonalization(gradient, np.random.RandomState(_SEED))
+        search = spectrum(gradient, np.random.RandomState(_SEED))
         search.until(enough)
         return search.triplets(count(search.values))

@@ -9,6 +9,7 @@ sizes that mean the same whatever the units of the data.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ DAMPING_RULES = ("auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"
 
 # A zero eigenvalue of a Gram matrix comes out as up to some twenty epsilon.
 _ZERO_LEVEL = 32
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 class Metric:
@@ -46,25 +48,26 @@ class Metric:
     def __init__(
         self, factors: Factors, damping: float = 0.0, *, identity: bool = False
     ) -> None:
-        self.damping = damping
         self._multiplicity = factors.multiplicity
         self._dtype = factors.dtype
-        # Of all blocks at once: every call costs more than its numbers.
+        # Of all blocks at once: a call costs more than its few numbers.
         eigenvalues, self._bases = np.linalg.eigh(np.stack(factors.metric_grams()))
         self._eigenvalues = np.maximum(eigenvalues, 0.0)
         if identity:
             self._eigenvalues[:] = np.max(self._eigenvalues, initial=0.0)
+        self._seen: tuple[Factors, Factors] | None = None
+        self._damp(damping)
 
     def damped(self, damping: float) -> Metric:
         """The metric at the same point with another damping."""
-        other = object.__new__(Metric)
-        other.__dict__.update(self.__dict__)
-        other.damping = damping
+        other = copy(self)
+        other._damp(damping)
         return other
 
     def apply(self, gradient: Factors) -> Factors:
         """Solve with the metric: ``grad (Gram + eta I)^-1``, block by block."""
-        return gradient.times_right([root @ root.T for root in self.roots()])
+        back = self._inverse[:, :, np.newaxis] * self._bases.transpose(0, 2, 1)
+        return self._rotated(gradient).times_right(list(back.astype(self._dtype)))
 
     def roots(self) -> list[Array]:
         """Per block, W with ``W W^T = (Gram + eta I)^-1``.
@@ -72,29 +75,35 @@ class Metric:
         A gradient times W and a direction times ``W^-T`` are what they are where the
         metric is the Euclidean one.
         """
-        scaled = self._bases * np.sqrt(self._inverse())[:, np.newaxis]
+        scaled = self._bases * np.sqrt(self._inverse)[:, np.newaxis]
         return list(scaled.astype(self._dtype))
 
     def dual_norm(self, gradient: Factors) -> float:
         """``|| grad (Gram + eta I)^-1/2 ||_F``."""
         total = 0.0
-        blocks = zip(gradient.blocks, self._bases, self._inverse(), strict=True)
-        for block, basis, inverse in blocks:
-            rotated = block @ basis.astype(self._dtype, copy=False)
-            squares = np.einsum("ij,ij->j", rotated, rotated, dtype=np.float64)
+        blocks = zip(self._rotated(gradient).blocks, self._inverse, strict=True)
+        for block, inverse in blocks:
+            squares = np.einsum("ij,ij->j", block, block, dtype=np.float64)
             total += float(squares @ inverse)
         return float(np.sqrt(total))
 
-    def _inverse(self) -> Array:
-        """Per block, the eigenvalues of the metric's inverse."""
-        shifted = self._eigenvalues + self.damping
-        largest = np.max(shifted, axis=1, keepdims=True, initial=0.0)
-        cutoff = _ZERO_LEVEL * np.finfo(self._dtype).eps * largest
+    def _rotated(self, gradient: Factors) -> Factors:
+        """The gradient in the eigenvectors: for its norm, and then for the step."""
+        if self._seen is None or self._seen[0] is not gradient:
+            bases = list(self._bases.astype(self._dtype, copy=False))
+            self._seen = gradient, gradient.times_right(bases)
+        return self._seen[1]
+
+    def _damp(self, damping: float) -> None:
+        """Set `damping`, and with it the eigenvalues of the metric's inverse."""
+        self.damping = damping
+        shifted = self._eigenvalues + damping
+        largest = shifted.max(axis=1, keepdims=True, initial=0.0)
+        cutoff = _ZERO_LEVEL * float(np.finfo(self._dtype).eps) * largest
         # The inverse of a subnormal number may overflow.
-        kept = (shifted > cutoff) & (shifted >= np.finfo(shifted.dtype).tiny)
-        inverse = np.zeros_like(shifted)
-        np.divide(1.0, self._multiplicity * shifted, out=inverse, where=kept)
-        return inverse
+        kept = (shifted > cutoff) & (shifted >= _TINY)
+        self._inverse = np.zeros_like(shifted)
+        np.divide(1.0 / self._multiplicity, shifted, out=self._inverse, where=kept)
 
 
 @dataclass(frozen=True)

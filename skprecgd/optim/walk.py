@@ -201,10 +201,13 @@ class Walk:
             methods = self.methods
         if self._newton_at_once(rank):
             methods = self.methods[-1:]
-        outcome = self._run(start, [(m, self._patience(m, rank)) for m in methods])
+        plan = [(method, self._patience(method, rank)) for method in methods]
+        n_before = self.n_iter
+        outcome = self._turns(self.objective, start, plan)
         squared = isinstance(self.objective.loss, SquaredLoss)
         if self.settings.finishes and squared and outcome.status is Status.SLOW:
             outcome = self._finished(outcome)
+        self.note(outcome, self.n_iter - n_before)
         self.visited[rank] = outcome.evaluation.factors
         return outcome
 
@@ -459,7 +462,7 @@ class Walk:
         return list(self.outcomes(max_rank))[-1]
 
     def _finished(self, outcome: Outcome) -> Outcome:
-        """The same rank with little left to gain: a stage of its own."""
+        """The same rank with little left to gain."""
         tol = self.settings.tol
         finished = self._turns(
             self.objective,
@@ -467,8 +470,6 @@ class Walk:
             [(self.methods[0], _SETTLE_PROGRESS)],
             tol=max(tol, _LITTLE * outcome.evaluation.relative_residual),
         )
-        if finished.n_iter:
-            self.note(finished, finished.n_iter)
         if finished.status.converged and finished.evaluation.relative_residual > tol:
             # At this rank.
             return replace(finished, status=Status.SLOW)
