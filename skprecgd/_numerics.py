@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from skprecgd._typing import Array
 _BLOCK = 1 << 16
 # Numbers looked at together where a temporary of the whole size is too much.
 _SLAB = 1 << 20
+# Numbers that are copied and read while in the second-level cache.
+_COPIED = 1 << 17
 # Below this a sum of squares may have lost terms to underflow.
 _SAFE_SQUARE = 1e-280
 
@@ -62,6 +65,27 @@ def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
     step = max(1, most // max(1, shape[1]))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
+
+
+def picked(
+    stack: Array, index: Array, most: int = _SLAB
+) -> Iterator[tuple[slice, Array]]:
+    """Some rows of a stack by blocks of so many numbers, and where each block lies.
+
+    Rows that follow one another are looked at in place; where hardly any do, few at a
+    time are copied.
+    """
+    n, width = len(index), stack.shape[1]
+    starts = np.flatnonzero(np.diff(index, prepend=index[:1]) != 1)
+    if len(starts) * _COPIED > n * width:
+        for part in slabs((n, width), _COPIED):
+            yield part, stack[index[part]]
+        return
+    for start, stop in pairwise([*starts, n]):
+        first = index[start]
+        run = stack[first : first + stop - start]
+        for part in slabs(run.shape, most):
+            yield slice(start + part.start, start + part.stop), run[part]
 
 
 def as_operator(

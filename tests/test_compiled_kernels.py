@@ -177,13 +177,20 @@ def test_normal_products_with_single_precision_are_summed_in_double(seed, n):
     n_parts=st.integers(1, 5),
     dtype=st.sampled_from([np.float32, np.float64]),
     by_rows=st.booleans(),
+    which=st.sampled_from(["all", "two runs", "some"]),
 )
 def test_there_and_back_agrees_with_its_definition(
-    seed, n, n_columns, n_vectors, n_parts, dtype, by_rows
+    seed, n, n_columns, n_vectors, n_parts, dtype, by_rows, which
 ):
     rng = np.random.default_rng(seed)
-    rows = rng.standard_normal((n, n_columns)).astype(dtype)
-    rows = rows if by_rows else np.asfortranarray(rows)
+    stack = rng.standard_normal((n, n_columns)).astype(dtype)
+    stack = stack if by_rows else np.asfortranarray(stack)
+    index = np.arange(n)
+    if which == "two runs":
+        index = np.delete(index, slice(n // 3, n // 2))
+    if which == "some":
+        index = rng.permutation(n)[: n // 2]
+    rows = stack[index]
     cells = rng.standard_normal((n_vectors, n_columns)).astype(dtype)
     measured = cells @ rows.T
     back = dtype(0.3) * measured @ rows
@@ -191,7 +198,7 @@ def test_there_and_back_agrees_with_its_definition(
         patch.setattr(_numba, "_SHARED", max(1, rows.size // n_parts))
         patch.setattr(_numba, "_ROWS_OF_PART", 3)
         for module in (_numba, _numpy, kernels):
-            found = module.there_and_back(rows, cells, 0.3)
+            found = module.there_and_back(stack, index, cells, 0.3)
             assert_close(found[0], measured, dtype, n_columns)
             assert_close(found[1], back, dtype, n + n_columns)
 

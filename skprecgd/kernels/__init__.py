@@ -198,24 +198,29 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     return _for(design.size).normal_product(design, weights, vector)
 
 
-def there_and_back(rows: Array, cells: Array, weight: float) -> tuple[Array, Array]:
+def there_and_back(
+    stack: Array, index: Array, cells: Array, weight: float
+) -> tuple[Array, Array]:
     """One or two vectors times rows, and `weight` times what comes out times the rows.
 
     Parameters
     ----------
-    rows : ndarray of shape (n, n_cells)
+    stack : ndarray of shape (n_rows, n_cells)
+    index : ndarray of int, shape (n,)
+        Which rows of it.
     cells : ndarray of shape (1 or 2, n_cells)
     weight : float
 
     Returns
     -------
     measured : ndarray of shape (1 or 2, n)
-        ``cells @ rows.T``.
+        ``cells @ stack[index].T``.
     back : ndarray of shape (1 or 2, n_cells)
-        ``weight * measured @ rows``, in the same pass over the rows.
+        ``weight * measured @ stack[index]``, in the same pass over the rows.
     """
-    kernels = _for(rows.size) if rows.flags.c_contiguous else _numpy
-    return kernels.there_and_back(rows, cells, weight)
+    size = len(index) * stack.shape[1]
+    kernels = _for(size) if stack.flags.c_contiguous else _numpy
+    return kernels.there_and_back(stack, index, cells, weight)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

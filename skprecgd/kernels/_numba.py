@@ -342,7 +342,8 @@ def _contraction(
 
 @_compiled
 def _there_and_back(
-    rows: Array,
+    stack: Array,
+    index: Array,
     cells: Array,
     weight: float,
     out: Array,
@@ -351,16 +352,17 @@ def _there_and_back(
     first: int,
     last: int,
 ) -> None:
-    n_columns = rows.shape[1]
+    n_columns = stack.shape[1]
     x, z = cells[0], out[0]
-    zero = rows.dtype.type(0)
+    zero = stack.dtype.type(0)
     for p in range(first, last):
         to_x, k, stop = parts[p, 0], starts[p], starts[p + 1]
         to_x[:] = zero
         # Four rows at a time share what is read of the cells and written of the sums,
         # and are still in the cache when they are summed.
         while k + 4 <= stop:
-            a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+            a, a1 = stack[index[k]], stack[index[k + 1]]
+            a2, a3 = stack[index[k + 2]], stack[index[k + 3]]
             s = s1 = s2 = s3 = zero
             for j in range(n_columns):
                 u = x[j]
@@ -374,7 +376,7 @@ def _there_and_back(
                 to_x[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
             k += 4
         while k < stop:
-            a, s = rows[k], zero
+            a, s = stack[index[k]], zero
             for j in range(n_columns):
                 s += a[j] * x[j]
             z[k] = s
@@ -386,7 +388,8 @@ def _there_and_back(
 
 @_compiled
 def _both_there_and_back(
-    rows: Array,
+    stack: Array,
+    index: Array,
     cells: Array,
     weight: float,
     out: Array,
@@ -396,15 +399,16 @@ def _both_there_and_back(
     last: int,
 ) -> None:
     """The same for two vectors."""
-    n_columns = rows.shape[1]
+    n_columns = stack.shape[1]
     x, y, z, w = cells[0], cells[1], out[0], out[1]
-    zero = rows.dtype.type(0)
+    zero = stack.dtype.type(0)
     for p in range(first, last):
         to_x, to_y, k, stop = parts[p, 0], parts[p, 1], starts[p], starts[p + 1]
         to_x[:] = zero
         to_y[:] = zero
         while k + 4 <= stop:
-            a, a1, a2, a3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+            a, a1 = stack[index[k]], stack[index[k + 1]]
+            a2, a3 = stack[index[k + 2]], stack[index[k + 3]]
             s = s1 = s2 = s3 = zero
             t = t1 = t2 = t3 = zero
             for j in range(n_columns):
@@ -427,7 +431,7 @@ def _both_there_and_back(
                 to_y[j] += (b * t + b1 * t1) + (b2 * t2 + b3 * t3)
             k += 4
         while k < stop:
-            a, s, t = rows[k], zero, zero
+            a, s, t = stack[index[k]], zero, zero
             for j in range(n_columns):
                 s += a[j] * x[j]
                 t += a[j] * y[j]
@@ -548,23 +552,26 @@ def contracted_dtype(dtype: np.dtype) -> np.dtype:
 
 def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     inputs = *_floats(design.dtype, design), *_floats(vector.dtype, weights, vector)
-    return _sum_over_rows(partial(_normal, *inputs), design, vector)
+    return _sum_over_rows(partial(_normal, *inputs), len(design), vector)
 
 
-def there_and_back(rows: Array, cells: Array, weight: float) -> tuple[Array, Array]:
-    inputs = *_floats(rows.dtype, rows, cells), rows.dtype.type(weight)
-    measured = np.empty((len(cells), len(rows)), rows.dtype)
+def there_and_back(
+    stack: Array, index: Array, cells: Array, weight: float
+) -> tuple[Array, Array]:
+    (stack, cells), rows = _floats(stack.dtype, stack, cells), _indices(index)
+    measured = np.empty((len(cells), len(index)), stack.dtype)
     loop = _there_and_back if len(cells) == 1 else _both_there_and_back
-    return measured, _sum_over_rows(partial(loop, *inputs, measured), rows, cells)
+    task = partial(loop, stack, *rows, cells, stack.dtype.type(weight), measured)
+    return measured, _sum_over_rows(task, len(index), cells)
 
 
-def _sum_over_rows(loop: Callable[..., None], rows: Array, like: Array) -> Array:
+def _sum_over_rows(loop: Callable[..., None], n: int, like: Array) -> Array:
     """What the loop adds up from one row to another, in parts, each an array."""
-    n = len(rows)
-    n_parts = min(max(1, rows.size // _SHARED), max(1, n // _ROWS_OF_PART), _MOST_PARTS)
+    size = n * like.shape[-1]
+    n_parts = min(max(1, size // _SHARED), max(1, n // _ROWS_OF_PART), _MOST_PARTS)
     parts = np.empty((n_parts, *like.shape), like.dtype)
     starts = np.arange(n_parts + 1) * n // n_parts
-    threads = _threads(rows.size)
+    threads = _threads(size)
     share_out(partial(loop, parts, starts), _runs(n_parts, threads), threads=threads)
     if n_parts == 1:
         return np.asarray(parts[0])

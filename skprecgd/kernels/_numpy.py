@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._arrays import empty
-from skprecgd._numerics import dot, slabs
+from skprecgd._numerics import dot, picked, slabs
 from skprecgd._typing import Array
 
 # Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
@@ -102,15 +102,16 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     return np.asarray((weights * (design @ vector)) @ design)
 
 
-def there_and_back(rows: Array, cells: Array, weight: float) -> tuple[Array, Array]:
-    measured = np.empty((len(cells), len(rows)), rows.dtype)
+def there_and_back(
+    stack: Array, index: Array, cells: Array, weight: float
+) -> tuple[Array, Array]:
+    measured = np.empty((len(cells), len(index)), stack.dtype)
     back = np.zeros_like(cells)
-    for part in slabs(rows.shape, _ROWS_CHUNK):
-        some = rows[part]
+    for part, rows in picked(stack, index, _ROWS_CHUNK):
         # Each with a vector: BLAS prepares two columns as if they were many.
         for flat, z, total in zip(cells, measured, back, strict=True):
-            np.dot(some, flat, out=z[part])
-            total += (rows.dtype.type(weight) * z[part]) @ some
+            np.dot(rows, flat, out=z[part])
+            total += (stack.dtype.type(weight) * z[part]) @ rows
     return measured, back
 
 

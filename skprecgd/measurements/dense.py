@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from skprecgd._arrays import empty
-from skprecgd._numerics import is_mapped, norm, slabs
+from skprecgd._numerics import is_mapped, norm, picked, slabs
 from skprecgd._typing import Array
 from skprecgd.kernels import (
     contracted_dtype,
@@ -21,7 +19,7 @@ from skprecgd.kernels import (
 from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 
-# Numbers of the stack that are copied and read while in the second-level cache.
+# Numbers of the stack whose squares are summed at a time.
 _CHUNK = 1 << 17
 # Rows and columns of the stack that tell the size of all entries.
 _FEW = 16, 1 << 12
@@ -130,6 +128,11 @@ class DenseMeasurements(Measurements):
     def _mean_square(self) -> float:
         return norm(self.stack) ** 2 / self.stack.size
 
+    @property
+    def _positions(self) -> Array:
+        """Which rows of the stack there are."""
+        return np.arange(len(self.stack))
+
     def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
         """The measurements by blocks of so many numbers, and where each lies."""
         for part in slabs(self.stack.shape, most):
@@ -155,11 +158,7 @@ class DenseMeasurements(Measurements):
     ) -> tuple[Array, Array]:
         """Measurements of the matrices, and their sums with these, times a weight."""
         cells = np.stack([m.ravel() for m in matrices]).astype(self.dtype, copy=False)
-        measured = np.empty((len(cells), self.n_measurements), self.dtype)
-        back = np.zeros_like(cells)
-        for part, rows in self._blocks(self.stack.size):
-            measured[:, part], sums = there_and_back(rows, cells, weight)
-            back += sums
+        measured, back = there_and_back(self.stack, self._positions, cells, weight)
         return measured, back.reshape(-1, *self.matrix_shape)
 
 
@@ -199,23 +198,12 @@ class DenseSelection(DenseMeasurements):
     def rows(self, index: Array) -> DenseSelection:
         return DenseSelection(self, index)
 
-    def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
-        n, width = len(self._index), self.stack.shape[1]
-        if len(self._starts) * _CHUNK > n * width:
-            # Hardly any that follow one another: they are copied.
-            for part in slabs((n, width), _CHUNK):
-                yield part, self.stack[self._index[part]]
-            return
-        for start, stop in pairwise([*self._starts, n]):
-            first = self._index[start]
-            run = self.stack[first : first + stop - start]
-            for part in slabs(run.shape, most):
-                yield slice(start + part.start, start + part.stop), run[part]
+    @property
+    def _positions(self) -> Array:
+        return self._index
 
-    @cached_property
-    def _starts(self) -> Array:
-        """Where those begin that do not follow the one before."""
-        return np.flatnonzero(np.diff(self._index, prepend=self._index[:1]) != 1)
+    def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
+        return picked(self.stack, self._index, most)
 
     def _mean_square(self) -> float:
         sizes = np.array([norm(rows) for _, rows in self._blocks(_CHUNK)])
