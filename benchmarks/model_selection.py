@@ -6,9 +6,10 @@ and five folds, against the five fits at the largest rank alone, and against
 adjoint product with all of them is 1, with a fold's four fifths 0.8. Both counts leave
 out the final refit on everything, which all of them would share.
 
-``workers``: seconds and memory of two workers against one, threads and processes.
-Memory is the proportional set size of the process and its children at its peak, so it
-is measured on Linux only; what both have in common is counted once.
+``workers``: seconds and memory of two workers against one, threads and processes, in
+five rounds; ``--scale 2`` takes twice the samples, and where these are dense four times
+the memory. Memory is the proportional set size of the process and its children at its
+peak, so it is measured on Linux only; what both have in common is counted once.
 
 ``ranks``: how often the right rank of five is chosen among 1 to 15, beside
 ``PCA(n_components="mle")`` and row-fold `GridSearchCV` over `TruncatedSVD` where these
@@ -24,6 +25,7 @@ import os
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -44,6 +46,8 @@ from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.measurements import DenseMeasurements
 
 RANK = 5
+# Of one worker and two; medians are reported, and quartiles.
+ROUNDS = 5
 
 
 class Count:
@@ -210,8 +214,8 @@ def proportional_memory():
     return total
 
 
-def watched(work):
-    """Seconds, and the most memory while it lasted."""
+def peak_memory(work):
+    """The most memory while it lasted."""
     peak, done = [0], threading.Event()
 
     def watch():
@@ -220,12 +224,10 @@ def watched(work):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    started = time.perf_counter()
     work()
-    seconds = time.perf_counter() - started
     done.set()
     watcher.join()
-    return seconds, peak[0]
+    return peak[0]
 
 
 def of_workers(kind, options):
@@ -291,23 +293,34 @@ def workers(options):
             f"\n{kind}: {len(samples.targets)} measurements; the process with them "
             f"{idle:.0f} MB"
         )
-        print(f"{'backend':10} {'n_jobs':>6} {'seconds':>8} {'speed-up':>9} {'MB':>6}")
+        print(f"{'backend':10} {'n_jobs':>6} {'seconds':>8} {'speed-up':>22} {'MB':>6}")
         for backend in ("threading", "loky"):
             of_backend(backend, model, samples)
 
 
 def of_backend(backend, model, samples):
-    first = None
-    for n_jobs in (1, 2):
-        model.set_params(n_jobs=n_jobs)
-        with joblib.parallel_config(backend=backend):
-            # Starting the workers and loading the kernels is not what is measured.
-            model._choose(samples)
-            seconds, peak = watched(lambda: model._choose(samples))
-        first = first or seconds
+    """One worker and two in turns: a machine's speed changes from minute to minute."""
+    seconds, peaks = {1: [], 2: []}, {}
+
+    def work(n_jobs):
+        model.set_params(n_jobs=n_jobs)._choose(samples)
+
+    with joblib.parallel_config(backend=backend):
+        # The first time workers start and load the kernels. Who watches the memory
+        # needs a core, too, and is no part of what is timed.
+        for n_jobs in (1, 2):
+            peaks[n_jobs] = peak_memory(partial(work, n_jobs))
+        for _ in range(ROUNDS):
+            for n_jobs in (1, 2):
+                started = time.perf_counter()
+                work(n_jobs)
+                seconds[n_jobs].append(time.perf_counter() - started)
+    gains = np.divide(seconds[1], seconds[2])
+    low, middle, high = np.percentile(gains, [25, 50, 75])
+    for n_jobs, gain in ((1, ""), (2, f"{middle:.2f} ({low:.2f} to {high:.2f})")):
         print(
-            f"{backend:10} {n_jobs:6} {seconds:8.1f} {first / seconds:9.2f} "
-            f"{peak / 1e6:6.0f}",
+            f"{backend:10} {n_jobs:6} {np.median(seconds[n_jobs]):8.1f} {gain:>22} "
+            f"{peaks[n_jobs] / 1e6:6.0f}",
             flush=True,
         )
 
