@@ -202,12 +202,8 @@ class Walk:
         if self._newton_at_once(rank):
             methods = self.methods[-1:]
         plan = [(method, self._patience(method, rank)) for method in methods]
-        n_before = self.n_iter
-        outcome = self._turns(self.objective, start, plan)
         squared = isinstance(self.objective.loss, SquaredLoss)
-        if self.settings.finishes and squared and outcome.status is Status.SLOW:
-            outcome = self._finished(outcome)
-        self.note(outcome, self.n_iter - n_before)
+        outcome = self._run(start, plan, finishes=self.settings.finishes and squared)
         self.visited[rank] = outcome.evaluation.factors
         return outcome
 
@@ -290,11 +286,17 @@ class Walk:
         return outcome
 
     def _run(
-        self, start: Evaluation, plan: Sequence[tuple[Method, Progress | None]]
+        self,
+        start: Evaluation,
+        plan: Sequence[tuple[Method, Progress | None]],
+        *,
+        finishes: bool = False,
     ) -> Outcome:
-        """Run methods in turn, and note the stage."""
+        """Run methods in turn, finish if that is wanted, and note the stage."""
         n_before = self.n_iter
         outcome = self._turns(self.objective, start, plan)
+        if finishes and outcome.status is Status.SLOW:
+            outcome = self._finished(outcome)
         self.note(outcome, self.n_iter - n_before)
         return outcome
 
