@@ -26,6 +26,7 @@ from skprecgd._centering import entry_offsets
 from skprecgd._compat import Interval, StrOptions
 from skprecgd._scoring import explained, without_largest
 from skprecgd._sensing import regressor_of
+from skprecgd._threads import running_fit
 from skprecgd._typing import Array
 from skprecgd.distributed._graph import is_dask
 from skprecgd.factors import FactorPair, Factors
@@ -178,6 +179,18 @@ def score_path(
     random_state: int,
 ) -> PathScores:
     """One path on the training samples of a split, its stages scored on the others."""
+    with running_fit():
+        return _score_path(samples, model, split, ranks, held_out, random_state)
+
+
+def _score_path(
+    samples: Samples,
+    model: BasePrecGD,
+    split: tuple[Array, Array],
+    ranks: Sequence[int],
+    held_out: HeldOut,
+    random_state: int,
+) -> PathScores:
     train, test = split
     training = samples.training(model, train)
     measurements, targets = samples.part(test), samples.targets[test]

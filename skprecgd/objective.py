@@ -173,7 +173,6 @@ class Objective(ABC):
     dtype: np.dtype
     alpha: float
     loss: Loss
-    large_products: bool
     can_split: bool = False
     """Whether there is a list of measurements, of which some can be held out."""
 
@@ -181,6 +180,11 @@ class Objective(ABC):
     @abstractmethod
     def n_measurements(self) -> int:
         """How many numbers were measured."""
+
+    @property
+    @abstractmethod
+    def large_products(self) -> bool:
+        """Whether products with the data are large enough for several BLAS threads."""
 
     @property
     @abstractmethod
@@ -396,7 +400,6 @@ class SampledObjective(Objective):
                 "measurements; they must agree."
             )
         self.measurements = measurements
-        self.large_products = measurements.large_products
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
         # Not cast to the measurements' dtype before they are brought to unit scale:
@@ -408,6 +411,10 @@ class SampledObjective(Objective):
     @property
     def n_measurements(self) -> int:
         return len(self.targets)
+
+    @property
+    def large_products(self) -> bool:
+        return self.measurements.large_products
 
     @property
     def targets_are_drawn(self) -> bool:
@@ -743,13 +750,16 @@ class FullObjective(Objective):
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
         self.X = _canonical(X) if sparse.issparse(X) else X
-        self.large_products = getattr(X, "large_products", isinstance(X, np.ndarray))
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)
         self.loss = SquaredLoss()
         # X itself is never copied: products are divided by the unit instead.
         self._unit = unit
+
+    @property
+    def large_products(self) -> bool:
+        return bool(getattr(self.X, "large_products", isinstance(self.X, np.ndarray)))
 
     @property
     def n_measurements(self) -> int:

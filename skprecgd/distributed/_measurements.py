@@ -124,7 +124,6 @@ class ChunkedMeasurements(Measurements):
         self.matrix_shape, self._positions = matrix_shape, positions
         self.dtype = np.result_type(*(part.dtype for part in facts))
         self.single_entries = all(part.single_entries for part in facts)
-        self.large_products = not self.single_entries
         self.lengths = [part.length for part in facts]
 
     @classmethod
@@ -148,6 +147,10 @@ class ChunkedMeasurements(Measurements):
         made: ChunkedMeasurements = object.__new__(cls)
         made._set(*fields)
         return made
+
+    @property
+    def large_products(self) -> bool:
+        return not self.single_entries
 
     @property
     def n_measurements(self) -> int:

@@ -58,7 +58,6 @@ class ChunkedObjective(Objective):
         self, measurements: ChunkedMeasurements, targets: list[Any], alpha: float = 0.0
     ) -> None:
         self.measurements, self.targets = measurements, _graph.lazy(targets)
-        self.large_products = measurements.large_products
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
         self.loss = SquaredLoss()
@@ -67,6 +66,10 @@ class ChunkedObjective(Objective):
     @property
     def n_measurements(self) -> int:
         return self.measurements.n_measurements
+
+    @property
+    def large_products(self) -> bool:
+        return self.measurements.large_products
 
     @cached_property
     def weight(self) -> float:

@@ -26,6 +26,7 @@ __all__ = [
     "contraction",
     "description",
     "normal_product",
+    "passes_are_compiled",
     "ray_point",
     "ray_sums",
     "sampled_product",
@@ -218,9 +219,27 @@ def there_and_back(
     back : ndarray of shape (1 or 2, n_cells)
         ``weight * measured @ stack[index]``, in the same pass over the rows.
     """
-    size = len(index) * stack.shape[1]
-    kernels = _for(size) if stack.flags.c_contiguous else _numpy
-    return kernels.there_and_back(stack, index, cells, weight)
+    return _for_rows(stack, len(index)).there_and_back(stack, index, cells, weight)
+
+
+def passes_are_compiled(stack: Array, n: int) -> bool:
+    """Whether `there_and_back` is, with so many rows.
+
+    Parameters
+    ----------
+    stack : ndarray of shape (n_rows, n_cells)
+    n : int
+
+    Returns
+    -------
+    bool
+    """
+    return _for_rows(stack, n) is not _numpy
+
+
+def _for_rows(stack: Array, n: int) -> Any:
+    """The kernels for so many rows; what is laid out otherwise would be copied."""
+    return _for(n * stack.shape[1]) if stack.flags.c_contiguous else _numpy
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

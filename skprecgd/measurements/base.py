@@ -32,8 +32,6 @@ class Measurements(ABC):
 
     matrix_shape: tuple[int, int]
     dtype: np.dtype
-    large_products: bool = True
-    """Whether products with the data are large enough for several BLAS threads."""
     single_entries: bool = False
     """Whether every measurement matrix is a single 1 among zeros."""
     keeps_adjoint: bool = False
@@ -42,6 +40,11 @@ class Measurements(ABC):
     @property
     @abstractmethod
     def n_measurements(self) -> int: ...
+
+    @property
+    def large_products(self) -> bool:
+        """Whether products with the data are large enough for several BLAS threads."""
+        return True
 
     @abstractmethod
     def forward(self, left: Array, right: Array) -> Array:

@@ -14,6 +14,7 @@ from skprecgd.kernels import (
     contracted_dtype,
     contraction,
     normal_product,
+    passes_are_compiled,
     there_and_back,
 )
 from skprecgd.measurements._validation import as_real_array
@@ -77,6 +78,11 @@ class DenseMeasurements(Measurements):
     @property
     def n_measurements(self) -> int:
         return len(self.stack)
+
+    @property
+    def large_products(self) -> bool:
+        # Compiled passes over the stack do without BLAS, whose idle threads spin.
+        return not passes_are_compiled(self.stack, self.n_measurements)
 
     def forward(self, left: Array, right: Array) -> Array:
         return self._times(left @ right.T)[0]

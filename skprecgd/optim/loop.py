@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from skprecgd._arrays import kept_arrays
-from skprecgd._threads import one_blas_thread
+from skprecgd._threads import running_fit
 from skprecgd._typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
@@ -269,7 +269,7 @@ def minimize(
     )
     journal = Journal(callback, unit)
     start = factors.scaled(1.0 / unit)
-    with one_blas_thread(not objective.large_products), kept_arrays():
+    with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         outcome = descend(
             scaled,
             scaled.evaluate(start),

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skprecgd._arrays import kept_arrays
-from skprecgd._threads import one_blas_thread
+from skprecgd._threads import running_fit
 from skprecgd._typing import RandomState
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import check_rank
@@ -187,7 +187,7 @@ def rank_path(
         keep_factors=keep_factors,
     )
     walk = _walk(objective, settings, random_state, callback)
-    with one_blas_thread(not objective.large_products), kept_arrays():
+    with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         return (_fixed if rank_search == "fixed" else _grown)(walk, max_rank)
 
 
@@ -220,7 +220,7 @@ def visit_ranks(
     """
     settings = replace(settings, keep_factors=True, finishes=True, stops=tuple(ranks))
     walk = _walk(objective, settings, random_state, None)
-    with one_blas_thread(not objective.large_products), kept_arrays():
+    with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         drawn = walk.objective.targets_are_drawn and walk.objective.alpha == 0
         if drawn and can_hold_out(walk.objective, ranks[-1]):
             walk = Trial(walk).walk
