@@ -30,6 +30,7 @@ from skprecgd._threads import running_fit
 from skprecgd._typing import Array
 from skprecgd.distributed._graph import is_dask
 from skprecgd.factors import FactorPair, Factors
+from skprecgd.kernels import are_compiled
 from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
 from skprecgd.measurements.dense import DenseSelection
@@ -41,6 +42,9 @@ from skprecgd.robust import upper_bound
 
 # A stack of more bytes than these is read in place by all folds: no worker copies it.
 _SHARED_BYTES = 1 << 26
+# Compiled passes over this many single entries take so long that it hardly matters that
+# threads wait for one another in between.
+_MANY_ENTRIES = 1 << 19
 # The default grid ends here, or where the matrix does.
 _DEFAULT_RANKS = 10
 
@@ -87,6 +91,17 @@ class Samples:
         if type(whole) is not DenseMeasurements:
             return False
         return whole.stack.nbytes > _SHARED_BYTES
+
+    @property
+    def suits_threads(self) -> bool:
+        """Whether the folds are best followed by threads, which need no copies.
+
+        Long passes over the samples leave Python to others meanwhile.
+        """
+        if self.measurements.single_entries:
+            n = len(self.targets)
+            return n >= _MANY_ENTRIES and are_compiled(n)
+        return self.in_place
 
     def training(self, model: BasePrecGD, index: Array) -> Training:
         """What `model` fits on some of the samples."""
@@ -248,8 +263,7 @@ class RankPathCV:
         held_out = HeldOut(self._scorer(), self.outlier_fraction)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         # Whole arrays go to the workers, which joblib lets them share, and indices.
-        # Long products with a stack leave Python alone, and threads need no memory.
-        prefer = "threads" if samples.in_place else None
+        prefer = "threads" if samples.suits_threads else None
         paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose, prefer=prefer)(
             delayed(score_path)(
                 samples, model, split, grid["n_components"], held_out, seed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import weakref
 from types import SimpleNamespace
 
 import joblib
@@ -356,6 +358,46 @@ def test_workers_change_nothing(backend, global_random_seed):
         alone.cv_results_["mean_test_score"], together.cv_results_["mean_test_score"]
     )
     np.testing.assert_array_equal(alone.components_, together.components_)
+
+
+def process_id(model, A, y):
+    return float(os.getpid())
+
+
+@pytest.mark.parametrize("kind", ["sensing", "entries"])
+def test_long_passes_are_left_to_threads(monkeypatch, kind, global_random_seed):
+    limits = {"sensing": "_SHARED_BYTES", "entries": "_MANY_ENTRIES"}
+
+    def processes():
+        if kind == "sensing":
+            A, y, _ = sensing(global_random_seed)
+            model = sensing_cv(scoring=process_id, n_jobs=2).fit(A, y)
+        else:
+            X = data_matrix(global_random_seed, missing=0.2)
+            model = factorization_cv(scoring=process_id, n_jobs=2).fit(X)
+        return set(model.cv_results_["mean_test_score"])
+
+    monkeypatch.setattr(_rank_path_cv, "are_compiled", lambda n: True)
+    assert os.getpid() not in processes()
+    monkeypatch.setattr(_rank_path_cv, limits[kind], 0)
+    assert processes() == {os.getpid()}
+
+
+def test_a_path_holds_few_predictions(monkeypatch, global_random_seed):
+    """However long it is: each is one number a measurement."""
+    seen, alive = [], []
+    note = Walk.note
+
+    def counted(walk, outcome, n_iter):
+        seen.append(weakref.ref(outcome.evaluation))
+        alive.append(sum(ref() is not None for ref in seen))
+        note(walk, outcome, n_iter)
+
+    monkeypatch.setattr(Walk, "note", counted)
+    X = data_matrix(global_random_seed, missing=0.2)
+    factorization_cv(n_components=range(1, 9), cv=2).fit(X)
+    assert len(alive) > 12
+    assert max(alive) <= 3
 
 
 def test_a_large_stack_is_read_in_place(monkeypatch, global_random_seed):

@@ -11,7 +11,7 @@ import joblib
 import pytest
 
 from skprecgd import _threads
-from skprecgd._threads import allowed_threads, one_blas_thread, share_out
+from skprecgd._threads import allowed_threads, running_fit, share_out
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 
@@ -60,9 +60,60 @@ def test_limits_are_followed():
     with threadpoolctl.threadpool_limits(limits=1):
         assert allowed_threads() == 1
     before = allowed_threads()
-    with one_blas_thread():
+    with running_fit(one_blas_thread=True):
         # Only BLAS is held: the kernels run between its products.
         assert allowed_threads() == before
+
+
+def blas_threads():
+    info = threadpoolctl.threadpool_info()
+    return {lib["num_threads"] for lib in info if lib["user_api"] == "blas"}
+
+
+class Fit(threading.Thread):
+    """A fit on a thread of its own, from its start until `end`."""
+
+    def __init__(self, **how):
+        super().__init__()
+        self.how, self.allowed = how, 0
+        self.begun, self.ends = threading.Event(), threading.Event()
+        self.start()
+        assert self.begun.wait(30)
+
+    def run(self):
+        with running_fit(), running_fit(**self.how):
+            self.allowed = allowed_threads()
+            self.begun.set()
+            assert self.ends.wait(30)
+
+    def end(self):
+        self.ends.set()
+        self.join()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("held", [(True, True), (True, False), (False, False)])
+def test_fits_on_threads_share_the_cores(monkeypatch, held, first):
+    """And whichever of them ends last gives BLAS back its threads."""
+    monkeypatch.setattr(_threads, "_cpu_count", lambda: 2)
+    before = blas_threads()
+    fits = [Fit(one_blas_thread=one) for one in held]
+    # Blocks inside one another are one fit.
+    assert fits[1].allowed == max(1, fits[0].allowed // 2)
+    share = {max(1, n // 2) for n in before}
+    assert blas_threads() == ({1} if any(held) else share)
+    fits[first].end()
+    assert blas_threads() == ({1} if held[1 - first] else before)
+    fits[1 - first].end()
+    assert blas_threads() == before
+
+
+def test_a_limit_around_fits_is_kept():
+    before = blas_threads()
+    with threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
+        Fit(one_blas_thread=False).end()
+        assert blas_threads() == {1}
+    assert blas_threads() == before
 
 
 def test_a_worker_process_gets_its_share():
@@ -86,13 +137,17 @@ def test_a_forked_child_has_its_own_threads():
     with warnings.catch_warnings():
         # Python 3.12 and later warn of any fork beside threads.
         warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+        other = Fit()
+        with running_fit():
+            child = os.fork()
     if child == 0:  # pragma: no cover - the child is not measured
         done: list[int] = []
         share_out(done.append, ((i,) for i in range(8)), threads=2)
-        os.write(writer, bytes([len(done)]))
+        os.write(writer, bytes([len(done), len(_threads._fits._blocks)]))
         os._exit(0)
+    other.end()
     os.close(writer)
-    assert os.read(reader, 1) == bytes([8])
+    # The other fit goes on in the parent only.
+    assert os.read(reader, 2) == bytes([8, 0])
     assert os.waitpid(child, 0)[1] == 0
     os.close(reader)

@@ -22,11 +22,11 @@ from skprecgd.kernels._numpy import unchecked_csr
 
 __all__ = [
     "adjoint_products",
+    "are_compiled",
     "contracted_dtype",
     "contraction",
     "description",
     "normal_product",
-    "passes_are_compiled",
     "ray_point",
     "ray_sums",
     "sampled_product",
@@ -77,6 +77,11 @@ _asked = _checked(os.environ.get(VARIABLE) or "auto")
 def description() -> str:
     """Which kernels are in use, for `skprecgd.show_versions`."""
     return _choose(_asked)[1]
+
+
+def are_compiled(n_numbers: int) -> bool:
+    """Whether the kernels are, for inputs of that size."""
+    return _for(n_numbers) is not _numpy
 
 
 def _for(n_numbers: int) -> Any:
@@ -219,27 +224,9 @@ def there_and_back(
     back : ndarray of shape (1 or 2, n_cells)
         ``weight * measured @ stack[index]``, in the same pass over the rows.
     """
-    return _for_rows(stack, len(index)).there_and_back(stack, index, cells, weight)
-
-
-def passes_are_compiled(stack: Array, n: int) -> bool:
-    """Whether `there_and_back` is, with so many rows.
-
-    Parameters
-    ----------
-    stack : ndarray of shape (n_rows, n_cells)
-    n : int
-
-    Returns
-    -------
-    bool
-    """
-    return _for_rows(stack, n) is not _numpy
-
-
-def _for_rows(stack: Array, n: int) -> Any:
-    """The kernels for so many rows; what is laid out otherwise would be copied."""
-    return _for(n * stack.shape[1]) if stack.flags.c_contiguous else _numpy
+    size = len(index) * stack.shape[1]
+    kernels = _for(size) if stack.flags.c_contiguous else _numpy
+    return kernels.there_and_back(stack, index, cells, weight)
 
 
 def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:

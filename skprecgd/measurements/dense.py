@@ -11,10 +11,10 @@ from skprecgd._arrays import empty
 from skprecgd._numerics import is_mapped, norm, picked, slabs
 from skprecgd._typing import Array
 from skprecgd.kernels import (
+    are_compiled,
     contracted_dtype,
     contraction,
     normal_product,
-    passes_are_compiled,
     there_and_back,
 )
 from skprecgd.measurements._validation import as_real_array
@@ -82,7 +82,8 @@ class DenseMeasurements(Measurements):
     @property
     def large_products(self) -> bool:
         # Compiled passes over the stack do without BLAS, whose idle threads spin.
-        return not passes_are_compiled(self.stack, self.n_measurements)
+        size = self.n_measurements * self.stack.shape[1]
+        return not (self.stack.flags.c_contiguous and are_compiled(size))
 
     def forward(self, left: Array, right: Array) -> Array:
         return self._times(left @ right.T)[0]

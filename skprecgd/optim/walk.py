@@ -7,6 +7,7 @@ of the negative gradient), at its exact length.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -461,7 +462,8 @@ class Walk:
 
     def along(self, max_rank: int) -> Outcome:
         """The whole path; the outcome of its last stage."""
-        return list(self.outcomes(max_rank))[-1]
+        # One at a time: an outcome holds predictions of all measurements.
+        return deque(self.outcomes(max_rank), maxlen=1).pop()
 
     def _finished(self, outcome: Outcome) -> Outcome:
         """The same rank with little left to gain."""
@@ -560,9 +562,9 @@ class Walk:
         else:
             # With a ridge the value itself counts: whether there is one above it.
             tol = 0.0 if objective.alpha > 0 else _GROWTH_TOL
-            u, values, v = leading_triplets(
-                -1.0 * gradient, count, _LANCZOS_SEED, tol=tol
-            )
+            u, values, v = leading_triplets(gradient, count, _LANCZOS_SEED, tol=tol)
+            # Of the descent direction, which is not formed.
+            u = -u
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
