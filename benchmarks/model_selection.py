@@ -6,10 +6,12 @@ and five folds, against the five fits at the largest rank alone, and against
 adjoint product with all of them is 1, with a fold's four fifths 0.8. Both counts leave
 out the final refit on everything, which all of them would share.
 
-``workers``: seconds and memory of two workers against one, threads and processes, in
-five rounds; ``--scale 2`` takes twice the samples, and where these are dense four times
-the memory. Memory is the proportional set size of the process and its children at its
-peak, so it is measured on Linux only; what both have in common is counted once.
+``workers``: seconds and memory of two workers against one, threads and processes, with
+one inner thread a worker (of BLAS and compiled loops), and with all there are by
+default: then one worker has all cores, too. ``--scale 2`` takes twice the samples, and
+where these are dense four times the memory. Seconds are those of rounds in turns.
+Memory is the proportional set size of the process and its children at its peak, in a
+process of its own, on Linux only; what processes have in common is counted once.
 
 ``ranks``: how often the right rank of five is chosen among 1 to 15, beside
 ``PCA(n_components="mle")`` and row-fold `GridSearchCV` over `TruncatedSVD` where these
@@ -21,10 +23,13 @@ apply. Noise is relative to the root mean square of the noiseless data.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import threading
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -46,8 +51,8 @@ from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.measurements import DenseMeasurements
 
 RANK = 5
-# Of one worker and two; medians are reported, and quartiles.
-ROUNDS = 5
+# What says how many threads a process takes for its loops.
+INNER_THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 class Count:
@@ -285,44 +290,71 @@ def machine_limits(options):
 
 
 def workers(options):
-    machine_limits(options)
+    apart(1, machine_limits, options)
+    print(
+        f"\n{'':11} {'backend':10} {'inner':>6} {'s, 1':>6} {'s, 2':>6} "
+        f"{'speed-up':>22} {'MB, 1':>6} {'MB, 2':>6} {'ratio':>6}"
+    )
     for kind in ("sensing", "completion"):
-        model, samples = of_workers(kind, options)
-        idle = proportional_memory() / 1e6
-        print(
-            f"\n{kind}: {len(samples.targets)} measurements; the process with them "
-            f"{idle:.0f} MB"
-        )
-        print(f"{'backend':10} {'n_jobs':>6} {'seconds':>8} {'speed-up':>22} {'MB':>6}")
-        for backend in ("threading", "loky"):
-            of_backend(backend, model, samples)
+        for backend, threads in (("threading", 1), ("loky", 1), (None, None)):
+            seconds = apart(threads, seconds_in_turns, kind, backend, options)
+            peaks = [
+                apart(threads, peak_of, kind, backend, n_jobs, options) / 1e6
+                for n_jobs in (1, 2)
+            ]
+            low, gain, high = np.percentile(seconds[0] / seconds[1], [25, 50, 75])
+            first, second = np.median(seconds, axis=1)
+            spread = f"{gain:.2f} ({low:.2f} to {high:.2f})"
+            print(
+                f"{kind:11} {backend or 'default':10} {threads or 'all':>6} "
+                f"{first:6.1f} {second:6.1f} {spread:>22} "
+                f"{peaks[0]:6.0f} {peaks[1]:6.0f} {peaks[1] / peaks[0]:6.2f}",
+                flush=True,
+            )
 
 
-def of_backend(backend, model, samples):
-    """One worker and two in turns: a machine's speed changes from minute to minute."""
-    seconds, peaks = {1: [], 2: []}, {}
+def apart(threads, work, *arguments):
+    """In a process of its own with so many inner threads; None is the default."""
+    before = dict(os.environ)
+    if threads is not None:
+        os.environ.update(dict.fromkeys(INNER_THREADS, str(threads)))
+    try:
+        # Its libraries read them when it starts.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(work, *arguments).result()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def scoring(kind, backend, options):
+    """What scores the grid with so many workers; None is the default backend."""
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    model, samples = of_workers(kind, options)
 
     def work(n_jobs):
-        model.set_params(n_jobs=n_jobs)._choose(samples)
+        with joblib.parallel_config(backend) if backend else nullcontext():
+            model.set_params(n_jobs=n_jobs)._choose(samples)
 
-    with joblib.parallel_config(backend=backend):
-        # The first time workers start and load the kernels. Who watches the memory
-        # needs a core, too, and is no part of what is timed.
+    return work
+
+
+def seconds_in_turns(kind, backend, options):
+    """Of one worker and of two: a machine's speed changes from minute to minute."""
+    work = scoring(kind, backend, options)
+    seconds = np.empty((2, options.rounds + 1))
+    for k in range(options.rounds + 1):
         for n_jobs in (1, 2):
-            peaks[n_jobs] = peak_memory(partial(work, n_jobs))
-        for _ in range(ROUNDS):
-            for n_jobs in (1, 2):
-                started = time.perf_counter()
-                work(n_jobs)
-                seconds[n_jobs].append(time.perf_counter() - started)
-    gains = np.divide(seconds[1], seconds[2])
-    low, middle, high = np.percentile(gains, [25, 50, 75])
-    for n_jobs, gain in ((1, ""), (2, f"{middle:.2f} ({low:.2f} to {high:.2f})")):
-        print(
-            f"{backend:10} {n_jobs:6} {np.median(seconds[n_jobs]):8.1f} {gain:>22} "
-            f"{peaks[n_jobs] / 1e6:6.0f}",
-            flush=True,
-        )
+            started = time.perf_counter()
+            work(n_jobs)
+            seconds[n_jobs - 1, k] = time.perf_counter() - started
+    # The first time workers start and load the kernels.
+    return seconds[:, 1:]
+
+
+def peak_of(kind, backend, n_jobs, options):
+    return peak_memory(partial(scoring(kind, backend, options), n_jobs))
 
 
 # ---- ranks
@@ -391,6 +423,7 @@ def main():
     )
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="sizes, times this")
+    parser.add_argument("--rounds", type=int, default=5, help="of workers")
     parser.add_argument("--tol", type=float, default=1e-4, help="of all fits in cost")
     parser.add_argument("--n-jobs", type=int, default=1)
     options = parser.parse_args()
