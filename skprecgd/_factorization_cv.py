@@ -93,6 +93,8 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Its mean score.
     step_size_, alpha_ : str or float, float
         The values chosen.
+    train_error_path_ : ndarray of shape (n_candidates, n_splits)
+        Share of the training loss that each stage left, in the order of `cv_results_`.
     rank_path_ : PathResult
         The refit, with the stages that led to it.
     n_components_ : int

@@ -32,7 +32,7 @@ from skprecgd.distributed._graph import is_dask
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import are_compiled
 from skprecgd.losses import Loss, make_loss
-from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
+from skprecgd.measurements import DenseMeasurements, Measurements
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.objective import Objective
 from skprecgd.optim.rank_path import PathResult, visit_ranks
@@ -156,12 +156,23 @@ class Training:
 
 @dataclass(frozen=True)
 class PathScores:
-    """The scores of one path, rank by rank; nan where it diverged."""
+    """The scores of one path, rank by rank; nan where it diverged or no score came.
+
+    Attributes
+    ----------
+    scores, train_errors, fit_seconds, score_seconds : ndarray of shape (n_ranks,)
+        A training error is the share of the training loss that the stage left.
+    status : Status
+    failure : str or None
+        What the last scorer that failed said.
+    """
 
     scores: Array
+    train_errors: Array
     fit_seconds: Array
     score_seconds: Array
     status: Status
+    failure: str | None
 
 
 @dataclass(frozen=True)
@@ -217,7 +228,8 @@ def _score_path(
     path = visit_ranks(training.objective, own or [1], settings, random_state)
     if path.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
-    scores, fit_seconds, score_seconds = np.full((3, len(ranks)), np.nan)
+    scores, train_errors, fit_seconds, score_seconds = np.full((4, len(ranks)), np.nan)
+    failure = None
     for k, rank in enumerate(ranks):
         stage = path.stage(rank - taken)
         factors = stage.factors
@@ -225,12 +237,19 @@ def _score_path(
         fit_seconds[k] = stage.seconds
         started = perf_counter()
         if path.status is not Status.DIVERGED or stage is not path.stages[-1]:
+            train_errors[k] = stage.relative_residual**2
             whole = training.matrix(factors.truncated(min(rank - taken, factors.rank)))
-            scores[k] = held_out.score(
-                whole, training.objective.loss, measurements, targets
-            )
+            try:
+                scores[k] = held_out.score(
+                    whole, training.objective.loss, measurements, targets
+                )
+            except Exception as error:
+                # As in a search of scikit-learn, the others may be scored.
+                failure = f"{type(error).__name__}: {error}"
         score_seconds[k] = perf_counter() - started
-    return PathScores(scores, fit_seconds, score_seconds, path.status)
+    return PathScores(
+        scores, train_errors, fit_seconds, score_seconds, path.status, failure
+    )
 
 
 class RankPathCV:
@@ -272,6 +291,7 @@ class RankPathCV:
             for split in splits
         )
         self.cv_results_ = _results(grid, paths, len(splits))
+        self.train_error_path_ = _by_candidate(grid, paths, "train_errors")
         self._warn_about(paths)
         self.best_index_ = _best(self.cv_results_, self.refit_rule, len(splits))
         self.best_params_ = self.cv_results_["params"][self.best_index_]
@@ -284,18 +304,19 @@ class RankPathCV:
         ranks = self.n_components
         if ranks is None:
             ranks = range(1, min(_DEFAULT_RANKS, *shape) + 1)
-        grid = {
-            "n_components": sorted(set(_values(ranks, "n_components"))),
-            "step_size": _values(self.step_size, "step_size"),
-            "alpha": _values(self.alpha, "alpha"),
-        }
-        for rank in grid["n_components"]:
-            if not isinstance(rank, Integral) or not 1 <= int(rank) <= min(shape):
+        ranks = _values(ranks, "n_components")
+        for rank in ranks:
+            whole = isinstance(rank, Integral) and not isinstance(rank, bool)
+            if not whole or not 1 <= int(rank) <= min(shape):
                 raise ValueError(
                     f"n_components={rank!r} must be an integer from 1 to {min(shape)}, "
                     f"the shorter side of the matrix of shape {shape}."
                 )
-        return grid
+        return {
+            "n_components": sorted({int(rank) for rank in ranks}),
+            "step_size": _values(self.step_size, "step_size"),
+            "alpha": _values(self.alpha, "alpha"),
+        }
 
     def _splits(self: Any, samples: Samples) -> list[tuple[Array, Array]]:
         # Here and below: sklearn.model_selection loads optional packages.
@@ -305,9 +326,15 @@ class RankPathCV:
 
         measurements, targets = samples.measurements, samples.targets
         cv = 5 if self.cv is None else self.cv
-        if isinstance(cv, Integral) and isinstance(measurements, EntryMeasurements):
+        of_cells = measurements.cells(np.arange(0)) is not None
+        if isinstance(cv, Integral) and of_cells:
             cv = EntryKFold(int(cv), random_state=self.random_state)
         splits = list(check_cv(cv).split(measurements, targets))
+        if not splits:
+            raise ValueError(
+                f"cv={self.cv!r} gave no split. An iterator gives its splits but once: "
+                "use a list or a splitter."
+            )
         for train, test in splits:
             if not (len(train) and len(test)):
                 raise ValueError(
@@ -325,18 +352,25 @@ class RankPathCV:
 
     def _warn_about(self: Any, paths: list[PathScores]) -> None:
         diverged = sum(path.status is Status.DIVERGED for path in paths)
+        failures = [path.failure for path in paths if path.failure is not None]
+        failed = f"scoring={self.scoring!r} failed in {len(failures)} of {len(paths)} "
+        failed += f"paths, the last time with {failures[-1]}" if failures else ""
         if np.all(np.isnan(self.cv_results_["mean_test_score"])):
-            raise ValueError(
-                f"No candidate has a score: {diverged} of {len(paths)} paths diverged "
-                f"with step_size={self.step_size!r}. Use step_size='auto' or smaller "
-                "numbers."
-            )
+            why = f"scoring={self.scoring!r} gave nan"
+            if diverged:
+                why = f"{diverged} of {len(paths)} paths diverged with step_size="
+                why += f"{self.step_size!r}. Use step_size='auto' or smaller numbers"
+            elif failures:
+                why = failed
+            raise ValueError(f"No candidate has a score: {why}.")
+        if failures:
+            warnings.warn(f"{failed}; these scores are nan.", UserWarning, stacklevel=5)
         if diverged:
             warnings.warn(
                 f"{diverged} of {len(paths)} paths diverged; from the rank on where "
                 "they did, their scores are nan. Leave large numbers out of step_size.",
                 FitFailedWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         cut = sum(path.status is Status.MAX_ITER for path in paths)
         if cut and self.tol > 0:
@@ -345,7 +379,7 @@ class RankPathCV:
                 "iterations; the ranks they did not reach are scored as the last that "
                 "they did. Increase max_iter.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _refitted(self: Any, fitted: Any, path: PathResult) -> None:
@@ -368,9 +402,11 @@ def check_in_memory(estimator: Any, X: Any) -> None:
 
 def _values(values: Any, name: str) -> list[Any]:
     """The grid of a parameter: a list, or a single value."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
     if isinstance(values, str) or np.ndim(values) == 0:
         return [values]
-    values = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    values = list(values)
     if not values:
         raise ValueError(f"{name} is an empty list; give at least one value.")
     return values
@@ -382,29 +418,22 @@ def _results(
     """The table of all candidates, with the keys of `GridSearchCV`."""
     from sklearn.model_selection import ParameterGrid
 
-    sizes = len(grid["alpha"]), len(grid["step_size"]), n_splits
-
-    def by_candidate(name: str) -> Array:
-        """Shape (n_candidates, n_splits), in the order of `ParameterGrid`."""
-        values = np.reshape([getattr(path, name) for path in paths], (*sizes, -1))
-        return np.reshape(np.transpose(values, (0, 3, 1, 2)), (-1, n_splits))
-
     params = list(ParameterGrid(grid))
     results: dict[str, Any] = {}
     for key, name in (("fit_time", "fit_seconds"), ("score_time", "score_seconds")):
-        times = by_candidate(name)
+        times = _by_candidate(grid, paths, name)
         results[f"mean_{key}"] = times.mean(axis=1)
         results[f"std_{key}"] = times.std(axis=1)
     for name in sorted(grid):
         values = [candidate[name] for candidate in params]
-        kinds = {type(value) for value in values}
         column = np.ma.MaskedArray(np.empty(len(values), dtype=object), mask=False)
         column[:] = values
+        named = any(isinstance(value, str) for value in values)
         results[f"param_{name}"] = (
-            column if str in kinds else column.astype(kinds.pop())
+            column if named else column.astype(np.array(values).dtype)
         )
     results["params"] = params
-    scores = by_candidate("scores")
+    scores = _by_candidate(grid, paths, "scores")
     for k in range(n_splits):
         results[f"split{k}_test_score"] = scores[:, k]
     results["mean_test_score"] = scores.mean(axis=1)
@@ -412,6 +441,17 @@ def _results(
     means = np.nan_to_num(results["mean_test_score"], nan=-np.inf)
     results["rank_test_score"] = rankdata(-means, method="min").astype(np.int32)
     return results
+
+
+def _by_candidate(
+    grid: dict[str, list[Any]], paths: list[PathScores], name: str
+) -> Array:
+    """Shape (n_candidates, n_splits), in the order of `ParameterGrid`."""
+    n_ranks, n_models = len(grid["n_components"]), len(grid["alpha"])
+    n_splits = len(paths) // (n_models * len(grid["step_size"]))
+    sizes = n_models, len(grid["step_size"]), n_splits, n_ranks
+    values = np.reshape([getattr(path, name) for path in paths], sizes)
+    return np.reshape(np.transpose(values, (0, 3, 1, 2)), (-1, n_splits))
 
 
 def _best(results: dict[str, Any], rule: str, n_splits: int) -> int:

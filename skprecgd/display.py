@@ -109,8 +109,9 @@ class RankPathDisplay:
         A fit that held data out to choose its rank shows both errors of that walk;
         another one the training error alone. With `cv_results_`, that is after a
         cross-validation over `n_components`, the held-out error is one minus the mean
-        test score, and the training error that of the estimator fitted last (none with
-        a `scoring` of your own).
+        test score, and the training error that of the same paths, or for a search of
+        scikit-learn that of the estimator fitted last (none with a `scoring` of your
+        own).
 
         Parameters
         ----------
@@ -416,11 +417,18 @@ class SingularValueDisplay:
 
         Raises
         ------
+        ValueError
+            If the estimator has no singular values, or `truth` is not finite.
         ImportError
             If matplotlib is missing.
         """
         _pyplot(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
+        if not hasattr(estimator, "singular_values_"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no singular_values_; give the fitted "
+                "estimator in it, such as best_estimator_ or the step of a pipeline."
+            )
         display = cls(
             singular_values=estimator.singular_values_,
             truth=None if truth is None else _spectrum(truth),
@@ -551,19 +559,22 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
             "'param_n_components' and 'mean_test_score': search over n_components, "
             "with one score."
         )
-    searched = np.asarray(results["param_n_components"], dtype=int)
+    searched = np.ma.asarray(results["param_n_components"])
     mean = np.asarray(results["mean_test_score"], dtype=float)
     std = np.asarray(results["std_test_score"], dtype=float)
     # With more than one parameter, every rank is shown at its best.
     order = np.argsort(np.nan_to_num(mean, nan=-np.inf), kind="stable")
-    best = {int(searched[row]): row for row in order}
+    comparable = _comparable(searched, results)
+    best = {int(searched[row]): row for row in order if comparable[row]}
     ranks = sorted(best)
     rows = np.array([best[r] for r in ranks])
     fitted = getattr(search, "best_estimator_", search)
-    path = getattr(search, "rank_path_", None)
-    history = getattr(fitted, "history_", None) if path is None else path.history
+    history = getattr(fitted, "history_", None)
+    train_error = getattr(search, "train_error_path_", None)
     shown: dict[str, Any] = {"ranks": np.array([]), "train_error": np.array([])}
-    if history is not None and len(history):
+    if train_error is not None:
+        shown.update(ranks=np.array(ranks), train_error=train_error.mean(axis=1)[rows])
+    elif history is not None and len(history):
         shown.update(_walked(history, None))
     shown.update(
         held_out_ranks=np.array(ranks),
@@ -578,12 +589,33 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def _comparable(searched: Any, results: Mapping[str, Any]) -> Array:
+    """The candidates that tell one rank from another.
+
+    Not those of a grid without ranks. Of a halving search, whose iterations have more
+    and more samples, those of the last one that had all ranks.
+    """
+    with_rank = ~np.ma.getmaskarray(searched)
+    iteration = results.get("iter")
+    if iteration is None:
+        return with_rank
+    ranks = set(searched[with_rank])
+    complete = [
+        k
+        for k in set(iteration)
+        if set(searched[with_rank & (iteration == k)]) == ranks
+    ]
+    return with_rank & (iteration == max(complete))
+
+
 def _spectrum(truth: Any) -> Array:
     """Singular values of a truth, however it is given."""
     values = getattr(truth, "singular_values", None)
     if values is not None:
         return np.asarray(values)
     array = np.asarray(truth, dtype=float)
+    if not np.all(np.isfinite(array)):
+        raise ValueError("truth holds NaN or infinity; give the complete matrix.")
     if array.ndim != 2:
         return np.sort(array)[::-1]
     s = np.linalg.svd(array, compute_uv=False)

@@ -13,7 +13,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.model_selection import (
     BaseCrossValidator,
     BaseShuffleSplit,
@@ -23,7 +22,11 @@ from sklearn.utils import check_array, check_random_state
 
 from skprecgd._typing import Array, RandomState
 from skprecgd.measurements import Measurements
-from skprecgd.measurements._dispatch import check_any_observed, matrix_entries
+from skprecgd.measurements._dispatch import (
+    check_any_observed,
+    check_missing_values,
+    matrix_entries,
+)
 
 __all__ = ["EntryKFold", "EntryShuffleSplit"]
 
@@ -53,9 +56,18 @@ class _EntrySplitter(ABC):
         train, test : ndarray of int
             Positions among the observed entries: of a matrix row by row, as in
             ``X[~np.isnan(X)]``; of measurements in the order they have.
+
+        Raises
+        ------
+        ValueError
+            If X has no observed entry, or too few to hold any out; if `missing_values`
+            is neither nan nor 0; if NaN is where it does not mark a missing entry.
         """
         rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
-        rng = check_random_state(self.random_state)
+        # From a stream of its own: entries that were shuffled by the same seed, as by
+        # `observed_entries`, would come back in order, and folds be whole columns.
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        rng = np.random.RandomState(seed)
         for wanted, held_out in self._masks(rows, shape, rng):
             visible = _keep_visible(wanted, held_out, rows, columns, rng)
             yield _positions(visible, held_out & ~visible, shape)
@@ -98,8 +110,8 @@ class EntryKFold(_EntrySplitter, BaseCrossValidator):
     >>> observed = X[~np.isnan(X)]
     >>> for train, test in EntryKFold(2, random_state=0).split(X):
     ...     print(observed[test])
-    [4. 5. 6.]
-    [1. 3. 7.]
+    [1. 3. 4. 7.]
+    [2. 5. 6.]
     """
 
     def __init__(
@@ -217,15 +229,13 @@ def _cells(X: Any, missing_values: float, name: str) -> _Cells:
                 "measurements with KFold."
             )
         return *cells, X.matrix_shape
+    check_missing_values(missing_values)
     X = check_array(
         X,
         accept_sparse=["csr", "csc"],
         dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan",
+        ensure_all_finite="allow-nan" if np.isnan(missing_values) else True,
     )
-    if sparse.issparse(X) and np.isnan(missing_values):
-        # What is not stored is the value 0, observed as well.
-        X = np.zeros(X.shape)
     rows, columns, values, shape = matrix_entries(X, missing_values)
     check_any_observed(values)
     return rows, columns, shape

@@ -9,9 +9,10 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 
-from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
+from skprecgd import PrecGDFactorization, PrecGDFactorizationCV, PrecGDMatrixSensing
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.display import (
     ConvergenceDisplay,
@@ -107,6 +108,39 @@ def test_search_over_the_rank(pyplot):
     assert display.train_line_ is None
 
 
+def test_search_over_several_grids(pyplot):
+    X = np.random.default_rng(0).normal(size=(30, 8))
+    grids = [{"n_components": [1, 2]}, {"alpha": [0.0, 1.0]}]
+    search = GridSearchCV(PrecGDFactorization(), grids, cv=2).fit(X)
+    display = RankPathDisplay.from_estimator(search)
+    # Candidates without a rank of their own are left out.
+    assert list(display.held_out_line_.get_xdata()) == [1, 2]
+
+
+def test_halving_search_compares_what_saw_the_same_samples(pyplot):
+    X = np.random.default_rng(0).normal(size=(64, 8))
+    grid = {"n_components": [1, 2, 3, 4]}
+    search = HalvingGridSearchCV(
+        PrecGDFactorization(random_state=0), grid, cv=2, min_resources=16, factor=2
+    ).fit(X)
+    results = search.cv_results_
+    assert results["iter"].max() > 0
+    display = RankPathDisplay.from_estimator(search)
+    _, error = display.held_out_line_.get_data()
+    first = results["iter"] == 0
+    assert error == pytest.approx(1 - results["mean_test_score"][first])
+
+
+def test_training_error_of_the_paths(pyplot):
+    X = np.random.default_rng(0).normal(size=(30, 20))
+    model = PrecGDFactorizationCV([1, 2, 4], cv=3, tol=1e-3, random_state=0).fit(X)
+    display = RankPathDisplay.from_estimator(model)
+    ranks, train = display.train_line_.get_data()
+    assert list(ranks) == [1, 2, 4]
+    assert train == pytest.approx(model.train_error_path_.mean(axis=1))
+    assert np.all(np.diff(train) < 0)
+
+
 class Searched(BaseEstimator):
     """What a cross-validation of this package leaves behind."""
 
@@ -114,7 +148,7 @@ class Searched(BaseEstimator):
         self.scoring = scoring
 
     def fit(self, path, mean):
-        self.rank_path_ = path
+        self.train_error_path_ = np.array([[4.0], [3.0], [2.0], [1.0]])
         self.n_components_ = path.factors.rank
         self.cv_results_ = {
             "param_n_components": np.arange(1, 5),
@@ -132,8 +166,8 @@ def test_search_along_one_path(pyplot):
     drawn(display.figure_)
     _, error = display.held_out_line_.get_data()
     assert error == pytest.approx(1 - np.array(mean), nan_ok=True)
-    ranks, _ = display.train_line_.get_data()
-    assert list(ranks) == [stage.rank for stage in path.stages]
+    ranks, train = display.train_line_.get_data()
+    assert list(ranks) == list(train[::-1]) == [1, 2, 3, 4]
     assert display.rank_line_.get_xdata()[0] == 3
     own = RankPathDisplay.from_estimator(Searched("r2").fit(path, mean))
     assert own.train_line_ is None
@@ -195,6 +229,16 @@ def test_singular_values_of_several_estimators(pyplot, exact):
     labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert labels == ["true", "PrecGDMatrixSensing", "SVD"]
     assert other.line_.get_color() == "red"
+
+
+def test_refused_singular_values(pyplot, exact):
+    model, _ = exact
+    search = GridSearchCV(PrecGDFactorization(2), {"alpha": [0.0]}, cv=2)
+    search.fit(np.random.default_rng(0).normal(size=(12, 6)))
+    with pytest.raises(ValueError, match="GridSearchCV has no singular_values_"):
+        SingularValueDisplay.from_estimator(search)
+    with pytest.raises(ValueError, match="truth holds NaN"):
+        SingularValueDisplay.from_estimator(model, truth=np.full((3, 3), np.nan))
 
 
 def test_truth_as_a_matrix_or_as_singular_values(pyplot, exact):

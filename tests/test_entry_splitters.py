@@ -150,6 +150,28 @@ def test_refusals(kind):
         next(kind(2).split(np.ones((9, 1))))
 
 
+@pytest.mark.parametrize("kind", [EntryKFold, EntryShuffleSplit])
+def test_a_missing_entry_is_never_held_out(kind):
+    X = np.array([[1.0, np.nan, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]])
+    with pytest.raises(ValueError, match="NaN among its stored values"):
+        next(kind(2).split(sparse.csr_array(X)))
+    for matrix in (X, sparse.csr_array(X)):
+        with pytest.raises(ValueError, match="contains NaN"):
+            next(kind(2, missing_values=0).split(matrix))
+    for value in (-1, None):
+        with pytest.raises(ValueError, match="missing_values must be nan or 0"):
+            next(kind(2, missing_values=value).split(X))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", [EntryKFold, EntryShuffleSplit])
+def test_shuffled_entries_are_no_whole_columns(kind, seed):
+    """Whatever seed they were shuffled by: `observed_entries` has one of its own."""
+    A, _ = observed_entries(np.arange(1.0, 60 * 40 + 1).reshape(60, 40))
+    for train, _ in kind(5, random_state=seed).split(A):
+        assert np.bincount(A.cells(train)[1], minlength=40).min() > 20
+
+
 def test_refused_numbers_of_folds():
     for n_splits in (1, 2.5):
         with pytest.raises(ValueError, match="at least 2"):

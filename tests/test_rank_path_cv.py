@@ -27,7 +27,7 @@ from skprecgd import (
 from skprecgd._rank_path_cv import _best
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.losses import SquaredLoss
-from skprecgd.measurements import as_measurements
+from skprecgd.measurements import FullObservation, as_measurements
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
 from skprecgd.objective import make_objective
@@ -180,6 +180,14 @@ def test_entries_as_samples(global_random_seed):
     )
 
 
+def test_all_entries_as_samples(global_random_seed):
+    """Folds of entries, too, not of whole rows."""
+    X = data_matrix(global_random_seed)
+    A = FullObservation(X.shape)
+    model = PrecGDMatrixSensingCV(RANKS, cv=3, tol=1e-3, random_state=0)
+    assert model.fit(A, X.ravel()).n_components_ == RANK
+
+
 def test_one_standard_error():
     # Standard error of the best: 0.2 / sqrt(4) = 0.1.
     results = {
@@ -193,6 +201,24 @@ def test_one_standard_error():
 
 
 # -- the table --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("alpha", [*np.logspace(-2, 0, 3), 0]),
+        ("alpha", [np.int64(0), 0.5]),
+        ("alpha", [np.float32(0.3), 0.7]),
+        ("step_size", [np.float64(0.5), 1]),
+        ("step_size", ["auto", 0.5]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_grids_of_mixed_numbers(name, values):
+    model = factorization_cv(n_components=[1, 2], cv=2, **{name: values})
+    results = model.fit(data_matrix(0, missing=0.2)).cv_results_
+    listed = [params[name] for params in results["params"]]
+    assert results[f"param_{name}"].tolist() == listed
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -414,7 +440,27 @@ def test_a_large_stack_is_read_in_place(monkeypatch, global_random_seed):
     check_measurements(DenseSelection(whole, np.arange(0, len(y), 3)))
 
 
-# -- steps that diverge, paths that are cut ---------------------------------------
+# -- steps that diverge, paths that are cut, scorers that fail ---------------------
+
+
+def fails_above_rank_two(model, A, y):
+    if len(model.singular_values_) > 2:
+        raise ZeroDivisionError("more than two")
+    return -np.mean((model.predict(A) - y) ** 2)
+
+
+def test_a_scorer_that_fails(global_random_seed):
+    A, y, _ = sensing(global_random_seed)
+    model = sensing_cv(scoring=fails_above_rank_two)
+    with pytest.warns(UserWarning, match=r"3 of 3 paths.*ZeroDivisionError: more than"):
+        model.fit(A, y)
+    scores = model.cv_results_["mean_test_score"]
+    assert np.isnan(scores).tolist() == [False, False, True, True]
+    assert model.n_components_ == 2
+    with pytest.raises(ValueError, match=r"No candidate has a score: .*gave nan"):
+        sensing_cv(scoring=lambda model, A, y: np.nan).fit(A, y)
+    with pytest.raises(ValueError, match=r"No candidate has a score: .*more than two"):
+        sensing_cv(n_components=[3, 4], scoring=fails_above_rank_two).fit(A, y)
 
 
 def test_a_step_that_diverges_fails_alone(global_random_seed):
@@ -512,6 +558,11 @@ def test_given_folds(global_random_seed):
     [
         ({"n_components": [1, 40]}, "n_components=40 must be an integer from 1 to 32"),
         ({"n_components": [1, 1.5]}, "n_components=1.5 must be an integer"),
+        ({"n_components": [None, 2]}, "n_components=None must be an integer"),
+        ({"n_components": ["a", 2]}, "n_components='a' must be an integer"),
+        ({"n_components": [[1, 2]]}, r"n_components=\[1, 2\] must be an integer"),
+        ({"n_components": [True, 2]}, "n_components=True must be an integer"),
+        ({"cv": []}, r"cv=\[\] gave no split"),
         ({"n_components": []}, "n_components is an empty list"),
         ({"alpha": []}, "alpha is an empty list"),
         ({"alpha": [0.0, -1.0]}, "'alpha' parameter"),

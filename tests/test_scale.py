@@ -337,3 +337,12 @@ def test_float32_entries_and_sensing(c, solver, global_random_seed):
     ]:
         assert scaled.matrix_.dtype == np.float32
         assert_scaled(scaled.matrix_, plain.matrix_, by, rtol=1e-3)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_data_whose_square_is_no_number(missing):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(12, 8))
+    X[rng.random(X.shape) < missing] = np.nan
+    with pytest.raises(ValueError, match="The data are too large"):
+        PrecGDFactorization(2).fit(1e200 * X)

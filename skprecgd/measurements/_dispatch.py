@@ -130,8 +130,7 @@ def observed_entries(
     >>> len(measurements), sorted(y.tolist())
     (3, [1.0, 3.0, 4.0])
     """
-    if not _is_zero_or_nan(missing_values):
-        raise ValueError(f"missing_values must be nan or 0, got {missing_values!r}.")
+    check_missing_values(missing_values)
     if _is_dask(X):
         from skprecgd.distributed._triples import frame_entries
 
@@ -158,8 +157,10 @@ def check_any_observed(values: Array) -> None:
         raise ValueError("X has no observed entry; at least one is needed.")
 
 
-def _is_zero_or_nan(value: Any) -> bool:
-    return isinstance(value, Real) and (value == 0 or np.isnan(float(value)))
+def check_missing_values(value: Any) -> None:
+    """Refuse what marks no missing entry."""
+    if not (isinstance(value, Real) and (value == 0 or np.isnan(float(value)))):
+        raise ValueError(f"missing_values must be nan or 0, got {value!r}.")
 
 
 _Triples = tuple[Array, Array, Array, tuple[int, int]]

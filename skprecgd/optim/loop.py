@@ -25,6 +25,17 @@ Callback = Callable[[Record], bool | None]
 # The predictions are updated along each ray; computed afresh this often, they
 # cannot drift away from the factors by accumulated rounding.
 _REFRESH_EVERY = 50
+# The largest number whose square is one.
+_LARGEST_UNIT = float(np.sqrt(np.finfo(np.float64).max))
+
+
+def check_unit(unit: float) -> None:
+    """Refuse data whose loss, in units of the square of their norm, is no number."""
+    if unit > _LARGEST_UNIT:
+        raise ValueError(
+            f"The data are too large: the square of their norm, {unit:.3g}, overflows. "
+            "Divide them by a power of ten."
+        )
 
 
 @dataclass
@@ -36,6 +47,9 @@ class Journal:
     validation_loss: Callable[[Evaluation], float] | None = None
     history: History = field(default_factory=History)
     started: float = field(default_factory=perf_counter)
+
+    def __post_init__(self) -> None:
+        check_unit(self.unit)
 
     @property
     def held_out(self) -> float:

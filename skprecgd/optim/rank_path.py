@@ -23,7 +23,7 @@ from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.objective import FullObjective, Objective
 from skprecgd.optim import scarce
 from skprecgd.optim.held_out import Trial, can_hold_out, choose
-from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
+from skprecgd.optim.loop import Callback, Journal, Outcome, check_unit, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.result import History, Result, Status
 from skprecgd.optim.solvers import recipe_of
@@ -392,6 +392,7 @@ def _complete(
     random_state: RandomState,
 ) -> PathResult:
     """Every entry observed: the optimum is the (soft-thresholded) truncated SVD."""
+    check_unit(objective.data_norm)
     found = truncated_svd(
         objective.X,
         rank,
