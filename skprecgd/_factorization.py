@@ -40,7 +40,7 @@ from skprecgd.distributed._lazy import by_rows
 from skprecgd.distributed._matrix import ChunkedMatrix
 from skprecgd.distributed._measurements import chunked_entries
 from skprecgd.distributed._objective import ChunkedObjective
-from skprecgd.distributed._rows import RowChunks
+from skprecgd.distributed._rows import RowChunks, as_dask_array, check_columns
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, SquaredLoss, make_loss
@@ -368,7 +368,9 @@ class PrecGDFactorization(
         """
         check_is_fitted(self)
         lazy = is_dask(X)
-        if not lazy:
+        if lazy:
+            X = as_dask_array(X, 2, lengths=False)
+        else:
             X = check_array(X, dtype=[np.float64, np.float32])
         if X.shape[1] != self.components_.shape[0]:
             raise ValueError(
@@ -506,7 +508,7 @@ class PrecGDFactorization(
     def _fit_chunks(self, X: Any, loss: Loss) -> PathResult:
         """Fit a dask collection; see `skprecgd.distributed`."""
         self._check_chunks(loss, True)
-        validate_data(self, X, reset=True, skip_check_array=True)
+        check_columns(self, X, reset=True)
         chunks = RowChunks(X)
         self._check_rank(chunks.shape)
         survey = chunks.survey(self.missing_values)

@@ -32,9 +32,10 @@ from skprecgd._compat import Interval, fit_context
 from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
 from skprecgd._scoring import checked_weight, explained
 from skprecgd._typing import Array, RandomState
-from skprecgd.distributed._graph import is_dask
+from skprecgd.distributed._graph import compute, is_dask, is_dask_frame
 from skprecgd.distributed._lazy import by_samples
 from skprecgd.distributed._measurements import ChunkedMeasurements, lazy_targets
+from skprecgd.distributed._rows import check_columns, check_kind
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
@@ -333,7 +334,13 @@ class PrecGDMatrixSensing(
         """
         check_is_fitted(self)
         if isinstance(self._loss, SquaredLoss):
-            return super().score(X, y, sample_weight)
+            if not is_dask(X):
+                return super().score(X, y, sample_weight)
+            from sklearn.metrics import r2_score
+
+            # Both in one pass, which else would be one for every look at them.
+            predictions, y = compute(self.predict(X), y)
+            return float(r2_score(y, predictions, sample_weight=sample_weight))
         z = self._measure(X)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(z, y)
@@ -381,13 +388,17 @@ class PrecGDMatrixSensing(
     ) -> tuple[Measurements, Any]:
         """Validated measurements, and targets where given."""
         shape = self.matrix_shape if reset else self._fitted_shape()
+        frame = X if is_dask_frame(X) else None
         if is_dask(X):
+            check_kind(X, "X")
             if reset and getattr(X, "ndim", 0) == 2:
                 shape = self._shape_of(X, shape)
             X = as_measurements(X, shape)
         if isinstance(X, (Measurements, LinearOperator)):
             measurements = as_measurements(X, shape)
             self._check_cells(measurements, reset)
+            if frame is not None:
+                check_columns(self, frame, reset=reset)
             if isinstance(measurements, ChunkedMeasurements) and is_dask(y):
                 return measurements, lazy_targets(y, measurements)
             return measurements, _check_targets(y, len(measurements), reset)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.model_selection import KFold
 
 pytest.importorskip("dask.array")
 
@@ -218,6 +219,30 @@ def test_noise_leads_to_the_same_rank(global_random_seed):
     assert_same_fit(ours, theirs, tol=1e-5)
 
 
+def test_a_zero_is_missing_and_nan_is_not():
+    X = np.where(np.arange(24).reshape(6, 4) % 3 == 0, 0.0, 1.0)
+    X[4, 1] = np.nan
+    lazy = da.from_array(X, chunks=(3, 4))
+    for chunks in (lazy, lazy.map_blocks(sparse.csr_matrix)):
+        with pytest.raises(ValueError, match="contains NaN"):
+            PrecGDFactorization(1, missing_values=0).fit(chunks)
+
+
+def test_chunks_are_what_dask_was_told():
+    parts = [delayed(np.ones)((n, 5)) for n in (30, 20)]
+    X = da.concatenate([da.from_delayed(part, (30, 5), float) for part in parts])
+    with pytest.raises(ValueError, match=r"shape \(20, 5\), while dask was told \(30"):
+        PrecGDFactorization(1).fit(X)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_no_container_computes_what_is_lazy(container):
+    X = da.from_array(complete(0), chunks=(70, 60))
+    model = PrecGDFactorization(2).fit(X).set_output(transform=container)
+    with pytest.raises(ValueError, match=f"{container}.* would compute the whole"):
+        model.transform(X)
+
+
 def test_nothing_and_infinity_are_refused():
     X = np.ones((6, 4))
     with pytest.raises(ValueError, match="no observed entry"):
@@ -311,6 +336,30 @@ def test_sensing_as_in_memory(options, global_random_seed):
     assert ours.certificate_.relative_gap == pytest.approx(
         theirs.certificate_.relative_gap, abs=1e-6
     )
+
+
+def test_folds_may_leave_chunks_empty():
+    A, y, _ = make_matrix_sensing(12, rank=2, n_measurements=150, random_state=0)
+    chunked = as_measurements(da.from_array(A, chunks=(40, 144)))
+    for train, test in KFold(3).split(y):
+        model = PrecGDMatrixSensing(3).fit(chunked[train], y[train])
+        assert model.n_components_ == 2
+        assert model.score(chunked[test], y[test]) > 0.99
+
+
+def test_a_score_reads_once():
+    A, y, _ = make_matrix_sensing(12, rank=2, n_measurements=150, random_state=0)
+    model = PrecGDMatrixSensing(3).fit(A, y)
+    reads = []
+
+    def look(block):
+        reads.append(len(block))
+        return block
+
+    X = da.from_array(A, chunks=(50, 144))
+    X = X.map_blocks(look, dtype=float, meta=np.empty((0, 0)))
+    assert model.score(X, da.from_array(y, chunks=50)) == model.score(A, y)
+    assert [n for n in reads if n] == [50, 50, 50]
 
 
 def test_targets_may_be_in_chunks_too():
@@ -480,8 +529,36 @@ def test_bad_triples(items, shape, match):
 def test_a_bag_is_no_matrix():
     lazy = dask.bag.from_sequence([(0, 0, 1.0)])
     for model in (PrecGDFactorization(1), PrecGDMatrixSensing(1)):
-        with pytest.raises(ValueError, match="array or a DataFrame"):
-            model.fit(lazy, np.ones(1))
+        for X in (lazy, delayed(np.eye(3))):
+            with pytest.raises(ValueError, match="array or a DataFrame"):
+                model.fit(X, np.ones(1))
+
+
+def test_a_matrix_is_no_triples():
+    with pytest.raises(ValueError, match="DataFrame or a bag of triples"):
+        observed_entries(da.from_array(np.arange(9).reshape(3, 3)))
+    for items in ([{"row": 0}], [1, 2]):
+        with pytest.raises(ValueError, match="must be triples"):
+            observed_entries(dask.bag.from_sequence(items))
+
+
+def test_gross_errors_among_triples(global_random_seed):
+    """Found in every row and column alike, as in memory."""
+    X = with_holes(global_random_seed)
+    i, j = np.nonzero(~np.isnan(X))
+    values = X[i, j]
+    values[[5, 700]] += 10
+    triples = list(zip(i.tolist(), j.tolist(), values.tolist(), strict=True))
+    lazy = dask.bag.from_sequence(triples, npartitions=3)
+    model = PrecGDMatrixSensing(4, outlier_fraction=0.05, random_state=0)
+    entries, y = observed_entries(lazy, matrix_shape=X.shape)
+    model.fit(entries, y)
+    assert model.n_components_ == 2
+    np.testing.assert_allclose(model.matrix_[i, j], X[i, j], atol=1e-4 * np.nanmax(X))
+    index = np.random.default_rng(0).permutation(len(values))
+    for chunked in (entries, entries[index]):
+        cells = [(i, j), (i[index], j[index])][chunked is not entries]
+        np.testing.assert_array_equal(chunked.cells(np.arange(len(values))), cells)
 
 
 def test_frame_with_other_columns():
@@ -497,15 +574,50 @@ def test_frame_as_a_matrix():
     pd = pytest.importorskip("pandas")
     X = complete(0, (60, 5))
     names = list("abcde")
-    lazy = dd.from_pandas(pd.DataFrame(X, columns=names), npartitions=3)
+    frame = pd.DataFrame(X, columns=names)
+    lazy = dd.from_pandas(frame, npartitions=3)
     ours = PrecGDFactorization(2, tol=1e-12).fit(lazy)
     assert_same_fit(ours, PrecGDFactorization(2, tol=1e-12).fit(X))
-    np.testing.assert_allclose(
-        ours.transform(lazy).compute(), ours.transform(da.from_array(X)).compute()
-    )
+    np.testing.assert_allclose(ours.transform(lazy).compute(), ours.transform(frame))
+    # Its names are checked like those of a frame in memory.
+    assert list(ours.feature_names_in_) == names
+    swapped = list("badce")
+    for other in (lazy[swapped], frame[swapped]):
+        with pytest.raises(ValueError, match="same order"):
+            ours.transform(other)
+    assert PrecGDFactorization(2).fit(frame).transform(lazy).shape[1] == 2
+    A, y, _ = make_matrix_sensing(5, 1, rank=1, n_measurements=30, random_state=0)
+    lazy = dd.from_pandas(pd.DataFrame(A.reshape(30, 5), columns=names), npartitions=2)
+    model = PrecGDMatrixSensing(1).fit(lazy, y)
+    assert list(model.feature_names_in_) == names
+    assert model.score(lazy, y) > 0.99
+    with pytest.raises(ValueError, match="same order"):
+        model.predict(lazy[swapped])
 
 
 # ---- schedulers
+
+
+def test_data_held_by_a_cluster():
+    distributed = pytest.importorskip("distributed")
+    X, holes = complete(0), with_holes(0)
+    A, y, _ = make_matrix_sensing(12, rank=2, n_measurements=150, random_state=0)
+    i, j = np.nonzero(~np.isnan(holes))
+    triples = list(zip(i.tolist(), j.tolist(), holes[i, j].tolist(), strict=True))
+    where = {"processes": False, "n_workers": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**where) as cluster, distributed.Client(cluster):
+        for matrix in (X, holes):
+            held = da.from_array(matrix, chunks=(70, matrix.shape[1])).persist()
+            assert_same_fit(
+                PrecGDFactorization(2, tol=1e-12).fit(held),
+                PrecGDFactorization(2, tol=1e-12).fit(matrix),
+            )
+        stack = da.from_array(A, chunks=(40, 12 * 12)).persist()
+        targets = da.from_array(y, chunks=40).persist()
+        assert PrecGDMatrixSensing(4).fit(stack, targets).n_components_ == 2
+        bag = dask.bag.from_sequence(triples, npartitions=3).persist()
+        samples = observed_entries(bag, matrix_shape=holes.shape)
+        assert PrecGDMatrixSensing(4).fit(*samples).n_components_ == 2
 
 
 @pytest.mark.parametrize("holes", [False, True], ids=["complete", "holes"])

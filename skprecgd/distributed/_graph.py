@@ -82,12 +82,24 @@ def is_dask(X: Any) -> bool:
 
 def is_dask_array(X: Any) -> bool:
     """Whether X is a dask array."""
-    return is_dask(X) and hasattr(X, "chunks")
+    return _is_collection(X) and hasattr(X, "chunks")
 
 
 def is_dask_frame(X: Any) -> bool:
     """Whether X is a dask DataFrame."""
-    return is_dask(X) and hasattr(X, "columns") and hasattr(X, "partitions")
+    return _is_collection(X) and hasattr(X, "columns") and hasattr(X, "partitions")
+
+
+def _is_collection(X: Any) -> bool:
+    # A delayed value has whatever attribute it is asked for.
+    return is_dask(X) and type(X).__module__ != "dask.delayed"
+
+
+def compute(*values: Any) -> tuple[Any, ...]:
+    """Values with the dask collections among them computed, all at once."""
+    import dask
+
+    return tuple(dask.compute(*values))
 
 
 class Lazy:
@@ -111,7 +123,15 @@ class Same:
 
 def blocks(X: Any) -> list[Lazy]:
     """The chunks of a dask array or the partitions of another collection, in order."""
-    return lazy(list(np.ravel(np.array(X.to_delayed(), dtype=object))))
+    made = lazy(_delayed(X, optimize_graph=True))
+    if all(block.key in block.graph for block in made):
+        return made
+    # Persisted on a cluster: dask's optimisation leaves nothing of what it holds.
+    return lazy(_delayed(X, optimize_graph=False))
+
+
+def _delayed(X: Any, **how: bool) -> list[Any]:
+    return list(np.ravel(np.array(X.to_delayed(**how), dtype=object)))
 
 
 def lazy(items: list[Any]) -> list[Lazy]:

@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
+from skprecgd._compat import output_container
 from skprecgd._typing import Array
-from skprecgd.distributed._rows import as_dask_array, plain
+from skprecgd.distributed._graph import is_dask_frame
+from skprecgd.distributed._rows import as_dask_array, check_columns, plain
 
 # What no chunk needs, because it is about other data.
 _NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
@@ -28,7 +29,8 @@ def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
         Width of the result.
     """
     if method == "transform":
-        validate_data(model, X, reset=False, skip_check_array=True)
+        _check_output(model)
+        check_columns(model, X, reset=False)
     X = as_dask_array(X, 2, lengths=False)
     unused = () if model._shrunk else ("left_",)
     return _mapped(_light(model, unused), method, X, n_columns)
@@ -46,6 +48,10 @@ def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) ->
     n_columns : int, default=None
         Width of the result; None is a vector.
     """
+    if method == "transform":
+        _check_output(model)
+    if is_dask_frame(X):
+        check_columns(model, X, reset=False)
     X = as_dask_array(X, 2, 3, lengths=False)
     own = (model.left_.shape[0], model.right_.shape[0])
     if X.shape[1:] not in (own, (own[0] * own[1],)):
@@ -70,6 +76,16 @@ def _mapped(model: Any, method: str, X: Any, n_columns: int | None) -> Any:
         drop_axis=list(range(1 + len(width), X.ndim)),
         meta=np.empty((0,) * (1 + len(width)), dtype),
     )
+
+
+def _check_output(model: Any) -> None:
+    """Refuse to transform lazily where scikit-learn would compute what comes out."""
+    container = output_container(model)
+    if container != "default":
+        raise ValueError(
+            f"set_output(transform={container!r}) would compute the whole of a dask "
+            "collection; use set_output(transform='default') and convert the result."
+        )
 
 
 def _light(model: Any, unused: tuple[str, ...] = ()) -> Any:

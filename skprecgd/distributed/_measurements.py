@@ -125,6 +125,8 @@ class ChunkedMeasurements(Measurements):
         self.dtype = np.result_type(*(part.dtype for part in facts))
         self.single_entries = all(part.single_entries for part in facts)
         self.lengths = [part.length for part in facts]
+        # Two numbers a measurement; gathered when they are asked for.
+        self._cells: tuple[Array, Array] | None = None
 
     @classmethod
     def of_rows(
@@ -305,6 +307,17 @@ class ChunkedMeasurements(Measurements):
         ]
         return self._new(parts, facts, self.slices, self.matrix_shape, positions)
 
+    def cells(self, index: Array) -> tuple[Array, Array] | None:
+        if not self.single_entries:
+            return None
+        if self._cells is None:
+            pairs, _ = _graph.run(_graph.each(_cells, self.parts))
+            firsts = [part.start for part in self.slices or ()] or [0] * len(pairs)
+            down = [i + first for (i, _), first in zip(pairs, firsts, strict=True)]
+            self._cells = self._gathered(down), self._gathered([j for _, j in pairs])
+        rows, columns = self._cells
+        return rows[index], columns[index]
+
     def _mean_square(self) -> float:
         if self.single_entries:
             return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
@@ -472,6 +485,10 @@ def _facts(part: Measurements) -> _Facts:
     dense = isinstance(part, DenseMeasurements)
     shape, n = part.matrix_shape, part.n_measurements
     return _Facts(n, shape, part.dtype, dense, part.single_entries)
+
+
+def _cells(part: Measurements) -> Any:
+    return part.cells(np.arange(part.n_measurements))
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
+from sklearn.utils.validation import validate_data
 
 from skprecgd._centering import squared_deviations
 from skprecgd._numerics import norm, working_dtype
@@ -99,7 +100,8 @@ class RowChunks:
 
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
-        calls = _graph.each(_survey, self.blocks, common=(missing_values,))
+        shapes = [(part.stop - part.start, self.shape[1]) for part in self.slices]
+        calls = _graph.each(_survey, self.blocks, shapes, common=(missing_values,))
         parts, _ = _graph.run(calls)
         counts, means, squares = parts[0].counts, parts[0].means, parts[0].squares
         for part in parts[1:]:
@@ -119,6 +121,23 @@ class RowChunks:
         return found
 
 
+def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
+    """Names and number of columns by scikit-learn's rules; no chunk is looked at."""
+    check_kind(X, "X")
+    # What dask knows of a frame is a frame without rows.
+    known = X._meta if _graph.is_dask_frame(X) else X
+    validate_data(estimator, known, reset=reset, skip_check_array=True)
+
+
+def check_kind(X: Any, name: str) -> None:
+    """Refuse what is of dask, but no array and no frame."""
+    if not (_graph.is_dask_array(X) or _graph.is_dask_frame(X)):
+        kind = f"{type(X).__module__.rpartition('.')[0]}.{type(X).__name__}"
+        raise ValueError(
+            f"Of dask, {name} must be an array or a DataFrame here, got a {kind}."
+        )
+
+
 def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> Any:
     """A dask array of floats, of an allowed number of dimensions.
 
@@ -126,11 +145,7 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
     """
     if _graph.is_dask_frame(X):
         X = X.to_dask_array(lengths=lengths or None)
-    if not _graph.is_dask_array(X):
-        kind = f"{type(X).__module__.rpartition('.')[0]}.{type(X).__name__}"
-        raise ValueError(
-            f"Of dask, {name} must be an array or a DataFrame here, got a {kind}."
-        )
+    check_kind(X, name)
     check_real(X, name, ndim)
     if lengths and np.isnan(np.sum(X.shape)):
         X = X.compute_chunk_sizes()
@@ -157,10 +172,18 @@ def has_missing(block: Any, missing_values: float) -> bool:
     return bool(np.isnan(np.sum(values)) and np.any(np.isnan(values)))
 
 
-def _survey(block: Any, missing_values: float) -> Survey:
+def _survey(block: Any, shape: tuple[int, int], missing_values: float) -> Survey:
     block = plain(block)
+    if block.shape != shape:
+        raise ValueError(
+            f"A chunk of X has shape {block.shape}, while dask was told {shape}."
+        )
     if np.any(np.isinf(_extremes(block))):
         raise ValueError("X holds infinity.")
+    if missing_values == 0 and has_missing(block, np.nan):
+        raise ValueError(
+            "X contains NaN, while with missing_values=0 zeros are what is missing."
+        )
     if has_missing(block, missing_values):
         return _survey_entries(block, missing_values)
     n_rows, n_columns = block.shape

@@ -40,6 +40,13 @@ def frame_entries(
     import dask.array as da
     from dask.delayed import Delayed
 
+    if not (_graph.is_dask_frame(X) or type(X).__module__.startswith("dask.bag")):
+        raise ValueError(
+            "Of dask, X must be a DataFrame or a bag of triples, got a "
+            f"{type(X).__module__}.{type(X).__name__}; PrecGDFactorization takes a "
+            "matrix in chunks."
+        )
+
     triples = _graph.each(_triples, _graph.blocks(X), common=(_names(X),))
     found, triples = _graph.run(_graph.each(_found, triples), triples)
     check_any_observed(np.arange(sum(part.n_entries for part in found)))
@@ -100,7 +107,8 @@ def _triples(partition: Any, names: list[Any] | None) -> tuple[Array, Array, Arr
         rows, columns, values = (partition[name].to_numpy() for name in names)
     else:
         items = list(partition)
-        if any(len(item) != 3 for item in items):
+        kinds = tuple, list, np.ndarray
+        if not all(isinstance(item, kinds) and len(item) == 3 for item in items):
             raise ValueError("The items of a bag must be triples (row, column, value).")
         rows, columns, values = (
             np.array([item[k] for item in items]) for k in range(3)

@@ -234,12 +234,13 @@ class _ContractedTangent(Tangent):
         self._split = n_rows * r
         self._shapes = (n_rows, r), (r, n_columns)
         n = measurements.n_measurements
-        size = n * (n_rows + n_columns) * r
+        width = (n_rows + n_columns) * r
+        size = n * width
         self._unit = _size_of(measurements.stack)
         unit = measurements.dtype.type(self._unit)
         left, right = left / unit, right / unit
         dtype = contracted_dtype(size, measurements.dtype)
-        self._design = empty(size, dtype).reshape(n, -1)
+        self._design = empty(size, dtype).reshape(n, width)
         for part, rows in measurements._blocks(measurements.stack.size):
             matrices = rows.reshape(-1, n_rows, n_columns)
             contraction(matrices, left, right, self._design[part])
