@@ -36,11 +36,11 @@ from skprecgd._scoring import (
 from skprecgd._trimmed_rows import trimmed_rows
 from skprecgd._typing import Array, RandomState
 from skprecgd.distributed._graph import is_dask
-from skprecgd.distributed._lazy import by_rows
+from skprecgd.distributed._lazy import by_rows, check_columns
 from skprecgd.distributed._matrix import ChunkedMatrix
 from skprecgd.distributed._measurements import chunked_entries
 from skprecgd.distributed._objective import ChunkedObjective
-from skprecgd.distributed._rows import RowChunks, as_dask_array, check_columns
+from skprecgd.distributed._rows import RowChunks, as_dask_array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, SquaredLoss, make_loss

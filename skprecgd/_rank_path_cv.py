@@ -353,18 +353,24 @@ class RankPathCV:
     def _warn_about(self: Any, paths: list[PathScores]) -> None:
         diverged = sum(path.status is Status.DIVERGED for path in paths)
         failures = [path.failure for path in paths if path.failure is not None]
-        failed = f"scoring={self.scoring!r} failed in {len(failures)} of {len(paths)} "
-        failed += f"paths, the last time with {failures[-1]}" if failures else ""
-        if np.all(np.isnan(self.cv_results_["mean_test_score"])):
-            why = f"scoring={self.scoring!r} gave nan"
-            if diverged:
-                why = f"{diverged} of {len(paths)} paths diverged with step_size="
-                why += f"{self.step_size!r}. Use step_size='auto' or smaller numbers"
-            elif failures:
-                why = failed
-            raise ValueError(f"No candidate has a score: {why}.")
+        scoring = f"scoring={self.scoring!r} gave nan"
         if failures:
-            warnings.warn(f"{failed}; these scores are nan.", UserWarning, stacklevel=5)
+            scoring = (
+                f"scoring={self.scoring!r} failed in {len(failures)} of {len(paths)} "
+                f"paths, the last time with {failures[-1]}"
+            )
+        if np.all(np.isnan(self.cv_results_["mean_test_score"])):
+            steps = (
+                f"{diverged} of {len(paths)} paths diverged with step_size="
+                f"{self.step_size!r}. Use step_size='auto' or smaller numbers"
+            )
+            raise ValueError(
+                f"No candidate has a score: {steps if diverged else scoring}."
+            )
+        if failures:
+            warnings.warn(
+                f"{scoring}; these scores are nan.", UserWarning, stacklevel=5
+            )
         if diverged:
             warnings.warn(
                 f"{diverged} of {len(paths)} paths diverged; from the rank on where "

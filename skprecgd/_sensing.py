@@ -33,9 +33,9 @@ from skprecgd._fitting import callbacks_told, check_init, undone_on_failure
 from skprecgd._scoring import checked_weight, explained
 from skprecgd._typing import Array, RandomState
 from skprecgd.distributed._graph import compute, is_dask, is_dask_frame
-from skprecgd.distributed._lazy import by_samples
+from skprecgd.distributed._lazy import by_samples, check_columns
 from skprecgd.distributed._measurements import ChunkedMeasurements, lazy_targets
-from skprecgd.distributed._rows import check_columns, check_kind
+from skprecgd.distributed._rows import check_kind
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements

@@ -1,4 +1,4 @@
-"""Methods of a fitted transformer on dask arrays: lazy, chunk by chunk."""
+"""What estimators do with dask collections: check their columns, and lazy methods."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import copy
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import validate_data
 
 from skprecgd._compat import output_container
 from skprecgd._typing import Array
 from skprecgd.distributed._graph import is_dask_frame
-from skprecgd.distributed._rows import as_dask_array, check_columns, plain
+from skprecgd.distributed._rows import as_dask_array, check_kind, plain
 
 # What no chunk needs, because it is about other data.
 _NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
+
+
+def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
+    """Names and number of columns by scikit-learn's rules; no chunk is looked at."""
+    check_kind(X, "X")
+    # What dask knows of a frame is a frame without rows.
+    known = X._meta if is_dask_frame(X) else X
+    validate_data(estimator, known, reset=reset, skip_check_array=True)
 
 
 def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:

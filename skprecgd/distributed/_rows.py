@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
-from sklearn.utils.validation import validate_data
 
 from skprecgd._centering import squared_deviations
 from skprecgd._numerics import norm, working_dtype
@@ -119,14 +118,6 @@ class RowChunks:
         )
         check_any_observed(np.arange(found.n_observed))
         return found
-
-
-def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Names and number of columns by scikit-learn's rules; no chunk is looked at."""
-    check_kind(X, "X")
-    # What dask knows of a frame is a frame without rows.
-    known = X._meta if _graph.is_dask_frame(X) else X
-    validate_data(estimator, known, reset=reset, skip_check_array=True)
 
 
 def check_kind(X: Any, name: str) -> None:
