@@ -196,6 +196,7 @@ class HeldOut:
         return explained(loss, targets, z)
 
 
+@running_fit()
 def score_path(
     samples: Samples,
     model: BasePrecGD,
@@ -205,18 +206,6 @@ def score_path(
     random_state: int,
 ) -> PathScores:
     """One path on the training samples of a split, its stages scored on the others."""
-    with running_fit():
-        return _score_path(samples, model, split, ranks, held_out, random_state)
-
-
-def _score_path(
-    samples: Samples,
-    model: BasePrecGD,
-    split: tuple[Array, Array],
-    ranks: Sequence[int],
-    held_out: HeldOut,
-    random_state: int,
-) -> PathScores:
     train, test = split
     training = samples.training(model, train)
     measurements, targets = samples.part(test), samples.targets[test]

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock, get_ident
 from typing import Any
@@ -98,7 +98,8 @@ def _set_threads(library: Any, n: int) -> None:
 _fits = _RunningFits()
 
 
-def running_fit(*, one_blas_thread: bool = False) -> AbstractContextManager[None]:
+@contextmanager
+def running_fit(*, one_blas_thread: bool = False) -> Iterator[None]:
     """Inside the block this thread is a fit that shares the cores with all others.
 
     Parameters
@@ -108,7 +109,8 @@ def running_fit(*, one_blas_thread: bool = False) -> AbstractContextManager[None
         matrices are too small to share: on busy cores the threads wait for each other
         a thousand times longer than the product takes.
     """
-    return _fits.one_more(one_blas_thread)
+    with _fits.one_more(one_blas_thread):
+        yield
 
 
 def allowed_threads() -> int:
