@@ -35,9 +35,10 @@ from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import DenseMeasurements, Measurements
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.objective import Objective
-from skprecgd.optim.rank_path import PathResult, visit_ranks
+from skprecgd.optim.rank_path import PathResult, visit_ranks, walk_to
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
+from skprecgd.optim.walk import Walk
 from skprecgd.robust import upper_bound
 
 # A stack of more bytes than these is read in place by all folds: no worker copies it.
@@ -47,6 +48,9 @@ _SHARED_BYTES = 1 << 26
 _MANY_ENTRIES = 1 << 19
 # The default grid ends here, or where the matrix does.
 _DEFAULT_RANKS = 10
+
+# Of the rows and of the columns.
+Offsets = tuple[Array, Array]
 
 # Folds choose the rank, a path has no rank to start at, and every fit is its own.
 _REPLACED = ("rank_search", "early_stopping", "warm_start")
@@ -103,22 +107,38 @@ class Samples:
             return n >= _MANY_ENTRIES and are_compiled(n)
         return self.in_place
 
-    def training(self, model: BasePrecGD, index: Array) -> Training:
-        """What `model` fits on some of the samples."""
+    def training(
+        self,
+        model: BasePrecGD,
+        index: Array,
+        ranks: Sequence[int],
+        random_state: int,
+    ) -> Training:
+        """How `model` visits the ranks on some of the samples."""
+        objective, offsets = self._objective(model, index)
+        settings = model._path_settings(
+            objective, symmetric=getattr(model, "symmetric", False)
+        )
+        # The targets as they were are not kept beside those that the walk has.
+        walk = walk_to(objective, ranks, settings, random_state)
+        return Training(walk, objective.loss, offsets)
+
+    def _objective(
+        self, model: BasePrecGD, index: Array
+    ) -> tuple[Objective, Offsets | None]:
         measurements = self.part(index)
         order = measurements.natural_order()
         if order is not None:
             measurements, index = measurements.rows(order), index[order]
         targets = self.targets[index]
         if self.center is None:
-            return Training(model._objective(measurements, targets), None)
+            return model._objective(measurements, targets), None
         rows, columns = self._cells(index)
         offsets = entry_offsets(
             rows, columns, targets, measurements.matrix_shape, self.center
         )
         centred = targets - offsets[0][rows] - offsets[1][columns]
-        objective = model._objective(measurements, centred.astype(targets.dtype))
-        return Training(objective, offsets)
+        return model._objective(measurements, centred.astype(targets.dtype)), offsets
 
     def part(self, index: Array) -> Measurements:
         """Some of the measurements."""
@@ -138,10 +158,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class Training:
-    """The problem of one fold, and what was subtracted to get it."""
+    """The path of one fold, and what was subtracted from its targets."""
 
-    objective: Objective
-    offsets: tuple[Array, Array] | None
+    walk: Walk
+    loss: Loss
+    offsets: Offsets | None
 
     def matrix(self, factors: Factors) -> Factors:
         """Factors of the whole matrix, offsets included."""
@@ -207,16 +228,13 @@ def score_path(
 ) -> PathScores:
     """One path on the training samples of a split, its stages scored on the others."""
     train, test = split
-    training = samples.training(model, train)
-    measurements, targets = samples.part(test), samples.targets[test]
     taken = int(samples.center == "both")
-    settings = model._path_settings(
-        training.objective, symmetric=getattr(model, "symmetric", False)
-    )
     own = [rank - taken for rank in ranks if rank > taken]
-    path = visit_ranks(training.objective, own or [1], settings, random_state)
+    training = samples.training(model, train, own or [1], random_state)
+    path = visit_ranks(training.walk)
     if path.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
+    measurements, targets = samples.part(test), samples.targets[test]
     scores, train_errors, fit_seconds, score_seconds = np.full((4, len(ranks)), np.nan)
     failure = None
     for k, rank in enumerate(ranks):
@@ -229,9 +247,7 @@ def score_path(
             train_errors[k] = stage.relative_residual**2
             whole = training.matrix(factors.truncated(min(rank - taken, factors.rank)))
             try:
-                scores[k] = held_out.score(
-                    whole, training.objective.loss, measurements, targets
-                )
+                scores[k] = held_out.score(whole, training.loss, measurements, targets)
             except Exception as error:
                 # As in a search of scikit-learn, the others may be scored.
                 failure = f"{type(error).__name__}: {error}"

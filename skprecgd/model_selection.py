@@ -139,9 +139,7 @@ class EntryKFold(_EntrySplitter, BaseCrossValidator):
                 f"{n_entries} of a matrix with n_samples={shape[0]} and "
                 f"n_features={shape[1]}."
             )
-        order = np.lexsort((rng.permutation(n_entries), rows))
-        folds = np.empty(n_entries, dtype=np.intp)
-        folds[order] = np.arange(n_entries) % self.n_splits
+        folds = _folds(rows, self.n_splits, rng)
         for fold in range(self.n_splits):
             held_out = folds == fold
             yield ~held_out, held_out
@@ -222,7 +220,7 @@ class EntryShuffleSplit(_EntrySplitter, BaseShuffleSplit):
 def _cells(X: Any, missing_values: float, name: str) -> _Cells:
     """Rows and columns of the observed entries, and the shape of the matrix."""
     if isinstance(X, Measurements):
-        cells = X.cells(np.arange(len(X)))
+        cells = X.cells()
         if cells is None:
             raise ValueError(
                 f"{name} needs measurements of single entries, got {X!r}: hold out "
@@ -241,6 +239,15 @@ def _cells(X: Any, missing_values: float, name: str) -> _Cells:
     return rows, columns, shape
 
 
+def _folds(rows: Array, n_splits: int, rng: np.random.RandomState) -> Array:
+    """The fold of every entry: each row dealt out in random order."""
+    order = np.lexsort((rng.permutation(len(rows)), rows))
+    # In few bytes: it lives as long as the splits are drawn.
+    folds = np.empty(len(rows), np.min_scalar_type(n_splits))
+    folds[order] = np.resize(np.arange(n_splits, dtype=folds.dtype), len(rows))
+    return folds
+
+
 def _keep_visible(
     visible: Array,
     held_out: Array,
@@ -254,8 +261,9 @@ def _keep_visible(
     """
     visible = visible.copy()
     for lines in (rows, columns):
-        counts = np.bincount(lines[visible], minlength=int(lines.max()) + 1)
-        hidden = rng.permutation(np.flatnonzero(counts[lines] == 0))
+        seen = np.zeros(int(lines.max()) + 1, dtype=bool)
+        seen[lines[visible]] = True
+        hidden = rng.permutation(np.flatnonzero(~seen[lines]))
         hidden = hidden[np.argsort(held_out[hidden], kind="stable")]
         _, first = np.unique(lines[hidden], return_index=True)
         visible[hidden[first]] = True

@@ -135,7 +135,7 @@ class Corruption:
     @cached_property
     def _limits(self) -> list[Array]:
         """Most errors of each row and of each column, if there are such lines."""
-        cells = self.measurements.cells(np.arange(len(self.measurements)))
+        cells = self.measurements.cells()
         pairs = zip(cells or (), self.measurements.matrix_shape, strict=False)
         counts = (np.bincount(lines, minlength=n) for lines, n in pairs)
         return [line_limits(count, self.fraction) for count in counts]

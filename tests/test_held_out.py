@@ -83,7 +83,7 @@ def trial(objective, seed):
 def test_the_lowest_rank_as_good_as_the_best(rank, global_random_seed):
     A, y = problem(global_random_seed, rank=rank)
     tried = trial(make_objective(A, y), global_random_seed)
-    chosen = tried.best(8).factors.rank
+    chosen = tried.best(8).rank
     stages = tried.walk.stages
     losses = [stage.validation_loss for stage in stages]
     best = stages[int(np.argmin(losses))]

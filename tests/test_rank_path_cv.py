@@ -31,7 +31,7 @@ from skprecgd.measurements import FullObservation, as_measurements
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
 from skprecgd.objective import make_objective
-from skprecgd.optim.rank_path import visit_ranks
+from skprecgd.optim.rank_path import visit_ranks, walk_to
 from skprecgd.optim.result import Status
 from skprecgd.optim.walk import PathSettings, Walk
 from skprecgd.testing import check_measurements
@@ -271,7 +271,7 @@ def test_a_score_is_that_of_the_stage(global_random_seed):
         objective = make_objective(
             measurements.rows(train), y[train], SquaredLoss(), 0.0
         )
-        path = visit_ranks(objective, [1, 2, 3, 4], PathSettings(tol=1e-4), 0)
+        path = visit_ranks(walk_to(objective, [1, 2, 3, 4], PathSettings(tol=1e-4), 0))
         for rank in range(1, 5):
             factors = path.stage(rank).factors
             assert factors.rank == rank
@@ -298,24 +298,27 @@ def test_a_path_by_blocks_visits_the_ranks_asked_for(global_random_seed):
     entries, y = observed_entries(X)
     objective = make_objective(entries, y, SquaredLoss(), 0.0)
     ranks = [2, 21, 23, 52]
-    path = visit_ranks(objective, ranks, PathSettings(solver="precgd-cg", tol=0.01), 0)
+    path = visit_ranks(
+        walk_to(objective, ranks, PathSettings(solver="precgd-cg", tol=0.01), 0)
+    )
     assert [path.stage(rank).rank for rank in ranks] == ranks
     assert len(path.stages) < 45
 
 
 def interrupted_when_a_stage_is_finished(monkeypatch):
     """An interrupt whenever a stage is being finished; returns a list that counts."""
-    finished, pressed = Walk._finished, []
+    take_turn, pressed = Walk._turn, []
 
     def press(record):
         pressed.append(record)
         raise KeyboardInterrupt
 
-    def interrupted(walk, outcome):
-        walk.journal.callback = press
-        return finished(walk, outcome)
+    def interrupted(walk, objective, start, turn, max_iter):
+        if turn.leaves:
+            walk.journal.callback = press
+        return take_turn(walk, objective, start, turn, max_iter)
 
-    monkeypatch.setattr(Walk, "_finished", interrupted)
+    monkeypatch.setattr(Walk, "_turn", interrupted)
     return pressed
 
 
@@ -327,7 +330,7 @@ def test_an_interrupt_while_a_stage_is_finished_ends_the_path(
     for ranks in ([1, 2, 3], [1]):
         with monkeypatch.context() as patch:
             pressed = interrupted_when_a_stage_is_finished(patch)
-            path = visit_ranks(objective, ranks, PathSettings(tol=1e-4), 0)
+            path = visit_ranks(walk_to(objective, ranks, PathSettings(tol=1e-4), 0))
         assert len(pressed) == 1
         assert path.status is Status.INTERRUPTED
         assert [stage.rank for stage in path.stages] == [1]

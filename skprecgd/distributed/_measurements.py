@@ -307,7 +307,7 @@ class ChunkedMeasurements(Measurements):
         ]
         return self._new(parts, facts, self.slices, self.matrix_shape, positions)
 
-    def cells(self, index: Array) -> tuple[Array, Array] | None:
+    def cells(self, index: Array | None = None) -> tuple[Array, Array] | None:
         if not self.single_entries:
             return None
         if self._cells is None:
@@ -316,7 +316,7 @@ class ChunkedMeasurements(Measurements):
             down = [i + first for (i, _), first in zip(pairs, firsts, strict=True)]
             self._cells = self._gathered(down), self._gathered([j for _, j in pairs])
         rows, columns = self._cells
-        return rows[index], columns[index]
+        return self._cells if index is None else (rows[index], columns[index])
 
     def _mean_square(self) -> float:
         if self.single_entries:
@@ -488,7 +488,7 @@ def _facts(part: Measurements) -> _Facts:
 
 
 def _cells(part: Measurements) -> Any:
-    return part.cells(np.arange(part.n_measurements))
+    return part.cells()
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:

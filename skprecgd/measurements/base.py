@@ -67,10 +67,11 @@ class Measurements(ABC):
         """Order of the measurements in which products are fastest; None is this."""
         return None
 
-    def cells(self, index: Array) -> tuple[Array, Array] | None:
+    def cells(self, index: Array | None = None) -> tuple[Array, Array] | None:
         """Rows and columns of the cells that the measurements at `index` read.
 
-        None where a measurement reads more than one cell.
+        Of all of them without an index, and then perhaps not copied. None where a
+        measurement reads more than one cell.
         """
         return None
 

@@ -126,7 +126,9 @@ class EntryMeasurements(Measurements):
             return None
         return np.lexsort((self.column_index, self.row_index))
 
-    def cells(self, index: Array) -> tuple[Array, Array]:
+    def cells(self, index: Array | None = None) -> tuple[Array, Array]:
+        if index is None:
+            return self.row_index, self.column_index
         return self.row_index[index], self.column_index[index]
 
     def _mean_square(self) -> float:

@@ -54,7 +54,8 @@ class FullObservation(Measurements):
         row_index, column_index = np.divmod(np.asarray(index), self.matrix_shape[1])
         return EntryMeasurements(row_index, column_index, self.matrix_shape, self.dtype)
 
-    def cells(self, index: Array) -> tuple[Array, Array]:
+    def cells(self, index: Array | None = None) -> tuple[Array, Array]:
+        index = np.arange(self.n_measurements) if index is None else index
         rows, columns = np.divmod(index, self.matrix_shape[1])
         return rows, columns
 

@@ -7,7 +7,7 @@ held out, a column that fits noise raises their loss about as often as it lowers
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,49 +61,74 @@ class Trial:
 
     def loss(self, evaluation: Evaluation) -> float:
         """The loss of the held-out measurements at a point."""
-        return self._judge.evaluate(evaluation.factors).loss
+        return self._loss(evaluation.factors)
 
-    def best(self, max_rank: int) -> Evaluation:
+    def best(self, max_rank: int) -> Factors:
         """The lowest stage that judges as well as any.
 
         The path ends after `n_iter_no_change` ranks that do not improve on the best.
         """
         walk = self.walk
         share = _GAIN if walk.ends_by_held_out else 0.0
-        lowest, since = np.inf, 0
-        best: Evaluation | None = None
-        for outcome in walk.outcomes(max_rank):
-            loss = walk.stages[-1].validation_loss
-            if best is None or loss < (1 - share) * lowest:
-                best, lowest, since = outcome.evaluation, loss, 0
-            else:
-                since += 1
-            if since >= walk.settings.n_iter_no_change:
-                break
+        lowest = _Lowest(share, walk.settings.n_iter_no_change)
+        walk.along(
+            max_rank,
+            lambda stage: lowest.goes_on(stage, walk.stages[-1].validation_loss),
+        )
+        best = lowest.factors
         assert best is not None
         return best if walk.stopped else self._as_good(best)
 
-    def _as_good(self, best: Evaluation) -> Evaluation:
+    def or_by_means(self, best: Factors, max_rank: int) -> Factors:
+        """The better on held-out measurements: this, or where uncertain rows lead."""
+        means = scarce.grown_means(self.walk, max_rank)
+        if means is None:
+            return best
+        other = self.walk.attempt(means).evaluation.factors
+        return other if self._loss(other) < self._loss(best) else best
+
+    def _loss(self, factors: Factors) -> float:
+        return self._judge.evaluate(factors).loss
+
+    def _as_good(self, best: Factors) -> Factors:
         """The stage of the lowest rank down to which nothing is lost for certain."""
         judge, walk = self._judge, self.walk
-        reference = judge.evaluate(best.factors)
-        chosen = best.factors
-        lower = (rank for rank in walk.visited if rank < best.factors.rank)
+        reference, chosen = judge.evaluate(best), best
+        lower = (rank for rank in walk.visited if rank < best.rank)
         for rank in sorted(lower, reverse=True):
             factors = walk.visited[rank]
             gain, error = judge.gain(judge.evaluate(factors), reference)
             if not gain <= _STANDARD_ERRORS * error:
                 break
             chosen = factors
-        return best if chosen is best.factors else walk.objective.evaluate(chosen)
+        return chosen
 
-    def or_by_means(self, best: Evaluation, max_rank: int) -> Evaluation:
-        """The better on held-out measurements: this, or where uncertain rows lead."""
-        means = scarce.grown_means(self.walk, max_rank)
-        if means is None:
-            return best
-        other = self.walk.attempt(means).evaluation
-        return other if self.loss(other) < self.loss(best) else best
+
+@dataclass
+class _Lowest:
+    """The stage with the lowest held-out loss, and how many came after it.
+
+    Attributes
+    ----------
+    share : float
+        By how much a stage must be lower to count, as a share of the lowest.
+    patience : int
+        After so many that were not, the path ends.
+    """
+
+    share: float
+    patience: int
+    factors: Factors | None = None
+    loss: float = np.inf
+    since: int = 0
+
+    def goes_on(self, factors: Factors, loss: float) -> bool:
+        """Whether to go on after one more stage."""
+        if self.factors is None or loss < (1 - self.share) * self.loss:
+            self.factors, self.loss, self.since = factors, loss, 0
+        else:
+            self.since += 1
+        return self.since < self.patience
 
 
 def choose(walk: Walk, max_rank: int) -> tuple[Outcome, Walk, str]:
@@ -128,16 +153,16 @@ def choose(walk: Walk, max_rank: int) -> tuple[Outcome, Walk, str]:
     """
     trial = Trial(walk)
     best = trial.best(max_rank)
-    if walk.means is not None and walk.means.rank != best.factors.rank:
+    if walk.means is not None and walk.means.rank != best.rank:
         best = trial.or_by_means(best, max_rank)
     tried = trial.walk
     if tried.ended_by is not None:
-        evaluation = walk.objective.evaluate(best.factors)
+        evaluation = walk.objective.evaluate(best)
         tried.n_iter += walk.n_iter
         return Outcome(evaluation, tried.ended_by, 0, np.nan), tried, ""
-    reason = _reason(trial, best.factors.rank)
+    reason = _reason(trial, best.rank)
     if tried.ends_by_held_out:
-        outcome = tried.settle_held_out(best.factors)
+        outcome = tried.settle_held_out(best)
         if not outcome.status.converged:
             # How far to go is no number to carry over to a fit on all measurements.
             slow = outcome.status is Status.SLOW
@@ -148,7 +173,7 @@ def choose(walk: Walk, max_rank: int) -> tuple[Outcome, Walk, str]:
             )
             tried.n_iter += walk.n_iter
             return outcome, tried, f"{reason}fitted to the others."
-    outcome, refit = _refitted(walk, tried, best.factors)
+    outcome, refit = _refitted(walk, tried, best)
     return outcome, refit, f"{reason}refitted on all measurements."
 
 

@@ -98,7 +98,7 @@ class Outcome:
 
 def descend(
     objective: Objective,
-    start: Evaluation,
+    evaluation: Evaluation,
     method: Method,
     journal: Journal,
     *,
@@ -106,9 +106,13 @@ def descend(
     tol: float,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run one method from one point on an objective of unit scale."""
+    """Run one method from one point on an objective of unit scale.
+
+    Of the point itself nothing is kept once it is left behind: its predictions are as
+    large as the data.
+    """
     method.direction.restart()
-    evaluation = best = start
+    best = evaluation
     best_gradient_norm = step = np.nan
     watch = Watch(
         objective, evaluation, tol, progress, descends=method.direction.descends

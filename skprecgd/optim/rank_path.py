@@ -32,6 +32,7 @@ from skprecgd.optim.subspace import truncated_svd
 from skprecgd.optim.walk import (
     PathSettings,
     Stage,
+    Start,
     Walk,
     residual_variance,
 )
@@ -191,19 +192,15 @@ def rank_path(
         return (_fixed if rank_search == "fixed" else _grown)(walk, max_rank)
 
 
-def visit_ranks(
+def walk_to(
     objective: Objective,
     ranks: Sequence[int],
     settings: PathSettings,
     random_state: RandomState = None,
-) -> PathResult:
-    """Walk along the ranks without choosing one, for others to judge the stages.
+) -> Walk:
+    """What `visit_ranks` follows: a copy of the targets, and the settings.
 
-    A stage is solved until what moving the factors could still remove is a twentieth of
-    its residual, a four-hundredth of its loss. With labels or counts the fall of the
-    loss does not tell, and a share of the measurements is held out to end the stages. A
-    stage does not depend on how far the path goes on (apart from its block sizes), so
-    one path serves for every search rank up to the last.
+    The objective itself is needed no longer.
 
     Parameters
     ----------
@@ -215,16 +212,37 @@ def visit_ranks(
 
     Returns
     -------
+    Walk
+    """
+    settings = replace(settings, keep_factors=True, finishes=True, stops=tuple(ranks))
+    return _walk(objective, settings, random_state, None)
+
+
+def visit_ranks(walk: Walk) -> PathResult:
+    """Walk along the ranks without choosing one, for others to judge the stages.
+
+    A stage is solved until what moving the factors could still remove is a twentieth of
+    its residual, a four-hundredth of its loss. With labels or counts the fall of the
+    loss does not tell, and a share of the measurements is held out to end the stages. A
+    stage does not depend on how far the path goes on (apart from its block sizes), so
+    one path serves for every search rank up to the last.
+
+    Parameters
+    ----------
+    walk : Walk
+        From `walk_to`.
+
+    Returns
+    -------
     PathResult
         With the factors of every stage; see `PathResult.stage`.
     """
-    settings = replace(settings, keep_factors=True, finishes=True, stops=tuple(ranks))
-    walk = _walk(objective, settings, random_state, None)
+    objective, last_rank = walk.objective, walk.settings.stops[-1]
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
-        drawn = walk.objective.targets_are_drawn and walk.objective.alpha == 0
-        if drawn and can_hold_out(walk.objective, ranks[-1]):
+        drawn = objective.targets_are_drawn and objective.alpha == 0
+        if drawn and can_hold_out(objective, last_rank):
             walk = Trial(walk).walk
-        return _result(walk.along(ranks[-1]), walk, "")
+        return _result(walk.along(last_rank), walk, "")
 
 
 def _walk(
@@ -262,7 +280,7 @@ def _fixed(walk: Walk, max_rank: int) -> PathResult:
     start = walk.start(max_rank)
     if walk.settings.noise_variance == "auto":
         # An estimate needs a fit.
-        found = walk.explore(walk.objective.evaluate(start))
+        found = walk.explore(Start(walk.objective.evaluate(start)))
         start = found.evaluation.factors
     return _result(walk.settle(start), walk, "")
 
@@ -289,9 +307,12 @@ def _grown(walk: Walk, max_rank: int) -> PathResult:
         outcome = _sharper(walk, outcome)
     if outcome.status is not Status.SLOW:
         return _result(outcome, walk, "")
+    factors = outcome.evaluation.factors
+    # Of its predictions there is no further use.
+    del outcome
     if chooses:
         return _result(*choose(walk, max_rank))
-    return _result(walk.settle(outcome.evaluation.factors), walk, "")
+    return _result(walk.settle(factors), walk, "")
 
 
 def _sharper(walk: Walk, outcome: Outcome) -> Outcome:

@@ -7,8 +7,7 @@ of the negative gradient), at its exact length.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -149,6 +148,45 @@ class PathSettings:
         ]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What one method does for a stage.
+
+    Attributes
+    ----------
+    method : Method
+    progress : Progress or None
+        Until when; None is to the end.
+    leaves : float
+        Share of the residual it starts with that it may leave. The problem is then
+        solved at this rank, and is still to be solved at others.
+    """
+
+    method: Method
+    progress: Progress | None = None
+    leaves: float = 0.0
+
+
+class Start:
+    """A point to set out from, which nobody holds any longer once it is taken.
+
+    Attributes
+    ----------
+    rank : int
+    loss, relative_residual : float
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.rank = evaluation.factors.rank
+        self.loss = evaluation.loss
+        self.relative_residual = evaluation.relative_residual
+        self._evaluation: list[Evaluation] = [evaluation]
+
+    def take(self) -> Evaluation:
+        """The evaluation, once."""
+        return self._evaluation.pop()
+
+
 class Walk:
     """One walk along the path on an objective of unit scale."""
 
@@ -187,7 +225,7 @@ class Walk:
         held_out = self.journal.validation_loss is not None
         return held_out and self.objective.loss.generalized
 
-    def explore(self, start: Evaluation) -> Outcome:
+    def explore(self, start: Start) -> Outcome:
         """Solve at one rank until progress gets slow.
 
         Where measurements are scarce, slow conjugate steps are no proof that the
@@ -195,16 +233,17 @@ class Walk:
         """
         # A loss with a link weights the measurements by its curvature, and little
         # weight is as bad as few measurements.
-        rank = start.factors.rank
+        rank = start.rank
         scarce = self.scarce(rank) or self.objective.loss.generalized
         methods = self.methods[:1]
         if scarce and not self.ends_by_held_out:
             methods = self.methods
         if self._newton_at_once(rank):
             methods = self.methods[-1:]
-        plan = [(method, self._patience(method, rank)) for method in methods]
-        squared = isinstance(self.objective.loss, SquaredLoss)
-        outcome = self._run(start, plan, finishes=self.settings.finishes and squared)
+        plan = [Turn(method, self._patience(method, rank)) for method in methods]
+        if self.settings.finishes and isinstance(self.objective.loss, SquaredLoss):
+            plan.append(Turn(self.methods[0], _SETTLE_PROGRESS, leaves=_LITTLE))
+        outcome = self._run(start, plan)
         self.visited[rank] = outcome.evaluation.factors
         return outcome
 
@@ -223,13 +262,14 @@ class Walk:
     def attempt(self, factors: Factors) -> Outcome:
         """The last method; no stage yet."""
         method = self.methods[-1]
-        plan = [(method, self._patience(method, factors.rank))]
-        return self._turns(self.objective, self.objective.evaluate(factors), plan)
+        plan = [Turn(method, self._patience(method, factors.rank))]
+        start = Start(self.objective.evaluate(factors))
+        return self._turns(self.objective, start, plan)
 
     def one_step(self, factors: Factors, objective: Objective) -> Factors:
         """Where one iteration of the last method leads on another objective."""
-        plan = [(self.methods[-1], None)]
-        start = objective.evaluate(factors)
+        plan = [Turn(self.methods[-1])]
+        start = Start(objective.evaluate(factors))
         return self._turns(objective, start, plan, 1).evaluation.factors
 
     @property
@@ -261,20 +301,18 @@ class Walk:
         word: its steps are the cheapest, and where noise leaves a large residual
         they see the curvature that Gauss-Newton neglects.
         """
-        start = self.objective.evaluate(factors)
+        start = Start(self.objective.evaluate(factors))
         if self.settings.noise_variance == "auto":
             variance = residual_variance(self.objective, start.loss, factors)
             known = replace(self.settings, noise_variance=variance)
             self.methods = known.methods(self.objective, self.rng)
-        turns: list[tuple[Method, Progress | None]] = []
+        turns = []
         if len(self.methods) > 1:
-            turns = [(method, _SETTLE_PROGRESS) for method in self.methods]
-        plan = [*turns, (self.methods[0], None)]
+            turns = [Turn(method, _SETTLE_PROGRESS) for method in self.methods]
+        plan = [*turns, Turn(self.methods[0])]
         return self._sharpened(self._run(start, plan), plan)
 
-    def _sharpened(
-        self, outcome: Outcome, plan: Sequence[tuple[Method, Progress | None]]
-    ) -> Outcome:
+    def _sharpened(self, outcome: Outcome, plan: Sequence[Turn]) -> Outcome:
         """Go on while the loss can do with less rounding; no stages of their own."""
         while outcome.status.converged:
             best = outcome.evaluation
@@ -283,55 +321,58 @@ class Walk:
                 break
             self.objective = sharper
             self.sharpened = sharper.loss.rescaled(self.journal.unit)
-            outcome = self._turns(sharper, sharper.evaluate(best.factors), plan)
+            start = Start(sharper.evaluate(best.factors))
+            outcome = self._turns(sharper, start, plan)
         return outcome
 
-    def _run(
-        self,
-        start: Evaluation,
-        plan: Sequence[tuple[Method, Progress | None]],
-        *,
-        finishes: bool = False,
-    ) -> Outcome:
-        """Run methods in turn, finish if that is wanted, and note the stage."""
+    def _run(self, start: Start, plan: Sequence[Turn]) -> Outcome:
+        """Run methods in turn and note the stage."""
         n_before = self.n_iter
         outcome = self._turns(self.objective, start, plan)
-        if finishes and outcome.status is Status.SLOW:
-            outcome = self._finished(outcome)
         self.note(outcome, self.n_iter - n_before)
         return outcome
 
     def _turns(
         self,
         objective: Objective,
-        start: Evaluation,
-        plan: Sequence[tuple[Method, Progress | None]],
+        start: Start,
+        plan: Sequence[Turn],
         max_iter: float = np.inf,
-        tol: float | None = None,
     ) -> Outcome:
         """Run methods in turn, each until it gets slow."""
-        tol = self.settings.tol if tol is None else tol
-        rank = start.factors.rank
-        for turn, (method, progress) in enumerate(plan, start=1):
-            left = self.allowed - self.n_iter
-            outcome = descend(
-                objective,
-                start,
-                method,
-                self.journal,
-                max_iter=int(min(left, max_iter)),
-                tol=tol,
-                progress=progress,
-            )
-            self.n_iter += outcome.n_iter
-            self.used.setdefault(method.name, []).append(rank)
-            if outcome.status in (Status.CALLBACK, Status.INTERRUPTED):
-                self.ended_by = outcome.status
-            if outcome.status is not Status.SLOW or turn == len(plan):
-                break
+        *others, last = plan
+        for turn in others:
+            outcome = self._turn(objective, start, turn, max_iter)
+            if outcome.status is not Status.SLOW:
+                return outcome
             # A long step may leave one factor tiny and the other huge, and then the
             # damping means something else to each.
-            start = objective.balanced(outcome.evaluation)
+            start = Start(objective.balanced(outcome.evaluation))
+            # The next turn has the only hold on the predictions.
+            del outcome
+        return self._turn(objective, start, last, max_iter)
+
+    def _turn(
+        self, objective: Objective, start: Start, turn: Turn, max_iter: float
+    ) -> Outcome:
+        tol = self.settings.tol
+        outcome = descend(
+            objective,
+            start.take(),
+            turn.method,
+            self.journal,
+            max_iter=int(min(self.allowed - self.n_iter, max_iter)),
+            tol=max(tol, turn.leaves * start.relative_residual),
+            progress=turn.progress,
+        )
+        self.n_iter += outcome.n_iter
+        self.used.setdefault(turn.method.name, []).append(start.rank)
+        if outcome.status in (Status.CALLBACK, Status.INTERRUPTED):
+            self.ended_by = outcome.status
+        solved = outcome.status.converged and turn.leaves > 0
+        if solved and outcome.evaluation.relative_residual > tol:
+            # At this rank.
+            return replace(outcome, status=Status.SLOW)
         return outcome
 
     def _patience(self, method: Method, rank: int) -> Progress:
@@ -436,53 +477,48 @@ class Walk:
         behind = ahead.without_last(len(values))
         return replace(start, factors=behind, ahead=ahead)
 
-    def outcomes(self, max_rank: int) -> Iterator[Outcome]:
-        """Rank by rank, until the data are explained or `max_rank` is reached."""
-        start: Evaluation | None = self._first(max_rank)
-        while start is not None:
+    def along(
+        self, max_rank: int, goes_on: Callable[[Factors], bool] = lambda stage: True
+    ) -> Outcome:
+        """Rank by rank, until the data are explained or `max_rank` is reached.
+
+        Parameters
+        ----------
+        max_rank : int
+        goes_on : callable, default=always
+            Whether to go on after a stage, given its factors.
+
+        Returns
+        -------
+        Outcome
+            Of the last stage.
+        """
+        start = Start(self._first(max_rank))
+        while True:
             outcome = self.explore(start)
-            yield outcome
-            if self.ended_by not in (None, outcome.status):
-                # By the user, while this stage was finished.
-                yield replace(outcome, status=self.ended_by)
-                return
-            rank = start.factors.rank
-            if rank >= max_rank or outcome.status is not Status.SLOW:
-                return
-            start = self.grow(outcome.evaluation, max_rank - rank)
-            if start is None and self.objective.alpha > 0:
+            wanted = goes_on(outcome.evaluation.factors) and start.rank < max_rank
+            if not wanted or outcome.status is not Status.SLOW:
+                return outcome
+            room = max_rank - start.rank
+            grown = self.grow(outcome.evaluation, room)
+            if grown is None and self.objective.alpha > 0:
                 # Where a ridge outweighs all other directions, those at hand may still
                 # be on their way.
                 outcome = self.settle(outcome.evaluation.factors)
-                yield outcome
-                if not outcome.status.converged:
-                    return
-                start = self.grow(outcome.evaluation, max_rank - rank)
-        yield replace(outcome, status=Status.GLOBAL)
-
-    def along(self, max_rank: int) -> Outcome:
-        """The whole path; the outcome of its last stage."""
-        # One at a time: an outcome holds predictions of all measurements.
-        return deque(self.outcomes(max_rank), maxlen=1).pop()
-
-    def _finished(self, outcome: Outcome) -> Outcome:
-        """The same rank with little left to gain."""
-        tol = self.settings.tol
-        finished = self._turns(
-            self.objective,
-            self.objective.balanced(outcome.evaluation),
-            [(self.methods[0], _SETTLE_PROGRESS)],
-            tol=max(tol, _LITTLE * outcome.evaluation.relative_residual),
-        )
-        if finished.status.converged and finished.evaluation.relative_residual > tol:
-            # At this rank.
-            return replace(finished, status=Status.SLOW)
-        return finished
+                wanted = goes_on(outcome.evaluation.factors)
+                if not wanted or not outcome.status.converged:
+                    return outcome
+                grown = self.grow(outcome.evaluation, room)
+            if grown is None:
+                return replace(outcome, status=Status.GLOBAL)
+            start = Start(grown)
+            # The next stage has the only hold on the predictions.
+            del outcome, grown
 
     def settle_held_out(self, factors: Factors) -> Outcome:
         """Solve at the final rank as far as the held-out loss allows."""
-        start = self.objective.evaluate(factors)
-        return self._run(start, [(self.methods[0], _HELD_OUT_SETTLE)])
+        start = Start(self.objective.evaluate(factors))
+        return self._run(start, [Turn(self.methods[0], _HELD_OUT_SETTLE)])
 
     def summary(self) -> str:
         """One sentence on how the ranks were solved."""
