@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from threading import Thread
 
 import numpy as np
@@ -9,6 +10,11 @@ import pytest
 
 from skprecgd import _arrays
 from skprecgd._arrays import empty, kept_arrays
+from skprecgd.datasets import make_matrix_completion
+from skprecgd.measurements import observed_entries
+from skprecgd.objective import make_objective
+from skprecgd.optim.rank_path import visit_ranks, walk_to
+from skprecgd.optim.walk import PathSettings
 
 N = 1 << 18
 
@@ -77,3 +83,29 @@ def test_those_of_another_size_are_let_go():
         other = empty(N, np.dtype(np.float64))
         assert len({address(short), address(other)}) == 2
         assert {len(array) for array in _arrays._shelf.arrays} == {N}
+
+
+def test_a_path_holds_four(global_random_seed):
+    """A point, both measurements of a ray and the next point; no stage before.
+
+    Nor the targets as they were.
+    """
+    X, _ = make_matrix_completion(
+        600,
+        500,
+        rank=3,
+        observed_fraction=0.6,
+        noise=0.1,
+        random_state=global_random_seed,
+    )
+    objective = make_objective(*observed_entries(X))
+    assert 8 * objective.n_measurements > _arrays._LARGE
+    walk = walk_to(objective, [1, 2, 3, 4, 5], PathSettings(tol=1e-4), 0)
+    held = []
+    walk.journal.callback = lambda record: held.append(len(_arrays._shelf.arrays))
+    targets = weakref.ref(objective.targets)
+    del objective
+    assert targets() is None
+    path = visit_ranks(walk)
+    assert [stage.rank for stage in path.stages] == [1, 2, 3, 4, 5]
+    assert max(held) == 4
