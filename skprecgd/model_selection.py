@@ -20,6 +20,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_array, check_random_state
 
+from skprecgd._numerics import slabs
 from skprecgd._typing import Array, RandomState
 from skprecgd.measurements import Measurements
 from skprecgd.measurements._dispatch import (
@@ -262,7 +263,8 @@ def _keep_visible(
     visible = visible.copy()
     for lines in (rows, columns):
         seen = np.zeros(int(lines.max()) + 1, dtype=bool)
-        seen[lines[visible]] = True
+        for part in slabs((len(lines), 1)):
+            seen[lines[part][visible[part]]] = True
         hidden = rng.permutation(np.flatnonzero(~seen[lines]))
         hidden = hidden[np.argsort(held_out[hidden], kind="stable")]
         _, first = np.unique(lines[hidden], return_index=True)
