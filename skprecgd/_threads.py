@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock, get_ident
 from typing import Any
 
@@ -139,15 +139,17 @@ def share_out(
     piece or a busy core holds up nobody else. Which thread does what must not matter
     to the result.
     """
-    waiting = deque(pieces)
+    # The pool holds `work` a moment longer than it runs: the task, and with it large
+    # arrays, must be gone from it by then.
+    waiting = deque(partial(task, *piece) for piece in pieces)
 
     def work() -> None:
         while True:
             try:
-                piece = waiting.popleft()
+                call = waiting.popleft()
             except IndexError:
                 return
-            task(*piece)
+            call()
 
     n_helpers = min(threads, len(waiting)) - 1
     helpers = [_pool().submit(work) for _ in range(n_helpers)]

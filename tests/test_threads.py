@@ -6,8 +6,11 @@ import os
 import threading
 import time
 import warnings
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
+import numpy as np
 import pytest
 
 from skprecgd import _threads
@@ -53,6 +56,26 @@ def test_the_free_take_over_from_the_busy(monkeypatch):
     finally:
         _threads._pool.cache_clear()
     assert len(names) == 2
+
+
+def test_a_helper_holds_nothing_when_its_work_is_done(monkeypatch):
+    """Else what a loop filled would not be used again for the next one."""
+    submitted = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, work):
+            submitted.append(work)
+            return super().submit(work)
+
+    with Pool(1) as pool:
+        monkeypatch.setattr(_threads, "_pool", lambda: pool)
+        out = np.zeros(8)
+        held = weakref.ref(out)
+        share_out(out.__setitem__, ((i, i) for i in range(8)), threads=2)
+        np.testing.assert_array_equal(out, np.arange(8))
+        assert submitted
+        del out
+        assert held() is None
 
 
 def test_limits_are_followed():
