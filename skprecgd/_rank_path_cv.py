@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from time import perf_counter
@@ -133,7 +133,9 @@ class Samples:
         targets = self.targets[index]
         if self.center is None:
             return model._objective(measurements, targets), None
-        rows, columns = self._cells(index)
+        cells = measurements.cells()
+        assert cells is not None
+        rows, columns = cells
         offsets = entry_offsets(
             rows, columns, targets, measurements.matrix_shape, self.center
         )
@@ -149,11 +151,6 @@ class Samples:
             return DenseSelection(whole, index)
         # A worker process gets the stack as a map of a file, slow to pick rows from.
         return whole.of(np.array(whole.stack[index], subok=False), whole.matrix_shape)
-
-    def _cells(self, index: Array) -> tuple[Array, Array]:
-        cells = self.measurements.cells(index)
-        assert cells is not None
-        return cells
 
 
 @dataclass(frozen=True)
@@ -235,19 +232,30 @@ def score_path(
     if path.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     measurements, targets = samples.part(test), samples.targets[test]
+
+    def score(factors: Factors) -> float:
+        whole = training.matrix(factors)
+        return held_out.score(whole, training.loss, measurements, targets)
+
+    return _scored(path, [rank - taken for rank in ranks], score)
+
+
+def _scored(
+    path: PathResult, ranks: Sequence[int], score: Callable[[Factors], float]
+) -> PathScores:
+    """The scores where searches of at most these ranks end."""
     scores, train_errors, fit_seconds, score_seconds = np.full((4, len(ranks)), np.nan)
     failure = None
     for k, rank in enumerate(ranks):
-        stage = path.stage(rank - taken)
+        stage = path.stage(rank)
         factors = stage.factors
         assert factors is not None
         fit_seconds[k] = stage.seconds
         started = perf_counter()
         if path.status is not Status.DIVERGED or stage is not path.stages[-1]:
             train_errors[k] = stage.relative_residual**2
-            whole = training.matrix(factors.truncated(min(rank - taken, factors.rank)))
             try:
-                scores[k] = held_out.score(whole, training.loss, measurements, targets)
+                scores[k] = score(factors.truncated(min(rank, factors.rank)))
             except Exception as error:
                 # As in a search of scikit-learn, the others may be scored.
                 failure = f"{type(error).__name__}: {error}"
