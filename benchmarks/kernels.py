@@ -27,7 +27,7 @@ from statistics import median
 
 import numpy as np
 
-from skprecgd._threads import one_blas_thread
+from skprecgd._runtime.threads import one_blas_thread
 from skprecgd.kernels import _numba, _numpy
 
 C_SOURCE = r"""

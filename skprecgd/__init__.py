@@ -1,9 +1,9 @@
 """Low-rank matrix recovery when the rank is unknown, for scikit-learn."""
 
-from skprecgd._factorization import PrecGDFactorization
-from skprecgd._factorization_cv import PrecGDFactorizationCV
-from skprecgd._sensing import PrecGDMatrixSensing
-from skprecgd._sensing_cv import PrecGDMatrixSensingCV
+from skprecgd._estimators.factorization import PrecGDFactorization
+from skprecgd._estimators.factorization_cv import PrecGDFactorizationCV
+from skprecgd._estimators.sensing import PrecGDMatrixSensing
+from skprecgd._estimators.sensing_cv import PrecGDMatrixSensingCV
 from skprecgd._show_versions import show_versions
 from skprecgd._version import __version__
 from skprecgd.measurements import observed_entries

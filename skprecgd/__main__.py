@@ -27,7 +27,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import distance_transform_edt
 
 from skprecgd import PrecGDFactorization
-from skprecgd._typing import Array
+from skprecgd._runtime.typing import Array
 
 PATCH = 8
 """Height and width of a patch, in pixels."""

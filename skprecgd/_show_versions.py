@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from skprecgd import kernels
-from skprecgd._threads import allowed_threads
+from skprecgd._runtime.threads import allowed_threads
 
 _PACKAGES = (
     "skprecgd",

@@ -39,7 +39,7 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.utils import check_random_state
 
-from skprecgd._typing import Array, RandomState
+from skprecgd._runtime.typing import Array, RandomState
 
 __all__ = [
     "CompletionProblem",

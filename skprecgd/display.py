@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-from skprecgd._extras import import_extra
-from skprecgd._typing import Array
+from skprecgd._runtime.extras import import_extra
+from skprecgd._runtime.typing import Array
 from skprecgd.optim.result import History
 
 __all__ = ["ConvergenceDisplay", "RankPathDisplay", "SingularValueDisplay"]

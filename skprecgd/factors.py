@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from skprecgd._numerics import dot, gram, working_dtype
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import dot, gram, working_dtype
+from skprecgd._runtime.typing import Array
 
 Triplets = tuple[Array, Array, Array]
 

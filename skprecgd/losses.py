@@ -15,8 +15,8 @@ from typing import Self
 import numpy as np
 from scipy import optimize, special
 
-from skprecgd._numerics import norm
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import norm
+from skprecgd._runtime.typing import Array
 
 # The median of |N(0, 1)|: what makes a median a standard deviation.
 _NORMAL_MEDIAN = 0.6744897501960817

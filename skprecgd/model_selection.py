@@ -20,10 +20,10 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_array, check_random_state
 
-from skprecgd._numerics import slabs
-from skprecgd._typing import Array, RandomState
+from skprecgd._linalg.numerics import slabs
+from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.measurements import Measurements
-from skprecgd.measurements._dispatch import (
+from skprecgd.measurements.in_memory import (
     check_any_observed,
     check_missing_values,
     matrix_entries,

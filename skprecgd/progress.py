@@ -12,7 +12,7 @@ from typing import Any
 
 from joblib import Parallel
 
-from skprecgd._extras import import_extra
+from skprecgd._runtime.extras import import_extra
 
 __all__ = ["progress_bar"]
 

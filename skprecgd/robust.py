@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from skprecgd._numerics import dot, norm
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import dot, norm
+from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point, ray_sums
 from skprecgd.losses import Loss, SquaredLoss

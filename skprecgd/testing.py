@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skprecgd._numerics import dot, gram, norm
-from skprecgd._typing import Array, RandomState
+from skprecgd._linalg.numerics import dot, gram, norm
+from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 from skprecgd.measurements import LinearOperatorMeasurements, Measurements

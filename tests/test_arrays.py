@@ -8,13 +8,13 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from skprecgd import _arrays
-from skprecgd._arrays import empty, kept_arrays
+from skprecgd._runtime import arrays as _arrays
+from skprecgd._runtime.arrays import empty, kept_arrays
 from skprecgd.datasets import make_matrix_completion
 from skprecgd.measurements import observed_entries
 from skprecgd.objective import make_objective
-from skprecgd.optim.rank_path import visit_ranks, walk_to
-from skprecgd.optim.walk import PathSettings
+from skprecgd.optim.path.rank_path import visit_ranks, walk_to
+from skprecgd.optim.path.walk import PathSettings
 
 N = 1 << 18
 

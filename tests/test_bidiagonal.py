@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
 
-from skprecgd._bidiagonal import Bidiagonalization, spectrum
+from skprecgd._linalg.bidiagonal import Bidiagonalization, spectrum
 
 
 def matrix(rng, shape, values, dtype=np.float64):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skprecgd.optim.conjugate_gradients import conjugate_gradients
+from skprecgd._linalg.conjugate_gradients import conjugate_gradients
 
 
 def system(rng, n, rank, dtype=np.float64):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from skprecgd._cubic import cubic_roots
+from skprecgd._linalg.cubic import cubic_roots
 
 EPS = np.finfo(float).eps
 coefficients = st.builds(

@@ -19,7 +19,7 @@ from dask import delayed
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.distributed import ChunkedMeasurements, count_traffic
-from skprecgd.distributed._objective import ChunkedObjective
+from skprecgd.distributed.objective import ChunkedObjective
 from skprecgd.factors import FactorPair
 from skprecgd.measurements import (
     DenseMeasurements,

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from skprecgd import PrecGDFactorization
-from skprecgd._centering import complete_offsets, entry_offsets, subtract
+from skprecgd._linalg.offsets import complete_offsets, entry_offsets, subtract
 from skprecgd.datasets import make_matrix_completion
 
 RANK_SEARCHES = sorted(

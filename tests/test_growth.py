@@ -11,10 +11,11 @@ from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.objective import make_objective
-from skprecgd.optim import rank_path, walk
+from skprecgd.optim import rank_path
 from skprecgd.optim.directions import GaussNewton, Local, from_behind
-from skprecgd.optim.growth import Cluster
 from skprecgd.optim.metric import Metric
+from skprecgd.optim.path import walk
+from skprecgd.optim.path.growth import Cluster
 
 
 def completion(seed, *, n=300, rank=4, oversampling=8, **how):

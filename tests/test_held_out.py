@@ -12,10 +12,10 @@ from skprecgd.losses import HuberLoss, LogisticLoss
 from skprecgd.measurements import DenseMeasurements, FullObservation, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
-from skprecgd.optim.held_out import Trial
 from skprecgd.optim.loop import Journal
+from skprecgd.optim.path.held_out import Trial
+from skprecgd.optim.path.walk import PathSettings, Walk
 from skprecgd.optim.result import Status
-from skprecgd.optim.walk import PathSettings, Walk
 from skprecgd.robust import TrimmedObjective
 
 

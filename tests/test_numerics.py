@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skprecgd import _numerics
-from skprecgd._numerics import falling_until, tally
+from skprecgd._linalg import numerics as _numerics
+from skprecgd._linalg.numerics import falling_until, tally
 
 positive = st.floats(1e-6, 1e6)
 

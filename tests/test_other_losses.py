@@ -15,7 +15,7 @@ from sklearn.metrics import d2_absolute_error_score, d2_log_loss_score, d2_tweed
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
-from skprecgd._scoring import explained, without_largest
+from skprecgd._estimators.scoring import explained, without_largest
 from skprecgd.datasets import make_low_rank, make_matrix_sensing, make_phase_retrieval
 from skprecgd.losses import (
     AbsoluteLoss,

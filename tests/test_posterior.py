@@ -6,7 +6,7 @@ import pytest
 from skprecgd.datasets import make_matrix_completion
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.objective import make_objective
-from skprecgd.optim.posterior import Posterior
+from skprecgd.optim.path.posterior import Posterior
 
 
 def completion(seed, *, n=60, rank=2, oversampling=3.0, scale=1.0, **kwargs):

@@ -21,19 +21,19 @@ from skprecgd import (
     PrecGDFactorizationCV,
     PrecGDMatrixSensing,
     PrecGDMatrixSensingCV,
-    _rank_path_cv,
     observed_entries,
 )
-from skprecgd._rank_path_cv import _best
+from skprecgd._estimators import cross_validation as _rank_path_cv
+from skprecgd._estimators.cross_validation import _best
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import FullObservation, as_measurements
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
 from skprecgd.objective import make_objective
-from skprecgd.optim.rank_path import visit_ranks, walk_to
+from skprecgd.optim.path.rank_path import visit_ranks, walk_to
+from skprecgd.optim.path.walk import PathSettings, Walk
 from skprecgd.optim.result import Status
-from skprecgd.optim.walk import PathSettings, Walk
 from skprecgd.testing import check_measurements
 
 RANK = 3

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
-from skprecgd._trimmed_rows import trimmed_rows
+from skprecgd._estimators.trimmed_rows import trimmed_rows
 from skprecgd.datasets import make_low_rank, make_matrix_sensing, make_robust_pca
 from skprecgd.factors import FactorPair
 from skprecgd.measurements import (

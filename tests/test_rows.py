@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 
-from skprecgd import _rows
-from skprecgd._rows import fit_rows, solve_rows
+from skprecgd._estimators.rows import fit_rows
+from skprecgd._linalg import row_systems as _rows
+from skprecgd._linalg.row_systems import solve_rows
 from skprecgd.losses import (
     AbsoluteLoss,
     HuberLoss,

@@ -10,9 +10,9 @@ from skprecgd.measurements import EntryMeasurements, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.loop import Journal
+from skprecgd.optim.path.scarce import explain, has_lone_line
+from skprecgd.optim.path.walk import PathSettings, Walk
 from skprecgd.optim.result import Status
-from skprecgd.optim.scarce import explain, has_lone_line
-from skprecgd.optim.walk import PathSettings, Walk
 
 
 def problem(seed, *, n=200, rank=3, oversampling=1.6, condition_number=100.0, **kwargs):
@@ -175,7 +175,7 @@ def test_an_interrupt_keeps_the_path(global_random_seed, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skprecgd.optim.scarce.Posterior", interrupted)
+    monkeypatch.setattr("skprecgd.optim.path.scarce.Posterior", interrupted)
     objective, _ = problem(
         global_random_seed, oversampling=1.3, condition_number=1.0, n=60
     )

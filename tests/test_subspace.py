@@ -10,8 +10,8 @@ from scipy import sparse
 from scipy.linalg import subspace_angles
 from scipy.sparse.linalg import aslinearoperator
 
-from skprecgd.optim import subspace
-from skprecgd.optim.subspace import truncated_svd
+from skprecgd._linalg import truncated_svd as subspace
+from skprecgd._linalg.truncated_svd import truncated_svd
 
 WRAPS = {
     "dense": np.asarray,

@@ -13,8 +13,8 @@ import joblib
 import numpy as np
 import pytest
 
-from skprecgd import _threads
-from skprecgd._threads import allowed_threads, running_fit, share_out
+from skprecgd._runtime import threads as _threads
+from skprecgd._runtime.threads import allowed_threads, running_fit, share_out
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 

@@ -4,7 +4,12 @@ The estimators take dask collections as they are; see the chapter on large data 
 user guide.
 """
 
-from skprecgd.distributed._graph import Traffic, count_traffic
-from skprecgd.distributed._measurements import ChunkedMeasurements
+from skprecgd._runtime.dask_kinds import is_dask
+from skprecgd.distributed.graph import Traffic, count_traffic
+from skprecgd.distributed.measurements import ChunkedMeasurements, chunked_stack
+from skprecgd.distributed.triples import frame_entries
+from skprecgd.measurements.readers import READERS, Reader
+
+READERS.append(Reader(is_dask, chunked_stack, frame_entries))
 
 __all__ = ["ChunkedMeasurements", "Traffic", "count_traffic"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._typing import Array
+from skprecgd._runtime.typing import Array
 from skprecgd.kernels import _numpy
 from skprecgd.kernels._numpy import unchecked_csr
 

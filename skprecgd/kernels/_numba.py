@@ -18,10 +18,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from skprecgd._arrays import empty
-from skprecgd._numerics import slabs
-from skprecgd._threads import allowed_threads, share_out
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import slabs
+from skprecgd._runtime.arrays import empty
+from skprecgd._runtime.threads import allowed_threads, share_out
+from skprecgd._runtime.typing import Array
 
 if getattr(numba.config, "DISABLE_JIT", False):
     raise ImportError("numba is switched off by NUMBA_DISABLE_JIT")

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-from skprecgd._arrays import empty
-from skprecgd._numerics import dot, picked, slabs
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import dot, picked, slabs
+from skprecgd._runtime.arrays import empty
+from skprecgd._runtime.typing import Array
 
 # Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
 _CHUNK = 1 << 16

@@ -1,6 +1,5 @@
 """Linear measurements of a low-rank matrix, one kind a file."""
 
-from skprecgd.measurements._dispatch import as_measurements, observed_entries
 from skprecgd.measurements.base import Measurements
 from skprecgd.measurements.dense import DenseMeasurements
 from skprecgd.measurements.entries import EntryMeasurements
@@ -8,6 +7,7 @@ from skprecgd.measurements.full import FullObservation
 from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
 from skprecgd.measurements.multi_output import MultiOutputMeasurements, multi_output
 from skprecgd.measurements.rank_one import RankOneMeasurements
+from skprecgd.measurements.readers import as_measurements, observed_entries
 from skprecgd.measurements.sparse import SparseMeasurements
 
 __all__ = [

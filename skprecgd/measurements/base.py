@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from skprecgd._typing import Array
+from skprecgd._runtime.typing import Array
 
 
 class Measurements(ABC):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._arrays import empty
-from skprecgd._numerics import is_mapped, norm, picked, slabs
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import is_mapped, norm, picked, slabs
+from skprecgd._runtime.arrays import empty
+from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     are_compiled,
     contracted_dtype,
@@ -17,8 +17,8 @@ from skprecgd.kernels import (
     normal_product,
     there_and_back,
 )
-from skprecgd.measurements._validation import as_real_array
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
+from skprecgd.measurements.validation import as_real_array
 
 # Numbers of the stack whose squares are summed at a time.
 _CHUNK = 1 << 17

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from skprecgd._numerics import tally
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import tally
+from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     adjoint_products,
     sampled_product,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._typing import Array
+from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape
 
 

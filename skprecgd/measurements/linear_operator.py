@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._numerics import working_dtype
-from skprecgd._typing import Array
+from skprecgd._linalg.numerics import working_dtype
+from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 
 _N_PROBES = 8

@@ -8,12 +8,12 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._numerics import as_operator, norm, working_dtype
-from skprecgd._typing import Array
-from skprecgd.measurements._validation import as_real_array, as_real_csr
+from skprecgd._linalg.numerics import as_operator, norm, working_dtype
+from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, Tangent, as_shape
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.full import FullObservation
+from skprecgd.measurements.validation import as_real_array, as_real_csr
 
 
 class MultiOutputMeasurements(Measurements):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._numerics import as_operator
-from skprecgd._typing import Array
-from skprecgd.measurements._validation import as_real_array
+from skprecgd._linalg.numerics import as_operator
+from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements
+from skprecgd.measurements.validation import as_real_array
 
 
 class RankOneMeasurements(Measurements):

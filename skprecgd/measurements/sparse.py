@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skprecgd._numerics import norm
-from skprecgd._typing import Array
-from skprecgd.measurements._validation import as_real_csr
+from skprecgd._linalg.numerics import norm
+from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
+from skprecgd.measurements.validation import as_real_csr
 
 
 class SparseMeasurements(Measurements):

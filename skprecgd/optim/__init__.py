@@ -2,9 +2,9 @@
 
 from skprecgd.optim.certificate import Certificate, certificate
 from skprecgd.optim.loop import minimize
-from skprecgd.optim.rank_path import PathResult, rank_path
+from skprecgd.optim.path.rank_path import PathResult, rank_path
+from skprecgd.optim.path.walk import Stage
 from skprecgd.optim.result import History, Record, Result, Status
-from skprecgd.optim.walk import Stage
 
 __all__ = [
     "Certificate",

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skprecgd._typing import RandomState
+from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
+from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
-from skprecgd.initialization import leading_eigenpairs, leading_triplets
 from skprecgd.objective import Objective
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skprecgd._typing import Array
+from skprecgd._linalg.conjugate_gradients import conjugate_gradients
+from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
-from skprecgd.optim.conjugate_gradients import conjugate_gradients
 from skprecgd.optim.metric import Metric
 
 # The last step is solved to this share of the residual that is wanted, and its

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skprecgd._numerics import dot, norm
-from skprecgd._typing import Array, RandomState
+from skprecgd._linalg.numerics import dot, norm
+from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.optim.directions import Direction, Local, solve_block
 

@@ -8,9 +8,9 @@ from time import perf_counter
 
 import numpy as np
 
-from skprecgd._arrays import kept_arrays
-from skprecgd._threads import running_fit
-from skprecgd._typing import RandomState
+from skprecgd._runtime.arrays import kept_arrays
+from skprecgd._runtime.threads import running_fit
+from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.directions import Local, from_behind

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._typing import Array
+from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skprecgd._typing import Array
+from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 
 

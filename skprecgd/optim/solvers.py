@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skprecgd._typing import RandomState
+from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import SquaredLoss
 from skprecgd.objective import Objective
 from skprecgd.optim.directions import (

@@ -1,0 +1,486 @@
+"""Cross-validation along rank paths: what the two CV estimators share.
+
+One path per fold and per pair of step size and ridge serves for every rank: its stages
+are scored on the samples held out. The samples are shared by all workers; a task is
+told only which of them to train on.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from time import perf_counter
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from skprecgd._estimators.base import SHARED_CONSTRAINTS, BasePrecGD
+from skprecgd._estimators.scoring import explained, without_largest
+from skprecgd._estimators.sensing import regressor_of
+from skprecgd._linalg.offsets import entry_offsets
+from skprecgd._runtime.compat import Interval, StrOptions
+from skprecgd._runtime.dask_kinds import is_dask
+from skprecgd._runtime.threads import running_fit
+from skprecgd._runtime.typing import Array
+from skprecgd.factors import FactorPair, Factors
+from skprecgd.kernels import are_compiled
+from skprecgd.losses import Loss, make_loss
+from skprecgd.measurements import DenseMeasurements, Measurements
+from skprecgd.measurements.dense import DenseSelection
+from skprecgd.objective import Objective
+from skprecgd.optim.path.rank_path import PathResult, visit_ranks, walk_to
+from skprecgd.optim.path.walk import Walk
+from skprecgd.optim.result import Status
+from skprecgd.optim.solvers import SOLVERS
+from skprecgd.robust import upper_bound
+
+# A stack of more bytes than these is read in place by all folds: no worker copies it.
+_SHARED_BYTES = 1 << 26
+# Compiled passes over this many single entries take so long that it hardly matters that
+# threads wait for one another in between.
+_MANY_ENTRIES = 1 << 19
+# The default grid ends here, or where the matrix does.
+_DEFAULT_RANKS = 10
+
+# Of the rows and of the columns.
+Offsets = tuple[Array, Array]
+
+# Folds choose the rank, a path has no rank to start at, and every fit is its own.
+_REPLACED = ("rank_search", "early_stopping", "warm_start")
+
+CV_CONSTRAINTS: dict[str, list[Any]] = {
+    **{k: v for k, v in SHARED_CONSTRAINTS.items() if k not in _REPLACED},
+    "n_components": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
+    "step_size": [*SHARED_CONSTRAINTS["step_size"], "array-like"],
+    "alpha": [*SHARED_CONSTRAINTS["alpha"], "array-like"],
+    "solver": [
+        StrOptions({"auto", *(name for name in SOLVERS if not SOLVERS[name].feedback)})
+    ],
+    "init": [StrOptions({"spectral", "nystrom", "random"})],
+    "cv": ["cv_object"],
+    "scoring": [None, str, callable],
+    "refit_rule": [StrOptions({"best", "one_standard_error"})],
+    "n_jobs": [None, Integral],
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All samples, as every worker gets them.
+
+    Attributes
+    ----------
+    measurements : Measurements
+    targets : ndarray of shape (n,)
+    center : str or None
+        What each fold subtracts first, from its own training samples; only for
+        entries.
+    """
+
+    measurements: Measurements
+    targets: Array
+    center: str | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folds read what all share instead of a part of their own."""
+        whole = self.measurements
+        if type(whole) is not DenseMeasurements:
+            return False
+        return whole.stack.nbytes > _SHARED_BYTES
+
+    @property
+    def suits_threads(self) -> bool:
+        """Whether the folds are best followed by threads, which need no copies.
+
+        Long passes over the samples leave Python to others meanwhile.
+        """
+        if self.measurements.single_entries:
+            n = len(self.targets)
+            return n >= _MANY_ENTRIES and are_compiled(n)
+        return self.in_place
+
+    def training(
+        self,
+        model: BasePrecGD,
+        index: Array,
+        ranks: Sequence[int],
+        random_state: int,
+    ) -> Training:
+        """How `model` visits the ranks on some of the samples."""
+        objective, offsets = self._objective(model, index)
+        settings = model._path_settings(
+            objective, symmetric=getattr(model, "symmetric", False)
+        )
+        # The targets as they were are not kept beside those that the walk has.
+        walk = walk_to(objective, ranks, settings, random_state)
+        return Training(walk, objective.loss, offsets)
+
+    def _objective(
+        self, model: BasePrecGD, index: Array
+    ) -> tuple[Objective, Offsets | None]:
+        measurements = self.part(index)
+        order = measurements.natural_order()
+        if order is not None:
+            measurements, index = measurements.rows(order), index[order]
+        targets = self.targets[index]
+        if self.center is None:
+            return model._objective(measurements, targets), None
+        cells = measurements.cells()
+        assert cells is not None
+        rows, columns = cells
+        offsets = entry_offsets(
+            rows, columns, targets, measurements.matrix_shape, self.center
+        )
+        centred = targets - offsets[0][rows] - offsets[1][columns]
+        return model._objective(measurements, centred.astype(targets.dtype)), offsets
+
+    def part(self, index: Array) -> Measurements:
+        """Some of the measurements."""
+        whole = self.measurements
+        if type(whole) is not DenseMeasurements:
+            return whole.rows(index)
+        if self.in_place:
+            return DenseSelection(whole, index)
+        # A worker process gets the stack as a map of a file, slow to pick rows from.
+        return whole.of(np.array(whole.stack[index], subok=False), whole.matrix_shape)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The path of one fold, and what was subtracted from its targets."""
+
+    walk: Walk
+    loss: Loss
+    offsets: Offsets | None
+
+    def matrix(self, factors: Factors) -> Factors:
+        """Factors of the whole matrix, offsets included."""
+        if self.offsets is None:
+            return factors
+        ones = [np.ones((len(offset), 1)) for offset in self.offsets]
+        rows, columns = (offset[:, None] for offset in self.offsets)
+        blocks = [factors.left, rows, ones[0]], [factors.right, ones[1], columns]
+        left, right = (np.hstack(part).astype(factors.dtype) for part in blocks)
+        return FactorPair(left, right)
+
+
+@dataclass(frozen=True)
+class PathScores:
+    """The scores of one path, rank by rank; nan where it diverged or no score came.
+
+    Attributes
+    ----------
+    scores, train_errors, fit_seconds, score_seconds : ndarray of shape (n_ranks,)
+        A training error is the share of the training loss that the stage left.
+    status : Status
+    failure : str or None
+        What the last scorer that failed said.
+    """
+
+    scores: Array
+    train_errors: Array
+    fit_seconds: Array
+    score_seconds: Array
+    status: Status
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How stages are scored: `scorer` as in scikit-learn, None is R^2 or D^2."""
+
+    scorer: Any
+    outlier_fraction: float | str
+
+    def score(
+        self, factors: Factors, loss: Loss, measurements: Measurements, targets: Array
+    ) -> float:
+        if self.scorer is not None:
+            return float(
+                self.scorer(regressor_of(factors, loss), measurements, targets)
+            )
+        z = measurements.forward(factors.left, factors.right)
+        if self.outlier_fraction != 0:
+            share = upper_bound(self.outlier_fraction)
+            targets, z, _ = without_largest(targets, z, share)
+        return explained(loss, targets, z)
+
+
+@running_fit()
+def score_path(
+    samples: Samples,
+    model: BasePrecGD,
+    split: tuple[Array, Array],
+    ranks: Sequence[int],
+    held_out: HeldOut,
+    random_state: int,
+) -> PathScores:
+    """One path on the training samples of a split, its stages scored on the others."""
+    train, test = split
+    taken = int(samples.center == "both")
+    own = [rank - taken for rank in ranks if rank > taken]
+    training = samples.training(model, train, own or [1], random_state)
+    path = visit_ranks(training.walk)
+    if path.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    measurements, targets = samples.part(test), samples.targets[test]
+
+    def score(factors: Factors) -> float:
+        whole = training.matrix(factors)
+        return held_out.score(whole, training.loss, measurements, targets)
+
+    return _scored(path, [rank - taken for rank in ranks], score)
+
+
+def _scored(
+    path: PathResult, ranks: Sequence[int], score: Callable[[Factors], float]
+) -> PathScores:
+    """The scores where searches of at most these ranks end."""
+    scores, train_errors, fit_seconds, score_seconds = np.full((4, len(ranks)), np.nan)
+    failure = None
+    for k, rank in enumerate(ranks):
+        stage = path.stage(rank)
+        factors = stage.factors
+        assert factors is not None
+        fit_seconds[k] = stage.seconds
+        started = perf_counter()
+        if path.status is not Status.DIVERGED or stage is not path.stages[-1]:
+            train_errors[k] = stage.relative_residual**2
+            try:
+                scores[k] = score(factors.truncated(min(rank, factors.rank)))
+            except Exception as error:
+                # As in a search of scikit-learn, the others may be scored.
+                failure = f"{type(error).__name__}: {error}"
+        score_seconds[k] = perf_counter() - started
+    return PathScores(
+        scores, train_errors, fit_seconds, score_seconds, path.status, failure
+    )
+
+
+class RankPathCV:
+    """Mixin of the CV estimators: the grid, the paths, the choice and the refit."""
+
+    _estimator: ClassVar[type[BasePrecGD]]
+
+    def _model(self: Any, **grid: Any) -> Any:
+        """The estimator without CV, with what it shares with this one."""
+        names = inspect.signature(self._estimator).parameters
+        shared = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        # Labels and counts can be fitted ever better at any rank: the refit, too, needs
+        # held-out samples to know how far to go.
+        early_stopping = "auto" if make_loss(self.loss).generalized else False
+        return self._estimator(
+            **{**shared, "early_stopping": early_stopping, "verbose": 0, **grid}
+        )
+
+    def _choose(self: Any, samples: Samples) -> None:
+        """Score the grid and set `cv_results_` and the best of it."""
+        grid = self._grid(samples.measurements.matrix_shape)
+        models = [
+            self._model(n_components=1, step_size=step_size, alpha=alpha)
+            for alpha in grid["alpha"]
+            for step_size in grid["step_size"]
+        ]
+        for model in models:
+            model._validate_params()
+        splits = self._splits(samples)
+        held_out = HeldOut(self._scorer(), self.outlier_fraction)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        # Whole arrays go to the workers, which joblib lets them share, and indices.
+        prefer = "threads" if samples.suits_threads else None
+        paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose, prefer=prefer)(
+            delayed(score_path)(
+                samples, model, split, grid["n_components"], held_out, seed
+            )
+            for model in models
+            for split in splits
+        )
+        self.cv_results_ = _results(grid, paths, len(splits))
+        self.train_error_path_ = _by_candidate(grid, paths, "train_errors")
+        self._warn_about(paths)
+        self.best_index_ = _best(self.cv_results_, self.refit_rule, len(splits))
+        self.best_params_ = self.cv_results_["params"][self.best_index_]
+        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
+        self.step_size_ = self.best_params_["step_size"]
+        self.alpha_ = self.best_params_["alpha"]
+
+    def _grid(self: Any, shape: tuple[int, int]) -> dict[str, list[Any]]:
+        """The values to try of each parameter, ranks ascending."""
+        ranks = self.n_components
+        if ranks is None:
+            ranks = range(1, min(_DEFAULT_RANKS, *shape) + 1)
+        ranks = _values(ranks, "n_components")
+        for rank in ranks:
+            whole = isinstance(rank, Integral) and not isinstance(rank, bool)
+            if not whole or not 1 <= int(rank) <= min(shape):
+                raise ValueError(
+                    f"n_components={rank!r} must be an integer from 1 to {min(shape)}, "
+                    f"the shorter side of the matrix of shape {shape}."
+                )
+        return {
+            "n_components": sorted({int(rank) for rank in ranks}),
+            "step_size": _values(self.step_size, "step_size"),
+            "alpha": _values(self.alpha, "alpha"),
+        }
+
+    def _splits(self: Any, samples: Samples) -> list[tuple[Array, Array]]:
+        # Here and below: sklearn.model_selection loads optional packages.
+        from sklearn.model_selection import check_cv
+
+        from skprecgd.model_selection import EntryKFold
+
+        measurements, targets = samples.measurements, samples.targets
+        cv = 5 if self.cv is None else self.cv
+        of_cells = measurements.cells(np.arange(0)) is not None
+        if isinstance(cv, Integral) and of_cells:
+            cv = EntryKFold(int(cv), random_state=self.random_state)
+        splits = list(check_cv(cv).split(measurements, targets))
+        if not splits:
+            raise ValueError(
+                f"cv={self.cv!r} gave no split. An iterator gives its splits but once: "
+                "use a list or a splitter."
+            )
+        for train, test in splits:
+            if not (len(train) and len(test)):
+                raise ValueError(
+                    f"cv={self.cv!r} gave a split with {len(train)} training and "
+                    f"{len(test)} test samples; each needs at least one."
+                )
+        return splits
+
+    def _scorer(self: Any) -> Any:
+        if self.scoring is None or callable(self.scoring):
+            return self.scoring
+        from sklearn.metrics import check_scoring
+
+        return check_scoring(self, scoring=self.scoring)
+
+    def _warn_about(self: Any, paths: list[PathScores]) -> None:
+        diverged = sum(path.status is Status.DIVERGED for path in paths)
+        failures = [path.failure for path in paths if path.failure is not None]
+        scoring = f"scoring={self.scoring!r} gave nan"
+        if failures:
+            scoring = (
+                f"scoring={self.scoring!r} failed in {len(failures)} of {len(paths)} "
+                f"paths, the last time with {failures[-1]}"
+            )
+        if np.all(np.isnan(self.cv_results_["mean_test_score"])):
+            steps = (
+                f"{diverged} of {len(paths)} paths diverged with step_size="
+                f"{self.step_size!r}. Use step_size='auto' or smaller numbers"
+            )
+            raise ValueError(
+                f"No candidate has a score: {steps if diverged else scoring}."
+            )
+        if failures:
+            warnings.warn(
+                f"{scoring}; these scores are nan.", UserWarning, stacklevel=5
+            )
+        if diverged:
+            warnings.warn(
+                f"{diverged} of {len(paths)} paths diverged; from the rank on where "
+                "they did, their scores are nan. Leave large numbers out of step_size.",
+                FitFailedWarning,
+                stacklevel=5,
+            )
+        cut = sum(path.status is Status.MAX_ITER for path in paths)
+        if cut and self.tol > 0:
+            warnings.warn(
+                f"{cut} of {len(paths)} paths ended after max_iter={self.max_iter} "
+                "iterations; the ranks they did not reach are scored as the last that "
+                "they did. Increase max_iter.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _refitted(self: Any, fitted: Any, path: PathResult) -> None:
+        """Take over what the refit has set."""
+        parameters = fitted.get_params(deep=False)
+        for name, value in vars(fitted).items():
+            if name not in parameters:
+                setattr(self, name, value)
+        self.rank_path_ = path
+
+
+def check_in_memory(estimator: Any, X: Any) -> None:
+    """Refuse what cannot be split into folds of samples."""
+    if is_dask(X):
+        raise ValueError(
+            f"{type(estimator).__name__} needs X in memory, to split it into folds; "
+            "got a dask collection."
+        )
+
+
+def _values(values: Any, name: str) -> list[Any]:
+    """The grid of a parameter: a list, or a single value."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, str) or np.ndim(values) == 0:
+        return [values]
+    values = list(values)
+    if not values:
+        raise ValueError(f"{name} is an empty list; give at least one value.")
+    return values
+
+
+def _results(
+    grid: dict[str, list[Any]], paths: list[PathScores], n_splits: int
+) -> dict[str, Any]:
+    """The table of all candidates, with the keys of `GridSearchCV`."""
+    from sklearn.model_selection import ParameterGrid
+
+    params = list(ParameterGrid(grid))
+    results: dict[str, Any] = {}
+    for key, name in (("fit_time", "fit_seconds"), ("score_time", "score_seconds")):
+        times = _by_candidate(grid, paths, name)
+        results[f"mean_{key}"] = times.mean(axis=1)
+        results[f"std_{key}"] = times.std(axis=1)
+    for name in sorted(grid):
+        values = [candidate[name] for candidate in params]
+        column = np.ma.MaskedArray(np.empty(len(values), dtype=object), mask=False)
+        column[:] = values
+        named = any(isinstance(value, str) for value in values)
+        results[f"param_{name}"] = (
+            column if named else column.astype(np.array(values).dtype)
+        )
+    results["params"] = params
+    scores = _by_candidate(grid, paths, "scores")
+    for k in range(n_splits):
+        results[f"split{k}_test_score"] = scores[:, k]
+    results["mean_test_score"] = scores.mean(axis=1)
+    results["std_test_score"] = scores.std(axis=1)
+    means = np.nan_to_num(results["mean_test_score"], nan=-np.inf)
+    results["rank_test_score"] = rankdata(-means, method="min").astype(np.int32)
+    return results
+
+
+def _by_candidate(
+    grid: dict[str, list[Any]], paths: list[PathScores], name: str
+) -> Array:
+    """Shape (n_candidates, n_splits), in the order of `ParameterGrid`."""
+    n_ranks, n_models = len(grid["n_components"]), len(grid["alpha"])
+    n_splits = len(paths) // (n_models * len(grid["step_size"]))
+    sizes = n_models, len(grid["step_size"]), n_splits, n_ranks
+    values = np.reshape([getattr(path, name) for path in paths], sizes)
+    return np.reshape(np.transpose(values, (0, 3, 1, 2)), (-1, n_splits))
+
+
+def _best(results: dict[str, Any], rule: str, n_splits: int) -> int:
+    """The index of the candidate that the rule chooses."""
+    best = int(np.argmin(results["rank_test_score"]))
+    if rule == "best":
+        return best
+    mean = results["mean_test_score"]
+    # The deviation is that of the scores at hand, the error that of their mean.
+    error = results["std_test_score"][best] / np.sqrt(max(1, n_splits - 1))
+    good = np.flatnonzero(mean >= mean[best] - error)
+    ranks = results["param_n_components"][good].astype(int)
+    return int(good[np.lexsort((-mean[good], ranks))[0]])

@@ -1,0 +1,235 @@
+"""PrecGDFactorizationCV: factorization with the rank chosen by held-out entries."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from skprecgd._estimators.cross_validation import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    Samples,
+    check_in_memory,
+)
+from skprecgd._estimators.factorization import (
+    PrecGDFactorization,
+    _check_dense,
+    _Entries,
+)
+from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._runtime.compat import fit_context
+from skprecgd._runtime.typing import RandomState
+from skprecgd.losses import Loss
+from skprecgd.measurements import EntryMeasurements
+from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
+
+
+class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
+    """Factorization whose rank, step size and ridge held-out entries choose.
+
+    Folds hold out entries of the matrix, of complete data too, never whole rows: a
+    reconstruction error on rows cannot choose a rank. One path of growing rank per
+    fold, step size and ridge serves for all ranks. See :ref:`choosing_rank`.
+
+    Parameters
+    ----------
+    n_components : int, list of int, default=None
+        Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
+        to that side. They cost hardly more than the largest alone.
+    missing_values, center : default=nan, None
+        See :class:`PrecGDFactorization`. A fold subtracts the centre of what it sees.
+    step_size : {"auto", "exact", "backtracking", "polyak"}, float, or list of these, \
+            default="auto"
+        Steps to try; see :class:`PrecGDFactorization`. A number that diverges is
+        scored as failed.
+    alpha : float or list of float, default=0.0
+        Ridges to try; see :class:`PrecGDFactorization`.
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
+            "alternating", "alternating-scaledgd"}, default="auto"
+        See :class:`PrecGDFactorization`.
+    init : {"spectral", "nystrom", "random"}, default="spectral"
+        See :class:`PrecGDFactorization`.
+    loss, damping, noise_variance : default="squared", "auto", None
+        See :class:`PrecGDFactorization`.
+    outlier_fraction : float or "auto", default=0.0
+        See :class:`PrecGDFactorization`. The worst of the held-out entries, that share
+        of them, do not count in the default score.
+    validation_fraction, n_iter_no_change : default=0.1, 2
+        As in :class:`PrecGDFactorization`, for `score`, and for the fits to labels or
+        counts ("logistic", "poisson"), which held-out entries end, those of the folds
+        too.
+    max_iter : int, default=1000
+        Most iterations of a path, and of the refit.
+    tol : float, default=1e-9
+        See :class:`PrecGDFactorization`.
+    cv : int, splitter or iterable, default=None
+        What holds out *entries*. An integer (None is 5) is the number of folds of
+        :class:`~skprecgd.model_selection.EntryKFold`. A splitter is given the observed
+        entries row by row as samples, and an iterable holds positions among them.
+    scoring : str or callable, default=None
+        A scorer, called with a regressor, entries and their values; see
+        scikit-learn's guide on scoring. None: R^2, or with another loss the share of
+        the deviance explained, D^2.
+    refit_rule : {"best", "one_standard_error"}, default="best"
+        Which candidate is refitted: the one with the highest mean score, or the
+        smallest rank whose mean score is within one standard error of it.
+    n_jobs : int, default=None
+        Paths at a time; None is 1, or what a ``joblib.parallel_config`` says. -1 is all
+        processors.
+    random_state : int, RandomState instance or None, default=None
+        Of the folds of an integer `cv`, of random starts and of the entries hidden by
+        `score`.
+    verbose : int, default=0
+        Of `joblib.Parallel`.
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarray
+        A table with the keys of `sklearn.model_selection.GridSearchCV`: ``params``,
+        ``param_n_components``, ``split0_test_score``, ``mean_test_score``,
+        ``std_test_score``, ``rank_test_score``... A fit time is the time that the path
+        took to get to a rank.
+    best_index_ : int
+        The line of `cv_results_` that `refit_rule` chose.
+    best_params_ : dict
+    best_score_ : float
+        Its mean score.
+    step_size_, alpha_ : str or float, float
+        The values chosen.
+    train_error_path_ : ndarray of shape (n_candidates, n_splits)
+        Share of the training loss that each stage left, in the order of `cv_results_`.
+    rank_path_ : PathResult
+        The refit, with the stages that led to it.
+    n_components_ : int
+        The rank of the refit: ``best_params_["n_components"]``, or less if entries are
+        missing or wrong.
+    components_ : ndarray of shape (n_components_, n_features)
+    singular_values_ : ndarray of shape (n_components_,)
+    explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
+    left_, right_ : ndarray of shape (n_samples, n_components_), \
+            (n_features, n_components_)
+    center_ : ndarray of shape (n_features,)
+    outliers_ : csr_array of shape (n_samples, n_features)
+    n_iter_ : int
+    converged_ : bool
+    stop_reason_ : str
+    noise_variance_ : float
+    history_ : History
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        The attributes of :class:`PrecGDFactorization`, of the refit.
+
+    See Also
+    --------
+    PrecGDFactorization : The same with a given search rank.
+
+    Notes
+    -----
+    A fold is a matrix with missing entries, so its memory and time grow with the number
+    of observed entries, and a sparse `X` whose other entries are zeros counts as
+    complete.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd import PrecGDFactorizationCV
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 40))
+    >>> X += 0.5 * rng.standard_normal(X.shape)
+    >>> PrecGDFactorizationCV([1, 2, 3, 4, 5], random_state=0).fit(X).n_components_
+    3
+    """
+
+    _estimator: ClassVar = PrecGDFactorization
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CV_CONSTRAINTS,
+        "missing_values": PrecGDFactorization._parameter_constraints["missing_values"],
+        "center": PrecGDFactorization._parameter_constraints["center"],
+    }
+
+    def __init__(
+        self,
+        n_components: Any = None,
+        *,
+        missing_values: float = np.nan,
+        center: str | None = None,
+        loss: str | Loss = "squared",
+        solver: str = "auto",
+        step_size: Any = "auto",
+        damping: str | float = "auto",
+        noise_variance: float | str | None = None,
+        init: str = "spectral",
+        alpha: Any = 0.0,
+        outlier_fraction: Any = 0.0,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        max_iter: int = 1000,
+        tol: float = 1e-9,
+        cv: Any = None,
+        scoring: Any = None,
+        refit_rule: str = "best",
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.missing_values = missing_values
+        self.center = center
+        self.loss = loss
+        self.solver = solver
+        self.step_size = step_size
+        self.damping = damping
+        self.noise_variance = noise_variance
+        self.init = init
+        self.alpha = alpha
+        self.outlier_fraction = outlier_fraction
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.max_iter = max_iter
+        self.tol = tol
+        self.cv = cv
+        self.scoring = scoring
+        self.refit_rule = refit_rule
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Choose by cross-validation, then factorize all of X.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            As `PrecGDFactorization.fit`; if the grid does not fit the matrix; if every
+            step size diverges.
+        """
+        with callbacks_told(self, X), undone_on_failure(self):
+            self._choose(self._samples(X))
+            model = self._model(**self.best_params_)
+            self._refitted(model, model._fit(X))
+        return self
+
+    def _samples(self, X: Any) -> Samples:
+        check_in_memory(self, X)
+        loss = self._checked_loss()
+        data = self._read(X, reset=True)
+        if not isinstance(data, _Entries):
+            _check_dense(data, loss)
+            data = _Entries(*matrix_entries(data, np.nan))
+        check_any_observed(data.values)
+        measurements = EntryMeasurements(
+            data.rows, data.columns, data.shape, data.values.dtype
+        )
+        return Samples(measurements, data.values, self.center)

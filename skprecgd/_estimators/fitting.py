@@ -1,0 +1,89 @@
+"""Around a fit: what is checked before it, and what is undone when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from skprecgd.measurements.validation import as_real_array
+from skprecgd.optim.loop import Callback
+from skprecgd.optim.result import Record, format_record
+
+
+@contextmanager
+def undone_on_failure(estimator: Any) -> Iterator[None]:
+    """Give an estimator back the attributes it had, if the block raises.
+
+    Only an interrupted fit keeps what it stored: the last accepted iterate.
+    """
+    attributes = vars(estimator)
+    before = dict(attributes)
+    try:
+        yield
+    except BaseException:
+        if attributes.get("history_") is before.get("history_"):
+            attributes.clear()
+            attributes.update(before)
+        raise
+
+
+@contextmanager
+def callbacks_told(estimator: Any, X: Any, y: Any = None) -> Iterator[None]:
+    """Tell scikit-learn's callbacks, where it has any, of the fit that the block is.
+
+    Belongs around `undone_on_failure`: what scikit-learn keeps on the estimator
+    meanwhile is taken off again by the decorator of `fit`.
+    """
+    if not hasattr(estimator, "_init_callback_context"):
+        yield
+        return
+    # How many iterations there will be is not known: a refit has max_iter of its own.
+    context = estimator._init_callback_context(max_subtasks=None)
+    context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+    yield
+    context.call_on_fit_task_end(
+        # The estimator is fitted: nothing has to be added to a copy of it.
+        estimator=estimator,
+        X=X,
+        y=y,
+        reconstruction_attributes=dict,
+    )
+
+
+def iteration_callback(estimator: Any) -> Callback | None:
+    """What is called after every iteration: to print it, and for the callbacks set."""
+    context: Any = getattr(estimator, "_callback_fit_ctx", None)
+    told = context is not None and bool(getattr(estimator, "_skl_callbacks", ()))
+    if not (told or estimator.verbose):
+        return None
+
+    def report(record: Record) -> bool:
+        if estimator.verbose:
+            print(format_record(record))
+        if not told:
+            return False
+        task = context.subcontext(task_name="iteration")
+        task.call_on_fit_task_begin(estimator=estimator)
+        return bool(task.call_on_fit_task_end(estimator=estimator))
+
+    return report
+
+
+def check_init(init: Any, matrix_shape: tuple[int, int], max_rank: int) -> None:
+    """Refuse a given start that does not fit, also where none is needed."""
+    if isinstance(init, str):
+        return
+    if len(init) != 2:
+        raise ValueError(
+            f"init as arrays must be a pair (left, right), got {len(init)} items."
+        )
+    left, right = (as_real_array(block, "init", (2,)).shape for block in init)
+    n_rows, n_columns = matrix_shape
+    rank = left[1]
+    fits = (left, right) == ((n_rows, rank), (n_columns, rank))
+    if not (fits and 1 <= rank <= max_rank):
+        raise ValueError(
+            f"init must hold arrays of shape ({n_rows}, r) and ({n_columns}, r) with r "
+            f"from 1 to {max_rank}, got {left} and {right}."
+        )

@@ -1,0 +1,112 @@
+"""What estimators do with dask collections: check their columns, and lazy methods."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from skprecgd._runtime.compat import output_container
+from skprecgd._runtime.dask_kinds import is_dask_frame
+from skprecgd._runtime.typing import Array
+from skprecgd.distributed.rows import as_dask_array, check_kind, plain
+
+# What no chunk needs, because it is about other data.
+_NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
+
+
+def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
+    """Names and number of columns by scikit-learn's rules; no chunk is looked at."""
+    check_kind(X, "X")
+    # What dask knows of a frame is a frame without rows.
+    known = X._meta if is_dask_frame(X) else X
+    validate_data(estimator, known, reset=reset, skip_check_array=True)
+
+
+def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
+    """The dask array ``model.method(X)``, every chunk of rows by itself.
+
+    Parameters
+    ----------
+    model : PrecGDFactorization
+        Fitted.
+    method : {"transform", "inverse_transform"}
+    X : dask array or DataFrame of shape (n_rows, ...)
+    n_columns : int
+        Width of the result.
+    """
+    if method == "transform":
+        _check_output(model)
+        check_columns(model, X, reset=False)
+    X = as_dask_array(X, 2, lengths=False)
+    unused = () if model._shrunk else ("left_",)
+    return _mapped(_light(model, unused), method, X, n_columns)
+
+
+def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) -> Any:
+    """The dask array ``model.method(X)``, every chunk of measurements by itself.
+
+    Parameters
+    ----------
+    model : PrecGDMatrixSensing
+        Fitted.
+    method : {"transform", "predict"}
+    X : dask array of shape (n, n_rows * n_columns) or (n, n_rows, n_columns)
+    n_columns : int, default=None
+        Width of the result; None is a vector.
+    """
+    if method == "transform":
+        _check_output(model)
+    if is_dask_frame(X):
+        check_columns(model, X, reset=False)
+    X = as_dask_array(X, 2, 3, lengths=False)
+    own = (model.left_.shape[0], model.right_.shape[0])
+    if X.shape[1:] not in (own, (own[0] * own[1],)):
+        raise ValueError(
+            f"X holds measurements of shape {X.shape[1:]}, but the matrix found has "
+            f"shape {own}."
+        )
+    return _mapped(_light(model), method, X, n_columns)
+
+
+def _mapped(model: Any, method: str, X: Any, n_columns: int | None) -> Any:
+    dtype = np.result_type(model.components_, X.dtype)
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    width = () if n_columns is None else (n_columns,)
+    return X.map_blocks(
+        _apply,
+        model=model,
+        method=method,
+        width=width,
+        dtype=dtype,
+        chunks=(X.chunks[0], *width),
+        drop_axis=list(range(1 + len(width), X.ndim)),
+        meta=np.empty((0,) * (1 + len(width)), dtype),
+    )
+
+
+def _check_output(model: Any) -> None:
+    """Refuse to transform lazily where scikit-learn would compute what comes out."""
+    container = output_container(model)
+    if container != "default":
+        raise ValueError(
+            f"set_output(transform={container!r}) would compute the whole of a dask "
+            "collection; use set_output(transform='default') and convert the result."
+        )
+
+
+def _light(model: Any, unused: tuple[str, ...] = ()) -> Any:
+    """The model without what would be sent along for nothing."""
+    light = copy.copy(model)
+    for name in (*_NOT_NEEDED, *unused):
+        light.__dict__.pop(name, None)
+    return light
+
+
+def _apply(block: Any, model: Any, method: str, width: tuple[int, ...]) -> Array:
+    dtype = np.result_type(model.components_, block.dtype)
+    if not block.shape[0]:
+        return np.empty((0, *width), dtype)
+    return np.asarray(getattr(model, method)(plain(block)), dtype)

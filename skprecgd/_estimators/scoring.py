@@ -1,0 +1,103 @@
+"""Which entries `PrecGDFactorization.score` hides, and what a score says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+from skprecgd._runtime.typing import Array
+from skprecgd.losses import Loss
+from skprecgd.robust import largest
+
+# Hidden entries in all: enough for three digits of R^2, however large X is.
+_MAX_HIDDEN = 1_000_000
+
+
+def hidden_rounds(
+    n_entries: int, fraction: float, rng: np.random.RandomState
+) -> Iterator[Array]:
+    """Random sets of entries to hide, sorted, each about `fraction` of all.
+
+    Every entry is hidden once, because the difference between two ranks is a few
+    percent of the noise: a single share would often not show it. Of very many
+    entries one share is plenty.
+    """
+    n_hidden = min(max(1, round(fraction * n_entries)), _MAX_HIDDEN)
+    if n_entries <= _MAX_HIDDEN:
+        n_rounds = max(min(2, n_entries), round(n_entries / n_hidden))
+        for hidden in np.array_split(rng.permutation(n_entries), n_rounds):
+            yield np.sort(hidden)
+        return
+    # Twice too many, for some are drawn twice. (np.unique is slow here.)
+    drawn = np.sort(rng.randint(n_entries, size=2 * n_hidden))
+    drawn = drawn[np.diff(drawn, prepend=-1) > 0]
+    yield np.sort(rng.permutation(drawn)[:n_hidden])
+
+
+def explained(
+    loss: Loss, values: Array, z: Array, weight: Array | None = None
+) -> float:
+    """Share of the loss of the best constant that the predictions z take away.
+
+    R^2 for the squared loss, the share of the deviance explained (D^2) otherwise. A
+    value of weight two counts like two values.
+    """
+    values, z = values.astype(np.float64), z.astype(np.float64)
+    # Without weights as for any loss, which need not know of any.
+    best = loss.constant(values) if weight is None else loss.constant(values, weight)
+    constant = np.full_like(values, best)
+
+    def total(z: Array) -> float:
+        if weight is None:
+            return loss.value(z, values)
+        return float(weight @ loss.pointwise(z, values))
+
+    whole = total(constant) if np.all(np.isfinite(constant)) else 0.0
+    error = total(z)
+    if whole == 0.0:
+        return 1.0 if error == 0.0 else 0.0
+    return 1.0 - error / whole
+
+
+def checked_weight(sample_weight: Any, n_samples: int) -> Array | None:
+    """Weights of samples, their mean one, or None for none."""
+    if sample_weight is None:
+        return None
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weight.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must hold one number for each of the {n_samples} samples, "
+            f"got shape {weight.shape}."
+        )
+    if np.any(weight < 0) or not np.any(weight > 0):
+        raise ValueError(
+            "sample_weight must not be negative, nor zero everywhere; it runs from "
+            f"{np.min(weight):g} to {np.max(weight):g}."
+        )
+    # The sum of large weights could overflow.
+    weight = weight / np.max(weight)
+    return np.asarray(weight / np.mean(weight))
+
+
+def without_largest(
+    values: Array, predictions: Array, share: float, weight: Array | None = None
+) -> tuple[Array, Array, Array | None]:
+    """All without the entries with the largest residuals, that share of them.
+
+    Of their weight if they have one; the last one may lose a part of its own.
+    """
+    sizes = np.abs(values - predictions)
+    if weight is None:
+        kept = ~largest(sizes, round(share * len(sizes)))
+        return values[kept], predictions[kept], None
+    order = np.argsort(sizes)
+    room = (1 - share) * np.sum(weight)
+    before = np.cumsum(weight[order]) - weight[order]
+    left = np.empty_like(weight)
+    left[order] = np.clip(room - before, 0.0, weight[order])
+    return values, predictions, left

@@ -1,0 +1,523 @@
+"""PrecGDMatrixSensing: a matrix recovered from linear measurements, a regressor."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from skprecgd._estimators.base import (
+    SHARED_CONSTRAINTS,
+    BasePrecGD,
+    check_y_scale,
+    error_level,
+    found_factors,
+)
+from skprecgd._estimators.fitting import callbacks_told, check_init, undone_on_failure
+from skprecgd._estimators.lazy import by_samples, check_columns
+from skprecgd._estimators.scoring import checked_weight, explained
+from skprecgd._runtime.compat import Interval, fit_context
+from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
+from skprecgd._runtime.typing import Array, RandomState
+from skprecgd.distributed.graph import compute
+from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
+from skprecgd.distributed.rows import check_kind
+from skprecgd.factors import Factors, SymmetricFactor
+from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
+from skprecgd.measurements.base import check_matrix_shape
+from skprecgd.objective import SampledObjective
+from skprecgd.optim.certificate import certificate
+from skprecgd.optim.path.rank_path import PathResult
+from skprecgd.robust import TrimmedObjective
+
+
+class PrecGDMatrixSensing(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BasePrecGD
+):
+    """Recover a low-rank matrix of unknown rank from linear measurements.
+
+    A sample is one measurement matrix ``A_i``, its target the measured number
+    ``y_i = <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``),
+    and the factors are found by preconditioned gradient descent, which does not
+    slow down when `n_components` exceeds the true rank or the matrix is
+    ill-conditioned.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Search rank: an upper bound of the rank, at most ``min(matrix_shape)``,
+        which is what None stands for.
+    matrix_shape : tuple of int, default=None
+        ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
+        flat rows the most balanced shape with that many cells, rows >= columns
+        (a square one with ``symmetric=True``).
+    symmetric : bool, default=False
+        The matrix is symmetric positive semidefinite, ``M = X X^T``. A matrix that
+        is not is then replaced by the closest fit that is.
+    loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
+            default="squared"
+        What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
+        "poisson" for counts, "huber" and "absolute" where some targets are far off.
+        An instance from `skprecgd.losses` sets its constants.
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
+            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
+            default="auto"
+        "precgd": gradient descent in the damped metric; "precgd-cg": conjugate
+        directions in it; "gauss-newton": linearised problems solved in it;
+        "scaledgd": gradient descent in the undamped metric; "gd": plain gradient
+        descent; "alternating": exact least squares, one factor at a time (not with
+        `symmetric`). "auto": "precgd-cg", followed by "gauss-newton" where
+        measurements are scarce and wherever conjugate steps get slow at the last rank.
+        The others are baselines, see :ref:`baselines`.
+    rank_search : {"path", "fixed"}, default="path"
+        "path" grows the rank from one until the data are explained; "fixed" starts
+        at the full search rank, as in the papers.
+    step_size : {"auto", "exact", "backtracking", "polyak"} or float, default="auto"
+        "exact" minimises along each direction; "auto" is "exact". A number is
+        relative to the metric (0.5 in the papers, for near-isometric measurements).
+    damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
+            float, default="auto"
+        How the metric's damping follows the error. A number is in units of the
+        norm of the data. "auto": "variance_proxy" if `noise_variance` is given,
+        else "sqrt_loss"; "dual_norm" for other losses than the squared one.
+    noise_variance : float or "auto", default=None
+        Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated
+        from the residual of the fit. Only with the squared loss.
+    init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
+        Where to start; a pair is ``(left, right)``, of at most `n_components` columns
+        each.
+    alpha : float, default=0.0
+        Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
+        its singular values.
+    outlier_fraction : float or "auto", default=0.0
+        Upper bound, below 0.5, of the share of the targets that are grossly wrong. They
+        are recognised by their residuals and left out of the fit. "auto" is 0.3; see
+        :ref:`outliers`. Needs ``alpha=0``.
+    early_stopping : "auto" or bool, default="auto"
+        Choose the rank on the path by held-out measurements, then refit on all.
+        "auto": only if the residual does not reach `tol` and ``alpha=0``; needs at
+        least 50 measurements. With labels or counts ("logistic", "poisson") the
+        held-out measurements also end the fit, and there is no refit.
+    validation_fraction : float, default=0.1
+        Share of the measurements held out.
+    n_iter_no_change : int, default=2
+        Ranks without a lower held-out loss before the held-out path stops.
+    max_iter : int, default=1000
+        Most iterations, all ranks together; a refit has as many again, and where
+        scarce measurements need more than a path those come on top
+        (:ref:`which_solver`).
+    tol : float, default=1e-9
+        Stop when the residual, or the part of it that moving the factors can still
+        remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
+        iterations without a warning.
+    random_state : int, RandomState instance or None, default=None
+        Of random starts.
+    warm_start : bool, default=False
+        Start from the previous solution, if it fits.
+    verbose : int, default=0
+        Print a line per iteration.
+
+    Attributes
+    ----------
+    n_components_ : int
+        The rank found.
+    singular_values_ : ndarray of shape (n_components_,)
+    components_ : ndarray of shape (n_components_, n_columns)
+        Right singular vectors of the recovered matrix.
+    left_, right_ : ndarray of shape (n_rows, n_components_), \
+            (n_columns, n_components_)
+        Balanced factors; the matrix is ``left_ @ right_.T``.
+    matrix_ : ndarray of shape (n_rows, n_columns)
+        The recovered matrix, formed on demand.
+    outliers_ : ndarray of shape (n,)
+        What is wrong with the targets that were left out of the fit, 0 for the others:
+        ``y - outliers_`` is what was fitted.
+    certificate_ : Certificate
+        Bound of the distance to the global optimum; see `optim.Certificate`. With
+        outliers, of the problem without them.
+    n_iter_ : int
+    converged_ : bool
+    stop_reason_ : str
+    noise_variance_ : float
+        The given or estimated variance; only if `noise_variance` is not None.
+    history_ : History
+        A table; ``history_["loss"]`` is a column.
+    n_features_in_ : int
+        Number of cells of the matrix.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only where `X` has string column names.
+
+    References
+    ----------
+    .. [1] J. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
+       Over-Parameterized Nonconvex Matrix Factorization", NeurIPS 2021.
+
+    Examples
+    --------
+    >>> from skprecgd import PrecGDMatrixSensing
+    >>> from skprecgd.datasets import make_matrix_sensing
+    >>> A, y, truth = make_matrix_sensing(
+    ...     15, 10, rank=2, n_measurements=140, random_state=0
+    ... )
+    >>> model = PrecGDMatrixSensing(5, matrix_shape=(15, 10)).fit(A, y)
+    >>> model.n_components_, bool(truth.relative_error(model.matrix_) < 1e-6)
+    (2, True)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SHARED_CONSTRAINTS,
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "matrix_shape": [None, tuple, list],
+        "symmetric": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        matrix_shape: tuple[int, int] | None = None,
+        symmetric: bool = False,
+        loss: str | Loss = "squared",
+        solver: str = "auto",
+        rank_search: str = "path",
+        step_size: str | float = "auto",
+        damping: str | float = "auto",
+        noise_variance: float | str | None = None,
+        init: Any = "spectral",
+        alpha: float = 0.0,
+        outlier_fraction: float = 0.0,
+        early_stopping: str | bool = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        max_iter: int = 1000,
+        tol: float = 1e-9,
+        random_state: RandomState = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.matrix_shape = matrix_shape
+        self.symmetric = symmetric
+        self.loss = loss
+        self.solver = solver
+        self.rank_search = rank_search
+        self.step_size = step_size
+        self.damping = damping
+        self.noise_variance = noise_variance
+        self.init = init
+        self.alpha = alpha
+        self.outlier_fraction = outlier_fraction
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    @property
+    def matrix_(self) -> Array:
+        """The recovered matrix, shape (n_rows, n_columns), formed on demand."""
+        check_is_fitted(self)
+        return np.asarray(self.left_ @ self.right_.T)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components_)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any) -> Self:
+        """Recover the matrix.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), \
+                sparse array, LinearOperator or Measurements
+            The measurement matrices, one a sample. A dask array is read chunk by
+            chunk where it is, see :ref:`large_data`.
+        y : array-like of shape (n,)
+            The measured numbers; also as a dask array, if `X` is in chunks.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
+            data are not finite or not real, or all targets are equal.
+        """
+        with callbacks_told(self, X, y), undone_on_failure(self):
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> PathResult:
+        measurements, targets = self._measurements(X, reset=True, y=y)
+        check_y_scale(targets)
+        self._check_symmetric(measurements.matrix_shape)
+        rank = self._search_rank(measurements.matrix_shape)
+        check_init(self.init, measurements.matrix_shape, rank)
+        order = measurements.natural_order()
+        if order is not None:
+            measurements, targets = measurements.rows(order), targets[order]
+        objective = self._objective(measurements, targets)
+        result = self._recover(objective, rank, symmetric=self.symmetric)
+        factors = found_factors(objective, result, self.tol)
+        outliers = np.zeros_like(targets)
+        if isinstance(objective, TrimmedObjective):
+            level = error_level(objective, factors, result, self.tol)
+            outliers = objective.errors(factors, level)
+            objective = objective.without(outliers)
+        if result.sharpened is not None:
+            assert isinstance(objective, SampledObjective)
+            objective = objective.with_loss(result.sharpened)
+        self.outliers_ = _reordered(outliers, order)
+        self._loss = objective.loss
+        self.certificate_ = certificate(
+            objective, factors, search_rank=rank, random_state=self.random_state
+        )
+        self._store(result, factors)
+        return result
+
+    def predict(self, X: Any) -> Array:
+        """The targets to expect: measurements of the recovered matrix.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Lazy where `X` is a dask array.
+            With ``loss="logistic"`` probabilities, with ``loss="poisson"`` means: the
+            measurements are their log-odds and their logarithms.
+        """
+        if is_dask(X):
+            check_is_fitted(self)
+            return by_samples(self, "predict", X)
+        z = self._measure(X)
+        return self._loss.mean(z)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """How much of the targets the predictions explain.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), default=None
+            A measurement of weight two counts like two measurements.
+
+        Returns
+        -------
+        float
+            R^2, or with another loss D^2: the share of the loss of the best constant
+            prediction that is gone. 1 is perfect; 0 is as good as a constant.
+        """
+        check_is_fitted(self)
+        if isinstance(self._loss, SquaredLoss):
+            if not is_dask(X):
+                return super().score(X, y, sample_weight)
+            from sklearn.metrics import r2_score
+
+            # Both in one pass, which else would be one for every look at them.
+            predictions, y = compute(self.predict(X), y)
+            return float(r2_score(y, predictions, sample_weight=sample_weight))
+        z = self._measure(X)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        check_consistent_length(z, y)
+        self._loss.target_check(y)
+        return explained(self._loss, y, z, checked_weight(sample_weight, len(y)))
+
+    def _measure(self, X: Any) -> Array:
+        check_is_fitted(self)
+        measurements, _ = self._measurements(X)
+        return measurements.forward(self.left_, self.right_)
+
+    def transform(self, X: Any) -> Array:
+        """Contribution of each singular component to each measurement.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            Lazy where `X` is a dask array.
+            Rows sum to the measurements of the recovered matrix: the predictions, or
+            their log-odds or logarithms (see `predict`).
+        """
+        check_is_fitted(self)
+        if is_dask(X):
+            return by_samples(self, "transform", X, self._n_features_out)
+        measurements, _ = self._measurements(X)
+        columns = [
+            measurements.forward(self.left_[:, k : k + 1], self.right_[:, k : k + 1])
+            for k in range(self.n_components_)
+        ]
+        return np.stack(columns, axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _measurements(
+        self, X: Any, *, reset: bool = False, y: Any = None
+    ) -> tuple[Measurements, Any]:
+        """Validated measurements, and targets where given."""
+        shape = self.matrix_shape if reset else self._fitted_shape()
+        frame = X if is_dask_frame(X) else None
+        if is_dask(X):
+            check_kind(X, "X")
+            if reset and getattr(X, "ndim", 0) == 2:
+                shape = self._shape_of(X, shape)
+            X = as_measurements(X, shape)
+        if isinstance(X, (Measurements, LinearOperator)):
+            measurements = as_measurements(X, shape)
+            self._check_cells(measurements, reset)
+            if frame is not None:
+                check_columns(self, frame, reset=reset)
+            if isinstance(measurements, ChunkedMeasurements) and is_dask(y):
+                return measurements, lazy_targets(y, measurements)
+            return measurements, _check_targets(y, len(measurements), reset)
+        if _is_stack(X):
+            stack = X if sparse.issparse(X) else np.asarray(X)
+            shape = _agreed_shape(shape, stack.shape[1:])
+            X = stack.reshape((stack.shape[0], stack.shape[1] * stack.shape[2]))
+        options: dict[str, Any] = {
+            "accept_sparse": "csr",
+            "dtype": [np.float64, np.float32],
+        }
+        if not reset:
+            return _of_rows(validate_data(self, X, reset=False, **options), shape), None
+        # The mean square of a dense stack is wanted anyway, and it is finite only if
+        # every entry is.
+        options |= {"y_numeric": True, "ensure_all_finite": sparse.issparse(X)}
+        X, y = validate_data(self, X, y, **options)
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
+        measurements = _of_rows(X, self._shape_of(X, shape))
+        if not np.isfinite(measurements.mean_square):
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+        return measurements, y
+
+    def _shape_of(self, X: Any, shape: Any) -> tuple[int, int]:
+        n_cells = X.shape[1]
+        side = round(np.sqrt(n_cells))
+        if shape is None and self.symmetric and side * side != n_cells:
+            raise ValueError(
+                f"symmetric=True needs measurements of a square matrix; X has "
+                f"{n_cells} columns, which is not a square number."
+            )
+        return check_matrix_shape(shape, n_cells)
+
+    def _fitted_shape(self) -> tuple[int, int]:
+        return self.left_.shape[0], self.right_.shape[0]
+
+    def _check_cells(self, measurements: Measurements, reset: bool) -> None:
+        n_cells = measurements.shape[1]
+        if reset:
+            self.n_features_in_ = n_cells
+            # Names of an earlier fit on a data frame do not describe these.
+            self.__dict__.pop("feature_names_in_", None)
+
+    def _check_symmetric(self, shape: tuple[int, int]) -> None:
+        if self.symmetric and shape[0] != shape[1]:
+            raise ValueError(
+                f"symmetric=True needs a square matrix, got matrix_shape={shape}."
+            )
+
+    def _search_rank(self, shape: tuple[int, int]) -> int:
+        if self.n_components is None:
+            return min(shape)
+        if self.n_components > min(shape):
+            raise ValueError(
+                f"n_components={self.n_components} exceeds min(matrix_shape)="
+                f"{min(shape)} for matrix_shape={shape}; no matrix of that shape has "
+                "a higher rank."
+            )
+        return self.n_components
+
+
+def regressor_of(factors: Factors, loss: Loss) -> PrecGDMatrixSensing:
+    """A fitted estimator whose matrix is that of the factors."""
+    model = PrecGDMatrixSensing(
+        max(1, factors.rank),
+        matrix_shape=factors.matrix_shape,
+        symmetric=isinstance(factors, SymmetricFactor),
+        loss=loss,
+    )
+    model._store_matrix(factors)
+    model._loss = loss
+    model.n_features_in_ = int(np.prod(factors.matrix_shape))
+    return model
+
+
+def _reordered(values: Array, order: Array | None) -> Array:
+    """Values of measurements that were taken in `order`, as they came."""
+    if order is None:
+        return values
+    out = np.empty_like(values)
+    out[order] = values
+    return out
+
+
+def _of_rows(X: Any, shape: Any) -> Measurements:
+    """Measurements of rows that scikit-learn looks at: not looked at again."""
+    if isinstance(X, np.ndarray):
+        return DenseMeasurements.of(X, shape)
+    return as_measurements(X, shape)
+
+
+def _is_stack(X: Any) -> bool:
+    """Whether X is a 3-D array or a nested list of matrices."""
+    ndim = np.ndim(X) if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
+    return bool(ndim == 3)
+
+
+def _agreed_shape(shape: Any, own: tuple[int, int]) -> tuple[int, int]:
+    if shape is not None and tuple(shape) != tuple(own):
+        raise ValueError(
+            f"matrix_shape={tuple(shape)} does not match measurement matrices of "
+            f"shape {tuple(own)}."
+        )
+    return own
+
+
+def _check_targets(y: Any, n_measurements: int, required: bool) -> Array | None:
+    if y is None:
+        if required:
+            raise ValueError("fit needs y, the measured numbers, got None.")
+        return None
+    y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
+    if y.ndim != 1:
+        raise ValueError(f"y must be 1-D, got shape {y.shape}.")
+    if len(y) != n_measurements:
+        raise ValueError(
+            f"X holds {n_measurements} measurements and y {len(y)} values; they must "
+            "agree."
+        )
+    return y

@@ -1,0 +1,218 @@
+"""PrecGDMatrixSensingCV: matrix sensing with the rank chosen by cross-validation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from skprecgd._estimators.base import check_y_scale
+from skprecgd._estimators.cross_validation import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    Samples,
+    check_in_memory,
+)
+from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.sensing import PrecGDMatrixSensing
+from skprecgd._runtime.compat import fit_context
+from skprecgd._runtime.typing import RandomState
+from skprecgd.losses import Loss
+
+
+class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
+    """Matrix sensing whose rank, step size and ridge cross-validation chooses.
+
+    One path of growing rank per fold, step size and ridge serves for all ranks, where
+    a `GridSearchCV` over `PrecGDMatrixSensing` would start anew for each. See
+    :ref:`choosing_rank`.
+
+    Parameters
+    ----------
+    n_components : int, list of int, default=None
+        Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
+        to that side. They cost hardly more than the largest alone.
+    matrix_shape, symmetric : default=None, False
+        See :class:`PrecGDMatrixSensing`.
+    step_size : {"auto", "exact", "backtracking", "polyak"}, float, or list of these, \
+            default="auto"
+        Steps to try; see :class:`PrecGDMatrixSensing`. A number that diverges is
+        scored as failed.
+    alpha : float or list of float, default=0.0
+        Ridges to try; see :class:`PrecGDMatrixSensing`.
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
+            "alternating", "alternating-scaledgd"}, default="auto"
+        See :class:`PrecGDMatrixSensing`.
+    init : {"spectral", "nystrom", "random"}, default="spectral"
+        See :class:`PrecGDMatrixSensing`.
+    loss, damping, noise_variance : default="squared", "auto", None
+        See :class:`PrecGDMatrixSensing`.
+    outlier_fraction : float or "auto", default=0.0
+        See :class:`PrecGDMatrixSensing`. The worst of the held-out measurements, that
+        share of them, do not count in the default score.
+    validation_fraction, n_iter_no_change : default=0.1, 2
+        Of the fits to labels or counts ("logistic", "poisson"), which held-out
+        measurements end, those of the folds too.
+    max_iter : int, default=1000
+        Most iterations of a path, and of the refit.
+    tol : float, default=1e-9
+        See :class:`PrecGDMatrixSensing`.
+    cv : int, splitter or iterable, default=None
+        An integer (None is 5) is the number of folds: for single entries those of
+        :class:`~skprecgd.model_selection.EntryKFold`, otherwise of
+        `sklearn.model_selection.KFold`.
+    scoring : str or callable, default=None
+        A scorer, called with a regressor, measurements and their values; see
+        scikit-learn's guide on scoring. None: R^2, or with another loss the share of
+        the deviance explained, D^2.
+    refit_rule : {"best", "one_standard_error"}, default="best"
+        Which candidate is refitted: the one with the highest mean score, or the
+        smallest rank whose mean score is within one standard error of it.
+    n_jobs : int, default=None
+        Paths at a time; None is 1, or what a ``joblib.parallel_config`` says. -1 is all
+        processors.
+    random_state : int, RandomState instance or None, default=None
+        Of the folds of an integer `cv` and of random starts.
+    verbose : int, default=0
+        Of `joblib.Parallel`.
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarray
+        A table with the keys of `sklearn.model_selection.GridSearchCV`: ``params``,
+        ``param_n_components``, ``split0_test_score``, ``mean_test_score``,
+        ``std_test_score``, ``rank_test_score``... A fit time is the time that the path
+        took to get to a rank.
+    best_index_ : int
+        The line of `cv_results_` that `refit_rule` chose.
+    best_params_ : dict
+    best_score_ : float
+        Its mean score.
+    step_size_, alpha_ : str or float, float
+        The values chosen.
+    train_error_path_ : ndarray of shape (n_candidates, n_splits)
+        Share of the training loss that each stage left, in the order of `cv_results_`.
+    rank_path_ : PathResult
+        The refit, with the stages that led to it.
+    n_components_ : int
+        The rank of the refit: at most ``best_params_["n_components"]``.
+    singular_values_ : ndarray of shape (n_components_,)
+    components_ : ndarray of shape (n_components_, n_columns)
+    left_, right_ : ndarray of shape (n_rows, n_components_), \
+            (n_columns, n_components_)
+    matrix_ : ndarray of shape (n_rows, n_columns)
+    outliers_ : ndarray of shape (n,)
+    certificate_ : Certificate
+    n_iter_ : int
+    converged_ : bool
+    stop_reason_ : str
+    noise_variance_ : float
+    history_ : History
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        The attributes of :class:`PrecGDMatrixSensing`, of the refit.
+
+    See Also
+    --------
+    PrecGDMatrixSensing : The same with a given search rank.
+
+    Examples
+    --------
+    >>> from skprecgd import PrecGDMatrixSensingCV
+    >>> from skprecgd.datasets import make_matrix_sensing
+    >>> A, y, truth = make_matrix_sensing(
+    ...     15, 10, rank=2, n_measurements=300, noise=0.1, random_state=0
+    ... )
+    >>> model = PrecGDMatrixSensingCV([1, 2, 3, 4, 5], matrix_shape=(15, 10))
+    >>> model.fit(A, y).n_components_
+    2
+    """
+
+    _estimator: ClassVar = PrecGDMatrixSensing
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CV_CONSTRAINTS,
+        "matrix_shape": [None, tuple, list],
+        "symmetric": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_components: Any = None,
+        *,
+        matrix_shape: tuple[int, int] | None = None,
+        symmetric: bool = False,
+        loss: str | Loss = "squared",
+        solver: str = "auto",
+        step_size: Any = "auto",
+        damping: str | float = "auto",
+        noise_variance: float | str | None = None,
+        init: str = "spectral",
+        alpha: Any = 0.0,
+        outlier_fraction: Any = 0.0,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 2,
+        max_iter: int = 1000,
+        tol: float = 1e-9,
+        cv: Any = None,
+        scoring: Any = None,
+        refit_rule: str = "best",
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.matrix_shape = matrix_shape
+        self.symmetric = symmetric
+        self.loss = loss
+        self.solver = solver
+        self.step_size = step_size
+        self.damping = damping
+        self.noise_variance = noise_variance
+        self.init = init
+        self.alpha = alpha
+        self.outlier_fraction = outlier_fraction
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.max_iter = max_iter
+        self.tol = tol
+        self.cv = cv
+        self.scoring = scoring
+        self.refit_rule = refit_rule
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any) -> Self:
+        """Choose by cross-validation, then recover the matrix from everything.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), \
+                sparse array, LinearOperator or Measurements
+            The measurement matrices, one a sample.
+        y : array-like of shape (n,)
+            The measured numbers.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            As `PrecGDMatrixSensing.fit`; if the grid does not fit the matrix; if every
+            step size diverges.
+        """
+        with callbacks_told(self, X, y), undone_on_failure(self):
+            self._choose(self._samples(X, y))
+            model = self._model(**self.best_params_)
+            self._refitted(model, model._fit(X, y))
+        return self
+
+    def _samples(self, X: Any, y: Any) -> Samples:
+        check_in_memory(self, X)
+        measurements, targets = self._measurements(X, reset=True, y=y)
+        check_y_scale(targets)
+        self._check_symmetric(measurements.matrix_shape)
+        return Samples(measurements, np.asarray(targets))

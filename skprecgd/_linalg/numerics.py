@@ -1,0 +1,210 @@
+"""Small numerical helpers every layer may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from skprecgd._runtime.typing import Array
+
+_BLOCK = 1 << 16
+# Numbers looked at together where a temporary of the whole size is too much.
+_SLAB = 1 << 20
+# Numbers that are copied and read while in the second-level cache.
+_COPIED = 1 << 17
+# Below this a sum of squares may have lost terms to underflow.
+_SAFE_SQUARE = 1e-280
+
+
+def dot(a: Array, b: Array) -> float:
+    """Inner product of two arrays of equal shape, accumulated in float64.
+
+    Losses and step sizes are differences of such sums: accumulated in float32
+    they would lose the digits the exact step needs.
+    """
+    a, b = a.ravel(), b.ravel()
+    if a.dtype == np.float64 and b.dtype == np.float64:
+        return float(a @ b)
+    return float(
+        sum(
+            np.dot(
+                a[i : i + _BLOCK].astype(np.float64),
+                b[i : i + _BLOCK].astype(np.float64),
+            )
+            for i in range(0, a.size, _BLOCK)
+        )
+    )
+
+
+def norm(a: Array) -> float:
+    """Euclidean (Frobenius) norm that neither overflows nor underflows."""
+    a = a.ravel(order="K")
+    with np.errstate(over="ignore", under="ignore"):
+        square = dot(a, a)
+    if np.isfinite(square) and square > _SAFE_SQUARE:
+        return float(np.sqrt(square))
+    largest = float(np.max(np.abs(a), initial=0.0))
+    if largest == 0.0 or not np.isfinite(largest):
+        return largest
+    scaled = a.astype(np.float64) / largest
+    return largest * float(np.sqrt(np.dot(scaled, scaled)))
+
+
+def sum_with_error(n: int, total: float, squares: float) -> tuple[float, float]:
+    """A sum of n independent numbers, given that of their squares; its error."""
+    spread = max(0.0, squares - total**2 / max(1, n))
+    return total, float(np.sqrt(spread * n / max(1, n - 1)))
+
+
+def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
+    """Slices of rows that hold at most so many entries each (or are one row)."""
+    step = max(1, most // max(1, shape[1]))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+def picked(
+    stack: Array, index: Array, most: int = _SLAB
+) -> Iterator[tuple[slice, Array]]:
+    """Some rows of a stack by blocks of so many numbers, and where each block lies.
+
+    Rows that follow one another are looked at in place; where hardly any do, few at a
+    time are copied.
+    """
+    n, width = len(index), stack.shape[1]
+    starts = np.flatnonzero(np.diff(index, prepend=index[:1]) != 1)
+    if len(starts) * _COPIED > n * width:
+        for part in slabs((n, width), _COPIED):
+            yield part, stack[index[part]]
+        return
+    for start, stop in pairwise([*starts, n]):
+        first = index[start]
+        run = stack[first : first + stop - start]
+        for part in slabs(run.shape, most):
+            yield slice(start + part.start, start + part.stop), run[part]
+
+
+def as_operator(
+    shape: tuple[int, int],
+    dtype: np.dtype,
+    times: Callable[[Array], Any],
+    transposed_times: Callable[[Array], Any],
+) -> LinearOperator:
+    """An operator that multiplies vectors and blocks alike."""
+    return LinearOperator(
+        shape,
+        matvec=times,
+        rmatvec=transposed_times,
+        matmat=times,
+        rmatmat=transposed_times,
+        dtype=dtype,
+    )
+
+
+def tally(
+    groups: Array, n_groups: int, weights: Callable[[slice], Array] | None = None
+) -> Array:
+    """How many entries, or which sum of weights, each group has.
+
+    As `numpy.bincount`, which would convert all indices at once.
+
+    Parameters
+    ----------
+    groups : ndarray of int, shape (n_entries,)
+    n_groups : int
+    weights : callable, default=None
+        The weights of a slice of the entries.
+
+    Returns
+    -------
+    ndarray of shape (n_groups,)
+        Of int without weights, else of float64.
+    """
+    total = np.zeros(n_groups, np.intp if weights is None else np.float64)
+    for start in range(0, len(groups), _SLAB):
+        part = slice(start, start + _SLAB)
+        some = None if weights is None else weights(part)
+        total += np.bincount(groups[part], weights=some, minlength=n_groups)
+    return total
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether an array reads a file: it may not fit in memory, so no copy is made."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+def gram(a: Array) -> Array:
+    """``a.T @ a`` in float64, shape (r, r)."""
+    return np.asarray(a.T @ a, dtype=np.float64)
+
+
+def working_dtype(*dtypes: np.dtype) -> np.dtype:
+    """float32 if every one of `dtypes` is float32, else float64."""
+    if dtypes and all(np.dtype(d) == np.float32 for d in dtypes):
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def falling_until(
+    slope: Callable[[float], float],
+    start: float,
+    first: float,
+    *,
+    accuracy: float = 0.1,
+    max_trials: int = 60,
+) -> float:
+    """How far a function falls, given its derivative: about its first minimum.
+
+    Brackets the zero of the slope and closes in on it by secants.
+
+    Parameters
+    ----------
+    slope : callable
+        Step -> derivative; not finite where the function overflows.
+    start : float
+        The derivative at zero.
+    first : float
+        The first step to try.
+    accuracy : float, default=0.1
+        Stop where the slope is at most this share of the one at zero.
+    max_trials : int, default=60
+
+    Returns
+    -------
+    float
+        0 if the function does not fall at zero.
+    """
+    if not start < 0:
+        return 0.0
+    low, low_slope = 0.0, start
+    high, high_slope = np.inf, np.nan
+    t = first
+    for _ in range(max_trials):
+        here = slope(t)
+        if abs(here) <= accuracy * -start:
+            return t
+        before, before_slope = low, low_slope
+        if here < 0:
+            low, low_slope = t, here
+        else:
+            high, high_slope = t, here
+        if not np.isfinite(high):
+            # Beyond the last two points, but not by more than a factor.
+            rise = (low_slope - before_slope) / (low - before)
+            t = low + (-low_slope / rise if rise > 0 else np.inf)
+            t = min(t, 10.0 * low)
+        elif np.isfinite(high_slope):
+            width = high - low
+            t = low - low_slope * width / (high_slope - low_slope)
+            t = min(max(t, low + 0.1 * width), high - 0.1 * width)
+        else:
+            t = 0.5 * (low + high)
+    return low

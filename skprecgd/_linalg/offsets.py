@@ -1,0 +1,179 @@
+"""The centre of a data matrix: what is subtracted before it is factorized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs, tally
+from skprecgd._runtime.typing import Array
+
+_MAX_SWEEPS = 200
+# A difference below this share of its terms has lost digits that are missed.
+_CANCELLED = 1e-3
+
+
+class OffsetMatrix(LinearOperator):
+    """``X - rows 1^T - 1 columns^T`` for X sparse or mapped to a file, never formed."""
+
+    def __init__(self, X: Any, rows: Array, columns: Array) -> None:
+        super().__init__(X.dtype, X.shape)
+        self.large_products = not sparse.issparse(X)
+        self.X, self.rows, self.columns = X, rows, columns
+
+    def _matmat(self, block: Array) -> Array:
+        return (
+            self.X @ block
+            - np.outer(self.rows, block.sum(axis=0))
+            - (self.columns @ block)[None, :]
+        )
+
+    def _matvec(self, vector: Array) -> Array:
+        return self._matmat(vector.reshape(-1, 1))
+
+    def _rmatmat(self, block: Array) -> Array:
+        return (
+            self.X.T @ block
+            - np.outer(self.columns, block.sum(axis=0))
+            - (self.rows @ block)[None, :]
+        )
+
+    def _rmatvec(self, vector: Array) -> Array:
+        return self._rmatmat(vector.reshape(-1, 1))
+
+    def frobenius_norm(self) -> float:
+        if not sparse.issparse(self.X):
+            parts = (self.X[s] - self.rows[s, None] for s in slabs(self.shape))
+            return norm(np.array([norm(part - self.columns) for part in parts]))
+        n_rows, n_columns = self.shape
+        offset = (
+            n_columns * dot(self.rows, self.rows)
+            + n_rows * dot(self.columns, self.columns)
+            + 2.0 * self.rows.sum() * self.columns.sum()
+        )
+        cross = dot(self.rows, np.asarray(self.X.sum(axis=1)).ravel())
+        cross += dot(self.columns, np.asarray(self.X.sum(axis=0)).ravel())
+        return float(np.sqrt(max(norm(self.X.data) ** 2 + offset - 2 * cross, 0.0)))
+
+
+def entry_offsets(
+    rows: Array, columns: Array, values: Array, shape: tuple[int, int], center: Any
+) -> tuple[Array, Array]:
+    """Row and column offsets of observed entries.
+
+    Parameters
+    ----------
+    center : {None, "mean", "columns", "both"}
+
+    Returns
+    -------
+    row_offsets : ndarray of shape (n_rows,)
+        Zero unless `center` is "both"; they sum to zero over the observed rows.
+    column_offsets : ndarray of shape (n_columns,)
+        The overall mean for columns without an observed entry.
+    """
+    n_rows, n_columns = shape
+    row_offsets = np.zeros(n_rows)
+    if center is None:
+        return row_offsets, np.zeros(n_columns)
+    mean = float(np.mean(values, dtype=np.float64))
+    if center == "mean":
+        return row_offsets, np.full(n_columns, mean)
+    per_column = np.bincount(columns, minlength=n_columns)
+    per_row = np.bincount(rows, minlength=n_rows)
+    target = values.astype(np.float64) - mean
+    column_offsets = _group_means(columns, target, per_column)
+    if center == "both":
+        # Alternate the two exact halves of a least-squares fit.
+        size = norm(target)
+        for _ in range(_MAX_SWEEPS):
+            old = row_offsets
+            row_offsets = _group_means(rows, target - column_offsets[columns], per_row)
+            column_offsets = _group_means(
+                columns, target - row_offsets[rows], per_column
+            )
+            if norm((row_offsets - old)[rows]) <= 1e-12 * size:
+                break
+        shift = np.average(row_offsets, weights=per_row > 0)
+        row_offsets = np.where(per_row > 0, row_offsets - shift, 0.0)
+        column_offsets = np.where(per_column > 0, column_offsets + shift, 0.0)
+    return row_offsets, mean + column_offsets
+
+
+def complete_offsets(X: Any, center: Any) -> tuple[Array, Array]:
+    """Row and column offsets of a complete matrix, dense or sparse."""
+    n_rows, n_columns = X.shape
+    row_offsets = np.zeros(n_rows)
+    if center is None:
+        return row_offsets, np.zeros(n_columns)
+    columns = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+    if center == "mean":
+        return row_offsets, np.full(n_columns, columns.mean())
+    if center == "both":
+        row_means = np.asarray(X.mean(axis=1, dtype=np.float64)).ravel()
+        row_offsets = row_means - row_means.mean()
+    return row_offsets, columns
+
+
+def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
+    """The centred matrix; sparse data stay sparse inside an operator."""
+    if not (row_offsets.any() or column_offsets.any()):
+        return X
+    rows, columns = (o.astype(X.dtype) for o in (row_offsets, column_offsets))
+    if sparse.issparse(X) or is_mapped(X):
+        return OffsetMatrix(X, rows, columns)
+    return X - rows[:, None] - columns
+
+
+def total_variance(X: Any, size: float | None = None) -> float:
+    """Sum of the columns' variances.
+
+    `size` is the Frobenius norm of X where it is known: that saves a pass.
+    """
+    if sparse.issparse(X):
+        return float(np.sum(mean_variance_axis(X, axis=0)[1]))
+    means = X.mean(axis=0, dtype=np.float64)
+    if size is not None:
+        square = size**2 / len(X)
+        variance = square - dot(means, means)
+        if variance > _CANCELLED * square:
+            return variance
+    return float(np.sum(squared_deviations(X, means))) / len(X)
+
+
+def squared_deviations(X: Array, means: Array) -> Array:
+    """Sum over the rows of ``(X - means)^2``, in float64."""
+    squares = np.zeros(X.shape[1])
+    for rows in slabs(X.shape):
+        deviations = X[rows] - means
+        squares += np.einsum("ij,ij->j", deviations, deviations)
+    return squares
+
+
+def score_variances(u: Array, s: Array) -> Array:
+    """Variances of the columns of ``u * s``, those of `u` orthonormal."""
+    mean_square = 1.0 / len(u)
+    shares = mean_square - (np.ones(len(u), u.dtype) @ u / len(u)) ** 2
+    lost = shares < 0.1 * mean_square
+    shares[lost] = np.var(u[:, lost], axis=0)
+    return np.asarray(s**2 * shares)
+
+
+def observed_variance(columns: Array, values: Array, n_columns: int) -> float:
+    """Sum of the columns' variances over the observed entries."""
+    counts = np.maximum(tally(columns, n_columns), 1)
+    means = tally(columns, n_columns, lambda part: values[part]) / counts
+
+    def squares(part: slice) -> Array:
+        return (values[part] - means[columns[part]]) ** 2
+
+    return float(np.sum(tally(columns, n_columns, squares) / counts))
+
+
+def _group_means(groups: Array, values: Array, counts: Array) -> Array:
+    sums = np.bincount(groups, weights=values, minlength=len(counts))
+    return sums / np.maximum(counts, 1)

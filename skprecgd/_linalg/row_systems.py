@@ -1,0 +1,141 @@
+"""Small linear systems, one a row: many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._linalg.numerics import slabs
+from skprecgd._runtime.typing import Array
+
+_CHUNK_NUMBERS = 1 << 22
+
+
+def solve_rows(
+    pattern: sparse.csr_array,
+    right_hand_side: Array,
+    basis: Array,
+    ridge: Array,
+    *,
+    hidden: bool = False,
+) -> Array:
+    """Least-squares coordinates of each row, one small problem a row.
+
+    Minimises ``sum_j (x_j - basis_j z)^2 + z^T diag(ridge) z`` over the visible
+    entries j of a row.
+
+    Parameters
+    ----------
+    pattern : csr_array of shape (n_rows, n_columns)
+        Its stored positions are the visible entries, explicit zeros included.
+    right_hand_side : ndarray of shape (n_rows, r)
+        ``sum_j x_j basis_j`` over the visible entries.
+    basis : ndarray of shape (n_columns, r)
+        Orthonormal columns.
+    ridge : ndarray of shape (r,)
+    hidden : bool, default=False
+        The stored positions are instead the few entries of a complete row that are
+        *not* visible.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, r)
+        The solution of least norm where a row sees too little.
+    """
+    r = basis.shape[1]
+    products = row_products(basis)
+    # What is left of a complete row is only as exact as the basis is orthonormal.
+    rounding = float(np.finfo(basis.dtype if hidden else np.float64).eps)
+    out = np.empty((pattern.shape[0], r))
+    for part in row_slabs(out):
+        rows = pattern[part]
+        normal = normal_matrices(with_values(rows, np.ones(rows.nnz)), products, r)
+        if hidden:
+            normal = np.eye(r) - normal
+        normal += np.diag(ridge)
+        rhs = right_hand_side[part].astype(np.float64)
+        # The basis is orthonormal: no eigenvalue is larger than one.
+        out[part] = solve_systems(normal, rhs, rounding)
+    return out.astype(basis.dtype)
+
+
+def solve_weighted_rows(
+    weights: sparse.csr_array, right_hand_side: Array, factor: Array, ridge: float
+) -> Array:
+    """Minimisers z_i of ``sum_j w_ij (f_j z_i)^2 / 2 + ridge |z_i|^2 / 2 - b_i z_i``.
+
+    Parameters
+    ----------
+    weights : csr_array of shape (n_rows, n_columns)
+        Not negative; stored entries are the visible ones.
+    right_hand_side : ndarray of shape (n_rows, r)
+        The b_i.
+    factor : ndarray of shape (n_columns, r)
+        The f_j.
+    ridge : float
+
+    Returns
+    -------
+    ndarray of shape (n_rows, r)
+        The solution of least norm where a row sees too little.
+    """
+    r = factor.shape[1]
+    products = row_products(factor)
+    out = np.zeros((weights.shape[0], r))
+    traces = weights @ np.sum(np.square(factor, dtype=np.float64), axis=1)
+    # `solve_systems` takes 1 for the largest eigenvalue there can be.
+    top = float(np.max(traces, initial=0.0)) + ridge
+    if top == 0.0:
+        return out.astype(factor.dtype)
+    eps = float(np.finfo(factor.dtype).eps)
+    for part in row_slabs(out):
+        normal = normal_matrices(weights[part], products, r) + ridge * np.eye(r)
+        rhs = right_hand_side[part].astype(np.float64) / top
+        out[part] = solve_systems(normal / top, rhs, eps / 1e2)
+    return out.astype(factor.dtype)
+
+
+def row_slabs(coordinates: Array) -> Iterator[slice]:
+    """As many rows at a time as their normal matrices leave room for."""
+    n_rows, r = coordinates.shape
+    return slabs((n_rows, r * r), _CHUNK_NUMBERS)
+
+
+def row_products(basis: Array) -> Array:
+    """Products of a row's entries, the upper triangle: shape (n, r (r + 1) / 2)."""
+    upper = np.triu_indices(basis.shape[1])
+    return (basis[:, upper[0]] * basis[:, upper[1]]).astype(np.float64)
+
+
+def with_values(pattern: sparse.csr_array, values: Array) -> sparse.csr_array:
+    return sparse.csr_array(
+        (values, pattern.indices, pattern.indptr), shape=pattern.shape
+    )
+
+
+def normal_matrices(weights: sparse.csr_array, products: Array, r: int) -> Array:
+    """``sum_j w_j b_j b_j^T`` for each row of weights, shape (n_rows, r, r)."""
+    upper = np.triu_indices(r)
+    packed = np.asarray(weights @ products)
+    normal = np.empty((len(packed), r, r))
+    normal[:, upper[0], upper[1]] = packed
+    normal[:, upper[1], upper[0]] = packed
+    return normal
+
+
+def solve_systems(
+    normal: Array, right_hand_side: Array, rounding: float, *, relative: bool = False
+) -> Array:
+    """Minimum-norm solutions of a batch of positive semidefinite systems.
+
+    An eigenvalue at rounding level, of one or of the largest in its own system, belongs
+    to a direction the row does not see.
+    """
+    values, vectors = np.linalg.eigh(normal)
+    largest = values[:, -1:] if relative else 1.0
+    seen = values > 1e3 * rounding * largest
+    inverse = np.where(seen, 1.0 / np.where(seen, values, 1.0), 0.0)
+    rotated = np.einsum("nij,ni->nj", vectors, right_hand_side)
+    return np.einsum("nij,nj->ni", vectors, inverse * rotated)

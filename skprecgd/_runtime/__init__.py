@@ -1,0 +1,1 @@
+"""What the package runs on: threads, memory, optional packages, versions, types."""

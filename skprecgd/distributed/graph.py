@@ -1,0 +1,325 @@
+"""Passes over chunks: the only module that talks to dask.
+
+A pass calls one function on every chunk. What is kept stays where the chunk was read;
+what is wanted, small, comes back. Everything that goes out is part of the graph and not
+put on a worker beforehand, so that dask can compute again what a lost worker held.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, is_dataclass
+from operator import getitem
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from skprecgd._runtime.dask_kinds import is_dask
+
+# How many results are added up in one task.
+_FAN_IN = 8
+# A graph carries the factors; dask warns above 10 MiB, and we know.
+_LARGE_GRAPH = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
+
+
+@dataclass
+class Traffic:
+    """What went out to the chunks and came back while it was counted.
+
+    Attributes
+    ----------
+    passes : int
+        Rounds of one task a chunk.
+    messages : int
+        Tasks that got something and results that came back to the client.
+    bytes_out, bytes_back : int
+        Size of what every chunk was given, and of what came back.
+    """
+
+    passes: int = 0
+    messages: int = 0
+    bytes_out: int = 0
+    bytes_back: int = 0
+
+
+_tally: ContextVar[Traffic | None] = ContextVar("skprecgd_traffic", default=None)
+
+
+@contextmanager
+def count_traffic() -> Iterator[Traffic]:
+    """Count the passes over the chunks and the bytes that travel inside the block.
+
+    Returns
+    -------
+    context manager of Traffic
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from skprecgd import PrecGDFactorization
+    >>> from skprecgd.distributed import count_traffic
+    >>> X = da.ones((1000, 20), chunks=(100, 20))
+    >>> with count_traffic() as traffic:
+    ...     model = PrecGDFactorization(1).fit(X)
+    >>> traffic.messages > 10 * traffic.passes
+    True
+    """
+    tally = Traffic()
+    token = _tally.set(tally)
+    try:
+        yield tally
+    finally:
+        _tally.reset(token)
+
+
+def compute(*values: Any) -> tuple[Any, ...]:
+    """Values with the dask collections among them computed, all at once."""
+    import dask
+
+    return tuple(dask.compute(*values))
+
+
+class Lazy:
+    """A value dask has not computed yet, or holds: a key, and the graph it is in.
+
+    `dask.delayed` would do, but takes ten times as long to build as our tasks to run.
+    """
+
+    __slots__ = ("graph", "key")
+
+    def __init__(self, key: Any, graph: dict[Any, Any]) -> None:
+        self.key, self.graph = key, graph
+
+
+@dataclass(frozen=True)
+class Same:
+    """One value that every chunk is given; it is sent once."""
+
+    value: Any
+
+
+def blocks(X: Any) -> list[Lazy]:
+    """The chunks of a dask array or the partitions of another collection, in order."""
+    made = lazy(_delayed(X, optimize_graph=True))
+    if all(block.key in block.graph for block in made):
+        return made
+    # Persisted on a cluster: dask's optimisation leaves nothing of what it holds.
+    return lazy(_delayed(X, optimize_graph=False))
+
+
+def _delayed(X: Any, **how: bool) -> list[Any]:
+    return list(np.ravel(np.array(X.to_delayed(**how), dtype=object)))
+
+
+def lazy(items: list[Any]) -> list[Lazy]:
+    """`dask.delayed.Delayed` objects and values as `Lazy` ones."""
+    graphs: dict[int, dict[Any, Any]] = {}
+    made = []
+    for item in items:
+        if isinstance(item, Lazy):
+            made.append(item)
+        elif is_dask(item):
+            graph = item.__dask_graph__()
+            # The chunks of an array share their graph.
+            flat = graphs.setdefault(id(graph), {})
+            if not flat:
+                flat.update(graph)
+            made.append(Lazy(item.key, flat))
+        else:
+            key = _names("value")(0)
+            made.append(Lazy(key, {key: item}))
+    return made
+
+
+def each(
+    function: Callable[..., Any],
+    items: list[Any],
+    *columns: list[Any] | Same,
+    common: Sequence[Any] = (),
+) -> list[Lazy]:
+    """A lazy call for every chunk.
+
+    Parameters
+    ----------
+    function : callable
+        Called with the chunk's item, its value in each of the columns, and `common`.
+    items : list
+        One a chunk: lazy, or a list of lazy ones.
+    *columns : list or Same
+        Further values, one a chunk; lazy or not, or lists of lazy ones.
+    common : sequence
+        What all calls are given last.
+
+    Returns
+    -------
+    list of Lazy
+    """
+    columns = (*columns, *(Same(value) for value in common))
+    _count(items, columns)
+    name, shared = _names(function.__name__), _names("shared")
+    graph: dict[Any, Any] = {}
+    merged: set[int] = set()
+    arguments = []
+    for k, column in enumerate([items, *columns]):
+        if isinstance(column, Same):
+            graph[shared(k)] = column.value
+            column = [_Key(shared(k))] * len(items)
+        arguments.append([_placed(value, graph, merged) for value in column])
+    made = []
+    for i, row in enumerate(zip(*arguments, strict=True)):
+        graph[name(i)] = (function, *(_task(value) for value in row))
+        made.append(Lazy(name(i), graph))
+    return made
+
+
+def split(results: list[Lazy], count: int) -> list[list[Lazy]]:
+    """Lazy tuples taken apart: one list for each of their `count` items."""
+    lists = []
+    for k in range(count):
+        name = _names("item")
+        for i, result in enumerate(results):
+            result.graph[name(i)] = (getitem, result.key, k)
+        lists.append([Lazy(name(i), r.graph) for i, r in enumerate(results)])
+    return lists
+
+
+def total(results: list[Lazy]) -> Lazy:
+    """Lazy sum, in a tree whose order is fixed; tuples are added item by item."""
+    graph = results[0].graph
+    keys = [result.key for result in results]
+    while len(keys) > 1:
+        name = _names("total")
+        groups = range(0, len(keys), _FAN_IN)
+        for i, start in enumerate(groups):
+            graph[name(i)] = (_add, keys[start : start + _FAN_IN])
+        keys = [name(i) for i in range(len(groups))]
+    return Lazy(keys[0], graph)
+
+
+def run(wanted: Any, kept: Any = ()) -> tuple[Any, Any]:
+    """Compute both at once: `wanted` comes back, `kept` stays where it is.
+
+    Parameters
+    ----------
+    wanted, kept : Lazy, or a nested list or tuple of them
+
+    Returns
+    -------
+    wanted
+        The values.
+    kept
+        Lazy values that dask holds.
+    """
+    import dask
+
+    from skprecgd.distributed._collection import Collection
+
+    graph: dict[Any, Any] = {}
+    merged: set[int] = set()
+    keys: dict[str, list[Any]] = {"wanted": [], "kept": []}
+    for name, tree in (("wanted", wanted), ("kept", kept)):
+        for leaf in _leaves(tree):
+            _merge(leaf.graph, graph, merged)
+            keys[name].append(leaf.key)
+    # Not where distributed is not loaded: it could not set its own defaults later.
+    quiet = _LARGE_GRAPH if "distributed" in sys.modules else {}
+    with dask.config.set(quiet):
+        held = Collection(graph, keys["wanted"])
+        if keys["kept"]:
+            (held,) = dask.persist(Collection(graph, [*keys["wanted"], *keys["kept"]]))
+        values = held.values(keys["wanted"])
+    found = dict(zip(keys["wanted"], values, strict=True))
+    wanted = _mapped(wanted, lambda leaf: found[leaf.key])
+    kept = _mapped(kept, lambda leaf: Lazy(leaf.key, {leaf.key: held.graph[leaf.key]}))
+    tally = _tally.get()
+    if tally is not None:
+        tally.messages += len(values)
+        tally.bytes_back += _size(list(values))
+    return wanted, kept
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key that is in the graph already."""
+
+    key: Any
+
+
+def _names(stem: str) -> Callable[[int], tuple[str, int]]:
+    """Fresh keys ``(name, i)``."""
+    name = f"{stem.strip('_')}-{uuid4().hex}"
+    return lambda i: (name, i)
+
+
+def _placed(value: Any, graph: dict[Any, Any], merged: set[int]) -> Any:
+    """The value with the graph behind it merged into `graph`."""
+    for leaf in _leaves(value):
+        _merge(leaf.graph, graph, merged)
+    return value
+
+
+def _task(value: Any) -> Any:
+    """The value as it stands in a task: keys for what is lazy."""
+    if isinstance(value, (Lazy, _Key)):
+        return value.key
+    if isinstance(value, list):
+        return [_task(item) for item in value]
+    return value
+
+
+def _leaves(tree: Any) -> Iterator[Lazy]:
+    if isinstance(tree, Lazy):
+        yield tree
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _leaves(item)
+
+
+def _mapped(tree: Any, function: Callable[[Lazy], Any]) -> Any:
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_mapped(item, function) for item in tree)
+    return function(tree) if isinstance(tree, Lazy) else tree
+
+
+def _merge(part: dict[Any, Any], graph: dict[Any, Any], merged: set[int]) -> None:
+    if id(part) not in merged:
+        merged.add(id(part))
+        graph.update(part)
+
+
+def _add(items: list[Any]) -> Any:
+    if isinstance(items[0], tuple):
+        return tuple(_add(list(parts)) for parts in zip(*items, strict=True))
+    result = items[0]
+    for item in items[1:]:
+        result = result + item
+    return result
+
+
+def _count(items: list[Any], columns: tuple[list[Any] | Same, ...]) -> None:
+    """Add a pass to what is being counted."""
+    tally = _tally.get()
+    if tally is None:
+        return
+    tally.passes += 1
+    tally.messages += len(items)
+    for column in columns:
+        if isinstance(column, Same):
+            tally.bytes_out += len(items) * _size(column.value)
+        else:
+            tally.bytes_out += _size(column)
+
+
+def _size(value: Any) -> int:
+    """Bytes of the arrays inside; what is lazy does not travel."""
+    if isinstance(value, (list, tuple)):
+        return sum(_size(item) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return sum(_size(getattr(value, item.name)) for item in fields(value))
+    if isinstance(value, Lazy):
+        return 0
+    return int(getattr(value, "nbytes", 8))

@@ -1,0 +1,205 @@
+"""A complete matrix over chunks of its rows: products, and a basis that stays there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator
+
+from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.offsets import OffsetMatrix, subtract
+from skprecgd._linalg.truncated_svd import LeftBasis, is_independent
+from skprecgd._runtime.typing import Array
+from skprecgd.distributed import graph
+from skprecgd.distributed.rows import RowChunks, plain
+
+
+class ChunkedMatrix(LinearOperator):
+    """``X - rows 1^T - 1 columns^T`` for X in chunks of rows, never gathered.
+
+    Parameters
+    ----------
+    chunks : RowChunks
+    row_offsets, column_offsets : ndarray of shape (n_rows,), (n_columns,)
+    """
+
+    large_products = True
+
+    def __init__(
+        self, chunks: RowChunks, row_offsets: Array, column_offsets: Array
+    ) -> None:
+        super().__init__(chunks.dtype, chunks.shape)
+        self.slices = chunks.slices
+        # Lazy, and computed again for every product: X is never held.
+        if row_offsets.any() or column_offsets.any():
+            rows = [row_offsets[part] for part in chunks.slices]
+            self.blocks = graph.each(
+                _centred, chunks.blocks, rows, common=(column_offsets,)
+            )
+        else:
+            self.blocks = graph.each(plain, chunks.blocks)
+
+    def frobenius_norm(self) -> float:
+        """Norm of the matrix: one pass."""
+        sizes, _ = graph.run(graph.each(_size, self.blocks))
+        return norm(np.array(sizes))
+
+    def both_products(self, left: Array, right: Array) -> tuple[Array, Array]:
+        """``X @ right`` and ``X.T @ left``, in one pass."""
+        lefts = [self._cast(left[part]) for part in self.slices]
+        right = self._cast(right)
+        calls = graph.each(_both, self.blocks, lefts, common=(right,))
+        images, sums = graph.split(calls, 2)
+        (images, back), _ = graph.run((images, graph.total(sums)))
+        return np.concatenate(images), back
+
+    def left_basis(self, capacity: int) -> LeftBasis:
+        """A basis in the space of the rows, its rows beside those of X."""
+        return ChunkedBasis(self)
+
+    def _matmat(self, block: Array) -> Array:
+        calls = graph.each(_times, self.blocks, common=(self._cast(block),))
+        return np.concatenate(graph.run(calls)[0])
+
+    def _rmatmat(self, block: Array) -> Array:
+        blocks = [self._cast(block[part]) for part in self.slices]
+        sums = graph.each(_transposed_times, self.blocks, blocks)
+        return np.asarray(graph.run(graph.total(sums))[0])
+
+    def _matvec(self, vector: Array) -> Array:
+        return self._matmat(vector.reshape(-1, 1))
+
+    def _rmatvec(self, vector: Array) -> Array:
+        return self._rmatmat(vector.reshape(-1, 1))
+
+    def _cast(self, block: Array) -> Array:
+        return block.astype(self.dtype, copy=False)
+
+
+class ChunkedBasis(LeftBasis):
+    """Orthonormal columns whose rows stay with the chunks of the matrix.
+
+    Per block every chunk of X is read twice, once for each product; what travels are
+    blocks of n_columns rows and triangles of one block's width.
+    """
+
+    def __init__(self, X: ChunkedMatrix) -> None:
+        self._X = X
+        self.size = 0
+        # By chunk, the parts that make up its rows of U, side by side.
+        self._parts: list[list[Any]] = [[] for _ in X.blocks]
+
+    def expand(self, block: Array, known: Array) -> tuple[Array, Array, Array]:
+        calls = graph.each(_image, self._X.blocks, self._parts, common=(block, known))
+        images, sums = graph.split(calls, 2)
+        (squares, correction), images = graph.run(graph.total(sums), images)
+        scale = float(np.sqrt(np.max(squares, initial=0.0)))
+        q, turns, triangle = self._triangulated(images, correction)
+        if not is_independent(triangle, scale):
+            # A visible remainder of the basis may be left: once more.
+            calls = graph.each(_turned, q, turns, self._parts)
+            images, sums = graph.split(calls, 2)
+            again, images = graph.run(graph.total(sums), images)
+            q, turns, outer = self._triangulated(images, again)
+            triangle = outer @ triangle
+        new, sums = graph.split(graph.each(_back, self._X.blocks, q, turns), 2)
+        back, new = graph.run(graph.total(sums), new)
+        self._parts = [[*parts, u] for parts, u in zip(self._parts, new, strict=True)]
+        self.size += triangle.shape[0]
+        return known + correction, triangle, np.asarray(back)
+
+    def _triangulated(
+        self, images: list[Any], correction: Array
+    ) -> tuple[list[Any], list[Array], Array]:
+        """QR of the images less their part in U, every chunk by itself first.
+
+        Returns
+        -------
+        q : list
+            Lazy, by chunk.
+        turns : list of ndarray
+            What to multiply each `q` with.
+        triangle : ndarray
+        """
+        calls = graph.each(_reduced, images, self._parts, common=(correction,))
+        q, r = graph.split(calls, 2)
+        r, q = graph.run(r, q)
+        turn, triangle = linalg.qr(np.concatenate(r), mode="economic")
+        edges = np.cumsum([len(part) for part in r])[:-1]
+        return q, np.split(turn, edges), triangle.astype(np.float64)
+
+    def times(self, small: Array) -> Array:
+        calls = graph.each(_combined, self._parts, common=(small,))
+        return np.concatenate(graph.run(calls)[0])
+
+    def restart(self, small: Array) -> None:
+        calls = graph.each(_combined, self._parts, common=(small,))
+        _, kept = graph.run(None, calls)
+        self._parts = [[part] for part in kept]
+        self.size = small.shape[1]
+
+
+# What runs on a chunk -----------------------------------------------------------------
+
+
+def _centred(block: Any, rows: Array, columns: Array) -> Any:
+    return subtract(plain(block), rows, columns)
+
+
+def _size(block: Any) -> float:
+    if isinstance(block, OffsetMatrix):
+        return block.frobenius_norm()
+    return norm(block if isinstance(block, np.ndarray) else block.data)
+
+
+def _times(block: Any, right: Array) -> Array:
+    return np.asarray(block @ right)
+
+
+def _transposed_times(block: Any, left: Array) -> Array:
+    return np.asarray(block.T @ left)
+
+
+def _both(block: Any, left: Array, right: Array) -> tuple[Array, Array]:
+    return _times(block, right), _transposed_times(block, left)
+
+
+def _image(
+    block: Any, parts: list[Array], right: Array, known: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    """``X right`` less its known part in U; its squares before, its part in U after."""
+    image = _times(block, right)
+    squares = np.einsum("ij,ij->j", image, image, dtype=np.float64)
+    if not parts:
+        return image, (squares, known)
+    basis = np.hstack(parts)
+    image = image - basis @ known.astype(image.dtype)
+    return image, (squares, (basis.T @ image).astype(np.float64))
+
+
+def _reduced(
+    image: Array, parts: list[Array], correction: Array
+) -> tuple[Array, Array]:
+    if parts:
+        image = image - np.hstack(parts) @ correction.astype(image.dtype)
+    q, r = linalg.qr(image, mode="economic", check_finite=False)
+    return q, r
+
+
+def _turned(q: Array, turn: Array, parts: list[Array]) -> tuple[Array, Array]:
+    image = q @ turn
+    if not parts:
+        return image, np.zeros((0, image.shape[1]))
+    return image, (np.hstack(parts).T @ image).astype(np.float64)
+
+
+def _back(block: Any, q: Array, turn: Array) -> tuple[Array, Array]:
+    new = q @ turn
+    return new, _transposed_times(block, new)
+
+
+def _combined(parts: list[Array], small: Array) -> Array:
+    basis = np.hstack(parts)
+    return basis @ small.astype(basis.dtype)

@@ -1,0 +1,577 @@
+"""Measurements in chunks: any kind, read where they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from skprecgd._runtime.dask_kinds import is_dask_array
+from skprecgd._runtime.typing import Array
+from skprecgd.distributed import graph
+from skprecgd.distributed.graph import Same
+from skprecgd.distributed.rows import RowChunks, Survey, as_dask_array, plain
+from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
+from skprecgd.measurements.base import Tangent, check_matrix_shape
+from skprecgd.measurements.in_memory import matrix_entries
+from skprecgd.measurements.readers import as_measurements
+from skprecgd.measurements.validation import all_finite
+
+
+class _Facts(NamedTuple):
+    """What the client knows of a chunk of measurements."""
+
+    length: int
+    matrix_shape: tuple[int, int]
+    dtype: np.dtype
+    dense: bool
+    single_entries: bool
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random share of a chunk's measurements, drawn where the chunk is.
+
+    Parameters
+    ----------
+    n_measurements, n_held_out : int
+    seed : int
+    held_out : bool
+        Whether the `n_held_out` drawn ones are meant, or all the others.
+    """
+
+    n_measurements: int
+    n_held_out: int
+    seed: int
+    held_out: bool
+
+    def __len__(self) -> int:
+        n = self.n_held_out
+        return n if self.held_out else self.n_measurements - n
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        order = np.random.RandomState(self.seed).permutation(self.n_measurements)
+        n = self.n_held_out
+        return np.sort(order[:n] if self.held_out else order[n:])
+
+
+class ChunkedMeasurements(Measurements):
+    """Measurements of one matrix in chunks, which stay where dask has them.
+
+    A product calls the chunks' own products, and what travels are factors and their
+    gradients. The contract of `Measurements` also has a number for each measurement
+    come back to the client; a fit with the squared loss leaves those, too, with the
+    chunks.
+
+    Parameters
+    ----------
+    parts : list
+        Measurements, or `dask.delayed.Delayed` ones, of the same matrix. A lazy part
+        is computed anew for every product, unless it is persisted.
+
+    See Also
+    --------
+    as_measurements : Makes them from a dask array of measurement matrices.
+    observed_entries : Makes them from a dask DataFrame of triples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd import PrecGDMatrixSensing
+    >>> from skprecgd.distributed import ChunkedMeasurements
+    >>> from skprecgd.measurements import RankOneMeasurements
+    >>> rng = np.random.default_rng(0)
+    >>> a, b, x = rng.standard_normal((3, 80, 10))
+    >>> halves = slice(40), slice(40, None)
+    >>> parts = [RankOneMeasurements(a[half], b[half]) for half in halves]
+    >>> A = ChunkedMeasurements(parts)
+    >>> A
+    ChunkedMeasurements(80 measurements of a 10 x 10 matrix, float64)
+    >>> M = np.outer(x[0], x[1])
+    >>> y = np.einsum("ij,jk,ik->i", a, M, b)
+    >>> model = PrecGDMatrixSensing(3).fit(A, y)
+    >>> model.n_components_, bool(np.allclose(model.matrix_, M))
+    (1, True)
+    """
+
+    def __init__(self, parts: list[Any]) -> None:
+        if not parts:
+            raise ValueError("parts is empty; at least one chunk is needed.")
+        parts = graph.lazy(list(parts))
+        facts, _ = graph.run(graph.each(_facts, parts))
+        shapes = {part.matrix_shape for part in facts}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"The chunks measure matrices of different shapes: {sorted(shapes)}."
+            )
+        self._set(parts, facts, None, facts[0].matrix_shape)
+
+    def _set(
+        self,
+        parts: list[Any],
+        facts: list[_Facts],
+        slices: list[slice] | None,
+        matrix_shape: tuple[int, int],
+        positions: Array | None = None,
+    ) -> None:
+        """Fill in the fields.
+
+        `slices` are the rows of the matrix that each part measures (None: all of
+        them), and `positions` says which measurement a part's next one is.
+        """
+        self.parts, self._facts, self.slices = parts, facts, slices
+        self.matrix_shape, self._positions = matrix_shape, positions
+        self.dtype = np.result_type(*(part.dtype for part in facts))
+        self.single_entries = all(part.single_entries for part in facts)
+        self.lengths = [part.length for part in facts]
+        # Two numbers a measurement; gathered when they are asked for.
+        self._cells: tuple[Array, Array] | None = None
+
+    @classmethod
+    def of_rows(
+        cls,
+        parts: list[Any],
+        lengths: list[int],
+        slices: list[slice],
+        matrix_shape: tuple[int, int],
+        dtype: np.dtype,
+    ) -> ChunkedMeasurements:
+        """Entries of rows ``slices[i]`` of the matrix, in a part each."""
+        facts = [
+            _Facts(n, (s.stop - s.start, matrix_shape[1]), dtype, False, True)
+            for n, s in zip(lengths, slices, strict=True)
+        ]
+        return cls._new(parts, facts, slices, matrix_shape)
+
+    @classmethod
+    def _new(cls, *fields: Any) -> ChunkedMeasurements:
+        made: ChunkedMeasurements = object.__new__(cls)
+        made._set(*fields)
+        return made
+
+    @property
+    def large_products(self) -> bool:
+        return not self.single_entries
+
+    @property
+    def n_measurements(self) -> int:
+        return int(np.sum(self.lengths))
+
+    @property
+    def dense(self) -> bool:
+        """Whether the adjoint is an array, small beside the measurements."""
+        return all(part.dense for part in self._facts)
+
+    @property
+    def disjoint_rows(self) -> bool:
+        """Whether no two chunks measure the same row of the matrix."""
+        if self.slices is None:
+            return len(self.parts) == 1
+        rows = sorted((part.start, part.stop) for part in self.slices)
+        return all(a[1] <= b[0] for a, b in pairwise(rows))
+
+    # ---- what goes to the chunks and comes back from them
+
+    def rows_of(self, left: Array) -> list[Any] | Same:
+        """The rows of the left factor that each chunk needs."""
+        if self.slices is None:
+            return Same(left)
+        return [left[rows] for rows in self.slices]
+
+    def gathered_rows(self, blocks: list[Array]) -> Array:
+        """Sum of what the chunks give for their rows."""
+        if self.slices is None:
+            return np.sum(blocks, axis=0, dtype=blocks[0].dtype)
+        gathered = np.zeros((self.matrix_shape[0], blocks[0].shape[1]), self.dtype)
+        for rows, block in zip(self.slices, blocks, strict=True):
+            gathered[rows] += block
+        return gathered
+
+    def scattered(self, vector: Array) -> list[Array]:
+        """One number a measurement, cut up by chunks."""
+        if self._positions is not None:
+            vector = vector[self._positions]
+        return np.split(vector, np.cumsum(self.lengths)[:-1])
+
+    def targets(self, y: Any) -> list[Any]:
+        """The targets by chunk; a dask array of them stays lazy."""
+        if not is_dask_array(y):
+            return self.scattered(np.asarray(y))
+        if self._positions is not None:
+            return self.scattered(np.asarray(y.compute()))
+        return graph.blocks(y.rechunk((tuple(self.lengths),)))
+
+    def _gathered(self, vectors: list[Array]) -> Array:
+        joined = np.concatenate(vectors)
+        if self._positions is None:
+            return joined
+        vector = np.empty_like(joined)
+        vector[self._positions] = joined
+        return vector
+
+    # ---- the contract
+
+    def forward(self, left: Array, right: Array) -> Array:
+        calls = graph.each(_forward, self.parts, self.rows_of(left), common=(right,))
+        return self._gathered(graph.run(calls)[0])
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        lefts, d_lefts = self.rows_of(left), self.rows_of(d_left)
+        calls = graph.each(
+            _forward_ray, self.parts, lefts, d_lefts, common=(right, d_right)
+        )
+        both, _ = graph.run(calls)
+        linear, quadratic = zip(*both, strict=True)
+        return self._gathered(list(linear)), self._gathered(list(quadratic))
+
+    def forward_tangent(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> Array:
+        lefts, d_lefts = self.rows_of(left), self.rows_of(d_left)
+        calls = graph.each(
+            _forward_tangent, self.parts, lefts, d_lefts, common=(right, d_right)
+        )
+        return self._gathered(graph.run(calls)[0])
+
+    def tangent(self, left: Array, right: Array) -> Tangent:
+        kept = self.contracted(left, right)
+        if kept is None:
+            return Tangent(self, left, right)
+        return _ChunkedTangent(self, kept)
+
+    def contracted(self, left: Array, right: Array) -> list[Any] | None:
+        """The chunks' own tangents, kept there, where they are smaller than the chunks.
+
+        They are where contracting measurement matrices with the factors pays.
+        """
+        n_rows, n_columns = self.matrix_shape
+        if not self.dense or (n_rows + n_columns) * left.shape[1] >= n_rows * n_columns:
+            return None
+        calls = graph.each(_tangent, self.parts, self.rows_of(left), common=(right,))
+        return list(graph.run(None, calls)[1])
+
+    def adjoint(self, weights: Array) -> Any:
+        return self.adjoint_of(self.scattered(weights))
+
+    def adjoint_of(self, weights: list[Any]) -> Any:
+        """The adjoint of weights that are cut up by chunks, lazy or not."""
+        if self.dense:
+            calls = graph.each(_adjoint, self.parts, weights)
+            return np.asarray(graph.run(graph.total(calls))[0])
+        return ChunkedAdjoint(self, weights)
+
+    def adjoint_products(
+        self, weights: Array, left: Array, right: Array
+    ) -> tuple[Array, Array]:
+        calls = graph.each(
+            _adjoint_products,
+            self.parts,
+            self.scattered(weights),
+            self.rows_of(left),
+            common=(right,),
+        )
+        to_left, to_right = graph.split(calls, 2)
+        (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
+        return self.gathered_rows(blocks), to_right
+
+    def rows(self, index: Array) -> ChunkedMeasurements:
+        index = np.asarray(index)
+        if self._positions is not None:
+            index = np.argsort(self._positions)[index]
+        edges = np.concatenate([[0], np.cumsum(self.lengths)])
+        chunk = np.searchsorted(edges, index, side="right") - 1
+        # Stable: within a chunk the order asked for is kept.
+        order = np.argsort(chunk, kind="stable")
+        bounds = np.searchsorted(chunk[order], np.arange(len(self.parts) + 1))
+        local = [
+            index[order[a:b]] - edge
+            for a, b, edge in zip(bounds, bounds[1:], edges, strict=False)
+        ]
+        positions = None if np.all(order[1:] > order[:-1]) else order
+        return self.selected(local, positions)
+
+    def selected(
+        self, local: list[Any], positions: Array | None = None
+    ) -> ChunkedMeasurements:
+        """Of every chunk the measurements at its `local` positions (or `Draw`)."""
+        parts = graph.each(_selected, self.parts, local)
+        if self.single_entries:
+            # Selecting takes longer than a product, and entries are held anyway.
+            parts = list(graph.run(None, parts)[1])
+        facts = [
+            part._replace(length=len(index))
+            for part, index in zip(self._facts, local, strict=True)
+        ]
+        return self._new(parts, facts, self.slices, self.matrix_shape, positions)
+
+    def cells(self, index: Array | None = None) -> tuple[Array, Array] | None:
+        if not self.single_entries:
+            return None
+        if self._cells is None:
+            pairs, _ = graph.run(graph.each(_cells, self.parts))
+            firsts = [part.start for part in self.slices or ()] or [0] * len(pairs)
+            down = [i + first for (i, _), first in zip(pairs, firsts, strict=True)]
+            self._cells = self._gathered(down), self._gathered([j for _, j in pairs])
+        rows, columns = self._cells
+        return self._cells if index is None else (rows[index], columns[index])
+
+    def _mean_square(self) -> float:
+        if self.single_entries:
+            return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
+        means, _ = graph.run(graph.each(_mean_square, self.parts))
+        return float(np.average(means, weights=self.lengths))
+
+
+class ChunkedAdjoint(LinearOperator):
+    """``sum_i weights_i A_i``, one pass over the chunks a product.
+
+    Parameters
+    ----------
+    measurements : ChunkedMeasurements
+    weights : list
+        By chunk; arrays, lazy or not.
+    scale : float, default=1.0
+    """
+
+    def __init__(
+        self, measurements: ChunkedMeasurements, weights: list[Any], scale: float = 1.0
+    ) -> None:
+        super().__init__(measurements.dtype, measurements.matrix_shape)
+        self._a, self._weights, self._scale = measurements, weights, scale
+
+    def __rmul__(self, scalar: float) -> ChunkedAdjoint:
+        """The same kind of operator, so that its Gram operator is not lost."""
+        return ChunkedAdjoint(self._a, self._weights, scalar * self._scale)
+
+    def gram_operator(self) -> LinearOperator | None:
+        """``S^T S`` in one pass a product; None where chunks share rows of S."""
+        if not self._a.disjoint_rows:
+            return None
+
+        def times(block: Array) -> Array:
+            block = np.asarray(block, self.dtype).reshape(len(block), -1)
+            calls = graph.each(
+                _adjoint_gram, self._a.parts, self._weights, common=(block,)
+            )
+            return self._scaled(graph.run(graph.total(calls))[0], 2)
+
+        n = self.shape[1]
+        return LinearOperator((n, n), matvec=times, matmat=times, dtype=self.dtype)
+
+    def _scaled(self, product: Array, power: int = 1) -> Array:
+        return np.asarray(product) * self.dtype.type(self._scale**power)
+
+    def _matmat(self, block: Array) -> Array:
+        calls = graph.each(
+            _adjoint_times, self._a.parts, self._weights, common=(block,)
+        )
+        return self._scaled(self._a.gathered_rows(graph.run(calls)[0]))
+
+    def _rmatmat(self, block: Array) -> Array:
+        calls = graph.each(
+            _adjoint_transposed_times,
+            self._a.parts,
+            self._weights,
+            self._a.rows_of(block),
+        )
+        return self._scaled(graph.run(graph.total(calls))[0])
+
+    def _matvec(self, vector: Array) -> Array:
+        return self._matmat(vector.reshape(-1, 1))
+
+    def _rmatvec(self, vector: Array) -> Array:
+        return self._rmatmat(vector.reshape(-1, 1))
+
+
+class _ChunkedTangent(Tangent):
+    """The chunks' measurement matrices contracted with the factors, kept there."""
+
+    def __init__(self, measurements: ChunkedMeasurements, kept: list[Any]) -> None:
+        self._a, self._kept = measurements, kept
+
+    def forward(self, d_left: Array, d_right: Array) -> Array:
+        calls = graph.each(
+            _forward_of, self._kept, self._a.rows_of(d_left), common=(d_right,)
+        )
+        return self._a._gathered(graph.run(calls)[0])
+
+    def adjoint(self, weights: Array) -> tuple[Array, Array]:
+        calls = graph.each(_adjoint_of, self._kept, self._a.scattered(weights))
+        to_left, to_right = graph.run(graph.total(calls))[0]
+        return to_left, to_right
+
+
+# From what users hold -----------------------------------------------------------------
+
+
+def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasurements:
+    """Measurement matrices in a dask array, (n, cells) or (n, n_rows, n_columns)."""
+    X = as_dask_array(X, 2, 3)
+    if X.ndim == 3:
+        own = (int(X.shape[1]), int(X.shape[2]))
+        if matrix_shape is not None and tuple(matrix_shape) != own:
+            raise ValueError(
+                f"matrix_shape={tuple(matrix_shape)} does not match measurement "
+                f"matrices of shape {own}."
+            )
+        matrix_shape = own
+    else:
+        matrix_shape = check_matrix_shape(matrix_shape, int(X.shape[1]))
+    # Whole measurements in every chunk.
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    blocks = [
+        block for block, n in zip(graph.blocks(X), X.chunks[0], strict=True) if n > 0
+    ]
+    parts = graph.each(_checked, blocks, common=(matrix_shape,))
+    measurements = ChunkedMeasurements(parts)
+    if measurements.dense:
+        # Read again for every product, but looked at for infinities only once.
+        measurements.parts = graph.each(_stack, blocks, common=(matrix_shape,))
+    else:
+        # Small, and slow to sort.
+        measurements.parts = list(graph.run(None, parts)[1])
+    return measurements
+
+
+def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
+    """A dask array of targets, checked in one pass, and left where it is."""
+    y = as_dask_array(y, 1, name="y")
+    if len(y) != len(measurements):
+        raise ValueError(
+            f"X holds {len(measurements)} measurements and y {len(y)} values; they "
+            "must agree."
+        )
+    finite, _ = graph.run(graph.each(all_finite, graph.blocks(y)))
+    if not all(finite):
+        raise ValueError("y holds NaN or infinity.")
+    return y
+
+
+def chunked_entries(
+    chunks: RowChunks, missing_values: float, survey: Survey, offsets: Array
+) -> tuple[ChunkedMeasurements, list[Any]]:
+    """Observed entries of a matrix, kept with dask, and their values less `offsets`.
+
+    Parameters
+    ----------
+    chunks : RowChunks
+    missing_values : nan or 0
+    survey : Survey
+    offsets : ndarray of shape (n_columns,)
+
+    Returns
+    -------
+    measurements : ChunkedMeasurements
+    values : list
+        Lazy, by chunk.
+    """
+    calls = graph.each(_entries, chunks.blocks, common=(missing_values, offsets))
+    _, (parts, values) = graph.run(None, tuple(graph.split(calls, 2)))
+    measurements = ChunkedMeasurements.of_rows(
+        parts, list(survey.chunk_sizes), chunks.slices, chunks.shape, chunks.dtype
+    )
+    return measurements, values
+
+
+# What runs on a chunk -----------------------------------------------------------------
+
+
+def _facts(part: Measurements) -> _Facts:
+    if not isinstance(part, Measurements):
+        raise ValueError(f"A chunk holds a {type(part).__name__}, not Measurements.")
+    dense = isinstance(part, DenseMeasurements)
+    shape, n = part.matrix_shape, part.n_measurements
+    return _Facts(n, shape, part.dtype, dense, part.single_entries)
+
+
+def _cells(part: Measurements) -> Any:
+    return part.cells()
+
+
+def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
+    return as_measurements(plain(block), matrix_shape)
+
+
+def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
+    return DenseMeasurements.of(plain(block).reshape(len(block), -1), matrix_shape)
+
+
+def _entries(
+    block: Any, missing_values: float, offsets: Array
+) -> tuple[EntryMeasurements, Array]:
+    rows, columns, values, shape = matrix_entries(plain(block), missing_values)
+    measured = EntryMeasurements(rows, columns, shape, values.dtype)
+    return measured, (values - offsets[columns]).astype(values.dtype)
+
+
+def _forward(part: Measurements, left: Array, right: Array) -> Array:
+    return part.forward(left, right)
+
+
+def _forward_ray(
+    part: Measurements, left: Array, d_left: Array, right: Array, d_right: Array
+) -> tuple[Array, Array]:
+    return part.forward_ray(left, right, d_left, d_right)
+
+
+def _forward_tangent(
+    part: Measurements, left: Array, d_left: Array, right: Array, d_right: Array
+) -> Array:
+    return part.forward_tangent(left, right, d_left, d_right)
+
+
+def _tangent(part: Measurements, left: Array, right: Array) -> Tangent:
+    return part.tangent(left, right)
+
+
+def _forward_of(tangent: Tangent, d_left: Array, d_right: Array) -> Array:
+    return tangent.forward(d_left, d_right)
+
+
+def _adjoint_of(tangent: Tangent, weights: Array) -> tuple[Array, Array]:
+    return tangent.adjoint(weights)
+
+
+def _adjoint(part: Measurements, weights: Array) -> Array:
+    return np.asarray(part.adjoint(weights))
+
+
+def _adjoint_products(
+    part: Measurements, weights: Array, left: Array, right: Array
+) -> tuple[Array, Array]:
+    return part.adjoint_products(weights, left, right)
+
+
+def _adjoint_times(part: Measurements, weights: Array, block: Array) -> Array:
+    return np.asarray(part.adjoint(weights) @ block)
+
+
+def _adjoint_gram(part: Measurements, weights: Array, block: Array) -> Array:
+    matrix = part.adjoint(weights)
+    return np.asarray(matrix.T @ (matrix @ block))
+
+
+def _adjoint_transposed_times(
+    part: Measurements, weights: Array, block: Array
+) -> Array:
+    return np.asarray(part.adjoint(weights).T @ block)
+
+
+def _selected(part: Measurements, index: Any) -> Measurements:
+    return part.rows(np.asarray(index))
+
+
+def taken(values: Array, index: Any) -> Array:
+    """Values at an index or a `Draw`."""
+    return values[np.asarray(index)]
+
+
+def _mean_square(part: Measurements) -> float:
+    # Not the cached property: the client holds its lock, which Python 3.11 has one of
+    # for all instances, while it waits for the chunks.
+    return part._mean_square() if part.n_measurements else 0.0

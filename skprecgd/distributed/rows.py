@@ -1,0 +1,228 @@
+"""A data matrix in chunks of whole rows: what it is, and one look at all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+from skprecgd._linalg.numerics import norm, working_dtype
+from skprecgd._linalg.offsets import squared_deviations
+from skprecgd._runtime.dask_kinds import is_dask_array, is_dask_frame
+from skprecgd._runtime.typing import Array
+from skprecgd.distributed import graph
+from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
+from skprecgd.measurements.validation import check_real
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over the data tells.
+
+    Attributes
+    ----------
+    counts, means, squares : ndarray of shape (n_columns,)
+        Observed entries of each column, their mean, and the sum of their squared
+        deviations from it.
+    seen_rows : ndarray of bool, shape (n_rows,)
+        Rows with an observed entry.
+    row_means : ndarray of shape (n_rows,)
+        Of complete data.
+    size : float
+        Norm of the observed entries.
+    complete : bool
+        Whether no entry is missing.
+    chunk_sizes : tuple of int
+        Observed entries of each chunk.
+    """
+
+    counts: Array
+    means: Array
+    squares: Array
+    seen_rows: Array
+    row_means: Array
+    size: float
+    complete: bool
+    chunk_sizes: tuple[int, ...]
+
+    @property
+    def variance(self) -> float:
+        """Sum of the columns' variances over the observed entries."""
+        return float(np.sum(self.squares / np.maximum(self.counts, 1)))
+
+    @property
+    def n_observed(self) -> int:
+        """Number of observed entries."""
+        return int(np.sum(self.counts))
+
+    def offsets(self, center: str | None) -> tuple[Array, Array]:
+        """Row and column offsets, as `_centering` computes them."""
+        rows, columns = np.zeros(len(self.seen_rows)), np.zeros(len(self.counts))
+        if center is None:
+            return rows, columns
+        mean = float(self.counts @ self.means) / self.n_observed
+        if center == "mean":
+            return rows, np.full_like(columns, mean)
+        if center == "both":
+            rows = self.row_means - self.row_means.mean()
+        return rows, np.where(self.counts > 0, self.means, mean)
+
+
+class RowChunks:
+    """A dask array or DataFrame as lazy blocks of whole rows.
+
+    Parameters
+    ----------
+    X : dask array or DataFrame of shape (n_rows, n_columns)
+        Chunks may be arrays or SciPy sparse matrices. Chunks of columns are put
+        together (lazily); lengths of chunks that dask does not know are computed.
+    """
+
+    def __init__(self, X: Any) -> None:
+        X = as_dask_array(X, 2)
+        n_columns = int(X.shape[1])
+        if X.numblocks[1] > 1:
+            X = X.rechunk({1: n_columns})
+        self.dtype = X.dtype
+        self.shape = (int(X.shape[0]), n_columns)
+        if 0 in self.shape:
+            raise ValueError(f"X has no entries: its shape is {self.shape}.")
+        lengths = X.chunks[0]
+        self.blocks = [
+            block for block, n in zip(graph.blocks(X), lengths, strict=True) if n > 0
+        ]
+        edges = np.concatenate([[0], np.cumsum([n for n in lengths if n > 0])])
+        self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+
+    def survey(self, missing_values: float) -> Survey:
+        """One pass over the data: what is observed, and its moments."""
+        shapes = [(part.stop - part.start, self.shape[1]) for part in self.slices]
+        calls = graph.each(_survey, self.blocks, shapes, common=(missing_values,))
+        parts, _ = graph.run(calls)
+        counts, means, squares = parts[0].counts, parts[0].means, parts[0].squares
+        for part in parts[1:]:
+            counts, means, squares = _merged((counts, means, squares), part)
+        sizes = np.array([part.size for part in parts])
+        found = Survey(
+            counts,
+            means,
+            squares,
+            np.concatenate([part.seen_rows for part in parts]),
+            np.concatenate([part.row_means for part in parts]),
+            norm(sizes),
+            all(part.complete for part in parts),
+            tuple(part.n_observed for part in parts),
+        )
+        check_any_observed(np.arange(found.n_observed))
+        return found
+
+
+def check_kind(X: Any, name: str) -> None:
+    """Refuse what is of dask, but no array and no frame."""
+    if not (is_dask_array(X) or is_dask_frame(X)):
+        kind = f"{type(X).__module__.rpartition('.')[0]}.{type(X).__name__}"
+        raise ValueError(
+            f"Of dask, {name} must be an array or a DataFrame here, got a {kind}."
+        )
+
+
+def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> Any:
+    """A dask array of floats, of an allowed number of dimensions.
+
+    With `lengths`, the lengths of chunks that dask does not know are computed.
+    """
+    if is_dask_frame(X):
+        X = X.to_dask_array(lengths=lengths or None)
+    check_kind(X, name)
+    check_real(X, name, ndim)
+    if lengths and np.isnan(np.sum(X.shape)):
+        X = X.compute_chunk_sizes()
+    dtype = working_dtype(X.dtype)
+    return X if X.dtype == dtype else X.astype(dtype)
+
+
+def plain(block: Any) -> Any:
+    """A chunk as an array, or a csr_array whose stored values are the entries."""
+    if not sparse.issparse(block):
+        return np.asarray(block)
+    csr = sparse.csr_array(block)
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    return csr
+
+
+def has_missing(block: Any, missing_values: float) -> bool:
+    """Whether entries of a chunk are missing."""
+    if missing_values == 0:
+        return True
+    values = block.data if sparse.issparse(block) else block
+    return bool(np.isnan(np.sum(values)) and np.any(np.isnan(values)))
+
+
+def _survey(block: Any, shape: tuple[int, int], missing_values: float) -> Survey:
+    block = plain(block)
+    if block.shape != shape:
+        raise ValueError(
+            f"A chunk of X has shape {block.shape}, while dask was told {shape}."
+        )
+    if np.any(np.isinf(_extremes(block))):
+        raise ValueError("X holds infinity.")
+    if missing_values == 0 and has_missing(block, np.nan):
+        raise ValueError(
+            "X contains NaN, while with missing_values=0 zeros are what is missing."
+        )
+    if has_missing(block, missing_values):
+        return _survey_entries(block, missing_values)
+    n_rows, n_columns = block.shape
+    if sparse.issparse(block):
+        means, variances = mean_variance_axis(block.astype(np.float64), axis=0)
+        squares, size = variances * n_rows, norm(block.data)
+    else:
+        means = block.mean(axis=0, dtype=np.float64)
+        squares, size = squared_deviations(block, means), norm(block)
+    row_means = np.asarray(block.mean(axis=1, dtype=np.float64)).ravel()
+    counts, seen = np.full(n_columns, n_rows), np.ones(n_rows, dtype=bool)
+    n_entries = n_rows * n_columns
+    return Survey(counts, means, squares, seen, row_means, size, True, (n_entries,))
+
+
+def _survey_entries(block: Any, missing_values: float) -> Survey:
+    rows, columns, values, (n_rows, n_columns) = matrix_entries(block, missing_values)
+    counts = np.bincount(columns, minlength=n_columns)
+    sums = np.bincount(columns, weights=values, minlength=n_columns)
+    means = sums / np.maximum(counts, 1)
+    squares = np.bincount(
+        columns, weights=(values - means[columns]) ** 2, minlength=n_columns
+    )
+    seen = np.bincount(rows, minlength=n_rows) > 0
+    size = norm(values)
+    no_means = np.zeros(n_rows)
+    return Survey(counts, means, squares, seen, no_means, size, False, (len(values),))
+
+
+def _extremes(block: Any) -> Array:
+    """Smallest and largest value, NaN left out."""
+    values = block.data if sparse.issparse(block) else block
+    if not values.size:
+        return np.zeros(2)
+    return np.array([np.fmin.reduce(values, None), np.fmax.reduce(values, None)])
+
+
+def _merged(
+    moments: tuple[Array, Array, Array], part: Survey
+) -> tuple[Array, Array, Array]:
+    """Counts, means and squared deviations of two sets of rows taken together."""
+    counts, means, squares = moments
+    both = counts + part.counts
+    share = part.counts / np.maximum(both, 1)
+    gap = part.means - means
+    return (
+        both,
+        means + share * gap,
+        squares + part.squares + gap**2 * counts * share,
+    )

@@ -1,0 +1,119 @@
+"""Reading arrays, sparse matrices and triples that lie in memory."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._linalg.numerics import slabs, working_dtype
+from skprecgd._runtime.typing import Array
+from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
+from skprecgd.measurements.entries import EntryMeasurements
+from skprecgd.measurements.sparse import SparseMeasurements
+from skprecgd.measurements.validation import as_real_array
+
+
+def check_any_observed(values: Array) -> None:
+    """Refuse a matrix of which nothing is known."""
+    if not len(values):
+        raise ValueError("X has no observed entry; at least one is needed.")
+
+
+def check_missing_values(value: Any) -> None:
+    """Refuse what marks no missing entry."""
+    if not (isinstance(value, Real) and (value == 0 or np.isnan(float(value)))):
+        raise ValueError(f"missing_values must be nan or 0, got {value!r}.")
+
+
+Triples = tuple[Array, Array, Array, tuple[int, int]]
+
+
+def sparse_measurements(X: Any, matrix_shape: tuple[int, int] | None) -> Measurements:
+    csr = sparse.csr_array(X)
+    one_hot = csr.nnz == csr.shape[0] and np.all(np.diff(csr.indptr) == 1)
+    if not (one_hot and np.all(csr.data == 1)):
+        return SparseMeasurements(csr, matrix_shape)
+    shape = check_matrix_shape(matrix_shape, csr.shape[1])
+    rows, columns = np.divmod(csr.indices, shape[1])
+    return EntryMeasurements(rows, columns, shape, working_dtype(csr.dtype))
+
+
+def checked_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> Triples:
+    if len(X) != 3:
+        raise ValueError(
+            f"X as a tuple must be (rows, columns, values), got {len(X)} items."
+        )
+    # Copies: what the user does with the triples later is no change of the samples.
+    rows, columns = np.array(X[0]), np.array(X[1])
+    values = as_real_array(np.array(X[2]), "the values of X", (1,))
+    if not len(rows) == len(columns) == len(values):
+        raise ValueError(
+            f"rows, columns and values must have equal length, got {len(rows)}, "
+            f"{len(columns)} and {len(values)}."
+        )
+    if shape is None:
+        check_any_observed(rows)
+        # A negative index is left to EntryMeasurements, which names it.
+        shape = max(int(rows.max()), 0) + 1, max(int(columns.max()), 0) + 1
+    return rows, columns, values, as_shape(shape)
+
+
+def _canonical_csr(X: Any) -> sparse.csr_array:
+    """A copy by rows, their columns sorted and distinct."""
+    csr = sparse.csr_array(X, copy=True)
+    csr.sum_duplicates()
+    return csr
+
+
+def _stored_zeros(X: Any) -> Array:
+    """A sparse matrix whose missing entries are zeros, dense."""
+    dense = np.asarray(X.toarray())
+    if dense.dtype.kind in "fc" and np.isnan(dense).any():
+        raise ValueError(
+            "A sparse X holds NaN among its stored values, while with "
+            "missing_values=nan an entry not stored is the value 0. Use "
+            "missing_values=0 and leave missing entries out, or a dense X."
+        )
+    return dense
+
+
+def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
+    """Rows, columns and values that are not missing; no mask is as large as X."""
+    parts = []
+    for part in slabs(dense.shape):
+        block = dense[part]
+        observed = ~np.isnan(block) if np.isnan(missing_values) else block != 0
+        rows, columns = np.nonzero(observed)
+        parts.append((rows + part.start, columns, block[observed]))
+    if not parts:
+        return np.zeros(0, int), np.zeros(0, int), dense.ravel()
+    rows, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return rows, columns, values
+
+
+def matrix_entries(X: Any, missing_values: float) -> Triples:
+    """Rows, columns and values of the observed entries, and the shape.
+
+    In row-major order. See `observed_entries`; here none may be observed.
+    """
+    stored_only = sparse.issparse(X) and missing_values == 0
+    if stored_only:
+        csr = _canonical_csr(X)
+        numbers = np.arange(csr.shape[0], dtype=csr.indices.dtype)
+        rows = np.repeat(numbers, np.diff(csr.indptr))
+        columns, values = csr.indices, csr.data
+    else:
+        dense = _stored_zeros(X) if sparse.issparse(X) else np.asarray(X)
+        if dense.ndim != 2:
+            raise ValueError(f"X must be 2-D, got {dense.ndim}-D.")
+        if dense.dtype.kind not in "fiubc":
+            raise ValueError(f"X must be numeric, got dtype {dense.dtype}.")
+        rows, columns, values = _cells(dense, missing_values)
+        csr = dense
+    if np.iscomplexobj(values):
+        raise ValueError("X is complex; only real data are supported.")
+    values = values.astype(working_dtype(values.dtype), copy=False)
+    return rows, columns, values, (int(csr.shape[0]), int(csr.shape[1]))

@@ -1,0 +1,51 @@
+"""Checks shared by the kinds of measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._linalg.numerics import working_dtype
+from skprecgd._runtime.typing import Array
+
+
+def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
+    """Finite float32/float64 array of one of the allowed dimensions."""
+    array = np.asarray(values)
+    check_real(array, name, ndim)
+    array = array.astype(working_dtype(array.dtype), copy=False)
+    if not all_finite(array):
+        raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
+    return array
+
+
+def check_real(array: Any, name: str, ndim: tuple[int, ...]) -> None:
+    """Whether an array, lazy or not, holds real numbers in an allowed dimension."""
+    if array.dtype.kind == "c":
+        raise ValueError(f"{name} is complex; only real data are supported.")
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be numeric, got dtype {array.dtype}.")
+    if array.ndim not in ndim:
+        wanted = " or ".join(f"{d}-D" for d in ndim)
+        raise ValueError(f"{name} must be {wanted}, got {array.ndim}-D.")
+
+
+def as_real_csr(matrix: Any, name: str) -> sparse.csr_array:
+    """Finite float32/float64 csr_array of a sparse matrix."""
+    if np.iscomplexobj(matrix.data):
+        raise ValueError(f"{name} is complex; only real data are supported.")
+    csr = sparse.csr_array(matrix)
+    csr = csr.astype(working_dtype(csr.dtype), copy=False)
+    if not all_finite(csr.data):
+        raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
+    return csr
+
+
+def all_finite(array: Array) -> bool:
+    """Whether every entry is finite, without a temporary of the array's size."""
+    # An overflowing sum of finite numbers sends us to the exact test.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    return bool(np.isfinite(total) or np.all(np.isfinite(array)))

@@ -1,0 +1,239 @@
+"""The contract of an objective, and what is known of it at one point."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from skprecgd._runtime.typing import Array
+from skprecgd.factors import Factors
+from skprecgd.losses import Loss
+
+if TYPE_CHECKING:
+    from skprecgd.objective.rays import Ray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known at one point; products with the data are never repeated.
+
+    Attributes
+    ----------
+    factors : Factors
+    loss : float
+        The data part of the objective.
+    value : float
+        `loss` plus the ridge.
+    relative_residual : float
+        ``sqrt(loss / loss at zero)``.
+    state : object
+        Products with the data that the objective reuses (private to it).
+    ahead : Factors or None
+        Where the next step is to be linearised, if not at `factors`: these have columns
+        of zeros in the place of some of its columns.
+    kept : dict
+        Small results that are asked for more than once (private to the objective).
+    """
+
+    factors: Factors
+    loss: float
+    value: float
+    relative_residual: float
+    state: Any
+    ahead: Factors | None = field(default=None, kw_only=True)
+    kept: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A rank-one term that is added to a point.
+
+    Attributes
+    ----------
+    length : float
+        Its singular value, the exact minimiser.
+    arrive : callable
+        Factors of the sum -> Evaluation.
+    """
+
+    length: float
+    arrive: Callable[[Factors], Evaluation]
+
+
+class Objective(ABC):
+    """Contract of an objective; see the module's docstring for the formula."""
+
+    matrix_shape: tuple[int, int]
+    dtype: np.dtype
+    alpha: float
+    loss: Loss
+    can_split: bool = False
+    """Whether there is a list of measurements, of which some can be held out."""
+
+    @property
+    @abstractmethod
+    def n_measurements(self) -> int:
+        """How many numbers were measured."""
+
+    @property
+    @abstractmethod
+    def large_products(self) -> bool:
+        """Whether products with the data are large enough for several BLAS threads."""
+
+    @property
+    @abstractmethod
+    def data_norm(self) -> float:
+        """``sqrt(2 * loss at zero)``: for the squared loss about ``||M||_F``."""
+
+    @property
+    def resolution(self) -> float:
+        """Relative residual below which the loss is rounding only."""
+        return 0.0
+
+    @property
+    def targets_are_drawn(self) -> bool:
+        """Whether the targets are labels or counts, which no fit can explain."""
+        return False
+
+    @abstractmethod
+    def normalised(self) -> tuple[Self, float]:
+        """The same problem for ``M / unit``, with unit data norm, and `unit`."""
+
+    def split(
+        self, n_held_out: int, rng: np.random.RandomState
+    ) -> tuple[Objective, Objective]:
+        """Two objectives, normalised alike: of most measurements, and of the others.
+
+        Parameters
+        ----------
+        n_held_out : int
+            How many random measurements make up the second.
+        rng : RandomState
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `can_split`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has nothing to hold out.")
+
+    def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
+        """By how much the loss is less at another point, and the error of that.
+
+        Parameters
+        ----------
+        evaluation, other : Evaluation
+
+        Returns
+        -------
+        difference, standard_error : float
+            Over measurements drawn like these.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `can_split`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has nothing to hold out.")
+
+    @abstractmethod
+    def noise_share(self, noise_variance: float) -> float:
+        """What noise of that variance per measurement adds to ``2 * loss``."""
+
+    @abstractmethod
+    def evaluate(self, factors: Factors) -> Evaluation:
+        """Value and predictions at a point."""
+
+    def balanced(self, evaluation: Evaluation) -> Evaluation:
+        """The same matrix by balanced factors."""
+        return self.evaluate(evaluation.factors.balanced())
+
+    def sharpened(self, evaluation: Evaluation, tol: float) -> Objective | None:
+        """The objective with less rounding in its loss, or None; see `Loss.sharpened`.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            A minimum of this one.
+        tol : float
+            Relative residual that is wanted.
+        """
+        return None
+
+    @abstractmethod
+    def matrix_gradient(self, evaluation: Evaluation) -> Any:
+        """``S``, the gradient of the loss in the matrix (array or operator)."""
+
+    @abstractmethod
+    def gradient(self, evaluation: Evaluation) -> Factors:
+        """Gradient of the objective in the factors."""
+
+    @abstractmethod
+    def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
+        """The objective along a direction: one fused pass over the data."""
+
+    @abstractmethod
+    def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
+        """The Gauss-Newton Hessian at a point: direction -> Hessian @ direction."""
+
+    def contracts(self, rank: int) -> bool:
+        """Whether a pass at a point spares `curvature_in` all others there."""
+        return False
+
+    def curvature_in(
+        self, evaluation: Evaluation, roots: Sequence[Array]
+    ) -> Callable[[Array], Array]:
+        """`curvature` in other coordinates, on the numbers of a direction in a row.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+        roots : sequence of ndarray of shape (r, r)
+            Per block W: the coordinates are those of ``direction W^-T``.
+        """
+        product, factors = self.curvature(evaluation), evaluation.factors
+        transposed = [root.T for root in roots]
+
+        def times(numbers: Array) -> Array:
+            direction = factors.shaped(numbers).times_right(transposed)
+            return product(direction).times_right(roots).flat()
+
+        return times
+
+    def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
+        """Gauss-Newton Hessian times one direction."""
+        return self.curvature(evaluation)(direction)
+
+    def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
+        """Gauss-Newton move of one factor, where there is a closed form; else None.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+        gradient : ndarray of shape (n_rows, r) or (n_columns, r)
+            The objective's, in that block.
+        block : {0, 1}
+            The left or the right factor of a pair.
+        """
+        return None
+
+    @abstractmethod
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
+        """Exact step along ``u v^T`` (unit vectors) from a point or from zero.
+
+        Of length 0 where the ridge outweighs the slope: the term would not pay.
+        """
+
+    @abstractmethod
+    def matrix_gradient_at_zero(self) -> Any:
+        """``S`` at ``M = 0``."""
+
+
+def relative(loss: float, data_norm: float) -> float:
+    if data_norm > 0:
+        return float(np.sqrt(2 * loss)) / data_norm
+    return np.inf if loss > 0 else 0.0

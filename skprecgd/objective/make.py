@@ -1,0 +1,60 @@
+"""From measurements, targets and a loss to an objective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.measurements import FullObservation, Measurements
+from skprecgd.objective.base import Objective
+from skprecgd.objective.full import FullObjective
+from skprecgd.objective.sampled import SampledObjective
+
+
+def make_objective(
+    measurements: Measurements,
+    targets: Any,
+    loss: Loss | None = None,
+    alpha: float = 0.0,
+) -> Objective:
+    """The objective of a recovery problem.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        What was measured.
+    targets : array-like of shape (n_measurements,)
+        The measured numbers. For `FullObservation` the data matrix itself: dense,
+        sparse or a LinearOperator of shape ``(n_rows, n_columns)``.
+    loss : Loss, default=None
+        None is the squared loss. Constants of it that depend on the scale of the
+        data are filled in from the targets.
+    alpha : float, default=0.0
+        Ridge on both factors, that is a nuclear-norm penalty on the matrix, in
+        units of the singular values of the matrix.
+
+    Returns
+    -------
+    Objective
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> make_objective(FullObservation((2, 2)), np.diag([3.0, 4.0])).data_norm
+    5.0
+    """
+    loss = SquaredLoss() if loss is None else loss
+    if isinstance(measurements, FullObservation) and loss.name == "squared":
+        if tuple(targets.shape) != measurements.matrix_shape:
+            raise ValueError(
+                f"The data have shape {tuple(targets.shape)}, but the measurements "
+                f"are of a matrix of shape {measurements.matrix_shape}."
+            )
+        return FullObjective(targets, alpha)
+    targets = np.asarray(targets).ravel()
+    loss.target_check(targets)
+    return SampledObjective(measurements, targets, loss.relative_to(targets), alpha)

@@ -1,0 +1,410 @@
+"""Any loss of a list of measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skprecgd._linalg.numerics import (
+    dot,
+    falling_until,
+    norm,
+    sum_with_error,
+    working_dtype,
+)
+from skprecgd._linalg.row_systems import solve_weighted_rows
+from skprecgd._runtime.arrays import empty
+from skprecgd._runtime.typing import Array, RandomState
+from skprecgd.factors import FactorPair, Factors
+from skprecgd.kernels import ray_point, ray_sums, squared_distance
+from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.measurements import Measurements
+from skprecgd.objective.base import Evaluation, Growth, Objective, relative
+from skprecgd.objective.rays import Quartic, Ray, SampledRay, ridge_polynomial
+
+
+class SampledObjective(Objective):
+    """Objective over a finite list of measurements; see `make_objective`."""
+
+    can_split = True
+
+    def __init__(
+        self,
+        measurements: Measurements,
+        targets: Array,
+        loss: Loss,
+        alpha: float = 0.0,
+    ) -> None:
+        if len(targets) != measurements.n_measurements:
+            raise ValueError(
+                f"y has {len(targets)} values for {measurements.n_measurements} "
+                "measurements; they must agree."
+            )
+        self.measurements = measurements
+        self.matrix_shape = measurements.matrix_shape
+        self.dtype = measurements.dtype
+        # Not cast to the measurements' dtype before they are brought to unit scale:
+        # float64 targets may lie outside the range of float32.
+        self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
+        self.loss = loss
+        self.alpha = float(alpha)
+
+    @property
+    def n_measurements(self) -> int:
+        return len(self.targets)
+
+    @property
+    def large_products(self) -> bool:
+        return self.measurements.large_products
+
+    @property
+    def targets_are_drawn(self) -> bool:
+        return self.loss.drawn(self.targets)
+
+    @cached_property
+    def typical_curvature(self) -> float:
+        """The curvature of the loss that counts as one."""
+        return self.loss.typical_curvature(self.targets)
+
+    @cached_property
+    def weight(self) -> float:
+        """What each measurement's loss is multiplied with."""
+        scale = self.measurements.mean_square * self.typical_curvature
+        return 1.0 / (max(1, len(self.targets)) * scale) if scale > 0 else 0.0
+
+    @cached_property
+    def data_norm(self) -> float:
+        if isinstance(self.loss, SquaredLoss):
+            return norm(self.targets) * float(np.sqrt(self.weight))
+        zero = np.zeros_like(self.targets)
+        return float(np.sqrt(2 * self.weight * self.loss.value(zero, self.targets)))
+
+    def split(
+        self, n_held_out: int, rng: np.random.RandomState
+    ) -> tuple[SampledObjective, SampledObjective]:
+        order = rng.permutation(len(self.targets))
+        held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        return self.subset(kept), self.subset(held_out)
+
+    def normalised(self) -> tuple[SampledObjective, float]:
+        unit = self.data_norm
+        if not self.loss.homogeneous or unit == 0.0:
+            return self, 1.0
+        targets = np.divide(self.targets, unit, dtype=np.float64)
+        targets = targets.astype(self.dtype, copy=False)
+        loss = self.loss.rescaled(1.0 / unit)
+        return self._with(self.measurements, targets, loss, self.alpha / unit), unit
+
+    def noise_share(self, noise_variance: float) -> float:
+        return noise_variance * self.weight * len(self.targets)
+
+    def subset(self, index: Array) -> SampledObjective:
+        """The objective of some of the measurements, normalised like the whole."""
+        part = self._with(
+            self.measurements.rows(index), self.targets[index], self.loss, self.alpha
+        )
+        part.measurements.mean_square = self.measurements.mean_square
+        part.typical_curvature = self.typical_curvature
+        return part
+
+    def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
+        costs = [
+            self.loss.pointwise(e.state, self.targets) for e in (evaluation, other)
+        ]
+        each = self.weight * (costs[0] - costs[1])
+        return sum_with_error(len(each), float(np.sum(each)), dot(each, each))
+
+    def evaluate(self, factors: Factors) -> Evaluation:
+        z = self.measurements.forward(factors.left, factors.right)
+        return self._evaluation(factors, z)
+
+    def balanced(self, evaluation: Evaluation) -> Evaluation:
+        # What is known of the matrix stays true.
+        factors, loss = evaluation.factors.balanced(), evaluation.loss
+        value = loss + self._ridge(factors)
+        return replace(evaluation, factors=factors, value=value, ahead=None)
+
+    def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
+        # A ridge leaves residuals of its own, and is weighed against this loss.
+        if self.alpha > 0:
+            return None
+        finest = max(tol, float(np.sqrt(np.finfo(self.dtype).eps)))
+        loss = self.loss.sharpened(evaluation.state, self.targets, finest)
+        return None if loss is None else self.with_loss(loss)
+
+    def with_loss(self, loss: Loss) -> SampledObjective:
+        """The same data with another loss, whose constants are known."""
+        return self._with(self.measurements, self.targets, loss, self.alpha)
+
+    def matrix_gradient(self, evaluation: Evaluation) -> Any:
+        if not self.measurements.keeps_adjoint:
+            return self.measurements.adjoint(self._slopes(evaluation.state))
+        # Wanted for the gradient in the factors, for growth and for the certificate.
+        kept = evaluation.kept
+        if "S" not in kept:
+            kept["S"] = self.measurements.adjoint(self._slopes(evaluation.state))
+        return kept["S"]
+
+    def matrix_gradient_at_zero(self) -> Any:
+        return self.matrix_gradient(self.at_zero)
+
+    def sign_flipped_gradient(
+        self, evaluation: Evaluation | None, random_state: RandomState
+    ) -> Any:
+        """`matrix_gradient` with the signs of the residuals drawn anew: all chance.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+            None is the zero matrix.
+        random_state : int, RandomState instance or None
+        """
+        slopes = self._slopes((evaluation or self.at_zero).state)
+        bits = check_random_state(random_state).bytes(-(-len(slopes) // 8))
+        flipped = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(slopes))
+        np.negative(slopes, out=slopes, where=flipped.view(bool))
+        return self.measurements.adjoint(slopes)
+
+    def gradient(self, evaluation: Evaluation) -> Factors:
+        factors = evaluation.factors
+        if self.measurements.keeps_adjoint:
+            g = factors.gradient_from(self.matrix_gradient(evaluation))
+        else:
+            slopes = self._slopes(evaluation.state)
+            g = factors.joined(
+                *self.measurements.adjoint_products(slopes, factors.left, factors.right)
+            )
+        return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
+
+    def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
+        z, factors = evaluation.state, evaluation.factors
+        z1, z2, S = self._measured_ray(evaluation, direction)
+        ridge = np.zeros(5)
+        if self.alpha:
+            ridge = self.alpha * ridge_polynomial(factors, direction)
+
+        def advance(t: float) -> Evaluation:
+            there = factors.moved(direction, t)
+            return self._reached(there, ray_point(z, z1, z2, t), S, t)
+
+        if isinstance(self.loss, SquaredLoss):
+            s00, s01, s11, s02, s12, s22 = ray_sums(z, self.targets, z1, z2)
+            data = [0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22]
+            coefficients = self.weight * np.array(data)
+            return Quartic(coefficients + ridge, advance)
+
+        def minimum() -> float:
+            return self._minimum_along(z, z1, z2, ridge)
+
+        return SampledRay(advance, evaluation.value, minimum)
+
+    def _measured_ray(
+        self, evaluation: Evaluation, direction: Factors
+    ) -> tuple[Array, Array, _CarriedGradient | None]:
+        """Both measurements of a ray, and S along it where that comes with them."""
+        blocks = evaluation.factors.left, evaluation.factors.right
+        moves = direction.left, direction.right
+        if not self._carries(evaluation):
+            return *self.measurements.forward_ray(*blocks, *moves), None
+        z1, z2, S1, S2 = self.measurements.ray_and_back(*blocks, *moves, self.weight)
+        return z1, z2, _CarriedGradient(evaluation.kept, S1, S2)
+
+    def _carries(self, evaluation: Evaluation) -> bool:
+        """Whether S is known at the point, and follows along straight lines."""
+        # It is linear in the predictions with the squared loss only. Close to the data,
+        # their rounding is part of it.
+        linear = isinstance(self.loss, SquaredLoss)
+        close = evaluation.relative_residual**2 < np.finfo(self.dtype).eps
+        return linear and not close and "S" in evaluation.kept
+
+    def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
+        if not self.loss.has_curvature:
+            raise ValueError(
+                "solver='gauss-newton' needs a loss with a curvature; "
+                f"loss={self.loss.name!r} has none."
+            )
+        factors = evaluation.factors
+        tangent = self.measurements.tangent(factors.left, factors.right)
+        weights = self._curvature_weights(evaluation.state)
+        ridge = self.alpha * factors.multiplicity
+
+        def product(direction: Factors) -> Factors:
+            both = factors.joined(
+                *tangent.normal(direction.left, direction.right, weights)
+            )
+            return both.moved(direction, ridge) if ridge else both
+
+        return product
+
+    def contracts(self, rank: int) -> bool:
+        return self.alpha == 0 and self.measurements.contracts(rank)
+
+    def curvature_in(
+        self, evaluation: Evaluation, roots: Sequence[Array]
+    ) -> Callable[[Array], Array]:
+        factors = evaluation.factors
+        if not self.contracts(factors.rank):
+            return super().curvature_in(evaluation, roots)
+        # What stands to the right of a move of one factor is the other factor.
+        there = factors.other_times_right(roots)
+        product = self.curvature(replace(evaluation, factors=there))
+
+        def times(numbers: Array) -> Array:
+            return product(factors.shaped(numbers)).flat()
+
+        return times
+
+    def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
+        if not self.measurements.single_entries:
+            return None
+        # Every row of the factor meets its own entries only: a small problem each.
+        per_entry = self._curvature_weights(evaluation.state)
+        weights = self.measurements.adjoint(per_entry * np.ones_like(self.targets))
+        other = evaluation.factors.blocks[1 - block]
+        if block == 1:
+            weights = weights.T.tocsr()
+        return -solve_weighted_rows(weights, gradient, other, self.alpha)
+
+    def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
+        here = evaluation or self.at_zero
+        z, S = here.state, None
+        if self._carries(here):
+            rank_one, back = self.measurements.forward_and_back(u, v, self.weight)
+            S = _CarriedGradient(here.kept, back, np.zeros_like(back))
+        else:
+            rank_one = self.measurements.forward(u, v)
+        length = self._length(z, rank_one)
+
+        def arrive(factors: Factors) -> Evaluation:
+            out = empty(len(z), np.result_type(z, rank_one))
+            np.multiply(rank_one, rank_one.dtype.type(length), out=out)
+            out += z
+            return self._reached(factors, out, S, length)
+
+        return Growth(length, arrive)
+
+    def _length(self, z: Array, rank_one: Array) -> float:
+        """The exact step from predictions z along a rank-one term's measurements."""
+        if isinstance(self.loss, SquaredLoss):
+            # In closed form, by curvature weights that may leave measurements out.
+            slope = -dot(self._slopes(z), rank_one)
+            weighted = empty(len(z), self.dtype)
+            np.multiply(self._curvature_weights(z), rank_one, out=weighted)
+            curvature = dot(weighted, rank_one)
+            return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
+        flat = np.zeros_like(rank_one)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._minimum_along(z, rank_one, flat, [0.0, self.alpha, 0.0])
+
+    def _minimum_along(self, z: Array, z1: Array, z2: Array, ridge: Any) -> float:
+        """About the first minimum of the objective along ``z + t z1 + t^2 z2``.
+
+        `ridge` are the coefficients of the ridge as a polynomial in t.
+        """
+        pull = self.loss.gradient(z, self.targets)
+        start = self.weight * dot(pull, z1) + ridge[1]
+        first = 1.0
+        if self.loss.has_curvature:
+            curvature = dot(self._curvature_weights(z) * z1, z1)
+            curvature += 2 * (self.weight * dot(pull, z2) + ridge[2])
+            first = -start / curvature if curvature > 0 else 1.0
+
+        def slope(t: float) -> float:
+            pull = self.loss.gradient(ray_point(z, z1, z2, t), self.targets)
+            along = self.weight * dot(pull, z1 + self.dtype.type(2 * t) * z2)
+            return along + ridge[1] + 2 * t * ridge[2]
+
+        return falling_until(slope, start, first)
+
+    def _curvature_weights(self, z: Array) -> Any:
+        weight = self.dtype.type(self.weight)
+        if isinstance(self.loss, SquaredLoss):
+            return weight
+        return weight * self.loss.curvature(z, self.targets)
+
+    def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
+        if isinstance(self.loss, SquaredLoss):
+            loss = 0.5 * self.weight * squared_distance(z, self.targets)
+        else:
+            loss = self.weight * self.loss.value(z, self.targets)
+        value = loss + self._ridge(factors)
+        return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
+
+    def _reached(
+        self, factors: Factors, z: Array, S: _CarriedGradient | None, t: float
+    ) -> Evaluation:
+        """The evaluation at step t of a line, with S where it comes along."""
+        there = self._evaluation(factors, z)
+        if S is not None:
+            there.kept.update(S.at(t))
+        return there
+
+    def _ridge(self, factors: Factors) -> float:
+        return 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
+
+    @property
+    def at_zero(self) -> Evaluation:
+        """The evaluation of the zero matrix, by factors of rank 0."""
+        z = empty(len(self.targets), self.targets.dtype)
+        z.fill(0)
+        none = FactorPair(*(np.zeros((n, 0), self.dtype) for n in self.matrix_shape))
+        return replace(self._evaluation(none, z), kept=self._kept_at_zero)
+
+    @cached_property
+    def _kept_at_zero(self) -> dict[str, Any]:
+        return {}
+
+    def _slopes(self, z: Array) -> Array:
+        """Derivative of the objective with respect to each value, an array of its own.
+
+        Weighted before the adjoint, so that very small or very large measurement
+        matrices neither underflow nor overflow in the products.
+        """
+        if isinstance(self.loss, SquaredLoss):
+            dtype = np.result_type(z, self.targets)
+            slopes = np.subtract(z, self.targets, out=empty(len(z), dtype))
+            slopes *= dtype.type(self.weight)
+        else:
+            slopes = self.loss.gradient(z, self.targets)
+            slopes = slopes * slopes.dtype.type(self.weight)
+        return slopes.astype(self.dtype, copy=False)
+
+    def _with(
+        self, measurements: Measurements, targets: Array, loss: Loss, alpha: float
+    ) -> SampledObjective:
+        """The same kind of objective of other data."""
+        return SampledObjective(measurements, targets, loss, alpha)
+
+
+class _CarriedGradient:
+    """The gradient in the matrix along a ray, ``S + t S1 + t^2 S2``.
+
+    Parameters
+    ----------
+    kept : dict
+        Of the evaluation the ray starts from, with S.
+    linear, quadratic : ndarray of shape `matrix_shape`
+    """
+
+    def __init__(self, kept: dict[str, Any], linear: Array, quadratic: Array) -> None:
+        self._start, self._linear, self._quadratic = kept["S"], linear, quadratic
+        # Its rounding does not get smaller with it: half the digits are to be left.
+        self._least = float(np.sqrt(np.finfo(self._start.dtype).eps))
+        # The largest since S was summed afresh: its rounding is what S has.
+        largest = kept.get("largest S")
+        self._largest = norm(self._start) if largest is None else largest
+
+    def at(self, t: float) -> dict[str, Any]:
+        """What there is to keep at a step: nothing where too few digits are left."""
+        start, linear, quadratic = self._start, self._linear, self._quadratic
+        S = ray_point(start.ravel(), linear.ravel(), quadratic.ravel(), t)
+        size = norm(S)
+        if not size > self._least * self._largest:
+            return {}
+        S = S.reshape(start.shape)
+        return {"S": S, "largest S": max(size, self._largest)}

@@ -1,0 +1,1 @@
+"""Which search rank: growing it, judging it, and what scarce measurements need."""

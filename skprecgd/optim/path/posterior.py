@@ -1,0 +1,224 @@
+"""Completion from scarce entries: least squares that knows how uncertain it is.
+
+Close to the least number of entries that determine a matrix, every descent on the
+factors ends in a wrong local optimum: a row with hardly more entries than unknowns is
+fitted to whatever the columns happen to be, and the columns then to that row. Here a
+row of a factor is not a point but a Gaussian. The model is
+
+``y_ij = <u_i, v_j> + noise``,   ``u_ik, v_jk ~ N(0, c_k)``,   noise ``~ N(0, nu)``,
+
+and each half of a step solves the expected least-squares problem of all rows of one
+factor, given mean and covariance of the other's: a row that is not known yet counts
+little. nu and c follow from the moments, so that the noise falls as far as the entries
+can be explained (variational Bayes: Lim and Teh, KDD Cup 2007; with c_k for each
+column: Babacan, Luessi, Molina, Katsaggelos, IEEE TSP 60, 2012).
+
+Three things are ours. c_k stays above a share of the noise, as columns would else be
+switched off for good while larger ones still hide them. A column may be added to what
+was found so far. And where a few lines hold most of what is left, they are forgotten
+and the noise is raised again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from skprecgd._linalg.leading import leading_triplets
+from skprecgd._runtime.typing import Array
+from skprecgd.factors import FactorPair
+from skprecgd.measurements import EntryMeasurements
+from skprecgd.objective import SampledObjective
+
+# A column's share of the variance of an entry, relative to the noise, at least. With
+# 0.2 the small directions of an ill-conditioned matrix wake too late.
+_LEAST_SIGNAL = 0.05
+# Lines forgotten at once.
+_FORGOTTEN = 0.02
+# The worst lines are wrong, not unlucky, when they hold ten times their share.
+_CONCENTRATED = 10.0
+# nu may not fall below what float64 resolves.
+_LEAST_NOISE = float(np.finfo(float).eps) ** 2
+_LANCZOS_SEED = 0
+
+
+@dataclass
+class Rows:
+    """Gaussian rows of one factor: mean (n, k) and covariance (n, k, k)."""
+
+    mean: Array
+    covariance: Array
+
+    @property
+    def outer(self) -> Array:
+        """Outer products of the means, (n, k^2)."""
+        products = self.mean[:, :, None] * self.mean[:, None, :]
+        return products.reshape(len(self.mean), -1)
+
+    @property
+    def spread(self) -> Array:
+        """The covariances as rows, (n, k^2)."""
+        return self.covariance.reshape(len(self.mean), -1)
+
+    def squares(self) -> Array:
+        """Expected sum of squares of each column."""
+        own = np.einsum("nkk->k", self.covariance)
+        return np.sum(self.mean**2, axis=0) + own
+
+    def with_column(self, column: Array, variance: float) -> Rows:
+        """One more column, independent of the others."""
+        n_lines, rank = self.mean.shape
+        covariance = np.zeros((n_lines, rank + 1, rank + 1))
+        covariance[:, :rank, :rank] = self.covariance
+        covariance[:, rank, rank] = variance
+        return Rows(np.hstack([self.mean, column]), covariance)
+
+    def forget(self, lines: Array, prior: Array) -> None:
+        """Back to the prior."""
+        self.mean[lines] = 0.0
+        self.covariance[lines] = np.diag(prior)
+
+
+class Posterior:
+    """The iteration; a `step` updates both factors, the noise and the prior.
+
+    Parameters
+    ----------
+    objective : SampledObjective
+        Squared loss of observed entries, no ridge.
+    rank : int
+        Number of columns.
+    start : RandomState or None, default=None
+        Where the first means come from; None takes the leading singular vectors of
+        the entries, with zero for what was not observed.
+
+    Attributes
+    ----------
+    noise : float
+        Root of nu, relative to the root mean square of the entries.
+    """
+
+    def __init__(
+        self,
+        objective: SampledObjective,
+        rank: int,
+        start: np.random.RandomState | None = None,
+    ) -> None:
+        entries = objective.measurements
+        assert isinstance(entries, EntryMeasurements)
+        self._objective = objective
+        self._indices = (entries.row_index, entries.column_index)
+        targets = objective.targets.astype(float)
+        self._unit = float(np.sqrt(np.mean(targets**2)))
+        self._targets = targets / self._unit
+        shape = objective.matrix_shape
+        ones = csr_array((np.ones(len(targets)), self._indices), shape=shape)
+        values = csr_array((self._targets, self._indices), shape=shape)
+        self._patterns = (ones, ones.T.tocsr())
+        self._values = (values, values.T.tocsr())
+        # Entries have unit variance, to which every column contributes alike.
+        self._prior = np.full(rank, 1 / np.sqrt(rank))
+        self._nu = 1.0
+        self._rows = self._start(start)
+        self._residual = self._targets
+
+    @property
+    def noise(self) -> float:
+        return float(np.sqrt(self._nu))
+
+    def step(self) -> None:
+        """Both halves, then the moments."""
+        left = self._solve(0, self._rows[1])
+        right = self._solve(1, left)
+        self._rows = (left, right)
+        at_rows, at_columns = self._indices
+        predictions = np.sum(left.mean[at_rows] * right.mean[at_columns], axis=1)
+        self._residual = self._targets - predictions
+        # E (y - <u, v>)^2 = residual^2 + u' S_v u + v' S_u v + tr(S_u S_v)
+        uncertain = np.vdot(left.outer + left.spread, self._patterns[0] @ right.spread)
+        uncertain += np.vdot(right.outer, self._patterns[1] @ left.spread)
+        total = float(self._residual @ self._residual + uncertain)
+        self._nu = max(total / len(self._targets), _LEAST_NOISE)
+        n_lines = sum(self._objective.matrix_shape)
+        squares = (left.squares() + right.squares()) / n_lines
+        self._prior = np.maximum(squares, self._least_prior)
+
+    def grow(self) -> None:
+        """One more column: the leading singular pair of the residual."""
+        shape = self._objective.matrix_shape
+        residual = csr_array((self._residual, self._indices), shape=shape)
+        u, _, v = leading_triplets(residual, 1, _LANCZOS_SEED)
+        # As much as is not explained yet.
+        prior = self.noise
+        columns = (np.sqrt(prior * len(basis)) * basis for basis in (u, v))
+        left, right = (
+            rows.with_column(column, prior)
+            for rows, column in zip(self._rows, columns, strict=True)
+        )
+        self._rows = (left, right)
+        self._prior = np.append(self._prior, prior)
+
+    def factors(self) -> FactorPair:
+        """The means of the columns that stand out of the noise, balanced."""
+        left, right = self._rows
+        found = self._prior > 2 * self._least_prior
+        if not found.any():
+            found[np.argmax(self._prior)] = True
+        dtype, size = self._objective.dtype, np.sqrt(self._unit)
+        blocks = (size * rows.mean[:, found] for rows in (left, right))
+        return FactorPair(*(block.astype(dtype) for block in blocks)).balanced()
+
+    def forget_worst_lines(self, raised: float) -> bool:
+        """Where few lines hold most of the residual, start them afresh.
+
+        The noise is multiplied by `raised`, so that the others may follow.
+        """
+        squares = self._residual**2
+        concentrated = False
+        worst = []
+        for index, size in zip(
+            self._indices, self._objective.matrix_shape, strict=True
+        ):
+            held = np.bincount(index, squares, size)
+            count = max(1, round(_FORGOTTEN * size))
+            worst.append(np.argsort(held)[-count:])
+            share = held[worst[-1]].sum() / max(held.sum(), np.finfo(float).tiny)
+            concentrated |= bool(share > _CONCENTRATED * count / size)
+        if concentrated:
+            for rows, lines in zip(self._rows, worst, strict=True):
+                rows.forget(lines, self._prior)
+            self._nu *= raised**2
+        return concentrated
+
+    @property
+    def _least_prior(self) -> float:
+        return float(np.sqrt(_LEAST_SIGNAL * self._nu))
+
+    def _start(self, random: np.random.RandomState | None) -> tuple[Rows, Rows]:
+        """Means as large and as uncertain as the prior says."""
+        rank, shape = len(self._prior), self._objective.matrix_shape
+        if random is None:
+            matrix = self._objective.matrix_gradient_at_zero()
+            u, _, v = leading_triplets(matrix, rank, _LANCZOS_SEED)
+            # The gradient at zero is minus the back-projection.
+            bases = [-np.sqrt(len(u)) * u, np.sqrt(len(v)) * v]
+        else:
+            bases = [random.standard_normal((size, rank)) for size in shape]
+        scale, covariance = np.sqrt(self._prior), np.diag(self._prior)
+        left, right = (
+            Rows(basis * scale, np.tile(covariance, (len(basis), 1, 1)))
+            for basis in bases
+        )
+        return left, right
+
+    def _solve(self, side: int, others: Rows) -> Rows:
+        """The expected least-squares problems of all lines of one side."""
+        rank = others.mean.shape[1]
+        pattern, values = self._patterns[side], self._values[side]
+        gram = pattern @ (others.outer + others.spread)
+        system = gram.reshape(-1, rank, rank) + np.diag(self._nu / self._prior)
+        inverse = np.linalg.inv(system)
+        mean = np.einsum("nij,nj->ni", inverse, values @ others.mean)
+        return Rows(mean, self._nu * inverse)
