@@ -46,12 +46,26 @@ class Loss(ABC):
         targets, which as a rule are random draws (labels, counts) of that mean. Then
         larger predictions fit them ever better, so that held-out measurements say how
         far to go; and offsets of the targets mean nothing.
+    least_squares : bool
+        Whether the loss is half the squared residual and nothing else, so that there
+        are closed forms: exact steps as roots of polynomials, rows as linear systems,
+        complete data as a truncated SVD.
+    measures_error : bool
+        Whether the true matrix brings the loss of clean data to zero, quadratically, so
+        that ``sqrt(2 * loss)`` measures the distance to it. Damping rules, the variance
+        of the noise, and tests of whether the data are explained build on it.
+    signs_are_chance : bool
+        Whether the sign of a residual says nothing where only noise is left, so that
+        flipping signs at random shows what chance alone does to the gradient.
     """
 
     name: str
     curvature_bound: float
     homogeneous: bool
     generalized: bool = False
+    least_squares: bool = False
+    measures_error: bool = False
+    signs_are_chance: bool = False
 
     @abstractmethod
     def value(self, z: Array, y: Array) -> float:
@@ -183,6 +197,25 @@ class SquaredLoss(Loss):
     name = "squared"
     curvature_bound = 1.0
     homogeneous = True
+
+    @property
+    def least_squares(self) -> bool:  # type: ignore[override]
+        """True unless a subclass says anew what a residual costs."""
+        own = type(self)
+        return all(
+            getattr(own, name) is getattr(SquaredLoss, name)
+            for name in ("value", "pointwise", "gradient", "curvature")
+        )
+
+    @property
+    def measures_error(self) -> bool:  # type: ignore[override]
+        """As `least_squares`, unless a subclass knows better."""
+        return self.least_squares
+
+    @property
+    def signs_are_chance(self) -> bool:  # type: ignore[override]
+        """As `least_squares`, unless a subclass knows better."""
+        return self.least_squares
 
     def value(self, z: Array, y: Array) -> float:
         residual = z - y

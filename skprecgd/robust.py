@@ -264,6 +264,11 @@ class TrimmedObjective(SampledObjective):
         super().__init__(measurements, np.ravel(targets), SquaredLoss())
         self.corruption = Corruption(fraction, measurements)
 
+    @property
+    def plain_least_squares(self) -> bool:
+        # Gross errors must not be explained.
+        return False
+
     def errors(self, factors: Factors, level: float = 0.0) -> Array:
         """S at a point: the gross errors, zeros elsewhere.
 

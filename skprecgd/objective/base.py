@@ -95,6 +95,15 @@ class Objective(ABC):
         return 0.0
 
     @property
+    def plain_least_squares(self) -> bool:
+        """Whether this is the squared loss of a list of measurements, and no more.
+
+        No ridge, and no measurement is left out as a gross error: then the residuals
+        are to be explained to the last, or are noise whose signs are chance.
+        """
+        return False
+
+    @property
     def targets_are_drawn(self) -> bool:
         """Whether the targets are labels or counts, which no fit can explain."""
         return False

@@ -63,6 +63,10 @@ class SampledObjective(Objective):
         return self.measurements.large_products
 
     @property
+    def plain_least_squares(self) -> bool:
+        return self.loss.least_squares and self.alpha == 0
+
+    @property
     def targets_are_drawn(self) -> bool:
         return self.loss.drawn(self.targets)
 
