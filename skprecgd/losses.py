@@ -4,27 +4,34 @@ A loss sees vectors of predictions and targets, nothing of matrices or factors.
 It is averaged over the measurements and scaled by the objective. Every loss here is
 zero where the prediction is perfect, so that a share of the loss at ``z = 0`` means
 something; for labels and counts that makes it half the deviance.
+
+A loss also owns the arithmetic of all measurements together (`Loss.total`,
+`Loss.slopes`, `Loss.curvatures`, `Loss.polynomial`, `Loss.size`): objectives call it
+and never ask which loss it is. The base class computes these from what each
+measurement costs; the squared loss has one compiled pass for each.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.numerics import dot, norm
+from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels import ray_sums, squared_distance
 
 # The median of |N(0, 1)|: what makes a median a standard deviation.
 _NORMAL_MEDIAN = 0.6744897501960817
 # Closer to the optimum than this, a loss is computed from the distance to it.
 _NEAR = 0.5
-# First rounding of the absolute loss, and the share of it that has to go at once for
-# another fit to be worthwhile.
+# Smoothing that the absolute loss starts with, in units of the size of the data.
 _SMOOTHING = 0.03
+# Another fit with less smoothing is worthwhile if the smoothing can be halved at least.
 _WORTHWHILE = 0.5
 
 
@@ -95,11 +102,68 @@ class Loss(ABC):
         """Whether the loss has a `curvature` of its own."""
         return type(self).curvature is not Loss.curvature
 
-    def typical_curvature(self, y: Array) -> float:
+    # ---- all measurements together
+
+    def total(self, z: Array, y: Array, weights: Array | None = None) -> float:
+        """Sum of the losses, each times its weight if there are weights.
+
+        Parameters
+        ----------
+        z, y : ndarray of shape (n_measurements,)
+        weights : ndarray of shape (n_measurements,), default=None
+            A measurement of weight two counts like two measurements. The same for the
+            methods below.
+        """
+        if weights is None:
+            return self.value(z, y)
+        return dot(weights, self.pointwise(z, y))
+
+    def slopes(
+        self, z: Array, y: Array, scale: Any, weights: Array | None = None
+    ) -> Array:
+        """``scale * weights * gradient``, in an array of its own."""
+        slopes = self.gradient(z, y)
+        slopes = slopes * slopes.dtype.type(scale)
+        if weights is not None:
+            slopes *= weights
+        return slopes
+
+    def curvatures(
+        self, z: Array, y: Array, scale: Any, weights: Array | None = None
+    ) -> Any:
+        """``scale * weights * curvature``, a number where they are all the same."""
+        curvatures = scale * self.curvature(z, y)
+        return curvatures if weights is None else curvatures * weights
+
+    def polynomial(
+        self,
+        z: Array,
+        y: Array,
+        z1: Array,
+        z2: Array,
+        weights: Array | None = None,
+    ) -> Array | None:
+        """`total` along ``z + t z1 + t^2 z2``, where it is of degree four in t.
+
+        Returns
+        -------
+        ndarray of shape (5,) or None
+            The coefficients, constant term first. None for a loss that is no
+            polynomial of the predictions.
+        """
+        return None
+
+    def size(self, y: Array, scale: float, weights: Array | None = None) -> float:
+        """``sqrt(2 * scale * total)`` at zero: how much there is to explain."""
+        return float(np.sqrt(2 * scale * self.total(np.zeros_like(y), y, weights)))
+
+    # ---- constants that depend on the data
+
+    def typical_curvature(self, y: Array, weights: Array | None = None) -> float:
         """The curvature by which the objective divides, to be about one itself."""
         return self.curvature_bound
 
-    def relative_to(self, y: Array) -> Self:
+    def relative_to(self, y: Array, weights: Array | None = None) -> Self:
         """The loss with constants that depend on the scale of the data filled in."""
         return self
 
@@ -107,21 +171,29 @@ class Loss(ABC):
         """The loss for predictions and targets that were multiplied by `factor`."""
         return self
 
-    def sharpened(self, z: Array, y: Array, finest: float) -> Self | None:
-        """The loss with less rounding, once predictions are as good as these.
+    def sharpened(
+        self, z: Array, y: Array, finest: float, weights: Array | None = None
+    ) -> Self | None:
+        """The loss with less smoothing, once predictions are as good as these.
 
-        None where there is nothing to gain: what is left is no rounding.
+        A smoothed loss is followed to the exact one step by step (continuation, or
+        homotopy, of the smoothing). None where there is nothing to gain, because what
+        the residuals show is no effect of the smoothing.
 
         Parameters
         ----------
         z, y : ndarray of shape (n_measurements,)
         finest : float
             Accuracy that is wanted, as a share of the size of the data.
+        weights : ndarray of shape (n_measurements,), default=None
         """
         return None
 
-    def from_blunt(self) -> list[Self]:
-        """The losses to minimise one after the other, up to this one."""
+    def continuation(self) -> list[Self]:
+        """The losses to minimise one after the other, the last one being this one.
+
+        The first is the most smoothed; a loss that is not smoothed stands alone.
+        """
         return [self]
 
     def drawn(self, y: Array) -> bool:
@@ -132,17 +204,21 @@ class Loss(ABC):
         """The target to expect at a prediction: z itself unless there is a link."""
         return z
 
-    def constant(self, y: Array, weight: Array | None = None) -> float:
+    def constant(self, y: Array, weights: Array | None = None) -> float:
         """The constant prediction with the lowest loss, of weighted targets or not.
 
-        Here for losses of the residual, whose best constant lies among the targets.
+        This one is for losses of the residual, whose best constant lies among the
+        targets.
         """
+        # A rarely needed part of SciPy that takes long to load.
+        from scipy import optimize
+
         low, width = float(np.min(y)), float(np.ptp(y))
-        weight = np.ones(len(y)) if weight is None else weight
+        weights = np.ones(len(y)) if weights is None else weights
 
         def slope(share: float) -> float:
             at = np.full_like(y, low + share * width)
-            return float(weight @ self.gradient(at, y))
+            return float(weights @ self.gradient(at, y))
 
         size = -slope(0.0)
         if not size > 0:
@@ -182,9 +258,18 @@ class SummedLoss(Loss):
         return float(np.sum(self.pointwise(z, y), dtype=np.float64))
 
 
+# What says how much a residual costs.
+_POINTWISE = ("value", "pointwise", "gradient", "curvature")
+# Facts that follow from costing half the square.
+_FACTS_OF_SQUARES = ("least_squares", "measures_error", "signs_are_chance")
+
+
 @dataclass(frozen=True)
 class SquaredLoss(Loss):
     """Half the squared residual, ``(z - y)^2 / 2``.
+
+    A subclass that says anew what a residual costs is a loss like any other: it is
+    computed as it says, and the closed forms of least squares are not used for it.
 
     Examples
     --------
@@ -197,25 +282,18 @@ class SquaredLoss(Loss):
     name = "squared"
     curvature_bound = 1.0
     homogeneous = True
+    least_squares = True
+    measures_error = True
+    signs_are_chance = True
 
-    @property
-    def least_squares(self) -> bool:  # type: ignore[override]
-        """True unless a subclass says anew what a residual costs."""
-        own = type(self)
-        return all(
-            getattr(own, name) is getattr(SquaredLoss, name)
-            for name in ("value", "pointwise", "gradient", "curvature")
-        )
-
-    @property
-    def measures_error(self) -> bool:  # type: ignore[override]
-        """As `least_squares`, unless a subclass knows better."""
-        return self.least_squares
-
-    @property
-    def signs_are_chance(self) -> bool:  # type: ignore[override]
-        """As `least_squares`, unless a subclass knows better."""
-        return self.least_squares
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        base = next(kind for kind in cls.__mro__[1:] if issubclass(kind, SquaredLoss))
+        if all(getattr(cls, name) is getattr(base, name) for name in _POINTWISE):
+            return
+        for fact in _FACTS_OF_SQUARES:
+            if fact not in vars(cls):
+                setattr(cls, fact, False)
 
     def value(self, z: Array, y: Array) -> float:
         residual = z - y
@@ -230,8 +308,54 @@ class SquaredLoss(Loss):
     def pointwise(self, z: Array, y: Array) -> Array:
         return 0.5 * (z - y) ** 2
 
-    def constant(self, y: Array, weight: Array | None = None) -> float:
-        return _mean(y, weight)
+    def total(self, z: Array, y: Array, weights: Array | None = None) -> float:
+        if not self.least_squares:
+            return super().total(z, y, weights)
+        return 0.5 * squared_distance(z, y, weights)
+
+    def slopes(
+        self, z: Array, y: Array, scale: Any, weights: Array | None = None
+    ) -> Array:
+        if not self.least_squares:
+            return super().slopes(z, y, scale, weights)
+        dtype = np.result_type(z, y)
+        slopes = np.subtract(z, y, out=empty(len(z), dtype))
+        slopes *= dtype.type(scale)
+        if weights is not None:
+            slopes *= weights
+        return slopes
+
+    def curvatures(
+        self, z: Array, y: Array, scale: Any, weights: Array | None = None
+    ) -> Any:
+        if not self.least_squares:
+            return super().curvatures(z, y, scale, weights)
+        return scale if weights is None else scale * weights
+
+    def polynomial(
+        self,
+        z: Array,
+        y: Array,
+        z1: Array,
+        z2: Array,
+        weights: Array | None = None,
+    ) -> Array | None:
+        if not self.least_squares:
+            return super().polynomial(z, y, z1, z2, weights)
+        s00, s01, s11, s02, s12, s22 = ray_sums(z, y, z1, z2, weights)
+        return np.array([0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22])
+
+    def size(self, y: Array, scale: float, weights: Array | None = None) -> float:
+        if not self.least_squares:
+            return super().size(y, scale, weights)
+        # The square of a very small or very large number might be zero or infinite.
+        size = norm(y if weights is None else np.sqrt(weights) * y)
+        return size * float(np.sqrt(scale))
+
+    def constant(self, y: Array, weights: Array | None = None) -> float:
+        if not self.least_squares:
+            return super().constant(y, weights)
+        return _mean(y, weights)
 
 
 @dataclass(frozen=True)
@@ -296,8 +420,10 @@ class HuberLoss(SummedLoss):
         # Of the parabola that touches the loss here and lies above it everywhere.
         return self.delta / np.maximum(np.abs(z - y), self.delta)
 
-    def relative_to(self, y: Array) -> HuberLoss:
-        return self if self.scale is not None else replace(self, scale=robust_scale(y))
+    def relative_to(self, y: Array, weights: Array | None = None) -> HuberLoss:
+        if self.scale is not None:
+            return self
+        return replace(self, scale=robust_scale(y, weights))
 
     def rescaled(self, factor: float) -> HuberLoss:
         return replace(self, scale=_or_one(self.scale) * factor)
@@ -382,26 +508,30 @@ class AbsoluteLoss(SummedLoss):
         weight = (1 + self._ratio(z, y) ** 2) ** (0.5 * self.power - 1)
         return self.curvature_bound * weight
 
-    def relative_to(self, y: Array) -> AbsoluteLoss:
-        return self if self.scale is not None else replace(self, scale=robust_scale(y))
+    def relative_to(self, y: Array, weights: Array | None = None) -> AbsoluteLoss:
+        if self.scale is not None:
+            return self
+        return replace(self, scale=robust_scale(y, weights))
 
     def rescaled(self, factor: float) -> AbsoluteLoss:
         return replace(self, scale=_or_one(self.scale) * factor)
 
-    def sharpened(self, z: Array, y: Array, finest: float) -> AbsoluteLoss | None:
+    def sharpened(
+        self, z: Array, y: Array, finest: float, weights: Array | None = None
+    ) -> AbsoluteLoss | None:
         if self.smoothing is not None:
             return None
-        typical = float(np.median(np.abs(z - y)))
+        typical = weighted_median(np.abs(z - y), weights)
         share = max(typical, finest * _or_one(self.scale)) / self.delta
         if share > _WORTHWHILE:
             return None
         return replace(self, refined=share * self.refined)
 
-    def from_blunt(self) -> list[AbsoluteLoss]:
-        # Far from a minimum, a loss with less rounding is slow to get there.
+    def continuation(self) -> list[AbsoluteLoss]:
+        # Far from a minimum, a loss with less smoothing is slow to get there.
         n_steps = int(np.ceil(-np.log10(self.refined)))
-        blunt = [replace(self, refined=10.0**-k) for k in range(n_steps)]
-        return [*blunt, self]
+        smoother = [replace(self, refined=10.0**-k) for k in range(n_steps)]
+        return [*smoother, self]
 
     def _ratio(self, z: Array, y: Array) -> Array:
         return (z - y) / self.delta
@@ -466,8 +596,8 @@ class LogisticLoss(SummedLoss):
     def mean(self, z: Array) -> Array:
         return special.expit(z)
 
-    def constant(self, y: Array, weight: Array | None = None) -> float:
-        return float(special.logit(_mean(y, weight)))
+    def constant(self, y: Array, weights: Array | None = None) -> float:
+        return float(special.logit(_mean(y, weights)))
 
     def target_check(self, y: Array) -> None:
         super().target_check(y)
@@ -513,9 +643,9 @@ class PoissonLoss(SummedLoss):
     def curvature(self, z: Array, y: Array) -> Array:
         return np.exp(z)
 
-    def typical_curvature(self, y: Array) -> float:
+    def typical_curvature(self, y: Array, weights: Array | None = None) -> float:
         # At the optimum the second derivatives have the mean of the targets.
-        return float(np.mean(y, dtype=np.float64)) or 1.0
+        return _mean(y, weights) or 1.0
 
     def drawn(self, y: Array) -> bool:
         return bool(np.all(y == np.rint(y)))
@@ -523,8 +653,8 @@ class PoissonLoss(SummedLoss):
     def mean(self, z: Array) -> Array:
         return np.exp(z)
 
-    def constant(self, y: Array, weight: Array | None = None) -> float:
-        mean = _mean(y, weight)
+    def constant(self, y: Array, weights: Array | None = None) -> float:
+        mean = _mean(y, weights)
         return float(np.log(mean)) if mean > 0 else -np.inf
 
     def target_check(self, y: Array) -> None:
@@ -556,17 +686,48 @@ def make_loss(loss: str | Loss | None) -> Loss:
     return LOSSES[loss]()
 
 
-def robust_scale(y: Array) -> float:
+def robust_scale(y: Array, weights: Array | None = None) -> float:
     """Standard deviation about zero that outliers in less than half of y leave alone.
 
-    Where more than half of y is zero, the root mean square; 1 where all of it is.
+    The root mean square stands in where more than half of y is zero, and 1 where all
+    of it is.
     """
-    scale = float(np.median(np.abs(y))) / _NORMAL_MEDIAN
-    return scale or norm(y) / np.sqrt(len(y)) or 1.0
+    scale = weighted_median(np.abs(y), weights) / _NORMAL_MEDIAN
+    if scale:
+        return scale
+    if weights is None:
+        return norm(y) / np.sqrt(len(y)) or 1.0
+    return norm(np.sqrt(weights) * y) / np.sqrt(np.sum(weights)) or 1.0
 
 
-def _mean(y: Array, weight: Array | None) -> float:
-    return float(np.average(y.astype(np.float64, copy=False), weights=weight))
+def weighted_median(values: Array, weights: Array | None = None) -> float:
+    """The median of values that count as often as their weights say.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+    weights : ndarray of shape (n,), default=None
+        Not negative; None counts each value once.
+
+    Returns
+    -------
+    float
+        The mean of the two middle values where half of the weight lies on either side.
+    """
+    if weights is None:
+        return float(np.median(values))
+    order = np.argsort(values)
+    below = np.cumsum(weights[order], dtype=np.float64)
+    half = 0.5 * below[-1]
+    middle = (np.searchsorted(below, half, side) for side in ("left", "right"))
+    lower, upper = (values[order[min(k, len(values) - 1)]] for k in middle)
+    return 0.5 * (float(lower) + float(upper))
+
+
+def _mean(y: Array, weights: Array | None) -> float:
+    if weights is None:
+        return float(np.mean(y, dtype=np.float64))
+    return float(np.average(y.astype(np.float64, copy=False), weights=weights))
 
 
 def _or_one(scale: float | None) -> float:

@@ -11,22 +11,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 
-from skprecgd._linalg.numerics import dot, norm
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
-from skprecgd.kernels import ray_point, ray_sums
-from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.kernels import ray_point
+from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import Measurements
 from skprecgd.objective import (
     Evaluation,
     Growth,
-    Quartic,
-    Ray,
     SampledObjective,
 )
+from skprecgd.objective.weights import ONCE, Weights
 
 AUTO_FRACTION = 0.3
 """The bound that ``outlier_fraction="auto"`` stands for."""
@@ -65,6 +64,9 @@ class Corruption:
         "auto" is 0.3.
     measurements : Measurements
         What the residuals belong to.
+    weights : Weights, default=ONCE
+        A residual counts as often as its measurement was made, and is large or small
+        beside the noise that its precision lets expect.
 
     References
     ----------
@@ -82,9 +84,15 @@ class Corruption:
     array([7])
     """
 
-    def __init__(self, fraction: float | str, measurements: Measurements) -> None:
+    def __init__(
+        self,
+        fraction: float | str,
+        measurements: Measurements,
+        weights: Weights = ONCE,
+    ) -> None:
         self.fraction = upper_bound(fraction)
         self.measurements = measurements
+        self.weights = weights
 
     def positions(self, residual: Array) -> Array:
         """Sorted positions of the gross errors.
@@ -97,14 +105,33 @@ class Corruption:
         -------
         ndarray of int
         """
-        sizes = np.abs(residual)
+        sizes = self.sizes(residual)
         found = np.flatnonzero(sizes > self.level(sizes))
-        found_sizes = sizes[found]
-        kept = largest(found_sizes, round(self.fraction * len(sizes)))
+        found_sizes, often = sizes[found], self.weights.at(found).frequency
+        allowed = round(self.fraction * self.weights.count(len(sizes)))
+        kept = largest(found_sizes, allowed, often)
         lines = self.measurements.cells(found)
         for line, limits in zip(lines or (), self._limits, strict=True):
-            kept &= largest_of_lines(found_sizes, line, limits)
+            kept &= largest_of_lines(found_sizes, line, limits, often)
         return found[kept]
+
+    def sizes(self, residual: Array, index: Any = slice(None)) -> Array:
+        """Sizes of the residuals of some measurements, in units of their noise.
+
+        Parameters
+        ----------
+        residual : ndarray of shape (n,)
+        index : slice or ndarray of int, default=slice(None)
+            Which measurements the residuals are of.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        sizes, precision = np.abs(residual), self.weights.at(index).precision
+        if precision is not None:
+            sizes *= np.sqrt(precision)
+        return sizes
 
     def level(self, sizes: Array) -> float:
         """The size from which on a residual stands out from the uncorrupted ones.
@@ -118,11 +145,12 @@ class Corruption:
         -------
         float
         """
+        often = self.weights.frequency
         if self._sample is not None:
-            sizes = sizes[self._sample]
-        middle = (len(sizes) - round(self.fraction * len(sizes))) // 2
-        scale = _NORMAL_SCALE * np.partition(sizes, middle)[middle]
-        return float(_STANDS_OUT * scale)
+            sizes, often = sizes[self._sample], None
+        count = len(sizes) if often is None else self.weights.count(len(sizes))
+        middle = (count - round(self.fraction * count)) // 2
+        return _STANDS_OUT * _NORMAL_SCALE * _at_position(sizes, middle, often)
 
     @cached_property
     def _sample(self) -> Array | None:
@@ -130,14 +158,20 @@ class Corruption:
         n = len(self.measurements)
         if n <= _SAMPLE:
             return None
-        return np.random.RandomState(0).randint(n, size=_SAMPLE)
+        rng, often = np.random.RandomState(0), self.weights.frequency
+        if often is None:
+            return rng.randint(n, size=_SAMPLE)
+        below = np.cumsum(often, dtype=np.float64)
+        drawn = np.searchsorted(below, rng.uniform(0, below[-1], size=_SAMPLE), "right")
+        return np.minimum(drawn, n - 1)
 
     @cached_property
     def _limits(self) -> list[Array]:
         """Most errors of each row and of each column, if there are such lines."""
         cells = self.measurements.cells()
         pairs = zip(cells or (), self.measurements.matrix_shape, strict=False)
-        counts = (np.bincount(lines, minlength=n) for lines, n in pairs)
+        often = self.weights.frequency
+        counts = (np.bincount(lines, often, minlength=n) for lines, n in pairs)
         return [line_limits(count, self.fraction) for count in counts]
 
 
@@ -162,12 +196,26 @@ def upper_bound(fraction: float | str) -> float:
     return float(fraction)
 
 
-def largest(sizes: Array, count: int) -> Array:
-    """Which of some entries are among the `count` largest; of equals there none is."""
-    if len(sizes) <= count:
+def largest(sizes: Array, count: float, often: Array | None = None) -> Array:
+    """Which of some entries are among the `count` largest.
+
+    Ties at the threshold are all excluded. An entry counts `often` times.
+    """
+    total = len(sizes) if often is None else float(np.sum(often))
+    if total <= count:
         return np.ones(len(sizes), dtype=bool)
-    last = len(sizes) - count - 1
-    return sizes > np.partition(sizes, last)[last]
+    # From above, so that the entries that pass have a weight of `count` at most.
+    return sizes > -_at_position(-sizes, count, often)
+
+
+def _at_position(values: Array, position: float, often: Array | None) -> float:
+    """The value at a position, counted from 0, of the values in ascending order."""
+    if often is None:
+        return float(np.partition(values, int(position))[int(position)])
+    order = np.argsort(values)
+    below = np.cumsum(often[order], dtype=np.float64)
+    first = int(np.searchsorted(below, position, "right"))
+    return float(values[order[min(first, len(values) - 1)]])
 
 
 def line_limits(counts: Array, fraction: float) -> Array:
@@ -178,7 +226,9 @@ def line_limits(counts: Array, fraction: float) -> Array:
     return np.minimum(np.ceil(limits), counts // 2).astype(int)
 
 
-def largest_of_lines(sizes: Array, lines: Array, limits: Array) -> Array:
+def largest_of_lines(
+    sizes: Array, lines: Array, limits: Array, often: Array | None = None
+) -> Array:
     """Which of some entries are among the largest of their lines.
 
     Parameters
@@ -187,22 +237,30 @@ def largest_of_lines(sizes: Array, lines: Array, limits: Array) -> Array:
     lines : ndarray of int, shape (n,)
         The line each entry lies in.
     limits : ndarray of int, shape (n_lines,)
-        How many of a line's entries pass; of equals at the limit none does.
+        How many of a line's entries pass; ties at the limit are all excluded.
+    often : ndarray of shape (n,), default=None
+        How many times an entry counts; None is once.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    counts = np.bincount(lines, minlength=len(limits))
+    often = np.ones(len(sizes)) if often is None else often
+    counts = np.bincount(lines, often, minlength=len(limits))
     crowded = counts > limits
     if not crowded.any():
         return np.ones(len(sizes), dtype=bool)
     members = np.flatnonzero(crowded[lines])
     order = members[np.lexsort((-sizes[members], lines[members]))]
-    ends = np.cumsum(counts[crowded])
-    bounds = np.full(len(limits), -np.inf)
+    line = lines[order]
+    # How many there are of its line down to each entry, itself included.
+    reached = np.cumsum(often[order])
+    reached -= (np.cumsum(counts * crowded) - counts * crowded)[line]
+    beyond = order[reached > limits[line]]
     # The largest of each line that does not pass.
-    bounds[crowded] = sizes[order[ends - counts[crowded] + limits[crowded]]]
+    filled, first = np.unique(lines[beyond], return_index=True)
+    bounds = np.full(len(limits), -np.inf)
+    bounds[filled] = sizes[beyond[first]]
     return sizes > bounds[lines]
 
 
@@ -236,6 +294,8 @@ class TrimmedObjective(SampledObjective):
         For `FullObservation` a matrix will do.
     fraction : float or "auto"
         See `Corruption`.
+    weights : Weights, default=ONCE
+        How often each measurement was made, and how precisely.
 
     Notes
     -----
@@ -260,9 +320,11 @@ class TrimmedObjective(SampledObjective):
         measurements: Measurements,
         targets: Array,
         fraction: float | str,
+        weights: Weights = ONCE,
     ) -> None:
-        super().__init__(measurements, np.ravel(targets), SquaredLoss())
-        self.corruption = Corruption(fraction, measurements)
+        targets = np.ravel(targets)
+        super().__init__(measurements, targets, SquaredLoss(), weights=weights)
+        self.corruption = Corruption(fraction, measurements, weights)
 
     @property
     def plain_least_squares(self) -> bool:
@@ -283,7 +345,7 @@ class TrimmedObjective(SampledObjective):
         ndarray of shape (n_measurements,)
         """
         found = self.evaluate(factors)
-        gross = np.abs(found.errors) > level
+        gross = self.corruption.sizes(found.errors, found.positions) > level
         out = np.zeros_like(found.state)
         out[found.positions[gross]] = found.errors[gross]
         return out
@@ -307,8 +369,9 @@ class TrimmedObjective(SampledObjective):
         """
         z = self.measurements.forward(factors.left, factors.right)
         exact = max(exact, float(np.sqrt(np.finfo(self.dtype).eps)))
-        stands_out = self.corruption.level(np.abs(z - self.targets))
-        return max(stands_out, exact * norm(z) / float(np.sqrt(len(z))))
+        stands_out = self.corruption.level(self.corruption.sizes(z - self.targets))
+        size = self.loss.size(z, 1.0 / self.n_measurements, self.weights.frequency)
+        return max(stands_out, exact * size)
 
     def without(self, errors: Array) -> SampledObjective:
         """The plain, convex problem that is left if S is known.
@@ -321,37 +384,37 @@ class TrimmedObjective(SampledObjective):
         -------
         SampledObjective
         """
-        targets = self.targets - errors
-        return SampledObjective(self.measurements, targets, self.loss)
+        return SampledObjective(
+            self.measurements, self.targets - errors, self.loss, weights=self.weights
+        )
 
     @cached_property
     def data_norm(self) -> float:
         residual = -self.targets
         residual[self.corruption.positions(residual)] = 0
-        return norm(residual) * float(np.sqrt(self.weight))
+        return self.loss.size(residual, self.weight, self.each)
 
     def evaluate(self, factors: Factors) -> TrimmedEvaluation:
         z = self.measurements.forward(factors.left, factors.right)
         return self._evaluation(factors, z)
 
-    def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
+    def _polynomial(self, evaluation: Evaluation, z1: Array, z2: Array) -> Array:
         assert isinstance(evaluation, TrimmedEvaluation)
-        factors, errors = evaluation.factors, evaluation.errors
-        at = evaluation.positions
-        z1, z2 = self.measurements.forward_ray(
-            factors.left, factors.right, direction.left, direction.right
-        )
-        s00, s01, s11, s02, s12, s22 = ray_sums(evaluation.state, self.targets, z1, z2)
+        whole = super()._polynomial(evaluation, z1, z2)
         # The residual is zero on S, where the other two must not count either.
-        s11, s12, s22 = (s11, s12, s22) - _inner_products(z1[at], z2[at])
-        coefficients = np.array([0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22])
+        at = evaluation.positions
+        each = None if self.each is None else self.each[at]
+        zero = np.zeros_like(z1[at])
+        left_out = self.loss.polynomial(zero, zero, z1[at], z2[at], each)
+        return np.asarray(whole - left_out)
 
-        def advance(t: float) -> Evaluation:
-            z = ray_point(evaluation.state, z1, z2, t)
-            z[at] -= errors
-            return self._evaluation(factors.moved(direction, t), z)
-
-        return Quartic(self.weight * coefficients, advance)
+    def _ray_point(
+        self, evaluation: Evaluation, z1: Array, z2: Array, t: float
+    ) -> Array:
+        assert isinstance(evaluation, TrimmedEvaluation)
+        z = ray_point(evaluation.state, z1, z2, t)
+        z[evaluation.positions] -= evaluation.errors
+        return z
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         # The state holds S, too.
@@ -371,14 +434,18 @@ class TrimmedObjective(SampledObjective):
 
     def _curvature_weights(self, z: Array) -> Array:
         # Where S stands, and only there, predictions and targets agree to the last bit.
-        weight = self.dtype.type(self.weight)
-        return np.where(z == self.targets, self.dtype.type(0), weight)
+        weights = super()._curvature_weights(z)
+        return np.where(z == self.targets, self.dtype.type(0), weights)
 
-    def _with(
-        self, measurements: Measurements, targets: Array, loss: Loss, alpha: float
-    ) -> TrimmedObjective:
-        return TrimmedObjective(measurements, targets, self.corruption.fraction)
+    def _with(self, **changed: Any) -> Self:
+        # It has one loss and no ridge.
+        changed.pop("loss", None), changed.pop("alpha", None)
+        return super()._with(**changed)
 
-
-def _inner_products(a: Array, b: Array) -> Array:
-    return np.array([dot(a, a), dot(a, b), dot(b, b)])
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "measurements": self.measurements,
+            "targets": self.targets,
+            "fraction": self.corruption.fraction,
+            "weights": self.weights,
+        }

@@ -193,12 +193,13 @@ def test_there_and_back_agrees_with_its_definition(
     rows = stack[index]
     cells = rng.standard_normal((n_vectors, n_columns)).astype(dtype)
     measured = cells @ rows.T
-    back = dtype(0.3) * measured @ rows
+    weights = rng.random(len(index)).astype(dtype)
+    back = (weights * measured) @ rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_numba, "_SHARED", max(1, rows.size // n_parts))
         patch.setattr(_numba, "_ROWS_OF_PART", 3)
         for module in (_numba, _numpy, kernels):
-            found = module.there_and_back(stack, index, cells, 0.3)
+            found = module.there_and_back(stack, index, cells, weights)
             assert_close(found[0], measured, dtype, n_columns)
             assert_close(found[1], back, dtype, n + n_columns)
 

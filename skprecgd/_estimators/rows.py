@@ -55,7 +55,7 @@ def fit_rows(
     products = row_products(basis)
     out = np.zeros((visible.shape[0], r))
     for part in row_slabs(out):
-        for stage in loss.from_blunt():
+        for stage in loss.continuation():
             problem = _RowProblem(stage, visible[part], basis, offsets)
             out[part] = _newton(problem, products, ridge, out[part])
     return out.astype(dtype)

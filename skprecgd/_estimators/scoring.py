@@ -46,17 +46,11 @@ def explained(
     value of weight two counts like two values.
     """
     values, z = values.astype(np.float64), z.astype(np.float64)
-    # Without weights as for any loss, which need not know of any.
-    best = loss.constant(values) if weight is None else loss.constant(values, weight)
-    constant = np.full_like(values, best)
-
-    def total(z: Array) -> float:
-        if weight is None:
-            return loss.value(z, values)
-        return float(weight @ loss.pointwise(z, values))
-
-    whole = total(constant) if np.all(np.isfinite(constant)) else 0.0
-    error = total(z)
+    constant = np.full_like(values, loss.constant(values, weight))
+    whole = 0.0
+    if np.all(np.isfinite(constant)):
+        whole = loss.total(constant, values, weight)
+    error = loss.total(z, values, weight)
     if whole == 0.0:
         return 1.0 if error == 0.0 else 0.0
     return 1.0 - error / whole

@@ -54,7 +54,7 @@ def norm(a: Array) -> float:
     return largest * float(np.sqrt(np.dot(scaled, scaled)))
 
 
-def sum_with_error(n: int, total: float, squares: float) -> tuple[float, float]:
+def sum_with_error(n: float, total: float, squares: float) -> tuple[float, float]:
     """A sum of n independent numbers, given that of their squares; its error."""
     spread = max(0.0, squares - total**2 / max(1, n))
     return total, float(np.sqrt(spread * n / max(1, n - 1)))

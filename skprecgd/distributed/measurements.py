@@ -326,6 +326,17 @@ class ChunkedMeasurements(Measurements):
         means, _ = graph.run(graph.each(_mean_square, self.parts))
         return float(np.average(means, weights=self.lengths))
 
+    def weighted_mean_square(self, weights: Array) -> float:
+        return self.weighted_mean_square_of(self.scattered(weights))
+
+    def weighted_mean_square_of(self, weights: list[Any]) -> float:
+        """The same for weights that are cut up by chunks, lazy or not."""
+        if self.single_entries:
+            return self.mean_square
+        sums, _ = graph.run(graph.total(graph.each(_weighted, self.parts, weights)))
+        squares, total = sums
+        return float(squares / total)
+
 
 class ChunkedAdjoint(LinearOperator):
     """``sum_i weights_i A_i``, one pass over the chunks a product.
@@ -484,7 +495,7 @@ def chunked_entries(
 def _facts(part: Measurements) -> _Facts:
     if not isinstance(part, Measurements):
         raise ValueError(f"A chunk holds a {type(part).__name__}, not Measurements.")
-    dense = isinstance(part, DenseMeasurements)
+    dense = part.keeps_adjoint
     shape, n = part.matrix_shape, part.n_measurements
     return _Facts(n, shape, part.dtype, dense, part.single_entries)
 
@@ -569,6 +580,13 @@ def _selected(part: Measurements, index: Any) -> Measurements:
 def taken(values: Array, index: Any) -> Array:
     """Values at an index or a `Draw`."""
     return values[np.asarray(index)]
+
+
+def _weighted(part: Measurements, weights: Array) -> Array:
+    """Weighted sum of the mean squares, and of the weights."""
+    total = float(np.sum(weights))
+    mean = part.weighted_mean_square(weights) if total > 0 else 0.0
+    return np.array([total * mean, total])
 
 
 def _mean_square(part: Measurements) -> float:

@@ -205,31 +205,36 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
 
 
 def there_and_back(
-    stack: Array, index: Array, cells: Array, weight: float
+    stack: Array, index: Array, cells: Array, weights: Any
 ) -> tuple[Array, Array]:
-    """One or two vectors times rows, and `weight` times what comes out times the rows.
+    """Measure one or two matrices, and sum the measurement matrices in the same pass.
+
+    For each x in `cells` this is ``m = stack[index] @ x`` and
+    ``stack[index].T @ (weights * m)``.
 
     Parameters
     ----------
     stack : ndarray of shape (n_rows, n_cells)
     index : ndarray of int, shape (n,)
-        Which rows of it.
+        Which rows of the stack are meant.
     cells : ndarray of shape (1 or 2, n_cells)
-    weight : float
+    weights : float or ndarray of shape (n,)
 
     Returns
     -------
     measured : ndarray of shape (1 or 2, n)
-        ``cells @ stack[index].T``.
     back : ndarray of shape (1 or 2, n_cells)
-        ``weight * measured @ stack[index]``, in the same pass over the rows.
     """
     size = len(index) * stack.shape[1]
     kernels = _for(size) if stack.flags.c_contiguous else _numpy
-    return kernels.there_and_back(stack, index, cells, weight)
+    each = np.empty(len(index), stack.dtype)
+    each[:] = weights
+    return kernels.there_and_back(stack, index, cells, each)
 
 
-def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
+def ray_sums(
+    z: Array, targets: Array, z1: Array, z2: Array, weights: Array | None = None
+) -> Array:
     """Inner products 00, 01, 11, 02, 12, 22 of three vectors, summed in float64.
 
     Vector 0 is ``z - targets``, the others are `z1` and `z2`.
@@ -237,26 +242,30 @@ def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
     Parameters
     ----------
     z, targets, z1, z2 : ndarray of shape (n,)
+    weights : ndarray of shape (n,), default=None
+        Every product of two numbers is multiplied by its weight; None is one.
 
     Returns
     -------
     ndarray of shape (6,)
     """
-    return _for(len(z)).ray_sums(z, targets, z1, z2)
+    return _for(len(z)).ray_sums(z, targets, z1, z2, weights)
 
 
-def squared_distance(z: Array, targets: Array) -> float:
-    """``||z - targets||^2``, summed in float64.
+def squared_distance(z: Array, targets: Array, weights: Array | None = None) -> float:
+    """``sum_i weights_i (z_i - targets_i)^2``, summed in float64.
 
     Parameters
     ----------
     z, targets : ndarray of shape (n,)
+    weights : ndarray of shape (n,), default=None
+        None is one.
 
     Returns
     -------
     float
     """
-    return _for(len(z)).squared_distance(z, targets)
+    return _for(len(z)).squared_distance(z, targets, weights)
 
 
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:

@@ -273,12 +273,52 @@ def _sums(
 
 
 @_compiled
+def _weighted_sums(
+    z: Array,
+    targets: Array,
+    z1: Array,
+    z2: Array,
+    weights: Array,
+    sums: Array,
+    first: int,
+    last: int,
+) -> None:
+    for p in range(first, last):
+        s00 = s01 = s11 = s02 = s12 = s22 = 0.0
+        for k in range(p * _PIECE, min(len(z), (p + 1) * _PIECE)):
+            weight = np.float64(weights[k])
+            r0 = np.float64(z[k] - targets[k])
+            r1, r2 = np.float64(z1[k]), np.float64(z2[k])
+            w0, w1, w2 = weight * r0, weight * r1, weight * r2
+            s00 += w0 * r0
+            s01 += w0 * r1
+            s11 += w1 * r1
+            s02 += w0 * r2
+            s12 += w1 * r2
+            s22 += w2 * r2
+        sums[p, 0], sums[p, 1], sums[p, 2] = s00, s01, s11
+        sums[p, 3], sums[p, 4], sums[p, 5] = s02, s12, s22
+
+
+@_compiled
 def _distance(z: Array, targets: Array, sums: Array, first: int, last: int) -> None:
     for p in range(first, last):
         total = 0.0
         for k in range(p * _PIECE, min(len(z), (p + 1) * _PIECE)):
             r0 = np.float64(z[k] - targets[k])
             total += r0 * r0
+        sums[p, 0] = total
+
+
+@_compiled
+def _weighted_distance(
+    z: Array, targets: Array, weights: Array, sums: Array, first: int, last: int
+) -> None:
+    for p in range(first, last):
+        total = 0.0
+        for k in range(p * _PIECE, min(len(z), (p + 1) * _PIECE)):
+            r0 = np.float64(z[k] - targets[k])
+            total += np.float64(weights[k]) * r0 * r0
         sums[p, 0] = total
 
 
@@ -345,7 +385,7 @@ def _there_and_back(
     stack: Array,
     index: Array,
     cells: Array,
-    weight: float,
+    weights: Array,
     out: Array,
     parts: Array,
     starts: Array,
@@ -371,7 +411,8 @@ def _there_and_back(
                 s2 += a2[j] * u
                 s3 += a3[j] * u
             z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
-            s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
+            s, s1 = weights[k] * s, weights[k + 1] * s1
+            s2, s3 = weights[k + 2] * s2, weights[k + 3] * s3
             for j in range(n_columns):
                 to_x[j] += (a[j] * s + a1[j] * s1) + (a2[j] * s2 + a3[j] * s3)
             k += 4
@@ -380,7 +421,7 @@ def _there_and_back(
             for j in range(n_columns):
                 s += a[j] * x[j]
             z[k] = s
-            s *= weight
+            s *= weights[k]
             for j in range(n_columns):
                 to_x[j] += a[j] * s
             k += 1
@@ -391,7 +432,7 @@ def _both_there_and_back(
     stack: Array,
     index: Array,
     cells: Array,
-    weight: float,
+    weights: Array,
     out: Array,
     parts: Array,
     starts: Array,
@@ -423,8 +464,10 @@ def _both_there_and_back(
                 t3 += b3 * v
             z[k], z[k + 1], z[k + 2], z[k + 3] = s, s1, s2, s3
             w[k], w[k + 1], w[k + 2], w[k + 3] = t, t1, t2, t3
-            s, s1, s2, s3 = weight * s, weight * s1, weight * s2, weight * s3
-            t, t1, t2, t3 = weight * t, weight * t1, weight * t2, weight * t3
+            s, s1 = weights[k] * s, weights[k + 1] * s1
+            s2, s3 = weights[k + 2] * s2, weights[k + 3] * s3
+            t, t1 = weights[k] * t, weights[k + 1] * t1
+            t2, t3 = weights[k + 2] * t2, weights[k + 3] * t3
             for j in range(n_columns):
                 b, b1, b2, b3 = a[j], a1[j], a2[j], a3[j]
                 to_x[j] += (b * s + b1 * s1) + (b2 * s2 + b3 * s3)
@@ -436,7 +479,7 @@ def _both_there_and_back(
                 s += a[j] * x[j]
                 t += a[j] * y[j]
             z[k], w[k] = s, t
-            s, t = weight * s, weight * t
+            s, t = weights[k] * s, weights[k] * t
             for j in range(n_columns):
                 to_x[j] += a[j] * s
                 to_y[j] += a[j] * t
@@ -556,12 +599,12 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
 
 
 def there_and_back(
-    stack: Array, index: Array, cells: Array, weight: float
+    stack: Array, index: Array, cells: Array, weights: Array
 ) -> tuple[Array, Array]:
-    (stack, cells), rows = _floats(stack.dtype, stack, cells), _indices(index)
+    stack, cells, weights = _floats(stack.dtype, stack, cells, weights)
     measured = np.empty((len(cells), len(index)), stack.dtype)
     loop = _there_and_back if len(cells) == 1 else _both_there_and_back
-    task = partial(loop, stack, *rows, cells, stack.dtype.type(weight), measured)
+    task = partial(loop, stack, *_indices(index), cells, weights, measured)
     return measured, _sum_over_rows(task, len(index), cells)
 
 
@@ -578,12 +621,18 @@ def _sum_over_rows(loop: Callable[..., None], n: int, like: Array) -> Array:
     return parts.sum(axis=0, dtype=np.float64).astype(like.dtype, copy=False)
 
 
-def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
-    return _summed(_sums, 6, z, targets, z1, z2)
+def ray_sums(
+    z: Array, targets: Array, z1: Array, z2: Array, weights: Array | None = None
+) -> Array:
+    if weights is None:
+        return _summed(_sums, 6, z, targets, z1, z2)
+    return _summed(_weighted_sums, 6, z, targets, z1, z2, weights)
 
 
-def squared_distance(z: Array, targets: Array) -> float:
-    return float(_summed(_distance, 1, z, targets)[0])
+def squared_distance(z: Array, targets: Array, weights: Array | None = None) -> float:
+    if weights is None:
+        return float(_summed(_distance, 1, z, targets)[0])
+    return float(_summed(_weighted_distance, 1, z, targets, weights)[0])
 
 
 def _summed(loop: Callable[..., None], n_sums: int, *vectors: Array) -> Array:

@@ -103,7 +103,7 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
 
 
 def there_and_back(
-    stack: Array, index: Array, cells: Array, weight: float
+    stack: Array, index: Array, cells: Array, weights: Array
 ) -> tuple[Array, Array]:
     measured = np.empty((len(cells), len(index)), stack.dtype)
     back = np.zeros_like(cells)
@@ -111,19 +111,24 @@ def there_and_back(
         # Each with a vector: BLAS prepares two columns as if they were many.
         for flat, z, total in zip(cells, measured, back, strict=True):
             np.dot(rows, flat, out=z[part])
-            total += (stack.dtype.type(weight) * z[part]) @ rows
+            total += (weights[part] * z[part]) @ rows
     return measured, back
 
 
-def ray_sums(z: Array, targets: Array, z1: Array, z2: Array) -> Array:
+def ray_sums(
+    z: Array, targets: Array, z1: Array, z2: Array, weights: Array | None = None
+) -> Array:
     r0 = z - targets
-    pairs = [(r0, r0), (r0, z1), (z1, z1), (r0, z2), (z1, z2), (z2, z2)]
+    w0, w1, w2 = r0, z1, z2
+    if weights is not None:
+        w0, w1, w2 = (weights * vector for vector in (r0, z1, z2))
+    pairs = [(w0, r0), (w0, z1), (w1, z1), (w0, z2), (w1, z2), (w2, z2)]
     return np.array([dot(a, b) for a, b in pairs])
 
 
-def squared_distance(z: Array, targets: Array) -> float:
+def squared_distance(z: Array, targets: Array, weights: Array | None = None) -> float:
     residual = z - targets
-    return dot(residual, residual)
+    return dot(residual if weights is None else weights * residual, residual)
 
 
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:

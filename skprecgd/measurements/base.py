@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.typing import Array
 
 
@@ -33,7 +34,11 @@ class Measurements(ABC):
     matrix_shape: tuple[int, int]
     dtype: np.dtype
     single_entries: bool = False
-    """Whether every measurement matrix is a single 1 among zeros."""
+    """Whether every measurement matrix is a single 1 among zeros.
+
+    `cells` then says where it stands. Nothing else follows from it: neither in which
+    form the adjoint comes, nor that a cell is read only once.
+    """
     keeps_adjoint: bool = False
     """Whether `adjoint` is an array, and far smaller than the measurements."""
 
@@ -70,8 +75,40 @@ class Measurements(ABC):
     def cells(self, index: Array | None = None) -> tuple[Array, Array] | None:
         """Rows and columns of the cells that the measurements at `index` read.
 
-        Of all of them without an index, and then perhaps not copied. None where a
-        measurement reads more than one cell.
+        Without an index they are those of all measurements, and then perhaps not
+        copied. None unless the measurements are `single_entries`.
+        """
+        return None
+
+    def row_solutions(
+        self,
+        weights: Array,
+        right_hand_side: Array,
+        other: Array,
+        ridge: float,
+        block: int,
+    ) -> Array | None:
+        """Solve for one factor with the other fixed, a small problem for each row.
+
+        ``Z`` minimises ``sum_i weights_i <A_i, Z other^T>^2 / 2 + ridge ||Z||^2 / 2
+        - <right_hand_side, Z>``, with the transposed matrix for the right factor.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_measurements,)
+            Not negative.
+        right_hand_side : ndarray of shape (n_rows, r) or (n_columns, r)
+        other : ndarray of shape (n_columns, r) or (n_rows, r)
+            The fixed factor.
+        ridge : float
+        block : {0, 1}
+            Whether the left or the right factor is solved for.
+
+        Returns
+        -------
+        ndarray of the shape of `right_hand_side`, or None
+            The solution of least norm. None where no closed form is at hand, because
+            a measurement may read several rows.
         """
         return None
 
@@ -87,6 +124,25 @@ class Measurements(ABC):
         loss divided by it has a curvature of about one in the matrix.
         """
         return self._mean_square()
+
+    def weighted_mean_square(self, weights: Array) -> float:
+        """`mean_square`, where a measurement of weight two counts like two.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_measurements,)
+        """
+        sizes, n_cells = self._sizes(), self.matrix_shape[0] * self.matrix_shape[1]
+        return norm(np.sqrt(weights) * sizes) ** 2 / (float(np.sum(weights)) * n_cells)
+
+    def _sizes(self) -> Array:
+        """The Frobenius norm of each measurement matrix, shape (n_measurements,).
+
+        Here they are asked for one by one; a kind that has them all at hand says so.
+        """
+        n_cells = self.matrix_shape[0] * self.matrix_shape[1]
+        alone = (self.rows(np.array([i])) for i in range(self.n_measurements))
+        return np.sqrt(n_cells * np.array([one._mean_square() for one in alone]))
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
@@ -109,23 +165,24 @@ class Measurements(ABC):
         right: Array,
         d_left: Array,
         d_right: Array,
-        weight: float,
+        weights: Any,
     ) -> tuple[Array, Array, Any, Any]:
-        """`forward_ray`, and `adjoint` of both, times a weight.
+        """`forward_ray`, and `adjoint` of the weights times both.
 
-        Asked for where `keeps_adjoint`: override it if one pass will do.
+        The weights are a number or an array of shape (n_measurements,). The optimizer
+        asks for this where `keeps_adjoint`: override it if one pass will do.
         """
         linear, quadratic = self.forward_ray(left, right, d_left, d_right)
-        kind = self.dtype.type
-        back = (self.adjoint(kind(weight) * z) for z in (linear, quadratic))
+        weights = np.asarray(weights, self.dtype)
+        back = (self.adjoint(weights * z) for z in (linear, quadratic))
         return linear, quadratic, *back
 
     def forward_and_back(
-        self, left: Array, right: Array, weight: float
+        self, left: Array, right: Array, weights: Any
     ) -> tuple[Array, Any]:
-        """`forward`, and `adjoint` of it, times a weight; as `ray_and_back`."""
+        """`forward`, and `adjoint` of the weights times it; as `ray_and_back`."""
         measured = self.forward(left, right)
-        return measured, self.adjoint(self.dtype.type(weight) * measured)
+        return measured, self.adjoint(np.asarray(weights, self.dtype) * measured)
 
     def forward_tangent(
         self, left: Array, right: Array, d_left: Array, d_right: Array

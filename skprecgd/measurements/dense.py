@@ -100,16 +100,16 @@ class DenseMeasurements(Measurements):
         right: Array,
         d_left: Array,
         d_right: Array,
-        weight: float,
+        weights: Any,
     ) -> tuple[Array, Array, Array, Array]:
         matrices = _ray(left, right, d_left, d_right)
-        (linear, quadratic), back = self._there_and_back(matrices, weight)
+        (linear, quadratic), back = self._there_and_back(matrices, weights)
         return linear, quadratic, *back
 
     def forward_and_back(
-        self, left: Array, right: Array, weight: float
+        self, left: Array, right: Array, weights: Any
     ) -> tuple[Array, Array]:
-        (measured,), (back,) = self._there_and_back([left @ right.T], weight)
+        (measured,), (back,) = self._there_and_back([left @ right.T], weights)
         return measured, back
 
     def adjoint(self, weights: Array) -> Array:
@@ -134,6 +134,16 @@ class DenseMeasurements(Measurements):
 
     def _mean_square(self) -> float:
         return norm(self.stack) ** 2 / self.stack.size
+
+    def _sizes(self) -> Array:
+        sizes = np.empty(self.n_measurements)
+        for part, rows in self._blocks(_CHUNK):
+            # Squares of very small or very large numbers would be zero or infinite.
+            unit = float(np.max(np.abs(rows), initial=0.0)) or 1.0
+            scaled = rows / unit
+            squares = np.einsum("ij,ij->i", scaled, scaled, dtype=np.float64)
+            sizes[part] = unit * np.sqrt(squares)
+        return sizes
 
     @property
     def _positions(self) -> Array:
@@ -161,11 +171,11 @@ class DenseMeasurements(Measurements):
         return np.asarray(weights @ self.stack)
 
     def _there_and_back(
-        self, matrices: Sequence[Array], weight: float
+        self, matrices: Sequence[Array], weights: Any
     ) -> tuple[Array, Array]:
-        """Measurements of the matrices, and their sums with these, times a weight."""
+        """Measure the matrices, and sum the stack with the weights times that."""
         cells = np.stack([m.ravel() for m in matrices]).astype(self.dtype, copy=False)
-        measured, back = there_and_back(self.stack, self._positions, cells, weight)
+        measured, back = there_and_back(self.stack, self._positions, cells, weights)
         return measured, back.reshape(-1, *self.matrix_shape)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._linalg.numerics import tally
+from skprecgd._linalg.row_systems import solve_weighted_rows
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     adjoint_products,
@@ -131,8 +132,25 @@ class EntryMeasurements(Measurements):
             return self.row_index, self.column_index
         return self.row_index[index], self.column_index[index]
 
+    def row_solutions(
+        self,
+        weights: Array,
+        right_hand_side: Array,
+        other: Array,
+        ridge: float,
+        block: int,
+    ) -> Array:
+        # Every row of the factor meets its own entries only.
+        matrix = self.adjoint(weights)
+        if block == 1:
+            matrix = matrix.T.tocsr()
+        return solve_weighted_rows(matrix, right_hand_side, other, ridge)
+
     def _mean_square(self) -> float:
         return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
+
+    def _sizes(self) -> Array:
+        return np.ones(self.n_measurements)
 
     @cached_property
     def _pattern(self) -> _Pattern:

@@ -33,6 +33,8 @@ class FullObservation(Measurements):
     array([1., 1., 1., 1.])
     """
 
+    single_entries = True
+
     def __init__(self, matrix_shape: tuple[int, int], dtype: Any = np.float64) -> None:
         self.matrix_shape = as_shape(matrix_shape)
         self.dtype = np.dtype(dtype)
@@ -61,3 +63,6 @@ class FullObservation(Measurements):
 
     def _mean_square(self) -> float:
         return 1.0 / self.n_measurements
+
+    def _sizes(self) -> Array:
+        return np.ones(self.n_measurements)

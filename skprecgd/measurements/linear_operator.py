@@ -87,10 +87,15 @@ class LinearOperatorMeasurements(Measurements):
         return chosen
 
     def _mean_square(self) -> float:
-        # Hutchinson: E ||A^T z||^2 = ||A||_F^2 for random signs z. A fixed seed,
+        return self.weighted_mean_square(np.ones(self.n_measurements))
+
+    def weighted_mean_square(self, weights: Array) -> float:
+        # Hutchinson: E ||A^T z||^2 = ||A||_F^2 for random signs z. The seed is fixed
         # because the value is a scale of the operator and not part of a random
         # experiment the user controls.
         rng = np.random.default_rng(0)
         signs = rng.choice([-1.0, 1.0], size=(_N_PROBES, self.n_measurements))
-        squares = [float(np.sum(self.adjoint(z) ** 2)) for z in signs]
-        return float(np.mean(squares)) / max(1, self.shape[0] * self.shape[1])
+        roots = np.sqrt(weights)
+        squares = [float(np.sum(self.adjoint(roots * z) ** 2)) for z in signs]
+        total = float(np.sum(weights)) or 1.0
+        return float(np.mean(squares)) / (total * self.shape[1])

@@ -133,14 +133,24 @@ class MultiOutputMeasurements(Measurements):
         return self._entries.natural_order()
 
     def _mean_square(self) -> float:
-        # Scaled, so that squares of very small or very large samples stay finite.
-        size = norm(_stored(self.X))
-        if size == 0.0:
-            return 0.0
-        scaled = self.X / size
-        squares = np.asarray((scaled * scaled).sum(axis=1), np.float64).ravel()
-        share = float(np.mean(squares[self.sample_index]))
-        return share * size * size / (self.matrix_shape[0] * self.matrix_shape[1])
+        unit, squares = self._squares()
+        share = float(np.mean(squares[self.sample_index])) if unit > 0 else 0.0
+        return share * unit * unit / (self.matrix_shape[0] * self.matrix_shape[1])
+
+    def _sizes(self) -> Array:
+        unit, squares = self._squares()
+        return unit * np.sqrt(squares)[self.sample_index]
+
+    def _squares(self) -> tuple[float, Array]:
+        """The norm of X, and the squared norm of each of its rows in that unit.
+
+        They stay finite for very small or very large samples.
+        """
+        unit = norm(_stored(self.X))
+        if unit == 0.0:
+            return 0.0, np.zeros(self.X.shape[0])
+        scaled = self.X / unit
+        return unit, np.asarray((scaled * scaled).sum(axis=1), np.float64).ravel()
 
     def _times(self, block: Array) -> Array:
         """``X @ block``; the only products with X are this and the next."""

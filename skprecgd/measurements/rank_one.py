@@ -80,6 +80,13 @@ class RankOneMeasurements(Measurements):
         b = None if self.b is self.a else self.b[index]
         return RankOneMeasurements(self.a[index], b)
 
+    def _sizes(self) -> Array:
+        size_a, size_b = (
+            np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
+            for x in (self.a, self.b)
+        )
+        return np.asarray(size_a * size_b)
+
     def _mean_square(self) -> float:
         square_a = np.einsum("ij,ij->i", self.a, self.a, dtype=np.float64)
         square_b = np.einsum("ij,ij->i", self.b, self.b, dtype=np.float64)

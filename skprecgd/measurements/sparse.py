@@ -85,6 +85,13 @@ class SparseMeasurements(Measurements):
     def rows(self, index: Array) -> SparseMeasurements:
         return SparseMeasurements(self._csr[index], self.matrix_shape)
 
+    def _sizes(self) -> Array:
+        # Squares of very small or very large numbers would be zero or infinite.
+        unit = float(np.max(np.abs(self._csr.data), initial=0.0)) or 1.0
+        scaled = self._csr / unit
+        squares = np.asarray((scaled * scaled).sum(axis=1), np.float64).ravel()
+        return unit * np.sqrt(squares)
+
     def _mean_square(self) -> float:
         n_cells = self.matrix_shape[0] * self.matrix_shape[1]
         return norm(self._csr.data) ** 2 / (max(1, self.n_measurements) * n_cells)

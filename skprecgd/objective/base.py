@@ -75,9 +75,19 @@ class Objective(ABC):
     """Whether there is a list of measurements, of which some can be held out."""
 
     @property
+    def weight(self) -> float:
+        """What the sum of the losses of all measurements is multiplied with."""
+        return 1.0
+
+    @property
     @abstractmethod
-    def n_measurements(self) -> int:
-        """How many numbers were measured."""
+    def n_measurements(self) -> float:
+        """How many numbers were measured; each counts as often as its weight says."""
+
+    @property
+    def n_samples(self) -> int:
+        """How many measurements can be held out, each counted once."""
+        return int(self.n_measurements)
 
     @property
     @abstractmethod

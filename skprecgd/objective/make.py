@@ -11,6 +11,7 @@ from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective.base import Objective
 from skprecgd.objective.full import FullObjective
 from skprecgd.objective.sampled import SampledObjective
+from skprecgd.objective.weights import ONCE, Weights
 
 
 def make_objective(
@@ -18,6 +19,8 @@ def make_objective(
     targets: Any,
     loss: Loss | None = None,
     alpha: float = 0.0,
+    *,
+    weights: Weights = ONCE,
 ) -> Objective:
     """The objective of a recovery problem.
 
@@ -34,6 +37,8 @@ def make_objective(
     alpha : float, default=0.0
         Ridge on both factors, that is a nuclear-norm penalty on the matrix, in
         units of the singular values of the matrix.
+    weights : Weights, default=ONCE
+        How often each measurement was made, and how precisely.
 
     Returns
     -------
@@ -48,7 +53,8 @@ def make_objective(
     5.0
     """
     loss = SquaredLoss() if loss is None else loss
-    if isinstance(measurements, FullObservation) and loss.name == "squared":
+    plain = loss.least_squares and weights.of_losses is None
+    if isinstance(measurements, FullObservation) and plain:
         if tuple(targets.shape) != measurements.matrix_shape:
             raise ValueError(
                 f"The data have shape {tuple(targets.shape)}, but the measurements "
@@ -57,4 +63,5 @@ def make_objective(
         return FullObjective(targets, alpha)
     targets = np.asarray(targets).ravel()
     loss.target_check(targets)
-    return SampledObjective(measurements, targets, loss.relative_to(targets), alpha)
+    loss = loss.relative_to(targets, weights.frequency)
+    return SampledObjective(measurements, targets, loss, alpha, weights)

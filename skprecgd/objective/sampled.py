@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -17,15 +17,15 @@ from skprecgd._linalg.numerics import (
     sum_with_error,
     working_dtype,
 )
-from skprecgd._linalg.row_systems import solve_weighted_rows
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
-from skprecgd.kernels import ray_point, ray_sums, squared_distance
-from skprecgd.losses import Loss, SquaredLoss
+from skprecgd.kernels import ray_point
+from skprecgd.losses import Loss
 from skprecgd.measurements import Measurements
 from skprecgd.objective.base import Evaluation, Growth, Objective, relative
 from skprecgd.objective.rays import Quartic, Ray, SampledRay, ridge_polynomial
+from skprecgd.objective.weights import ONCE, Weights
 
 
 class SampledObjective(Objective):
@@ -39,6 +39,7 @@ class SampledObjective(Objective):
         targets: Array,
         loss: Loss,
         alpha: float = 0.0,
+        weights: Weights = ONCE,
     ) -> None:
         if len(targets) != measurements.n_measurements:
             raise ValueError(
@@ -53,9 +54,14 @@ class SampledObjective(Objective):
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
         self.alpha = float(alpha)
+        self.weights = weights
+
+    @cached_property
+    def n_measurements(self) -> float:
+        return self.weights.count(len(self.targets))
 
     @property
-    def n_measurements(self) -> int:
+    def n_samples(self) -> int:
         return len(self.targets)
 
     @property
@@ -73,20 +79,31 @@ class SampledObjective(Objective):
     @cached_property
     def typical_curvature(self) -> float:
         """The curvature of the loss that counts as one."""
-        return self.loss.typical_curvature(self.targets)
+        return self.loss.typical_curvature(self.targets, self.weights.of_losses)
+
+    @cached_property
+    def mean_square(self) -> float:
+        """Mean squared entry of the measurement matrices, each with its weight."""
+        each = self.weights.of_losses
+        if each is None:
+            return self.measurements.mean_square
+        return self.measurements.weighted_mean_square(each)
 
     @cached_property
     def weight(self) -> float:
-        """What each measurement's loss is multiplied with."""
-        scale = self.measurements.mean_square * self.typical_curvature
-        return 1.0 / (max(1, len(self.targets)) * scale) if scale > 0 else 0.0
+        scale = self.mean_square * self.typical_curvature
+        # Precisions have mean one, so this is the sum of all weights.
+        return 1.0 / (max(self.n_measurements, 1) * scale) if scale > 0 else 0.0
+
+    @cached_property
+    def each(self) -> Array | None:
+        """Weights of the single losses in working precision; None is one each."""
+        each = self.weights.of_losses
+        return None if each is None else each.astype(self.dtype, copy=False)
 
     @cached_property
     def data_norm(self) -> float:
-        if isinstance(self.loss, SquaredLoss):
-            return norm(self.targets) * float(np.sqrt(self.weight))
-        zero = np.zeros_like(self.targets)
-        return float(np.sqrt(2 * self.weight * self.loss.value(zero, self.targets)))
+        return self.loss.size(self.targets, self.weight, self.each)
 
     def split(
         self, n_held_out: int, rng: np.random.RandomState
@@ -102,17 +119,19 @@ class SampledObjective(Objective):
         targets = np.divide(self.targets, unit, dtype=np.float64)
         targets = targets.astype(self.dtype, copy=False)
         loss = self.loss.rescaled(1.0 / unit)
-        return self._with(self.measurements, targets, loss, self.alpha / unit), unit
+        return self._with(targets=targets, loss=loss, alpha=self.alpha / unit), unit
 
     def noise_share(self, noise_variance: float) -> float:
-        return noise_variance * self.weight * len(self.targets)
+        return noise_variance * self.weight * self.n_measurements
 
     def subset(self, index: Array) -> SampledObjective:
         """The objective of some of the measurements, normalised like the whole."""
         part = self._with(
-            self.measurements.rows(index), self.targets[index], self.loss, self.alpha
+            measurements=self.measurements.rows(index),
+            targets=self.targets[index],
+            weights=self.weights.at(index),
         )
-        part.measurements.mean_square = self.measurements.mean_square
+        part.mean_square = self.mean_square
         part.typical_curvature = self.typical_curvature
         return part
 
@@ -120,8 +139,13 @@ class SampledObjective(Objective):
         costs = [
             self.loss.pointwise(e.state, self.targets) for e in (evaluation, other)
         ]
-        each = self.weight * (costs[0] - costs[1])
-        return sum_with_error(len(each), float(np.sum(each)), dot(each, each))
+        gains = self.weight * (costs[0] - costs[1])
+        if self.weights.precision is not None:
+            gains = self.weights.precision * gains
+        often = self.weights.frequency
+        repeated = gains if often is None else often * gains
+        total, squares = float(np.sum(repeated)), dot(repeated, gains)
+        return sum_with_error(self.n_measurements, total, squares)
 
     def evaluate(self, factors: Factors) -> Evaluation:
         z = self.measurements.forward(factors.left, factors.right)
@@ -138,12 +162,14 @@ class SampledObjective(Objective):
         if self.alpha > 0:
             return None
         finest = max(tol, float(np.sqrt(np.finfo(self.dtype).eps)))
-        loss = self.loss.sharpened(evaluation.state, self.targets, finest)
+        loss = self.loss.sharpened(
+            evaluation.state, self.targets, finest, self.weights.frequency
+        )
         return None if loss is None else self.with_loss(loss)
 
     def with_loss(self, loss: Loss) -> SampledObjective:
         """The same data with another loss, whose constants are known."""
-        return self._with(self.measurements, self.targets, loss, self.alpha)
+        return self._with(loss=loss)
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         if not self.measurements.keeps_adjoint:
@@ -194,18 +220,24 @@ class SampledObjective(Objective):
 
         def advance(t: float) -> Evaluation:
             there = factors.moved(direction, t)
-            return self._reached(there, ray_point(z, z1, z2, t), S, t)
+            return self._reached(there, self._ray_point(evaluation, z1, z2, t), S, t)
 
-        if isinstance(self.loss, SquaredLoss):
-            s00, s01, s11, s02, s12, s22 = ray_sums(z, self.targets, z1, z2)
-            data = [0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22]
-            coefficients = self.weight * np.array(data)
-            return Quartic(coefficients + ridge, advance)
+        polynomial = self._polynomial(evaluation, z1, z2)
+        if polynomial is not None:
+            return Quartic(self.weight * polynomial + ridge, advance)
 
         def minimum() -> float:
             return self._minimum_along(z, z1, z2, ridge)
 
         return SampledRay(advance, evaluation.value, minimum)
+
+    def _polynomial(self, evaluation: Evaluation, z1: Array, z2: Array) -> Any:
+        """The loss along a ray as a polynomial in the step, or None; no weight yet."""
+        return self.loss.polynomial(evaluation.state, self.targets, z1, z2, self.each)
+
+    def _ray_point(self, evaluation: Evaluation, z1: Array, z2: Array, t: float) -> Any:
+        """The predictions at a step along a ray."""
+        return ray_point(evaluation.state, z1, z2, t)
 
     def _measured_ray(
         self, evaluation: Evaluation, direction: Factors
@@ -215,14 +247,16 @@ class SampledObjective(Objective):
         moves = direction.left, direction.right
         if not self._carries(evaluation):
             return *self.measurements.forward_ray(*blocks, *moves), None
-        z1, z2, S1, S2 = self.measurements.ray_and_back(*blocks, *moves, self.weight)
+        z1, z2, S1, S2 = self.measurements.ray_and_back(
+            *blocks, *moves, self._curvature_weights(evaluation.state)
+        )
         return z1, z2, _CarriedGradient(evaluation.kept, S1, S2)
 
     def _carries(self, evaluation: Evaluation) -> bool:
         """Whether S is known at the point, and follows along straight lines."""
-        # It is linear in the predictions with the squared loss only. Close to the data,
-        # their rounding is part of it.
-        linear = isinstance(self.loss, SquaredLoss)
+        # S is linear in the predictions for the squared loss only. Near an exact fit
+        # rounding of the predictions dominates, so that S has to be summed afresh.
+        linear = self.loss.least_squares
         close = evaluation.relative_residual**2 < np.finfo(self.dtype).eps
         return linear and not close and "S" in evaluation.kept
 
@@ -264,21 +298,21 @@ class SampledObjective(Objective):
         return times
 
     def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
-        if not self.measurements.single_entries:
-            return None
-        # Every row of the factor meets its own entries only: a small problem each.
-        per_entry = self._curvature_weights(evaluation.state)
-        weights = self.measurements.adjoint(per_entry * np.ones_like(self.targets))
+        weights = np.empty(len(self.targets), self.dtype)
+        weights[:] = self._curvature_weights(evaluation.state)
         other = evaluation.factors.blocks[1 - block]
-        if block == 1:
-            weights = weights.T.tocsr()
-        return -solve_weighted_rows(weights, gradient, other, self.alpha)
+        move = self.measurements.row_solutions(
+            weights, gradient, other, self.alpha, block
+        )
+        return None if move is None else -move
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         here = evaluation or self.at_zero
         z, S = here.state, None
         if self._carries(here):
-            rank_one, back = self.measurements.forward_and_back(u, v, self.weight)
+            rank_one, back = self.measurements.forward_and_back(
+                u, v, self._curvature_weights(z)
+            )
             S = _CarriedGradient(here.kept, back, np.zeros_like(back))
         else:
             rank_one = self.measurements.forward(u, v)
@@ -294,7 +328,7 @@ class SampledObjective(Objective):
 
     def _length(self, z: Array, rank_one: Array) -> float:
         """The exact step from predictions z along a rank-one term's measurements."""
-        if isinstance(self.loss, SquaredLoss):
+        if self.loss.least_squares:
             # In closed form, by curvature weights that may leave measurements out.
             slope = -dot(self._slopes(z), rank_one)
             weighted = empty(len(z), self.dtype)
@@ -310,7 +344,7 @@ class SampledObjective(Objective):
 
         `ridge` are the coefficients of the ridge as a polynomial in t.
         """
-        pull = self.loss.gradient(z, self.targets)
+        pull = self._pull(z)
         start = self.weight * dot(pull, z1) + ridge[1]
         first = 1.0
         if self.loss.has_curvature:
@@ -319,23 +353,23 @@ class SampledObjective(Objective):
             first = -start / curvature if curvature > 0 else 1.0
 
         def slope(t: float) -> float:
-            pull = self.loss.gradient(ray_point(z, z1, z2, t), self.targets)
+            pull = self._pull(ray_point(z, z1, z2, t))
             along = self.weight * dot(pull, z1 + self.dtype.type(2 * t) * z2)
             return along + ridge[1] + 2 * t * ridge[2]
 
         return falling_until(slope, start, first)
 
+    def _pull(self, z: Array) -> Array:
+        """Derivative of the sum of all losses with respect to each prediction."""
+        pull = self.loss.gradient(z, self.targets)
+        return pull if self.each is None else self.each * pull
+
     def _curvature_weights(self, z: Array) -> Any:
-        weight = self.dtype.type(self.weight)
-        if isinstance(self.loss, SquaredLoss):
-            return weight
-        return weight * self.loss.curvature(z, self.targets)
+        scale = self.dtype.type(self.weight)
+        return self.loss.curvatures(z, self.targets, scale, self.each)
 
     def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
-        if isinstance(self.loss, SquaredLoss):
-            loss = 0.5 * self.weight * squared_distance(z, self.targets)
-        else:
-            loss = self.weight * self.loss.value(z, self.targets)
+        loss = self.weight * self.loss.total(z, self.targets, self.each)
         value = loss + self._ridge(factors)
         return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
 
@@ -369,20 +403,27 @@ class SampledObjective(Objective):
         Weighted before the adjoint, so that very small or very large measurement
         matrices neither underflow nor overflow in the products.
         """
-        if isinstance(self.loss, SquaredLoss):
-            dtype = np.result_type(z, self.targets)
-            slopes = np.subtract(z, self.targets, out=empty(len(z), dtype))
-            slopes *= dtype.type(self.weight)
-        else:
-            slopes = self.loss.gradient(z, self.targets)
-            slopes = slopes * slopes.dtype.type(self.weight)
+        slopes = self.loss.slopes(z, self.targets, self.weight, self.each)
         return slopes.astype(self.dtype, copy=False)
 
-    def _with(
-        self, measurements: Measurements, targets: Array, loss: Loss, alpha: float
-    ) -> SampledObjective:
-        """The same kind of objective of other data."""
-        return SampledObjective(measurements, targets, loss, alpha)
+    def _with(self, **changed: Any) -> Self:
+        """The same kind of objective with other parts."""
+        made = type(self)(**{**self._parts(), **changed})
+        if not changed.keys() & {"measurements", "weights"}:
+            # It may be that of a whole of which this is a part, and may have cost a
+            # pass over the measurements.
+            made.mean_square = self.mean_square
+        return made
+
+    def _parts(self) -> dict[str, Any]:
+        """What the constructor is given."""
+        return {
+            "measurements": self.measurements,
+            "targets": self.targets,
+            "loss": self.loss,
+            "alpha": self.alpha,
+            "weights": self.weights,
+        }
 
 
 class _CarriedGradient:
