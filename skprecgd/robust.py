@@ -392,7 +392,7 @@ class TrimmedObjective(SampledObjective):
     def data_norm(self) -> float:
         residual = -self.targets
         residual[self.corruption.positions(residual)] = 0
-        return self.loss.size(residual, self.weight, self.each)
+        return self.costs.size(residual, self.weight)
 
     def evaluate(self, factors: Factors) -> TrimmedEvaluation:
         z = self.measurements.forward(factors.left, factors.right)
@@ -403,8 +403,8 @@ class TrimmedObjective(SampledObjective):
         whole = super()._polynomial(evaluation, z1, z2)
         # The residual is zero on S, where the other two must not count either.
         at = evaluation.positions
-        each = None if self.each is None else self.each[at]
         zero = np.zeros_like(z1[at])
+        each = None if self.costs.each is None else self.costs.each[at]
         left_out = self.loss.polynomial(zero, zero, z1[at], z2[at], each)
         return np.asarray(whole - left_out)
 

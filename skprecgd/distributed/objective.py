@@ -12,15 +12,18 @@ import numpy as np
 from skprecgd._linalg.numerics import dot, norm, sum_with_error
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
+from skprecgd.distributed.graph import Same
 from skprecgd.distributed.measurements import ChunkedMeasurements, Draw, taken
+from skprecgd.distributed.weights import ChunkedWeights
 from skprecgd.factors import Factors
-from skprecgd.kernels import ray_point, ray_sums, squared_distance
+from skprecgd.kernels import ray_point
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import Measurements
 from skprecgd.measurements.base import Tangent
 from skprecgd.objective import Evaluation, Growth, Objective, Quartic, Ray
 from skprecgd.objective.base import relative
 from skprecgd.objective.rays import ridge_polynomial
+from skprecgd.objective.weights import ONCE, WeightedLoss
 
 
 @dataclass(frozen=True)
@@ -44,21 +47,36 @@ class ChunkedObjective(Objective):
     targets : list
         By chunk; arrays, lazy or not.
     alpha : float, default=0.0
+    weights : ChunkedWeights, default=None
+        How often each measurement was made, and how precisely; None is once.
     """
 
     can_split = True
 
     def __init__(
-        self, measurements: ChunkedMeasurements, targets: list[Any], alpha: float = 0.0
+        self,
+        measurements: ChunkedMeasurements,
+        targets: list[Any],
+        alpha: float = 0.0,
+        weights: ChunkedWeights | None = None,
     ) -> None:
         self.measurements, self.targets = measurements, graph.lazy(targets)
+        self.weights = weights
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
         self.loss = SquaredLoss()
         self.alpha = float(alpha)
+        alike = WeightedLoss(self.loss, ONCE, self.dtype)
+        self._costs = (
+            Same(alike) if weights is None else weights.costs(self.loss, self.dtype)
+        )
 
     @property
-    def n_measurements(self) -> int:
+    def n_measurements(self) -> float:
+        return self.n_samples if self.weights is None else self.weights.count
+
+    @property
+    def n_samples(self) -> int:
         return self.measurements.n_measurements
 
     @property
@@ -66,14 +84,21 @@ class ChunkedObjective(Objective):
         return self.measurements.large_products
 
     @cached_property
+    def mean_square(self) -> float:
+        """Mean squared entry of the measurement matrices, each with its weight."""
+        if self.weights is None:
+            return self.measurements.mean_square
+        return self.measurements.weighted_mean_square_of(self.weights.of_losses())
+
+    @cached_property
     def weight(self) -> float:
-        """What each measurement's loss is multiplied with."""
-        scale = self.measurements.mean_square
-        return 1.0 / (max(1, self.n_measurements) * scale) if scale > 0 else 0.0
+        scale = self.mean_square
+        # Precisions have mean one, so the count is the sum of all weights.
+        return 1.0 / (max(self.n_measurements, 1) * scale) if scale > 0 else 0.0
 
     @cached_property
     def data_norm(self) -> float:
-        sizes, _ = graph.run(graph.each(norm, self.targets))
+        sizes, _ = graph.run(graph.each(_size, self.targets, self._costs))
         return norm(np.array(sizes)) * float(np.sqrt(self.weight))
 
     def normalised(self) -> tuple[ChunkedObjective, float]:
@@ -82,7 +107,8 @@ class ChunkedObjective(Objective):
             return self, 1.0
         calls = graph.each(_scaled, self.targets, common=(unit, self.dtype))
         _, targets = graph.run(None, calls)
-        return self._with(self.measurements, targets, self.alpha / unit), unit
+        alpha = self.alpha / unit
+        return self._with(self.measurements, targets, alpha, self.weights), unit
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.weight * self.n_measurements
@@ -107,18 +133,26 @@ class ChunkedObjective(Objective):
     def _subset(self, local: list[Draw]) -> ChunkedObjective:
         calls = graph.each(taken, self.targets, local)
         _, targets = graph.run(None, calls)
-        return self._with(self.measurements.selected(local), targets, self.alpha)
+        weights = None if self.weights is None else self.weights.selected(local)
+        return self._with(
+            self.measurements.selected(local), targets, self.alpha, weights
+        )
 
     def _with(
-        self, measurements: ChunkedMeasurements, targets: list[Any], alpha: float
+        self,
+        measurements: ChunkedMeasurements,
+        targets: list[Any],
+        alpha: float,
+        weights: ChunkedWeights | None,
     ) -> ChunkedObjective:
         """The same objective of other data, normalised like this one."""
-        measurements.mean_square = self.measurements.mean_square
-        return ChunkedObjective(measurements, targets, alpha)
+        made = ChunkedObjective(measurements, targets, alpha, weights)
+        made.mean_square = self.mean_square
+        return made
 
     def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
         z, other_z = evaluation.state.z, other.state.z
-        calls = graph.each(_gains, self.targets, z, other_z)
+        calls = graph.each(_gains, self.targets, self._costs, z, other_z)
         total, squares = graph.run(graph.total(calls))[0]
         w = self.weight
         return sum_with_error(self.n_measurements, w * total, w**2 * squares)
@@ -126,18 +160,15 @@ class ChunkedObjective(Objective):
     # ---- one point
 
     def evaluate(self, factors: Factors) -> Evaluation:
-        calls = self._each(_evaluated, factors, self.targets)
-        z, squares = graph.split(calls, 2)
-        square, z = graph.run(graph.total(squares), z)
-        return self._evaluation(factors, square, _State(z))
+        z, totals = graph.split(self._each(_evaluated, factors), 2)
+        total, z = graph.run(graph.total(totals), z)
+        return self._evaluation(factors, total, _State(z))
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors, state = evaluation.factors, evaluation.state
         products = state.products
         if products is None:
-            calls = self._each(
-                _products, factors, state.z, self.targets, common=(self._weight,)
-            )
+            calls = self._each(_products, factors, state.z, common=(self._weight,))
             to_left, to_right = graph.split(calls, 2)
             (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
             products = self.measurements.gathered_rows(blocks), to_right
@@ -151,7 +182,9 @@ class ChunkedObjective(Objective):
         return self._adjoint([0.0] * len(self.targets))
 
     def _adjoint(self, z: list[Any]) -> Any:
-        calls = graph.each(_slopes, self.targets, z, common=(self._weight,))
+        calls = graph.each(
+            _slopes, self.targets, self._costs, z, common=(self._weight,)
+        )
         _, slopes = graph.run(None, calls)
         return self.measurements.adjoint_of(slopes)
 
@@ -160,43 +193,34 @@ class ChunkedObjective(Objective):
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         factors, z = evaluation.factors, evaluation.state.z
         rows_of = self.measurements.rows_of
-        calls = self._each(
-            _ray,
-            factors,
-            z,
-            self.targets,
-            rows_of(direction.left),
-            common=(direction.right,),
-        )
-        lines, sums = graph.split(calls, 2)
-        s, lines = graph.run(graph.total(sums), lines)
-        s00, s01, s11, s02, s12, s22 = s
-        data = [0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22]
+        d_left, d_right = rows_of(direction.left), direction.right
+        calls = self._each(_ray, factors, z, d_left, common=(d_right,))
+        lines, polynomials = graph.split(calls, 2)
+        polynomial, lines = graph.run(graph.total(polynomials), lines)
         ridge = self.alpha * ridge_polynomial(factors, direction)
 
         def advance(t: float) -> Evaluation:
             return self._advanced(factors.moved(direction, t), z, lines, t)
 
-        return Quartic(self.weight * np.array(data) + ridge, advance)
+        return Quartic(self.weight * polynomial + ridge, advance)
 
     def _advanced(
         self, factors: Factors, z: list[Any], lines: list[Any], t: float
     ) -> Evaluation:
         """The point at step t, with its gradient: they are one pass."""
-        calls = self._each(
-            _advanced, factors, z, self.targets, lines, common=(self._weight, t)
-        )
-        z, squares, to_left, to_right = graph.split(calls, 4)
-        sums = graph.total(squares), graph.total(to_right)
-        (blocks, square, to_right), z = graph.run((to_left, *sums), z)
+        calls = self._each(_advanced, factors, z, lines, common=(self._weight, t))
+        z, totals, to_left, to_right = graph.split(calls, 4)
+        sums = graph.total(totals), graph.total(to_right)
+        (blocks, total, to_right), z = graph.run((to_left, *sums), z)
         products = self.measurements.gathered_rows(blocks), to_right
-        return self._evaluation(factors, square, _State(z, products))
+        return self._evaluation(factors, total, _State(z, products))
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         z = [0.0] * len(self.targets) if evaluation is None else evaluation.state.z
         rows = self.measurements.rows_of(u)
+        parts = self.measurements.parts
         calls = graph.each(
-            _growth, self.measurements.parts, z, self.targets, rows, common=(v,)
+            _growth, parts, self._costs, self.targets, z, rows, common=(v,)
         )
         slope, curvature = self.weight * graph.run(graph.total(calls))[0]
         slope = max(0.0, slope - self.alpha)
@@ -212,7 +236,8 @@ class ChunkedObjective(Objective):
             if contracted is None:
                 calls = self._each(_curvature, factors, d_left, common=common)
             else:
-                calls = graph.each(_curvature_of, contracted, d_left, common=common)
+                known = self._costs, self.targets, d_left
+                calls = graph.each(_curvature_of, contracted, *known, common=common)
             to_left, to_right = graph.split(calls, 2)
             (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
             both = factors.joined(a.gathered_rows(blocks), to_right)
@@ -233,18 +258,23 @@ class ChunkedObjective(Objective):
         *columns: Any,
         common: tuple[Any, ...] = (),
     ) -> list[Any]:
-        """Lazy ``function(part, left rows, *columns, right, *common)`` by chunk."""
+        """Lazy calls by chunk.
+
+        ``function(part, costs, targets, left rows, *columns, right, *common)``
+        """
         a = self.measurements
         return graph.each(
             function,
             a.parts,
+            self._costs,
+            self.targets,
             a.rows_of(factors.left),
             *columns,
             common=(factors.right, *common),
         )
 
-    def _evaluation(self, factors: Factors, square: float, state: _State) -> Evaluation:
-        loss = 0.5 * self.weight * float(square)
+    def _evaluation(self, factors: Factors, total: float, state: _State) -> Evaluation:
+        loss = self.weight * float(total)
         ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
         residual = relative(loss, self.data_norm)
         return Evaluation(factors, loss, loss + ridge, residual, state)
@@ -257,63 +287,82 @@ def _scaled(targets: Array, unit: float, dtype: np.dtype) -> Array:
     return (targets.astype(np.float64) / unit).astype(dtype)
 
 
-def _slopes(targets: Array, z: Any, weight: Any) -> Array:
-    return (z - targets) * weight
+def _size(targets: Array, costs: WeightedLoss) -> float:
+    return costs.size(targets, 1.0)
+
+
+def _slopes(targets: Array, costs: WeightedLoss, z: Any, weight: Any) -> Array:
+    # Of the zero matrix the predictions are one number.
+    return costs.slopes(np.broadcast_to(z, targets.shape), targets, weight)
+
+
+def _gains(targets: Array, costs: WeightedLoss, z: Array, other_z: Array) -> Array:
+    return costs.gain(z, other_z, targets)
 
 
 def _evaluated(
-    part: Measurements, left: Array, targets: Array, right: Array
+    part: Measurements, costs: WeightedLoss, targets: Array, left: Array, right: Array
 ) -> tuple[Array, float]:
     z = part.forward(left, right)
-    return z, squared_distance(z, targets)
-
-
-def _gains(targets: Array, z: Array, other_z: Array) -> Array:
-    each = 0.5 * ((z - targets) ** 2 - (other_z - targets) ** 2)
-    return np.array([np.sum(each, dtype=np.float64), dot(each, each)])
+    return z, costs.total(z, targets)
 
 
 def _products(
-    part: Measurements, left: Array, z: Array, targets: Array, right: Array, weight: Any
+    part: Measurements,
+    costs: WeightedLoss,
+    targets: Array,
+    left: Array,
+    z: Array,
+    right: Array,
+    weight: Any,
 ) -> tuple[Array, Array]:
-    return part.adjoint_products(_slopes(targets, z, weight), left, right)
+    return part.adjoint_products(costs.slopes(z, targets, weight), left, right)
 
 
 def _ray(
     part: Measurements,
+    costs: WeightedLoss,
+    targets: Array,
     left: Array,
     z: Array,
-    targets: Array,
     d_left: Array,
     right: Array,
     d_right: Array,
-) -> tuple[tuple[Array, Array], Array]:
+) -> tuple[tuple[Array, Array], Array | None]:
     z1, z2 = part.forward_ray(left, right, d_left, d_right)
-    return (z1, z2), ray_sums(z, targets, z1, z2)
+    return (z1, z2), costs.polynomial(z, targets, z1, z2)
 
 
 def _advanced(
     part: Measurements,
+    costs: WeightedLoss,
+    targets: Array,
     left: Array,
     z: Array,
-    targets: Array,
     line: tuple[Array, Array],
     right: Array,
     weight: Any,
     t: float,
 ) -> tuple[Array, float, Array, Array]:
     z = ray_point(z, *line, t)
-    to_left, to_right = _products(part, left, z, targets, right, weight)
-    return z, squared_distance(z, targets), to_left, to_right
+    products = _products(part, costs, targets, left, z, right, weight)
+    return z, costs.total(z, targets), *products
 
 
-def _growth(part: Measurements, z: Any, targets: Array, u: Array, v: Array) -> Array:
+def _growth(
+    part: Measurements, costs: WeightedLoss, targets: Array, z: Any, u: Array, v: Array
+) -> Array:
     rank_one = part.forward(u, v)
-    return np.array([dot(targets - z, rank_one), dot(rank_one, rank_one)])
+    z = np.broadcast_to(z, targets.shape)
+    pull = costs.slopes(z, targets, -1.0)
+    curvatures = costs.curvatures(z, targets, 1.0)
+    return np.array([dot(pull, rank_one), dot(curvatures * rank_one, rank_one)])
 
 
 def _curvature(
     part: Measurements,
+    costs: WeightedLoss,
+    targets: Array,
     left: Array,
     d_left: Array,
     right: Array,
@@ -321,10 +370,18 @@ def _curvature(
     weight: Any,
 ) -> tuple[Array, Array]:
     z1 = part.forward_tangent(left, right, d_left, d_right)
-    return part.adjoint_products(weight * z1, left, right)
+    # The squared loss has the same curvature wherever it is asked for.
+    weights = costs.curvatures(targets, targets, weight)
+    return part.adjoint_products(weights * z1, left, right)
 
 
 def _curvature_of(
-    tangent: Tangent, d_left: Array, d_right: Array, weight: Any
+    tangent: Tangent,
+    costs: WeightedLoss,
+    targets: Array,
+    d_left: Array,
+    d_right: Array,
+    weight: Any,
 ) -> tuple[Array, Array]:
-    return tangent.normal(d_left, d_right, weight)
+    weights = costs.curvatures(targets, targets, weight)
+    return tangent.normal(d_left, d_right, weights)

@@ -18,5 +18,6 @@ from skprecgd.objective.make import make_objective
 from skprecgd.objective.rays import Quartic as Quartic
 from skprecgd.objective.rays import Ray as Ray
 from skprecgd.objective.sampled import SampledObjective as SampledObjective
+from skprecgd.objective.weights import Weights
 
-__all__ = ["Evaluation", "Objective", "make_objective"]
+__all__ = ["Evaluation", "Objective", "Weights", "make_objective"]

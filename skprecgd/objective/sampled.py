@@ -25,7 +25,7 @@ from skprecgd.losses import Loss
 from skprecgd.measurements import Measurements
 from skprecgd.objective.base import Evaluation, Growth, Objective, relative
 from skprecgd.objective.rays import Quartic, Ray, SampledRay, ridge_polynomial
-from skprecgd.objective.weights import ONCE, Weights
+from skprecgd.objective.weights import ONCE, WeightedLoss, Weights
 
 
 class SampledObjective(Objective):
@@ -55,6 +55,7 @@ class SampledObjective(Objective):
         self.loss = loss
         self.alpha = float(alpha)
         self.weights = weights
+        self.costs = WeightedLoss(loss, weights, self.dtype)
 
     @cached_property
     def n_measurements(self) -> float:
@@ -96,14 +97,8 @@ class SampledObjective(Objective):
         return 1.0 / (max(self.n_measurements, 1) * scale) if scale > 0 else 0.0
 
     @cached_property
-    def each(self) -> Array | None:
-        """Weights of the single losses in working precision; None is one each."""
-        each = self.weights.of_losses
-        return None if each is None else each.astype(self.dtype, copy=False)
-
-    @cached_property
     def data_norm(self) -> float:
-        return self.loss.size(self.targets, self.weight, self.each)
+        return self.costs.size(self.targets, self.weight)
 
     def split(
         self, n_held_out: int, rng: np.random.RandomState
@@ -136,16 +131,9 @@ class SampledObjective(Objective):
         return part
 
     def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
-        costs = [
-            self.loss.pointwise(e.state, self.targets) for e in (evaluation, other)
-        ]
-        gains = self.weight * (costs[0] - costs[1])
-        if self.weights.precision is not None:
-            gains = self.weights.precision * gains
-        often = self.weights.frequency
-        repeated = gains if often is None else often * gains
-        total, squares = float(np.sum(repeated)), dot(repeated, gains)
-        return sum_with_error(self.n_measurements, total, squares)
+        total, squares = self.costs.gain(evaluation.state, other.state, self.targets)
+        w = self.weight
+        return sum_with_error(self.n_measurements, w * total, w**2 * squares)
 
     def evaluate(self, factors: Factors) -> Evaluation:
         z = self.measurements.forward(factors.left, factors.right)
@@ -233,7 +221,7 @@ class SampledObjective(Objective):
 
     def _polynomial(self, evaluation: Evaluation, z1: Array, z2: Array) -> Any:
         """The loss along a ray as a polynomial in the step, or None; no weight yet."""
-        return self.loss.polynomial(evaluation.state, self.targets, z1, z2, self.each)
+        return self.costs.polynomial(evaluation.state, self.targets, z1, z2)
 
     def _ray_point(self, evaluation: Evaluation, z1: Array, z2: Array, t: float) -> Any:
         """The predictions at a step along a ray."""
@@ -344,7 +332,7 @@ class SampledObjective(Objective):
 
         `ridge` are the coefficients of the ridge as a polynomial in t.
         """
-        pull = self._pull(z)
+        pull = self.costs.pull(z, self.targets)
         start = self.weight * dot(pull, z1) + ridge[1]
         first = 1.0
         if self.loss.has_curvature:
@@ -353,23 +341,17 @@ class SampledObjective(Objective):
             first = -start / curvature if curvature > 0 else 1.0
 
         def slope(t: float) -> float:
-            pull = self._pull(ray_point(z, z1, z2, t))
+            pull = self.costs.pull(ray_point(z, z1, z2, t), self.targets)
             along = self.weight * dot(pull, z1 + self.dtype.type(2 * t) * z2)
             return along + ridge[1] + 2 * t * ridge[2]
 
         return falling_until(slope, start, first)
 
-    def _pull(self, z: Array) -> Array:
-        """Derivative of the sum of all losses with respect to each prediction."""
-        pull = self.loss.gradient(z, self.targets)
-        return pull if self.each is None else self.each * pull
-
     def _curvature_weights(self, z: Array) -> Any:
-        scale = self.dtype.type(self.weight)
-        return self.loss.curvatures(z, self.targets, scale, self.each)
+        return self.costs.curvatures(z, self.targets, self.weight)
 
     def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
-        loss = self.weight * self.loss.total(z, self.targets, self.each)
+        loss = self.weight * self.costs.total(z, self.targets)
         value = loss + self._ridge(factors)
         return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
 
@@ -403,7 +385,7 @@ class SampledObjective(Objective):
         Weighted before the adjoint, so that very small or very large measurement
         matrices neither underflow nor overflow in the products.
         """
-        slopes = self.loss.slopes(z, self.targets, self.weight, self.each)
+        slopes = self.costs.slopes(z, self.targets, self.weight)
         return slopes.astype(self.dtype, copy=False)
 
     def _with(self, **changed: Any) -> Self:

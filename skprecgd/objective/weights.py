@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.numerics import dot
 from skprecgd._runtime.typing import Array
+from skprecgd.losses import Loss
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of a list of measurements.
+    """Weights of a list of measurements, of two kinds that mean different things.
 
-    A *frequency* says how often a measurement was made: a measurement of frequency two
-    counts like two measurements wherever measurements are counted or summed. A
-    *precision* says how exact it is, as the inverse of the variance of its noise: it
+    A *frequency* says how often a measurement was made: one of frequency two counts
+    like two measurements wherever measurements are counted or summed. A *precision*
+    says how exact a measurement is, as the inverse of the variance of its noise: it
     weighs the squared residual and leaves the number of measurements what it is.
 
     Attributes
     ----------
-    frequency : ndarray of shape (n_measurements,) or None
+    frequency : ndarray of shape (n_measurements,), default=None
         Positive; None is one each.
-    precision : ndarray of shape (n_measurements,) or None
+    precision : ndarray of shape (n_measurements,), default=None
         Positive, the mean over all measurements (each as often as it was made) being
         one; None is one each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.objective import Weights
+    >>> Weights(frequency=np.array([1.0, 3.0])).count(2)
+    4.0
+    >>> Weights(precision=np.array([0.5, 1.5])).count(2)
+    2.0
     """
 
     frequency: Array | None = None
@@ -41,7 +53,7 @@ class Weights:
     def count(self, n_measurements: int) -> float:
         """How many measurements there are, each counted as often as it was made."""
         if self.frequency is None:
-            return n_measurements
+            return float(n_measurements)
         return float(np.sum(self.frequency, dtype=np.float64))
 
     def at(self, index: Any) -> Weights:
@@ -54,3 +66,67 @@ class Weights:
 
 ONCE = Weights()
 """Every measurement once, all of them equally precise."""
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """The loss of a list of weighted measurements; see `Loss` for what is computed.
+
+    Attributes
+    ----------
+    loss : Loss
+    weights : Weights
+    dtype : dtype
+        In which the arithmetic is done.
+    """
+
+    loss: Loss
+    weights: Weights
+    dtype: np.dtype
+
+    @cached_property
+    def each(self) -> Array | None:
+        """What the single losses are multiplied with, in working precision."""
+        each = self.weights.of_losses
+        return None if each is None else each.astype(self.dtype, copy=False)
+
+    def total(self, z: Array, y: Array) -> float:
+        """Sum of the weighted losses."""
+        return self.loss.total(z, y, self.each)
+
+    def slopes(self, z: Array, y: Array, scale: Any) -> Array:
+        """`scale` times the derivative of `total` with respect to each prediction."""
+        return self.loss.slopes(z, y, scale, self.each)
+
+    def curvatures(self, z: Array, y: Array, scale: float) -> Any:
+        """`scale` times its second derivatives, a number if they are all the same."""
+        return self.loss.curvatures(z, y, self.dtype.type(scale), self.each)
+
+    def polynomial(self, z: Array, y: Array, z1: Array, z2: Array) -> Array | None:
+        """`total` along ``z + t z1 + t^2 z2``, if it is of degree four in t."""
+        return self.loss.polynomial(z, y, z1, z2, self.each)
+
+    def size(self, y: Array, scale: float) -> float:
+        """``sqrt(2 * scale * total)`` at predictions of zero."""
+        return self.loss.size(y, scale, self.each)
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """The derivative of `total` itself, which need not be an array of its own."""
+        pull = self.loss.gradient(z, y)
+        return pull if self.each is None else self.each * pull
+
+    def gain(self, z: Array, other: Array, y: Array) -> Array:
+        """By how much `total` is less at other predictions, and the sum of squares.
+
+        Returns
+        -------
+        ndarray of shape (2,)
+            The gain, and the squared gains of all measurements, each counted as often
+            as it was made.
+        """
+        gains = self.loss.pointwise(z, y) - self.loss.pointwise(other, y)
+        if self.weights.precision is not None:
+            gains = self.weights.precision * gains
+        often = self.weights.frequency
+        repeated = gains if often is None else often * gains
+        return np.array([np.sum(repeated, dtype=np.float64), dot(repeated, gains)])

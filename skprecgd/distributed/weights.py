@@ -1,0 +1,87 @@
+"""Weights of measurements in chunks, kept beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skprecgd._runtime.typing import Array
+from skprecgd.distributed import graph
+from skprecgd.distributed.measurements import ChunkedMeasurements
+from skprecgd.losses import Loss
+from skprecgd.objective.weights import WeightedLoss, Weights
+
+
+@dataclass(frozen=True)
+class ChunkedWeights:
+    """The `Weights` of each chunk's measurements.
+
+    Attributes
+    ----------
+    parts : list
+        One `Weights` a chunk, lazy and kept with dask.
+    count : float
+        How many measurements there are, each counted as often as it was made.
+    """
+
+    parts: list[Any]
+    count: float
+
+    @classmethod
+    def of(cls, parts: list[Any], lengths: list[int]) -> ChunkedWeights:
+        """Keep lazy parts where their chunks are, and count the measurements."""
+        counts, parts = graph.run(graph.each(_count, parts, lengths), parts)
+        return cls(parts, float(np.sum(counts)))
+
+    def of_losses(self) -> list[Any]:
+        """Lazy arrays of what the losses are multiplied with, by chunk."""
+        return graph.each(_of_losses, self.parts)
+
+    def costs(self, loss: Loss, dtype: np.dtype) -> list[Any]:
+        """The weighted loss of each chunk, kept with dask."""
+        calls = graph.each(_weighted_loss, self.parts, common=(loss, dtype))
+        return list(graph.run(None, calls)[1])
+
+    def selected(self, local: list[Any]) -> ChunkedWeights:
+        """The weights at the `local` positions of each chunk (or `Draw`)."""
+        calls = graph.each(_at, self.parts, local)
+        return self.of(calls, [len(index) for index in local])
+
+
+def chunked_weights(
+    measurements: ChunkedMeasurements, frequency: Any = None, precision: Any = None
+) -> ChunkedWeights | None:
+    """The weights of measurements in chunks; None where all are one.
+
+    Parameters
+    ----------
+    measurements : ChunkedMeasurements
+    frequency, precision : list, default=None
+        By chunk, as `ChunkedMeasurements.targets` cuts them up; see `Weights`.
+    """
+    if frequency is None and precision is None:
+        return None
+    nothing = [None] * len(measurements.parts)
+    columns = (nothing if w is None else w for w in (frequency, precision))
+    return ChunkedWeights.of(graph.each(Weights, *columns), measurements.lengths)
+
+
+# What runs on a chunk -----------------------------------------------------------------
+
+
+def _count(weights: Weights, length: int) -> float:
+    return weights.count(length)
+
+
+def _of_losses(weights: Weights) -> Array | None:
+    return weights.of_losses
+
+
+def _weighted_loss(weights: Weights, loss: Loss, dtype: np.dtype) -> WeightedLoss:
+    return WeightedLoss(loss, weights, dtype)
+
+
+def _at(weights: Weights, index: Any) -> Weights:
+    return weights.at(np.asarray(index))
