@@ -1,6 +1,7 @@
 """The path in rank: which question is answered in which file.
 
-- `rank_path`: the public function, and the order in which a search tries things.
+- `rank_path`: the public function, and what else the estimators call.
+- `search`: the order in which things are tried.
 - `settings`: everything that says how to search; `tuning`: the numbers behind it.
 - `early_stopping`: whether measurements are held out, and when the path stops growing.
 - `strategy`: which solvers suit an objective at a rank, and when a stage ends.

@@ -8,7 +8,7 @@ often as it lowers it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,33 +18,8 @@ from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path import scarce
 from skprecgd.optim.path.early_stopping import LowestHeldOutLoss
 from skprecgd.optim.path.pursuit import pursue
-from skprecgd.optim.path.result import Stage
-from skprecgd.optim.path.walk import Handover, Walk
+from skprecgd.optim.path.walk import Ending, Handover, Walk
 from skprecgd.optim.result import Status
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Where the choice of a rank ended.
-
-    Attributes
-    ----------
-    outcome : Outcome
-    walk : Walk
-        The one that got there.
-    stages : tuple of Stage
-        Of all walks since measurements were held out.
-    n_iter : int
-        Iterations of all walks.
-    reason : str
-        To be said after what the outcome says.
-    """
-
-    outcome: Outcome
-    walk: Walk
-    stages: tuple[Stage, ...]
-    n_iter: int
-    reason: str = ""
 
 
 class HeldOutPath:
@@ -115,7 +90,7 @@ class HeldOutPath:
         return chosen
 
 
-def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Chosen:
+def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Ending:
     """Choose the rank by held-out measurements, then refit on everything.
 
     With fewer measurements the path may end wrong where it did not before, so a rank
@@ -165,19 +140,19 @@ def _on_all(walk: Walk, outcome: Outcome) -> Outcome:
     )
 
 
-def _ended(walk: Walk, path: HeldOutPath, outcome: Outcome, reason: str = "") -> Chosen:
+def _ended(walk: Walk, path: HeldOutPath, outcome: Outcome, reason: str = "") -> Ending:
     """A choice that ends without a refit."""
     n_iter = path.walk.n_iter + walk.n_iter
-    return Chosen(outcome, path.walk, tuple(path.walk.stages), n_iter, reason)
+    return Ending(outcome, path.walk, tuple(path.walk.stages), n_iter, reason)
 
 
-def _refitted(walk: Walk, path: HeldOutPath, factors: Factors, reason: str) -> Chosen:
+def _refitted(walk: Walk, path: HeldOutPath, factors: Factors, reason: str) -> Ending:
     """A fit of that rank on all measurements, from where they led if they did."""
     refit = Walk(walk.objective, walk.settings, walk.journal, walk.rng)
     outcome = refit.settle(walk.visited.get(factors.rank, factors))
     stages = (*path.walk.stages, *refit.stages)
     n_iter = refit.n_iter + path.walk.n_iter + walk.n_iter
-    return Chosen(outcome, refit, stages, n_iter, reason)
+    return Ending(outcome, refit, stages, n_iter, reason)
 
 
 def _reason(path: HeldOutPath, rank: int) -> str:

@@ -3,37 +3,32 @@
 The matrix is explained one rank at a time (greedy rank-one pursuit), so components are
 found in the order of their size, however ill-conditioned the matrix, and no spare
 column is there to fit noise with. Where noise keeps the residual up, held-out
-measurements choose the rank. `_searched` is the order in which things are tried.
+measurements choose the rank. The order in which things are tried is in `search.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from sklearn.utils import check_random_state
 
 from skprecgd._runtime.arrays import kept_arrays
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
-from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
 from skprecgd.objective import Objective
-from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
+from skprecgd.optim.loop import Callback, Journal, make_result
 from skprecgd.optim.metric import Damping
-from skprecgd.optim.path import scarce
 from skprecgd.optim.path.complete import explain_complete
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
 from skprecgd.optim.path.freedom import residual_variance
-from skprecgd.optim.path.growing import Grower
-from skprecgd.optim.path.held_out import Chosen, HeldOutPath, choose
-from skprecgd.optim.path.pursuit import explore, pursue, pursue_twice
+from skprecgd.optim.path.held_out import HeldOutPath
+from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.path.search import search, solve_fixed
 from skprecgd.optim.path.settings import PathSettings
-from skprecgd.optim.path.walk import Handover, Walk
-from skprecgd.optim.result import Status
+from skprecgd.optim.path.walk import Ending, Walk
 from skprecgd.optim.solvers import recipe_of
 from skprecgd.optim.steps import StepRule
 
@@ -166,9 +161,9 @@ def recover(
     if closed_form and not settings.symmetric:
         return explain_complete(objective, max_rank, settings, random_state)
     walk = _walk(objective, settings, random_state, callback)
-    search = _fixed if settings.rank_search == "fixed" else _searched
+    find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
-        return search(walk, max_rank)
+        return _result(find(walk, max_rank))
 
 
 def walk_to(
@@ -224,7 +219,7 @@ def visit_ranks(walk: Walk) -> PathResult:
         when = when_to_hold_out(objective, walk.settings, last_rank)
         if when is HoldOut.AT_ONCE:
             walk = HeldOutPath(walk).walk
-        return _result(pursue(walk, last_rank), walk)
+        return _result(Ending.of(walk, pursue(walk, last_rank)))
 
 
 def _check_search(settings: PathSettings) -> None:
@@ -256,160 +251,22 @@ def _walk(
     return Walk(scaled, settings.in_units(unit), Journal(callback, unit), rng)
 
 
-def _fixed(walk: Walk, max_rank: int) -> PathResult:
-    """A path of one stage, at the full search rank."""
-    start = Grower(walk.strategy, walk.rng).start(max_rank)
-    if walk.settings.estimates_noise:
-        # An estimate needs a fit.
-        here = Handover(walk.objective.evaluate(start))
-        start = explore(walk, walk.strategy, here).evaluation.factors
-    return _result(walk.settle(start), walk)
-
-
-def _searched(walk: Walk, max_rank: int) -> PathResult:
-    """The path, and what follows where it does not explain the data.
-
-    1. Labels and counts, or if asked for: held-out measurements choose the rank.
-    2. Else greedy rank-one pursuit, with Gauss-Newton at its last rank.
-    3. Measurements are scarce: fresh starts, at each rank that it may have missed.
-    4. Still unexplained: held-out measurements choose the rank, if they may.
-    5. Else the last rank is solved to the end.
-    """
-    when = when_to_hold_out(walk.objective, walk.settings, max_rank)
-    if when is HoldOut.AT_ONCE:
-        return _chosen(choose(walk, max_rank))
-    outcome = _pursued(walk, _last_rank(walk, max_rank, when))
-    outcome, means = _with_fresh_starts(walk, outcome, max_rank)
-    if outcome.status is not Status.SLOW:
-        return _result(outcome, walk)
-    factors = outcome.evaluation.factors
-    # The predictions there are of no further use.
-    del outcome
-    if when is HoldOut.IF_UNEXPLAINED:
-        return _chosen(choose(walk, max_rank, means))
-    return _result(walk.settle(factors), walk)
-
-
-def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
-    """Where the pursuit ends at the latest.
-
-    A rank that is not determined explains anything, so if held-out measurements can
-    choose one later, the pursuit does not go there.
-    """
-    if when is not HoldOut.IF_UNEXPLAINED:
-        return max_rank
-    return max(1, walk.strategy.highest_determined(max_rank))
-
-
-def _pursued(walk: Walk, last_rank: int) -> Outcome:
-    """Greedy pursuit; at its last rank slow steps prove nothing, so Gauss-Newton."""
-    outcome = pursue_twice(walk, last_rank)
-    if outcome.status is Status.SLOW and len(walk.strategy.solvers) > 1:
-        outcome = walk.attempt(outcome.evaluation.factors)
-        walk.record(outcome, outcome.n_iter)
-    return outcome
-
-
-def _with_fresh_starts(
-    walk: Walk, outcome: Outcome, max_rank: int
-) -> tuple[Outcome, Factors | None]:
-    """What scarce measurements need besides the pursuit.
-
-    Returns
-    -------
-    outcome : Outcome
-        SLOW where it is for held-out measurements to choose a rank.
-    means : Factors or None
-        The posterior means, if they were asked for.
-    """
-    ranks = 0
-    if scarce.applies(walk, max_rank):
-        ranks = _doubtful_ranks(walk, outcome, max_rank)
-    if ranks == 0:
-        return outcome, None
-    found = scarce.explain(walk, ranks)
-    if found.outcome is not None:
-        return found.outcome, found.means
-    if not _unexplained(walk, outcome):
-        return outcome, found.means
-    if walk.ended_by is not None:
-        return replace(outcome, status=walk.ended_by), found.means
-    outcome = replace(outcome, status=Status.SLOW)
-    return _or_from_means(walk, outcome, found.means), found.means
-
-
-def _unexplained(walk: Walk, outcome: Outcome) -> bool:
-    """Whether the pursuit proves nothing: it is slow, or its rank is not determined.
-
-    A rank that is not determined explains any measurements, noise too.
-    """
-    rank = outcome.evaluation.factors.rank
-    undetermined = walk.strategy.measurements_per_unknown(rank) <= 1
-    return outcome.status is Status.SLOW or undetermined
-
-
-def _doubtful_ranks(walk: Walk, outcome: Outcome, max_rank: int) -> int:
-    """Up to which rank the pursuit may have missed a solution; 0 if it has not."""
-    if outcome.status not in (Status.SLOW, Status.RESIDUAL):
-        return 0
-    if _unexplained(walk, outcome):
-        return max_rank
-    if not isinstance(walk.settings.init, str):
-        # Factors that were given are not doubted once they explain the data.
-        return 0
-    factors, tuning = outcome.evaluation.factors, walk.settings.tuning.scarce
-    per_unknown = walk.strategy.measurements_per_unknown(factors.rank)
-    wild = scarce.completes(walk) and scarce.has_lone_line(factors, tuning.lone)
-    if wild or per_unknown < tuning.hardly_determined:
-        return factors.rank - 1
-    return 0
-
-
-def _or_from_means(walk: Walk, outcome: Outcome, means: Factors | None) -> Outcome:
-    """The outcome, or that of Gauss-Newton from the posterior means.
-
-    Where the path did clearly worse at the same rank it has ended in a wrong local
-    optimum there, and is corrected.
-    """
-    if means is None:
-        return outcome
-    other = walk.attempt(means)
-    if walk.ended_by is not None:
-        return replace(outcome, status=walk.ended_by)
-    factors, unit = other.evaluation.factors, walk.journal.unit
-    stages = [stage.loss for stage in walk.stages if stage.rank == factors.rank]
-    loss, clearly = other.evaluation.loss * unit**2, walk.settings.tuning.scarce.clearly
-    if loss >= clearly * min(stages, default=np.inf):
-        return outcome
-    walk.remember(factors)
-    if other.evaluation.value >= outcome.evaluation.value:
-        return outcome
-    return replace(other, status=outcome.status)
-
-
-def _chosen(chosen: Chosen) -> PathResult:
-    """The result of a choice: of all its walks together."""
-    result = _result(chosen.outcome, chosen.walk, chosen.reason)
-    return replace(result, stages=chosen.stages, n_iter=max(1, chosen.n_iter))
-
-
-def _result(outcome: Outcome, walk: Walk, reason: str = "") -> PathResult:
-    """The result of a walk, in the units of the data."""
+def _result(ending: Ending) -> PathResult:
+    """The result of a search, in the units of the data."""
+    outcome, walk, unit = ending.outcome, ending.walk, ending.walk.journal.unit
     result = make_result(outcome, walk.journal)
     variance = walk.settings.noise_variance
     if isinstance(variance, str):
         best = outcome.evaluation
         variance = residual_variance(walk.objective, best.loss, best.factors)
-    if variance is not None:
-        variance *= walk.journal.unit**2
     fields = {
         **result.__dict__,
-        "message": outcome.status.value + reason + walk.summary(),
-        "n_iter": max(1, walk.n_iter),
+        "message": outcome.status.value + ending.reason + walk.summary(),
+        "n_iter": max(1, ending.n_iter),
     }
     return PathResult(
         **fields,
-        stages=tuple(walk.stages),
-        noise_variance=variance,
+        stages=ending.stages,
+        noise_variance=None if variance is None else variance * unit**2,
         sharpened=walk.sharpened,
     )

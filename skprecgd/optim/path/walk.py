@@ -7,7 +7,7 @@ A `Walk` decides nothing: `strategy.py` says which solvers to run and until when
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -254,3 +254,32 @@ class Walk:
             # It is solved at this rank, and others may do better.
             return replace(outcome, status=Status.SLOW)
         return outcome
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a search ended, and what all of its walks took.
+
+    Attributes
+    ----------
+    outcome : Outcome
+    walk : Walk
+        The one that got there.
+    stages : tuple of Stage
+        To be shown: of one walk, or of several.
+    n_iter : int
+        Iterations of all walks.
+    reason : str
+        To be said after what the outcome says.
+    """
+
+    outcome: Outcome
+    walk: Walk
+    stages: tuple[Stage, ...]
+    n_iter: int
+    reason: str = ""
+
+    @classmethod
+    def of(cls, walk: Walk, outcome: Outcome) -> Ending:
+        """The ending of a search that was a single walk."""
+        return cls(outcome, walk, tuple(walk.stages), walk.n_iter)
