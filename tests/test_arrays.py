@@ -14,7 +14,7 @@ from skprecgd.datasets import make_matrix_completion
 from skprecgd.measurements import observed_entries
 from skprecgd.objective import make_objective
 from skprecgd.optim.path.rank_path import visit_ranks, walk_to
-from skprecgd.optim.path.walk import PathSettings
+from skprecgd.optim.path.settings import PathSettings
 
 N = 1 << 18
 
@@ -100,9 +100,14 @@ def test_a_path_holds_four(global_random_seed):
     )
     objective = make_objective(*observed_entries(X))
     assert 8 * objective.n_measurements > _arrays._LARGE
-    walk = walk_to(objective, [1, 2, 3, 4, 5], PathSettings(tol=1e-4), 0)
     held = []
-    walk.journal.callback = lambda record: held.append(len(_arrays._shelf.arrays))
+    walk = walk_to(
+        objective,
+        [1, 2, 3, 4, 5],
+        PathSettings(tol=1e-4),
+        0,
+        callback=lambda record: held.append(len(_arrays._shelf.arrays)),
+    )
     targets = weakref.ref(objective.targets)
     del objective
     assert targets() is None

@@ -14,8 +14,10 @@ from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.directions import GaussNewton, Local, from_behind
 from skprecgd.optim.metric import Metric
-from skprecgd.optim.path import walk
-from skprecgd.optim.path.growth import Cluster
+from skprecgd.optim.path.cluster import Cluster
+from skprecgd.optim.path.rank_path import recover
+from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.tuning import GrowthTuning, PathTuning
 
 
 def completion(seed, *, n=300, rank=4, oversampling=8, **how):
@@ -33,7 +35,7 @@ def completion(seed, *, n=300, rank=4, oversampling=8, **how):
 
 def test_all_equal_directions_and_no_more(global_random_seed):
     objective, truth = completion(global_random_seed)
-    _, values, v = Cluster(objective, 0.1).triplets(None, 1, 9)
+    _, values, v = Cluster(objective).triplets(None, 1, 9)
     assert len(values) == truth.rank
     span = np.linalg.qr(truth.right)[0]
     overlaps = np.linalg.svd(span.T @ v, compute_uv=False)
@@ -45,8 +47,8 @@ def test_noise_has_no_directions(global_random_seed):
     cells = rng.choice(200 * 200, 4000, replace=False)
     entries = EntryMeasurements(*np.divmod(cells, 200), (200, 200))
     objective = make_objective(entries, rng.standard_normal(4000))
-    assert len(Cluster(objective, 0.1).triplets(None, 1, 9)[1]) == 1
-    assert len(Cluster(objective, 0.1).triplets(None, 2, 9)[1]) == 2
+    assert len(Cluster(objective).triplets(None, 1, 9)[1]) == 1
+    assert len(Cluster(objective).triplets(None, 2, 9)[1]) == 2
 
 
 @pytest.mark.parametrize("kappa", [1, 1e4])
@@ -136,12 +138,11 @@ def test_a_step_with_new_columns_solves_for_all(symmetric, global_random_seed):
 
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("share", [0.0, np.inf])
-def test_recovers_with_columns_measured_or_not(
-    symmetric, share, monkeypatch, global_random_seed
-):
-    monkeypatch.setattr(walk, "_AHEAD", share)
+def test_recovers_with_columns_measured_or_not(symmetric, share, global_random_seed):
     objective, truth = sensing(global_random_seed, symmetric=symmetric)
-    path = rank_path(objective, 6, symmetric=symmetric, tol=1e-10)
+    tuning = PathTuning(growth=GrowthTuning(measured_later=share))
+    settings = PathSettings(symmetric=symmetric, tol=1e-10, tuning=tuning)
+    path = recover(objective, 6, settings)
     assert path.factors.rank == truth.rank
     assert truth.relative_error(path.factors.left, path.factors.right) < 1e-8
     steps = path.history["step"]

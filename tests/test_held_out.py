@@ -13,8 +13,9 @@ from skprecgd.measurements import DenseMeasurements, FullObservation, as_measure
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.loop import Journal
-from skprecgd.optim.path.held_out import Trial
-from skprecgd.optim.path.walk import PathSettings, Walk
+from skprecgd.optim.path.held_out import HeldOutPath
+from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
 from skprecgd.robust import TrimmedObjective
 
@@ -73,21 +74,19 @@ def test_complete_data_have_nothing_to_hold_out(global_random_seed):
         objective.gain(point, point)
 
 
-def trial(objective, seed):
-    scaled, unit = objective.normalised()
-    settings, rng = PathSettings(keep_factors=True), check_random_state(seed)
-    return Trial(Walk(scaled, settings, Journal(None, unit), rng))
-
-
 @pytest.mark.parametrize("rank", [1, 3])
 def test_the_lowest_rank_as_good_as_the_best(rank, global_random_seed):
     A, y = problem(global_random_seed, rank=rank)
-    tried = trial(make_objective(A, y), global_random_seed)
-    chosen = tried.best(8).rank
-    stages = tried.walk.stages
+    objective, unit = make_objective(A, y).normalised()
+    # The split that the path makes: it draws from the same numbers.
+    split, numbers = (check_random_state(global_random_seed) for _ in range(2))
+    settings = PathSettings(keep_factors=True)
+    path = HeldOutPath(Walk(objective, settings, Journal(None, unit), numbers))
+    _, judge = objective.split(path.n_held_out, split)
+    chosen = path.best(8).rank
+    stages = path.walk.stages
     losses = [stage.validation_loss for stage in stages]
     best = stages[int(np.argmin(losses))]
-    judge, unit = tried._judge, tried.walk.journal.unit
 
     def behind(rank):
         stage = next(stage for stage in stages if stage.rank == rank)

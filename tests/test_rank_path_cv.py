@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
-import weakref
 from types import SimpleNamespace
 
 import joblib
@@ -27,12 +27,16 @@ from skprecgd._estimators import cross_validation as _rank_path_cv
 from skprecgd._estimators.cross_validation import _best
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.losses import SquaredLoss
-from skprecgd.measurements import FullObservation, as_measurements
+from skprecgd.measurements import (
+    FullObservation,
+    RankOneMeasurements,
+    as_measurements,
+)
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
-from skprecgd.objective import make_objective
+from skprecgd.objective import Evaluation, make_objective
 from skprecgd.optim.path.rank_path import visit_ranks, walk_to
-from skprecgd.optim.path.walk import PathSettings, Walk
+from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
 from skprecgd.testing import check_measurements
 
@@ -305,45 +309,59 @@ def test_a_path_by_blocks_visits_the_ranks_asked_for(global_random_seed):
     assert len(path.stages) < 45
 
 
-def interrupted_when_a_stage_is_finished(monkeypatch):
-    """An interrupt whenever a stage is being finished; returns a list that counts."""
-    take_turn, pressed = Walk._turn, []
+class PressedWhileFinishing:
+    """Ctrl-C whenever a stage is being finished: at the second descent at its rank."""
 
-    def press(record):
-        pressed.append(record)
-        raise KeyboardInterrupt
+    def __init__(self):
+        self.ranks, self.pressed = [], []
 
-    def interrupted(walk, objective, start, turn, max_iter):
-        if turn.leaves:
-            walk.journal.callback = press
-        return take_turn(walk, objective, start, turn, max_iter)
-
-    monkeypatch.setattr(Walk, "_turn", interrupted)
-    return pressed
+    def __call__(self, record):
+        if np.isnan(record.step):
+            self.ranks.append(record.rank)
+        if self.ranks.count(record.rank) == 2:
+            self.pressed.append(record)
+            raise KeyboardInterrupt
 
 
-def test_an_interrupt_while_a_stage_is_finished_ends_the_path(
-    monkeypatch, global_random_seed
-):
+def test_an_interrupt_while_a_stage_is_finished_ends_the_path(global_random_seed):
     A, y, _ = sensing(global_random_seed)
     objective = make_objective(as_measurements(A, (20, 15)), y, SquaredLoss(), 0.0)
     for ranks in ([1, 2, 3], [1]):
-        with monkeypatch.context() as patch:
-            pressed = interrupted_when_a_stage_is_finished(patch)
-            path = visit_ranks(walk_to(objective, ranks, PathSettings(tol=1e-4), 0))
-        assert len(pressed) == 1
+        callback = PressedWhileFinishing()
+        walk = walk_to(objective, ranks, PathSettings(tol=1e-4), 0, callback)
+        path = visit_ranks(walk)
+        assert len(callback.pressed) == 1
         assert path.status is Status.INTERRUPTED
         assert [stage.rank for stage in path.stages] == [1]
 
 
-def test_an_interrupt_is_passed_on(monkeypatch, global_random_seed):
+class PressedOnTheWay(RankOneMeasurements):
+    """Ctrl-C at the third step of everyone who descends."""
+
+    def __init__(self, a, b, pressed):
+        super().__init__(a, b)
+        self.pressed, self.n_rays = pressed, 0
+
+    def rows(self, index):
+        return PressedOnTheWay(self.a[index], self.b[index], self.pressed)
+
+    def forward_ray(self, *blocks):
+        self.n_rays += 1
+        if self.n_rays == 3:
+            self.pressed.append(len(self))
+            raise KeyboardInterrupt
+        return super().forward_ray(*blocks)
+
+
+def test_an_interrupt_is_passed_on(global_random_seed):
     """Not to the next fold: a fit that was there before stays."""
     A, y, _ = sensing(global_random_seed)
     model = sensing_cv(tol=1e-4, random_state=0).fit(A, y)
-    matrix = model.matrix_
-    pressed = interrupted_when_a_stage_is_finished(monkeypatch)
+    matrix, pressed = model.matrix_, []
+    rng = np.random.default_rng(global_random_seed)
+    a, b = rng.standard_normal((400, 20)), rng.standard_normal((400, 15))
     with pytest.raises(KeyboardInterrupt):
-        model.fit(A, 2 * y)
+        model.fit(PressedOnTheWay(a, b, pressed), rng.standard_normal(400))
     assert len(pressed) == 1
     np.testing.assert_array_equal(model.matrix_, matrix)
 
@@ -412,19 +430,25 @@ def test_long_passes_are_left_to_threads(monkeypatch, kind, global_random_seed):
     assert processes() == {os.getpid()}
 
 
-def test_a_path_holds_few_predictions(monkeypatch, global_random_seed):
-    """However long it is: each is one number a measurement."""
-    seen, alive = [], []
-    note = Walk.note
+def n_evaluations():
+    """How many evaluations are alive; each has one number a measurement."""
+    return sum(isinstance(thing, Evaluation) for thing in gc.get_objects())
 
-    def counted(walk, outcome, n_iter):
-        seen.append(weakref.ref(outcome.evaluation))
-        alive.append(sum(ref() is not None for ref in seen))
-        note(walk, outcome, n_iter)
 
-    monkeypatch.setattr(Walk, "note", counted)
-    X = data_matrix(global_random_seed, missing=0.2)
-    factorization_cv(n_components=range(1, 9), cv=2).fit(X)
+def test_a_path_holds_few_predictions(global_random_seed):
+    """However long it is."""
+    entries, y = observed_entries(data_matrix(global_random_seed, missing=0.2))
+    objective = make_objective(entries, y)
+    gc.collect()
+    alive, before = [], n_evaluations()
+    walk = walk_to(
+        objective,
+        range(1, 9),
+        PathSettings(tol=1e-3),
+        0,
+        callback=lambda record: alive.append(n_evaluations() - before),
+    )
+    assert len(visit_ranks(walk).stages) == 8
     assert len(alive) > 12
     assert max(alive) <= 3
 

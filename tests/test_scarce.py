@@ -11,7 +11,8 @@ from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.loop import Journal
 from skprecgd.optim.path.scarce import explain, has_lone_line
-from skprecgd.optim.path.walk import PathSettings, Walk
+from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
 
 
@@ -132,7 +133,7 @@ def test_without_a_path(global_random_seed):
     """It does not need what the path found, and tells of itself."""
     objective, truth = problem(global_random_seed, oversampling=2.5)
     walk = walk_on(objective)
-    factors = explain(walk, 6).evaluation.factors
+    factors = explain(walk, 6).outcome.evaluation.factors
     unit = walk.journal.unit
     assert factors.rank == truth.rank
     assert truth.relative_error(unit * factors.left, factors.right) < 1e-6
@@ -147,7 +148,7 @@ def test_without_a_path(global_random_seed):
 def test_a_callback_stops_it(global_random_seed):
     objective, _ = problem(global_random_seed, oversampling=2.5)
     walk = walk_on(objective, callback=lambda record: True)
-    assert explain(walk, 6) is None
+    assert explain(walk, 6).outcome is None
     assert walk.n_iter == 1
 
 

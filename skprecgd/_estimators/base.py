@@ -20,8 +20,9 @@ from skprecgd.factors import Factors
 from skprecgd.losses import LOSSES, Loss, SquaredLoss, make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, make_objective
-from skprecgd.optim.path.rank_path import PathResult, rank_path
-from skprecgd.optim.path.walk import PathSettings
+from skprecgd.optim.path.rank_path import recover
+from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import TrimmedObjective
@@ -56,7 +57,19 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "verbose": ["verbose"],
 }
 
-
+# What a search for a rank takes from an estimator as it is; see `PathSettings`.
+_PATH_PARAMETERS = (
+    "symmetric",
+    "solver",
+    "rank_search",
+    "damping",
+    "step_size",
+    "noise_variance",
+    "early_stopping",
+    "validation_fraction",
+    "n_iter_no_change",
+    "max_iter",
+)
 # Share of the norm of a matrix that no one misses.
 _NEGLIGIBLE = 1e-6
 # What a fit that is explained to tol leaves in spare columns, in units of tol: at most,
@@ -72,6 +85,8 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     """Shared machinery; see the two estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
+    # A parameter where the matrix may be symmetric; a data matrix is taken as it comes.
+    symmetric: bool = False
 
     def _objective(self, measurements: Measurements, targets: Any) -> Objective:
         """What is minimised, given the measurements and their targets."""
@@ -106,30 +121,22 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             targets = targets.reshape(measurements.matrix_shape)
         return make_objective(measurements, targets, loss, self.alpha)
 
-    def _recover(
-        self, objective: Objective, max_rank: int, *, symmetric: bool = False
-    ) -> PathResult:
-        """Run the rank path with this estimator's parameters."""
-        result = rank_path(
-            objective,
-            max_rank,
-            symmetric=symmetric,
-            solver=self.solver,
-            rank_search=self.rank_search,
-            damping=self.damping,
-            step_size=self.step_size,
-            noise_variance=self.noise_variance,
-            init=self._start(objective, max_rank),
-            early_stopping=self.early_stopping,
-            validation_fraction=self.validation_fraction,
-            n_iter_no_change=self.n_iter_no_change,
-            max_iter=self.max_iter,
-            tol=fit_tol(objective, self.tol),
-            random_state=self.random_state,
-            callback=iteration_callback(self),
-        )
+    def _recover(self, objective: Objective, max_rank: int) -> PathResult:
+        """Search for the rank with this estimator's parameters."""
+        settings = self._path_settings(objective, max_rank)
+        callback = iteration_callback(self)
+        result = recover(objective, max_rank, settings, self.random_state, callback)
         self._warn(result)
         return result
+
+    def _path_settings(self, objective: Objective, max_rank: int) -> PathSettings:
+        """How to search for a rank: the one place where parameters become settings."""
+        given = {name: getattr(self, name) for name in _PATH_PARAMETERS}
+        return PathSettings(
+            **given,
+            init=self._start(objective, max_rank),
+            tol=fit_tol(objective, self.tol),
+        )
 
     def _start(self, objective: Objective, max_rank: int) -> Any:
         """The `init` parameter, or the last solution with ``warm_start=True``."""
@@ -164,22 +171,6 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.singular_values_ = s
         self.components_ = np.ascontiguousarray(v.T)
         self.left_, self.right_ = balanced.left, balanced.right
-
-    def _path_settings(
-        self, objective: Objective, *, symmetric: bool = False
-    ) -> PathSettings:
-        """How to walk along the ranks, with this estimator's parameters."""
-        return PathSettings(
-            solver=self.solver,
-            damping=self.damping,
-            step_size=self.step_size,
-            noise_variance=self.noise_variance,
-            symmetric=symmetric,
-            init=self.init,
-            validation_fraction=self.validation_fraction,
-            max_iter=self.max_iter,
-            tol=fit_tol(objective, self.tol),
-        )
 
     def _warn(self, result: PathResult) -> None:
         if result.converged or self.tol == 0:

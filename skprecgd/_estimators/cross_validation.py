@@ -35,7 +35,8 @@ from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import DenseMeasurements, Measurements
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.objective import Objective
-from skprecgd.optim.path.rank_path import PathResult, visit_ranks, walk_to
+from skprecgd.optim.path.rank_path import visit_ranks, walk_to
+from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import SOLVERS
@@ -116,9 +117,7 @@ class Samples:
     ) -> Training:
         """How `model` visits the ranks on some of the samples."""
         objective, offsets = self._objective(model, index)
-        settings = model._path_settings(
-            objective, symmetric=getattr(model, "symmetric", False)
-        )
+        settings = model._path_settings(objective, ranks[-1])
         # The targets as they were are not kept beside those that the walk has.
         walk = walk_to(objective, ranks, settings, random_state)
         return Training(walk, objective.loss, offsets)

@@ -53,7 +53,7 @@ from skprecgd.losses import Loss, SquaredLoss, make_loss
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
 from skprecgd.objective import FullObjective, Objective
-from skprecgd.optim.path.rank_path import PathResult
+from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
 from skprecgd.robust import TrimmedObjective, upper_bound
 

@@ -43,7 +43,7 @@ from skprecgd.measurements import DenseMeasurements, Measurements, as_measuremen
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.objective import SampledObjective
 from skprecgd.optim.certificate import certificate
-from skprecgd.optim.path.rank_path import PathResult
+from skprecgd.optim.path.result import PathResult
 from skprecgd.robust import TrimmedObjective
 
 
@@ -279,7 +279,7 @@ class PrecGDMatrixSensing(
         if order is not None:
             measurements, targets = measurements.rows(order), targets[order]
         objective = self._objective(measurements, targets)
-        result = self._recover(objective, rank, symmetric=self.symmetric)
+        result = self._recover(objective, rank)
         factors = found_factors(objective, result, self.tol)
         outliers = np.zeros_like(targets)
         if isinstance(objective, TrimmedObjective):

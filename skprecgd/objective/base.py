@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from skprecgd._runtime.typing import Array
+from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 
 if TYPE_CHECKING:
+    from skprecgd._linalg.truncated_svd import SubspaceResult
     from skprecgd.objective.rays import Ray
 
 
@@ -64,6 +65,20 @@ class Growth:
     arrive: Callable[[Factors], Evaluation]
 
 
+class ObservedEntries(NamedTuple):
+    """Single entries of the matrix and their targets.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int
+    values : ndarray
+    """
+
+    rows: Array
+    columns: Array
+    values: Array
+
+
 class Objective(ABC):
     """Contract of an objective; see the module's docstring for the formula."""
 
@@ -73,6 +88,8 @@ class Objective(ABC):
     loss: Loss
     can_split: bool = False
     """Whether there is a list of measurements, of which some can be held out."""
+    has_closed_form: bool = False
+    """Whether the best matrix of every rank is a `truncated_svd` of the data."""
 
     @property
     def weight(self) -> float:
@@ -250,6 +267,80 @@ class Objective(ABC):
     @abstractmethod
     def matrix_gradient_at_zero(self) -> Any:
         """``S`` at ``M = 0``."""
+
+    def truncated_svd(
+        self,
+        rank: int,
+        *,
+        tol: float,
+        max_blocks: int,
+        random_state: RandomState = None,
+    ) -> SubspaceResult:
+        """Leading singular triplets of the data; only where `has_closed_form`.
+
+        Parameters
+        ----------
+        rank : int
+        tol, max_blocks, random_state
+            See `skprecgd._linalg.truncated_svd`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no closed form.")
+
+    # -- what a path asks of plain least squares --------------------------------------
+
+    def observed_entries(self) -> ObservedEntries | None:
+        """The entries that are measured, if each measurement is a single one.
+
+        Not copied; None where a measurement sees more than one entry.
+        """
+        return None
+
+    @property
+    def at_zero(self) -> Evaluation:
+        """The evaluation of the zero matrix, by factors of rank 0.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `plain_least_squares`.
+        """
+        raise NotImplementedError(self._not_plain)
+
+    def sign_flipped_gradient(
+        self, evaluation: Evaluation | None, random_state: RandomState
+    ) -> Any:
+        """`matrix_gradient` with the signs of the residuals drawn anew: all chance.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+            None is the zero matrix.
+        random_state : int, RandomState instance or None
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `plain_least_squares`.
+        """
+        raise NotImplementedError(self._not_plain)
+
+    def with_ridge(self, alpha: float) -> Objective:
+        """The same objective with another ridge.
+
+        Parameters
+        ----------
+        alpha : float
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `plain_least_squares`.
+        """
+        raise NotImplementedError(self._not_plain)
+
+    @property
+    def _not_plain(self) -> str:
+        return f"{type(self).__name__} is not a plain list of least-squares terms."
 
 
 def relative(loss: float, data_norm: float) -> float:

@@ -11,7 +11,8 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from skprecgd._linalg.numerics import dot, gram, norm, working_dtype
-from skprecgd._runtime.typing import Array
+from skprecgd._linalg.truncated_svd import SubspaceResult, truncated_svd
+from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
 from skprecgd.objective.base import Evaluation, Growth, Objective, relative
@@ -30,6 +31,8 @@ class FullObjective(Objective):
     X : ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
     alpha : float, default=0.0
     """
+
+    has_closed_form = True
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
         self.X = _canonical(X) if sparse.issparse(X) else X
@@ -66,6 +69,23 @@ class FullObjective(Objective):
         if unit == 0.0:
             return self, 1.0
         return FullObjective(self.X, self.alpha / unit, unit=unit * self._unit), unit
+
+    def truncated_svd(
+        self,
+        rank: int,
+        *,
+        tol: float,
+        max_blocks: int,
+        random_state: RandomState = None,
+    ) -> SubspaceResult:
+        return truncated_svd(
+            self.X,
+            rank,
+            tol=tol,
+            max_blocks=max_blocks,
+            random_state=random_state,
+            size=self.data_norm,
+        )
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.matrix_shape[0] * self.matrix_shape[1]

@@ -23,7 +23,13 @@ from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import ray_point
 from skprecgd.losses import Loss
 from skprecgd.measurements import Measurements
-from skprecgd.objective.base import Evaluation, Growth, Objective, relative
+from skprecgd.objective.base import (
+    Evaluation,
+    Growth,
+    Objective,
+    ObservedEntries,
+    relative,
+)
 from skprecgd.objective.rays import Quartic, Ray, SampledRay, ridge_polynomial
 from skprecgd.objective.weights import ONCE, WeightedLoss, Weights
 
@@ -159,6 +165,13 @@ class SampledObjective(Objective):
         """The same data with another loss, whose constants are known."""
         return self._with(loss=loss)
 
+    def with_ridge(self, alpha: float) -> SampledObjective:
+        return self._with(self.measurements, self.targets, self.loss, alpha)
+
+    def observed_entries(self) -> ObservedEntries | None:
+        cells = self.measurements.cells() if self.measurements.single_entries else None
+        return None if cells is None else ObservedEntries(*cells, self.targets)
+
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         if not self.measurements.keeps_adjoint:
             return self.measurements.adjoint(self._slopes(evaluation.state))
@@ -174,14 +187,6 @@ class SampledObjective(Objective):
     def sign_flipped_gradient(
         self, evaluation: Evaluation | None, random_state: RandomState
     ) -> Any:
-        """`matrix_gradient` with the signs of the residuals drawn anew: all chance.
-
-        Parameters
-        ----------
-        evaluation : Evaluation or None
-            None is the zero matrix.
-        random_state : int, RandomState instance or None
-        """
         slopes = self._slopes((evaluation or self.at_zero).state)
         bits = check_random_state(random_state).bytes(-(-len(slopes) // 8))
         flipped = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(slopes))
@@ -369,7 +374,6 @@ class SampledObjective(Objective):
 
     @property
     def at_zero(self) -> Evaluation:
-        """The evaluation of the zero matrix, by factors of rank 0."""
         z = empty(len(self.targets), self.targets.dtype)
         z.fill(0)
         none = FactorPair(*(np.zeros((n, 0), self.dtype) for n in self.matrix_shape))

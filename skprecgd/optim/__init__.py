@@ -2,8 +2,8 @@
 
 from skprecgd.optim.certificate import Certificate, certificate
 from skprecgd.optim.loop import minimize
-from skprecgd.optim.path.rank_path import PathResult, rank_path
-from skprecgd.optim.path.walk import Stage
+from skprecgd.optim.path.rank_path import rank_path
+from skprecgd.optim.path.result import PathResult, Stage
 from skprecgd.optim.result import History, Record, Result, Status
 
 __all__ = [

@@ -1,1 +1,13 @@
-"""Which search rank: growing it, judging it, and what scarce measurements need."""
+"""The path in rank: which question is answered in which file.
+
+- `rank_path`: the public function, and what else the estimators call.
+- `search`: the order in which things are tried.
+- `settings`: everything that says how to search; `tuning`: the numbers behind it.
+- `early_stopping`: whether measurements are held out, and when the path stops growing.
+- `strategy`: which solvers suit an objective at a rank, and when a stage ends.
+- `pursuit`: greedy rank-one pursuit, that is solve, grow, solve.
+- `growing`, `cluster`: which columns are added, and how many at a time.
+- `walk`: runs the solvers and keeps the stages.
+- `held_out`: chooses the rank by held-out measurements.
+- `scarce`, `posterior`: fresh starts where measurements are scarce.
+"""

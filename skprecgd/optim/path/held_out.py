@@ -1,43 +1,28 @@
 """Choosing the rank inside a fit: by measurements that the path does not see.
 
 The path goes on while the loss of the held-out measurements falls. Of the ranks it
-visited, the lowest is taken whose loss cannot be told from the least: where few are
-held out, a column that fits noise raises their loss about as often as it lowers it.
+visited, the lowest is taken whose loss cannot be told from the least (the one standard
+error rule): where few are held out, a column that fits noise raises their loss about as
+often as it lowers it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from skprecgd.factors import Factors
-from skprecgd.objective import Evaluation, Objective
+from skprecgd.objective import Evaluation
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path import scarce
-from skprecgd.optim.path.walk import Walk
+from skprecgd.optim.path.early_stopping import LowestHeldOutLoss
+from skprecgd.optim.path.pursuit import pursue
+from skprecgd.optim.path.walk import Ending, Handover, Walk
 from skprecgd.optim.result import Status
 
-# With fewer measurements a tenth of them decides nothing.
-_MIN_HOLD_OUT = 50
-# What another column must take off the held-out loss where that also says how far to
-# follow it: a few steps towards chance do little harm, and sometimes a little good.
-_GAIN = 0.01
-# Standard errors by which the loss at a lower rank must be larger. Two would be the
-# usual proof, but to leave out a real component costs more than to add one of noise.
-_STANDARD_ERRORS = 1.0
 
-
-def can_hold_out(objective: Objective, max_rank: int) -> bool:
-    """Whether there is something to choose and enough to choose it by."""
-    if not objective.can_split:
-        return False
-    if max_rank == 1 and not objective.loss.generalized:
-        return False
-    return objective.n_measurements >= _MIN_HOLD_OUT
-
-
-class Trial:
+class HeldOutPath:
     """A path on most of the measurements, and the others that judge it.
 
     Parameters
@@ -68,10 +53,12 @@ class Trial:
 
         The path ends after `n_iter_no_change` ranks that do not improve on the best.
         """
-        walk = self.walk
-        share = _GAIN if walk.ends_by_held_out else 0.0
-        lowest = _Lowest(share, walk.settings.n_iter_no_change)
-        walk.along(
+        walk, settings = self.walk, self.walk.settings
+        by_held_out = walk.strategy.ends_by_held_out
+        share = settings.tuning.hold_out.gain if by_held_out else 0.0
+        lowest = LowestHeldOutLoss(share, settings.n_iter_no_change)
+        pursue(
+            walk,
             max_rank,
             lambda stage: lowest.goes_on(stage, walk.stages[-1].validation_loss),
         )
@@ -80,7 +67,7 @@ class Trial:
         return best if walk.stopped else self._as_good(best)
 
     def or_by_means(self, best: Factors, max_rank: int) -> Factors:
-        """The better on held-out measurements: this, or where uncertain rows lead."""
+        """The better on held-out measurements: `best`, or where the posterior leads."""
         means = scarce.grown_means(self.walk, max_rank)
         if means is None:
             return best
@@ -92,46 +79,18 @@ class Trial:
 
     def _as_good(self, best: Factors) -> Factors:
         """The stage of the lowest rank down to which nothing is lost for certain."""
-        judge, walk = self._judge, self.walk
+        judge, visited = self._judge, self.walk.visited
+        margin = self.walk.settings.tuning.hold_out.standard_errors
         reference, chosen = judge.evaluate(best), best
-        lower = (rank for rank in walk.visited if rank < best.rank)
-        for rank in sorted(lower, reverse=True):
-            factors = walk.visited[rank]
-            gain, error = judge.gain(judge.evaluate(factors), reference)
-            if not gain <= _STANDARD_ERRORS * error:
+        for rank in sorted((k for k in visited if k < best.rank), reverse=True):
+            gain, error = judge.gain(judge.evaluate(visited[rank]), reference)
+            if not gain <= margin * error:
                 break
-            chosen = factors
+            chosen = visited[rank]
         return chosen
 
 
-@dataclass
-class _Lowest:
-    """The stage with the lowest held-out loss, and how many came after it.
-
-    Attributes
-    ----------
-    share : float
-        By how much a stage must be lower to count, as a share of the lowest.
-    patience : int
-        After so many that were not, the path ends.
-    """
-
-    share: float
-    patience: int
-    factors: Factors | None = None
-    loss: float = np.inf
-    since: int = 0
-
-    def goes_on(self, factors: Factors, loss: float) -> bool:
-        """Whether to go on after one more stage."""
-        if self.factors is None or loss < (1 - self.share) * self.loss:
-            self.factors, self.loss, self.since = factors, loss, 0
-        else:
-            self.since += 1
-        return self.since < self.patience
-
-
-def choose(walk: Walk, max_rank: int) -> tuple[Outcome, Walk, str]:
+def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Ending:
     """Choose the rank by held-out measurements, then refit on everything.
 
     With fewer measurements the path may end wrong where it did not before, so a rank
@@ -142,56 +101,66 @@ def choose(walk: Walk, max_rank: int) -> tuple[Outcome, Walk, str]:
     walk : Walk
         What all measurements have led to so far.
     max_rank : int
-
-    Returns
-    -------
-    outcome : Outcome
-    walk : Walk
-        The one that got there, with all stages.
-    reason : str
-        To be said after what the outcome says.
+    means : Factors or None, default=None
+        What uncertain rows have found on all measurements.
     """
-    trial = Trial(walk)
-    best = trial.best(max_rank)
-    if walk.means is not None and walk.means.rank != best.rank:
-        best = trial.or_by_means(best, max_rank)
-    tried = trial.walk
-    if tried.ended_by is not None:
-        evaluation = walk.objective.evaluate(best)
-        tried.n_iter += walk.n_iter
-        return Outcome(evaluation, tried.ended_by, 0, np.nan), tried, ""
-    reason = _reason(trial, best.rank)
-    if tried.ends_by_held_out:
-        outcome = tried.settle_held_out(best)
+    path = HeldOutPath(walk)
+    best = path.best(max_rank)
+    if means is not None and means.rank != best.rank:
+        best = path.or_by_means(best, max_rank)
+    if path.walk.ended_by is not None:
+        here = walk.objective.evaluate(best)
+        return _ended(walk, path, Outcome(here, path.walk.ended_by, 0, np.nan))
+    reason = _reason(path, best.rank)
+    if path.walk.strategy.ends_by_held_out:
+        outcome = _followed(path, best)
         if not outcome.status.converged:
-            # How far to go is no number to carry over to a fit on all measurements.
-            slow = outcome.status is Status.SLOW
-            outcome = replace(
-                outcome,
-                evaluation=walk.objective.evaluate(outcome.evaluation.factors),
-                status=Status.HELD_OUT if slow else outcome.status,
+            return _ended(
+                walk, path, _on_all(walk, outcome), f"{reason}fitted to the others."
             )
-            tried.n_iter += walk.n_iter
-            return outcome, tried, f"{reason}fitted to the others."
-    outcome, refit = _refitted(walk, tried, best)
-    return outcome, refit, f"{reason}refitted on all measurements."
+    return _refitted(walk, path, best, f"{reason}refitted on all measurements.")
 
 
-def _refitted(walk: Walk, tried: Walk, factors: Factors) -> tuple[Outcome, Walk]:
+def _followed(path: HeldOutPath, best: Factors) -> Outcome:
+    """The fit of that rank, as far as the held-out loss allows."""
+    start = Handover(path.walk.objective.evaluate(best))
+    return path.walk.solve(start, path.walk.strategy.settling_by_held_out())
+
+
+def _on_all(walk: Walk, outcome: Outcome) -> Outcome:
+    """The outcome of a fit to most measurements, evaluated on all.
+
+    How far to go is no number that could be carried over to a fit on all of them.
+    """
+    slow = outcome.status is Status.SLOW
+    return replace(
+        outcome,
+        evaluation=walk.objective.evaluate(outcome.evaluation.factors),
+        status=Status.HELD_OUT if slow else outcome.status,
+    )
+
+
+def _ended(walk: Walk, path: HeldOutPath, outcome: Outcome, reason: str = "") -> Ending:
+    """A choice that ends without a refit."""
+    n_iter = path.walk.n_iter + walk.n_iter
+    return Ending(outcome, path.walk, tuple(path.walk.stages), n_iter, reason)
+
+
+def _refitted(walk: Walk, path: HeldOutPath, factors: Factors, reason: str) -> Ending:
     """A fit of that rank on all measurements, from where they led if they did."""
     refit = Walk(walk.objective, walk.settings, walk.journal, walk.rng)
     outcome = refit.settle(walk.visited.get(factors.rank, factors))
-    refit.stages = [*tried.stages, *refit.stages]
-    refit.n_iter += tried.n_iter + walk.n_iter
-    return outcome, refit
+    stages = (*path.walk.stages, *refit.stages)
+    n_iter = refit.n_iter + path.walk.n_iter + walk.n_iter
+    return Ending(outcome, refit, stages, n_iter, reason)
 
 
-def _reason(trial: Trial, rank: int) -> str:
-    ranks = [rank, *(stage.rank for stage in trial.walk.stages)]
+def _reason(path: HeldOutPath, rank: int) -> str:
+    ranks = [rank, *(stage.rank for stage in path.walk.stages)]
     cause = "The residual cannot reach tol: rank"
-    if trial.walk.objective.targets_are_drawn:
+    if path.walk.objective.targets_are_drawn:
         cause = "Rank"
     return (
         f" {cause} {rank} of {min(ranks)} to {max(ranks)} is the lowest that explains "
-        f"{trial.n_held_out} held-out measurements as well as any; "
+        f"{path.n_held_out} held-out measurements as well as any; "
     )

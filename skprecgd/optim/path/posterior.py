@@ -13,9 +13,9 @@ little. nu and c follow from the moments, so that the noise falls as far as the 
 can be explained (variational Bayes: Lim and Teh, KDD Cup 2007; with c_k for each
 column: Babacan, Luessi, Molina, Katsaggelos, IEEE TSP 60, 2012).
 
-Three things are ours. c_k stays above a share of the noise, as columns would else be
+Three things are ours. c_k stays above a share of the noise; otherwise columns would be
 switched off for good while larger ones still hide them. A column may be added to what
-was found so far. And where a few lines hold most of what is left, they are forgotten
+was found so far. And where a few lines hold most of the residual, they are forgotten
 and the noise is raised again.
 """
 
@@ -29,19 +29,11 @@ from scipy.sparse import csr_array
 from skprecgd._linalg.leading import leading_triplets
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair
-from skprecgd.measurements import EntryMeasurements
-from skprecgd.objective import SampledObjective
+from skprecgd.objective import Objective
+from skprecgd.optim.path.tuning import PosteriorTuning
 
-# A column's share of the variance of an entry, relative to the noise, at least. With
-# 0.2 the small directions of an ill-conditioned matrix wake too late.
-_LEAST_SIGNAL = 0.05
-# Lines forgotten at once.
-_FORGOTTEN = 0.02
-# The worst lines are wrong, not unlucky, when they hold ten times their share.
-_CONCENTRATED = 10.0
 # nu may not fall below what float64 resolves.
 _LEAST_NOISE = float(np.finfo(float).eps) ** 2
-_LANCZOS_SEED = 0
 
 
 @dataclass
@@ -81,36 +73,61 @@ class Rows:
         self.covariance[lines] = np.diag(prior)
 
 
+@dataclass(frozen=True)
+class PosteriorState:
+    """What is believed at one point of the iteration.
+
+    Attributes
+    ----------
+    left, right : Rows
+        Of the factors of the matrix divided by `unit`.
+    prior : ndarray of shape (k,)
+        The variances c_k.
+    unit : float
+        Root mean square of the entries.
+    """
+
+    left: Rows
+    right: Rows
+    prior: Array
+    unit: float
+
+
 class Posterior:
     """The iteration; a `step` updates both factors, the noise and the prior.
 
     Parameters
     ----------
-    objective : SampledObjective
+    objective : Objective
         Squared loss of observed entries, no ridge.
     rank : int
         Number of columns.
     start : RandomState or None, default=None
         Where the first means come from; None takes the leading singular vectors of
         the entries, with zero for what was not observed.
+    tuning : PosteriorTuning, optional
 
     Attributes
     ----------
     noise : float
         Root of nu, relative to the root mean square of the entries.
+    state : PosteriorState
     """
 
     def __init__(
         self,
-        objective: SampledObjective,
+        objective: Objective,
         rank: int,
         start: np.random.RandomState | None = None,
+        tuning: PosteriorTuning | None = None,
     ) -> None:
-        entries = objective.measurements
-        assert isinstance(entries, EntryMeasurements)
+        entries = objective.observed_entries()
+        if entries is None:
+            raise ValueError("The posterior needs observed entries.")
         self._objective = objective
-        self._indices = (entries.row_index, entries.column_index)
-        targets = objective.targets.astype(float)
+        self._tuning = PosteriorTuning() if tuning is None else tuning
+        self._indices = (entries.rows, entries.columns)
+        targets = entries.values.astype(float)
         self._unit = float(np.sqrt(np.mean(targets**2)))
         self._targets = targets / self._unit
         shape = objective.matrix_shape
@@ -127,6 +144,10 @@ class Posterior:
     @property
     def noise(self) -> float:
         return float(np.sqrt(self._nu))
+
+    @property
+    def state(self) -> PosteriorState:
+        return PosteriorState(*self._rows, self._prior, self._unit)
 
     def step(self) -> None:
         """Both halves, then the moments."""
@@ -149,8 +170,8 @@ class Posterior:
         """One more column: the leading singular pair of the residual."""
         shape = self._objective.matrix_shape
         residual = csr_array((self._residual, self._indices), shape=shape)
-        u, _, v = leading_triplets(residual, 1, _LANCZOS_SEED)
-        # As much as is not explained yet.
+        u, _, v = leading_triplets(residual, 1, self._tuning.seed)
+        # The new column is as large as what is not explained yet.
         prior = self.noise
         columns = (np.sqrt(prior * len(basis)) * basis for basis in (u, v))
         left, right = (
@@ -182,10 +203,10 @@ class Posterior:
             self._indices, self._objective.matrix_shape, strict=True
         ):
             held = np.bincount(index, squares, size)
-            count = max(1, round(_FORGOTTEN * size))
+            count = max(1, round(self._tuning.forgotten * size))
             worst.append(np.argsort(held)[-count:])
             share = held[worst[-1]].sum() / max(held.sum(), np.finfo(float).tiny)
-            concentrated |= bool(share > _CONCENTRATED * count / size)
+            concentrated |= bool(share > self._tuning.concentrated * count / size)
         if concentrated:
             for rows, lines in zip(self._rows, worst, strict=True):
                 rows.forget(lines, self._prior)
@@ -194,14 +215,14 @@ class Posterior:
 
     @property
     def _least_prior(self) -> float:
-        return float(np.sqrt(_LEAST_SIGNAL * self._nu))
+        return float(np.sqrt(self._tuning.least_signal * self._nu))
 
     def _start(self, random: np.random.RandomState | None) -> tuple[Rows, Rows]:
         """Means as large and as uncertain as the prior says."""
         rank, shape = len(self._prior), self._objective.matrix_shape
         if random is None:
             matrix = self._objective.matrix_gradient_at_zero()
-            u, _, v = leading_triplets(matrix, rank, _LANCZOS_SEED)
+            u, _, v = leading_triplets(matrix, rank, self._tuning.seed)
             # The gradient at zero is minus the back-projection.
             bases = [-np.sqrt(len(u)) * u, np.sqrt(len(v)) * v]
         else:

@@ -1,0 +1,93 @@
+"""How many directions to add at a time: those that stand out from chance.
+
+Measurements and noise give the gradient singular values of their own. Flipping the
+signs of the residuals at random gives such values and no others, and the largest of
+them is the edge of chance (signflip parallel analysis). A larger singular value is
+real, and where measurements are plentiful all real directions can be added at once
+instead of one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skprecgd._linalg.bidiagonal import spectrum
+from skprecgd._runtime.typing import Array
+from skprecgd.objective import Evaluation, Objective
+from skprecgd.optim.path.tuning import GrowthTuning
+
+Triplets = tuple[Array, Array, Array]
+
+
+class Cluster:
+    """The directions of descent that stand out from chance, point after point.
+
+    Parameters
+    ----------
+    objective : Objective
+        Least squares, with residuals whose signs are chance where only noise is left.
+    tuning : GrowthTuning, optional
+    """
+
+    def __init__(
+        self, objective: Objective, tuning: GrowthTuning | None = None
+    ) -> None:
+        self._objective = objective
+        self._tuning = GrowthTuning() if tuning is None else tuning
+        # The singular value that a direction must exceed, as a share of the residual.
+        self._level = 0.0
+
+    def triplets(
+        self, evaluation: Evaluation | None, least: int, most: int
+    ) -> Triplets:
+        """The directions that stand out, but no fewer and no more than asked for."""
+        objective = self._objective
+        if evaluation is None:
+            gradient, residual = objective.matrix_gradient_at_zero(), 1.0
+        else:
+            gradient = objective.matrix_gradient(evaluation)
+            residual = evaluation.relative_residual
+        most = min(most, max(least, self._tuning.most))
+        known = self._level > 0
+        if not known:
+            self._level = self._level_of(evaluation, residual)
+        u, values, v = self._outstanding(gradient, least, most, residual)
+        # As a share of the residual the edge hardly changes. Where only one direction
+        # stands out from the edge of the point before, that edge is good enough.
+        if known and len(values) > least:
+            self._level = self._level_of(evaluation, residual)
+            count = max(least, int(np.sum(values > self._level * residual)))
+            u, values, v = u[:, :count], values[:count], v[:, :count]
+        # The triplets are those of the gradient; the descent has the other sign.
+        return -u, values, v
+
+    def _level_of(self, evaluation: Evaluation | None, residual: float) -> float:
+        """The edge of chance and a margin, as a share of the residual."""
+        tuning = self._tuning
+        flipped = self._objective.sign_flipped_gradient(evaluation, tuning.seed)
+        chance = spectrum(flipped, np.random.RandomState(tuning.seed))
+        chance.until(lambda values, errors: errors[0] <= tuning.edge_tol * values[0])
+        return tuning.stands_out * float(chance.values[0]) / residual
+
+    def _outstanding(
+        self, gradient: Any, least: int, most: int, residual: float
+    ) -> Triplets:
+        """Leading triplets down to the level, at least and at most so many."""
+        tuning, level = self._tuning, self._level * residual
+
+        def count(values: Array) -> int:
+            return min(most, max(least, int(np.sum(values > level))))
+
+        def enough(values: Array, errors: Array) -> bool:
+            # One more than stands out is computed: it might yet turn out to be larger.
+            n_known = min(count(values) + 1, most)
+            few = n_known <= least + 1
+            tol = tuning.direction_tol if few else tuning.several_tol
+            found = errors[:n_known] <= tol * values[:n_known]
+            return len(found) == n_known and bool(np.all(found))
+
+        search = spectrum(gradient, np.random.RandomState(tuning.seed))
+        search.until(enough)
+        return search.triplets(count(search.values))

@@ -1,0 +1,199 @@
+"""Adds columns to a point: the directions of descent, and how long to make them.
+
+The next columns are the leading singular pairs of the negative gradient (greedy
+rank-one pursuit): along the first of them the objective falls fastest. They come in one
+of two ways: with the exact length of the leading one, or as zeros that get their length
+from the first step, which is linearised where they will be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
+from skprecgd._runtime.typing import Array
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.initialization import make_start
+from skprecgd.objective import Evaluation, Objective
+from skprecgd.optim.path.cluster import Cluster, Triplets
+from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.strategy import Strategy
+
+
+class Grower:
+    """Makes the first columns of a path, and the next.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    rng : RandomState
+        Of random starts.
+    """
+
+    def __init__(self, strategy: Strategy, rng: np.random.RandomState) -> None:
+        self._strategy = strategy
+        self._objective: Objective = strategy.objective
+        self._settings: PathSettings = strategy.settings
+        self._tuning = strategy.settings.tuning.growth
+        self._rng = rng
+        self._cluster = Cluster(strategy.objective, self._tuning)
+
+    def first(self, max_rank: int) -> Evaluation:
+        """Where a path starts: at rank one, or at the rank of a given pair.
+
+        The spectral start is that of growing from zero, so several columns may stand
+        out there, too.
+        """
+        init, rank = self._settings.init, 1
+        if not isinstance(init, str):
+            rank = min(max_rank, np.shape(init[0])[-1])
+        elif init == "spectral":
+            grown = self.grow(None, max_rank)
+            if grown is not None:
+                return grown
+        return self._objective.evaluate(self.start(rank))
+
+    def start(self, rank: int) -> Factors:
+        """The start that `init` asks for, at a given rank.
+
+        A given pair of fewer columns is grown to it.
+        """
+        init = self._settings.init
+        width = rank if isinstance(init, str) else min(rank, np.shape(init[0])[-1])
+        start = make_start(
+            init,
+            self._objective,
+            width,
+            symmetric=self._settings.symmetric,
+            random_state=self._rng,
+        )
+        if width == rank:
+            return start
+        missing = rank - width
+        grown = self.grow(self._objective.evaluate(start), missing, missing)
+        return start if grown is None else grown.factors
+
+    def grow(
+        self, evaluation: Evaluation | None, room: int, count: int | None = None
+    ) -> Evaluation | None:
+        """New columns, or None if no rank-one term decreases the objective.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+            None is the zero matrix.
+        room : int
+            How many columns there may be, at most.
+        count : int, default=None
+            How many there ought to be. None: as many as stand out from chance.
+        """
+        if count is None:
+            u, values, v = self._new_directions(evaluation, room)
+        else:
+            u, values, v = self._descent_directions(evaluation, count)
+        descends = values > 0
+        if not descends.any():
+            return None
+        triplets = u[:, descends], values[descends], v[:, descends]
+        if self._may_be_measured_later(evaluation, triplets[1]):
+            return self._with_columns_ahead(evaluation, triplets)
+        return self._with_columns(evaluation, triplets)
+
+    def _new_directions(self, evaluation: Evaluation | None, room: int) -> Triplets:
+        """The directions to grow by: which ones pay does not depend on the room."""
+        rank = 0 if evaluation is None else evaluation.factors.rank
+        block = self._strategy.block(rank, room)
+        most = self._strategy.plenty(rank)
+        if most <= block:
+            return self._descent_directions(evaluation, block)
+        found = self._cluster.triplets(evaluation, block, most)
+        u, values, v = (part[..., :room] for part in found)
+        dtype = self._objective.dtype
+        return u.astype(dtype), values, v.astype(dtype)
+
+    def _descent_directions(
+        self, evaluation: Evaluation | None, count: int
+    ) -> Triplets:
+        """Leading pairs of the negative gradient in the matrix."""
+        objective, seed = self._objective, self._tuning.seed
+        if evaluation is None:
+            gradient = objective.matrix_gradient_at_zero()
+        else:
+            gradient = objective.matrix_gradient(evaluation)
+        if self._settings.symmetric:
+            values, u = leading_eigenpairs(-1.0 * gradient, count, seed)
+            v = u
+        else:
+            # With a ridge the value itself counts: whether there is one above it.
+            tol = 0.0 if objective.alpha > 0 else self._tuning.direction_tol
+            u, values, v = leading_triplets(gradient, count, seed, tol=tol)
+            # The triplets are those of the gradient; the descent has the other sign.
+            u = -u
+        dtype = objective.dtype
+        return u.astype(dtype), values, v.astype(dtype)
+
+    def _with_columns(
+        self, evaluation: Evaluation | None, triplets: Triplets
+    ) -> Evaluation | None:
+        """The point with new columns: the leading one with its exact length.
+
+        The others are in proportion. None where the leading one has no length.
+        """
+        u, values, v = triplets
+        objective = self._objective
+        growth = objective.growth(evaluation, u[:, :1], v[:, :1])
+        # At an optimum with a ridge, what the slope exceeds the ridge by is rounding.
+        ridge = objective.alpha > 0
+        least = self._settings.tol * objective.data_norm if ridge else 0.0
+        if growth.length <= least:
+            return None
+        lengths = (growth.length * values / values[0]).astype(u.dtype)
+        factors = self._joined(evaluation, u, lengths, v)
+        # The measurements of a single term are known already.
+        arrive = growth.arrive if len(values) == 1 else objective.evaluate
+        return arrive(factors)
+
+    def _may_be_measured_later(
+        self, evaluation: Evaluation | None, values: Array
+    ) -> bool:
+        """Whether new columns may get their length from the first step with them.
+
+        If they explain little, there will be others, and no step yet.
+        """
+        objective = self._objective
+        rank, loss = 0, 0.5 * objective.data_norm**2
+        if evaluation is not None:
+            rank, loss = evaluation.factors.rank, evaluation.loss
+        # Chance adds to the square of a singular value what random signs have.
+        sides = np.sqrt(objective.matrix_shape)
+        chance = len(values) * np.sum(sides) ** 2 / objective.n_measurements
+        gain = 0.5 * float(np.sum(values**2))
+        exact = self._settings.step_size in ("auto", "exact")
+        worthwhile = exact and gain > (self._tuning.measured_later + chance) * loss
+        return worthwhile and self._strategy.newton_at_once(rank + len(values))
+
+    def _with_columns_ahead(
+        self, evaluation: Evaluation | None, triplets: Triplets
+    ) -> Evaluation:
+        """The same matrix, ready to be linearised where it has the new columns.
+
+        To measure them beforehand would take a pass over the data. The length at which
+        they are linearised changes the metric only, and the curvature in the matrix is
+        about one.
+        """
+        u, values, v = triplets
+        start = evaluation or self._objective.at_zero
+        ahead = self._joined(evaluation, u, values.astype(u.dtype), v)
+        behind = ahead.without_last(len(values))
+        return replace(start, factors=behind, ahead=ahead)
+
+    def _joined(
+        self, evaluation: Evaluation | None, u: Array, s: Array, v: Array
+    ) -> Factors:
+        """The balanced factors of a point with ``u diag(s) v^T`` added."""
+        if evaluation is None:
+            kind = SymmetricFactor if self._settings.symmetric else FactorPair
+            return kind.from_svd(u, s, v)
+        return evaluation.factors.balanced().grown(u, s, v)

@@ -1,0 +1,102 @@
+"""Greedy rank-one pursuit: solve at one rank until it gets slow, grow, go on.
+
+A stage solves the problem at its rank until progress there becomes slow. The next one
+adds the rank-one term along which the objective falls fastest, at its exact length. The
+path stops growing
+
+- when a stage explains the data: its residual is at most `tol`;
+- when no rank-one term decreases the objective;
+- when whoever follows it says so, which `early_stopping.py` does by held-out
+  measurements;
+- at the highest rank allowed, or when iterations or the user's patience run out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from skprecgd.factors import Factors
+from skprecgd.optim.loop import Outcome
+from skprecgd.optim.path import scarce
+from skprecgd.optim.path.growing import Grower
+from skprecgd.optim.path.strategy import Strategy
+from skprecgd.optim.path.walk import Handover, Walk
+from skprecgd.optim.result import Status
+
+
+def explore(walk: Walk, strategy: Strategy, start: Handover) -> Outcome:
+    """Solve at one rank until progress gets slow, and remember where that was."""
+    outcome = walk.solve(start, strategy.exploring(start.rank))
+    walk.remember(outcome.evaluation.factors)
+    return outcome
+
+
+def pursue(
+    walk: Walk,
+    max_rank: int,
+    goes_on: Callable[[Factors], bool] = lambda stage: True,
+    *,
+    one_by_one: bool = False,
+) -> Outcome:
+    """Rank by rank, until the data are explained or `max_rank` is reached.
+
+    Parameters
+    ----------
+    walk : Walk
+    max_rank : int
+    goes_on : callable, default=always
+        Whether to go on after a stage, given its factors.
+    one_by_one : bool, default=False
+        Add one column at a time, even where several stand out from chance.
+
+    Returns
+    -------
+    Outcome
+        Of the last stage.
+    """
+    strategy = replace(walk.strategy, one_by_one=one_by_one)
+    grower = Grower(strategy, walk.rng)
+    start = Handover(grower.first(max_rank))
+    while True:
+        outcome = explore(walk, strategy, start)
+        wanted = goes_on(outcome.evaluation.factors) and start.rank < max_rank
+        if not wanted or outcome.status is not Status.SLOW:
+            return outcome
+        room = max_rank - start.rank
+        grown = grower.grow(outcome.evaluation, room)
+        if grown is None and walk.objective.alpha > 0:
+            # Where a ridge outweighs all other directions, those at hand may still be
+            # on their way.
+            outcome = walk.settle(outcome.evaluation.factors)
+            wanted = goes_on(outcome.evaluation.factors)
+            if not wanted or not outcome.status.converged:
+                return outcome
+            grown = grower.grow(outcome.evaluation, room)
+        if grown is None:
+            return replace(outcome, status=Status.GLOBAL)
+        start = Handover(grown)
+        # The next stage is the only holder of the predictions.
+        del outcome, grown
+
+
+def pursue_twice(walk: Walk, max_rank: int) -> Outcome:
+    """The pursuit, once more one by one where columns added together were too many.
+
+    Measurements may leave parts of a row unseen, and a direction of its own then
+    explains what a lower rank would.
+    """
+    outcome = pursue(walk, max_rank)
+    factors, n_stages = outcome.evaluation.factors, len(walk.stages)
+    explained = outcome.status is Status.RESIDUAL
+    several_at_once = n_stages < factors.rank
+    lone = walk.settings.tuning.scarce.lone
+    if not (explained and several_at_once and scarce.has_lone_line(factors, lone)):
+        return outcome
+    again = pursue(walk, max_rank, one_by_one=True)
+    lower = again.evaluation.factors.rank < factors.rank
+    if lower and again.status is Status.RESIDUAL:
+        walk.forget_stages(slice(n_stages))
+        return again
+    walk.forget_stages(slice(n_stages, None))
+    return outcome

@@ -1,0 +1,148 @@
+"""The search for a rank: in which order things are tried, and when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skprecgd.factors import Factors
+from skprecgd.optim.loop import Outcome
+from skprecgd.optim.path import scarce
+from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
+from skprecgd.optim.path.growing import Grower
+from skprecgd.optim.path.held_out import choose
+from skprecgd.optim.path.pursuit import explore, pursue_twice
+from skprecgd.optim.path.walk import Ending, Handover, Walk
+from skprecgd.optim.result import Status
+
+
+def solve_fixed(walk: Walk, max_rank: int) -> Ending:
+    """A path of one stage, at the full search rank."""
+    start = Grower(walk.strategy, walk.rng).start(max_rank)
+    if walk.settings.estimates_noise:
+        # An estimate needs a fit.
+        here = Handover(walk.objective.evaluate(start))
+        start = explore(walk, walk.strategy, here).evaluation.factors
+    return Ending.of(walk, walk.settle(start))
+
+
+def search(walk: Walk, max_rank: int) -> Ending:
+    """The path, and what follows where it does not explain the data.
+
+    1. Labels and counts, or if asked for: held-out measurements choose the rank.
+    2. Else greedy rank-one pursuit, with Gauss-Newton at its last rank.
+    3. Measurements are scarce: fresh starts, at each rank that it may have missed.
+    4. Still unexplained: held-out measurements choose the rank, if they may.
+    5. Else the last rank is solved to the end.
+    """
+    when = when_to_hold_out(walk.objective, walk.settings, max_rank)
+    if when is HoldOut.AT_ONCE:
+        return choose(walk, max_rank)
+    outcome = _pursued(walk, _last_rank(walk, max_rank, when))
+    outcome, means = _with_fresh_starts(walk, outcome, max_rank)
+    if outcome.status is not Status.SLOW:
+        return Ending.of(walk, outcome)
+    factors = outcome.evaluation.factors
+    # The predictions there are of no further use.
+    del outcome
+    if when is HoldOut.IF_UNEXPLAINED:
+        return choose(walk, max_rank, means)
+    return Ending.of(walk, walk.settle(factors))
+
+
+def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
+    """Where the pursuit ends at the latest.
+
+    A rank that is not determined explains anything, so if held-out measurements can
+    choose one later, the pursuit does not go there.
+    """
+    if when is not HoldOut.IF_UNEXPLAINED:
+        return max_rank
+    return max(1, walk.strategy.highest_determined(max_rank))
+
+
+def _pursued(walk: Walk, last_rank: int) -> Outcome:
+    """Greedy pursuit; at its last rank slow steps prove nothing, so Gauss-Newton."""
+    outcome = pursue_twice(walk, last_rank)
+    if outcome.status is Status.SLOW and len(walk.strategy.solvers) > 1:
+        outcome = walk.attempt(outcome.evaluation.factors)
+        walk.record(outcome, outcome.n_iter)
+    return outcome
+
+
+def _with_fresh_starts(
+    walk: Walk, outcome: Outcome, max_rank: int
+) -> tuple[Outcome, Factors | None]:
+    """What scarce measurements need besides the pursuit.
+
+    Returns
+    -------
+    outcome : Outcome
+        SLOW where it is for held-out measurements to choose a rank.
+    means : Factors or None
+        The posterior means, if they were asked for.
+    """
+    ranks = 0
+    if scarce.applies(walk, max_rank):
+        ranks = _doubtful_ranks(walk, outcome, max_rank)
+    if ranks == 0:
+        return outcome, None
+    found = scarce.explain(walk, ranks)
+    if found.outcome is not None:
+        return found.outcome, found.means
+    if not _unexplained(walk, outcome):
+        return outcome, found.means
+    if walk.ended_by is not None:
+        return replace(outcome, status=walk.ended_by), found.means
+    outcome = replace(outcome, status=Status.SLOW)
+    return _or_from_means(walk, outcome, found.means), found.means
+
+
+def _unexplained(walk: Walk, outcome: Outcome) -> bool:
+    """Whether the pursuit proves nothing: it is slow, or its rank is not determined.
+
+    A rank that is not determined explains any measurements, noise too.
+    """
+    rank = outcome.evaluation.factors.rank
+    undetermined = walk.strategy.measurements_per_unknown(rank) <= 1
+    return outcome.status is Status.SLOW or undetermined
+
+
+def _doubtful_ranks(walk: Walk, outcome: Outcome, max_rank: int) -> int:
+    """Up to which rank the pursuit may have missed a solution; 0 if it has not."""
+    if outcome.status not in (Status.SLOW, Status.RESIDUAL):
+        return 0
+    if _unexplained(walk, outcome):
+        return max_rank
+    if not isinstance(walk.settings.init, str):
+        # Factors that were given are not doubted once they explain the data.
+        return 0
+    factors, tuning = outcome.evaluation.factors, walk.settings.tuning.scarce
+    per_unknown = walk.strategy.measurements_per_unknown(factors.rank)
+    wild = scarce.completes(walk) and scarce.has_lone_line(factors, tuning.lone)
+    if wild or per_unknown < tuning.hardly_determined:
+        return factors.rank - 1
+    return 0
+
+
+def _or_from_means(walk: Walk, outcome: Outcome, means: Factors | None) -> Outcome:
+    """The outcome, or that of Gauss-Newton from the posterior means.
+
+    Where the path did clearly worse at the same rank it has ended in a wrong local
+    optimum there, and is corrected.
+    """
+    if means is None:
+        return outcome
+    other = walk.attempt(means)
+    if walk.ended_by is not None:
+        return replace(outcome, status=walk.ended_by)
+    factors, unit = other.evaluation.factors, walk.journal.unit
+    stages = [stage.loss for stage in walk.stages if stage.rank == factors.rank]
+    loss, clearly = other.evaluation.loss * unit**2, walk.settings.tuning.scarce.clearly
+    if loss >= clearly * min(stages, default=np.inf):
+        return outcome
+    walk.remember(factors)
+    if other.evaluation.value >= outcome.evaluation.value:
+        return outcome
+    return replace(other, status=outcome.status)

@@ -1,0 +1,99 @@
+"""Everything that says how to search for a rank, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from skprecgd.objective import Objective
+from skprecgd.optim.metric import Damping
+from skprecgd.optim.path.tuning import PathTuning
+from skprecgd.optim.solvers import Method, make_method
+from skprecgd.optim.steps import StepRule
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """How to search for a rank; the defaults are those of `rank_path`.
+
+    Attributes
+    ----------
+    symmetric, solver, rank_search, damping, step_size, noise_variance, init, \
+    early_stopping, validation_fraction, n_iter_no_change, max_iter, tol, keep_factors
+        See `rank_path`.
+    ranks_to_visit : tuple of int, default=()
+        Ascending ranks that the path must not skip: a block of new columns ends at the
+        next of them.
+    finish_stages : bool, default=False
+        Whether every stage is solved so far that little is left to gain at its rank,
+        because others judge the stages.
+    tuning : PathTuning
+        The numbers behind all of it.
+    """
+
+    symmetric: bool = False
+    solver: str = "auto"
+    rank_search: str = "path"
+    damping: str | float | Damping = "auto"
+    step_size: str | float | StepRule = "auto"
+    noise_variance: float | str | None = None
+    init: Any = "spectral"
+    early_stopping: str | bool = "auto"
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 2
+    max_iter: int = 1000
+    tol: float = 1e-9
+    keep_factors: bool = False
+    ranks_to_visit: tuple[int, ...] = ()
+    finish_stages: bool = False
+    tuning: PathTuning = field(default_factory=PathTuning, repr=False)
+
+    @property
+    def estimates_noise(self) -> bool:
+        """Whether the variance of the noise is to be estimated."""
+        return isinstance(self.noise_variance, str)
+
+    def in_units(self, unit: float) -> PathSettings:
+        """The settings for the same data divided by `unit`."""
+        init, variance = self.init, self.noise_variance
+        if not isinstance(init, str):
+            root = np.sqrt(unit)
+            init = tuple(np.asarray(block, dtype=float) / root for block in init)
+        if variance is not None and not isinstance(variance, str):
+            variance = variance / unit**2
+        return replace(self, init=init, noise_variance=variance)
+
+    def to_visit(self, ranks: tuple[int, ...]) -> PathSettings:
+        """The settings of a path whose stages at these ranks others will judge.
+
+        It chooses no rank itself. Only labels and counts are held out, to end stages.
+        """
+        return replace(
+            self,
+            early_stopping="auto",
+            keep_factors=True,
+            finish_stages=True,
+            ranks_to_visit=ranks,
+        )
+
+    def method(
+        self, solver: str, objective: Objective, rng: np.random.RandomState
+    ) -> Method:
+        """A solver ready to run on an objective of unit scale."""
+        damping, noise_variance = self.damping, self.noise_variance
+        if isinstance(noise_variance, str):
+            # It is not estimated yet. The gradient's norm does not see the noise.
+            noise_variance = None
+            if damping in ("auto", "variance_proxy"):
+                damping = "dual_norm"
+        return make_method(
+            solver,
+            objective,
+            damping=damping,
+            step_size=self.step_size,
+            noise_variance=noise_variance,
+            symmetric=self.symmetric,
+            random_state=rng,
+        )

@@ -1,0 +1,188 @@
+"""What suits an objective at a rank: which solvers, how patient, how many columns.
+
+A `Strategy` only answers questions. It runs nothing, keeps nothing, and gives the same
+answer whenever it is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from skprecgd.objective import Objective
+from skprecgd.optim.path.freedom import degrees_of_freedom
+from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.tuning import StageTuning
+from skprecgd.optim.stopping import Progress
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one solver does for a stage.
+
+    Attributes
+    ----------
+    solver : str
+    until : Progress or None
+        The rule that ends it; None is to the end.
+    may_leave : float
+        Share of the residual at its start that it may leave. The problem is then solved
+        at this rank, and still to be solved at others.
+    """
+
+    solver: str
+    until: Progress | None = None
+    may_leave: float = 0.0
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The decisions of a path that follow from its objective, settings and a rank.
+
+    Attributes
+    ----------
+    objective : Objective
+        Of unit scale.
+    settings : PathSettings
+    judged_by_held_out : bool, default=False
+        Whether there are held-out measurements to judge by.
+    one_by_one : bool, default=False
+        Whether columns are added one at a time, even if several stand out from chance.
+    """
+
+    objective: Objective
+    settings: PathSettings
+    judged_by_held_out: bool = False
+    one_by_one: bool = False
+
+    # -- how many measurements there are for a rank -----------------------------------
+
+    def measurements_per_unknown(self, rank: int) -> float:
+        """Number of measurements for each degree of freedom of a rank."""
+        freedom = degrees_of_freedom(
+            self.objective.matrix_shape, rank, symmetric=self.settings.symmetric
+        )
+        return self.objective.n_measurements / freedom
+
+    def scarce(self, rank: int) -> bool:
+        """Whether measurements are few for the degrees of freedom of a rank."""
+        few = self._tuning.few
+        return self.objective.can_split and self.measurements_per_unknown(rank) < few
+
+    def highest_determined(self, most: int) -> int:
+        """The highest rank up to `most` with more measurements than unknowns, or 0."""
+        ranks = range(most, 0, -1)
+        return next((k for k in ranks if self.measurements_per_unknown(k) > 1), 0)
+
+    # -- which solvers, and until when ------------------------------------------------
+
+    @cached_property
+    def solvers(self) -> tuple[str, ...]:
+        """The solvers of a stage in turn."""
+        if self.settings.solver != "auto":
+            return (self.settings.solver,)
+        if self.objective.loss.has_curvature:
+            return ("precgd-cg", "gauss-newton")
+        return ("precgd-cg",)
+
+    @property
+    def ends_by_held_out(self) -> bool:
+        """Whether the held-out loss tells how far to go, not only to which rank."""
+        return self.judged_by_held_out and self.objective.loss.generalized
+
+    def newton_at_once(self, rank: int) -> bool:
+        """Whether Gauss-Newton steps cost hardly more than conjugate ones."""
+        applies = len(self.solvers) > 1 and self.objective.plain_least_squares
+        return applies and self.objective.contracts(rank)
+
+    def exploring(self, rank: int) -> list[Phase]:
+        """The phases of a stage: solve at a rank until progress gets slow.
+
+        Where measurements are scarce, slow conjugate steps do not prove that the rank
+        is too low, so Gauss-Newton has the last word.
+        """
+        solvers = self.solvers[:1]
+        # A loss with a link weights the measurements by its curvature, and little
+        # weight is as bad as few measurements.
+        scarce = self.scarce(rank) or self.objective.loss.generalized
+        if scarce and not self.ends_by_held_out:
+            solvers = self.solvers
+        if self.newton_at_once(rank):
+            solvers = self.solvers[-1:]
+        phases = [Phase(solver, self._patience(solver, rank)) for solver in solvers]
+        if self.settings.finish_stages and self.objective.loss.measures_error:
+            tuning = self._tuning
+            phases.append(Phase(self.solvers[0], tuning.settle, tuning.unfinished))
+        return phases
+
+    def last_resort(self, rank: int) -> list[Phase]:
+        """The last solver alone: at the last rank, slow steps prove nothing."""
+        solver = self.solvers[-1]
+        return [Phase(solver, self._patience(solver, rank))]
+
+    def settling(self) -> list[Phase]:
+        """The phases of the final rank, which is solved to the end.
+
+        Several solvers take turns while the gradient falls. The first has the last
+        word: its steps are the cheapest, and where noise leaves a large residual they
+        see the curvature that Gauss-Newton neglects.
+        """
+        turns = self.solvers if len(self.solvers) > 1 else ()
+        phases = [Phase(solver, self._tuning.settle) for solver in turns]
+        return [*phases, Phase(self.solvers[0])]
+
+    def settling_by_held_out(self) -> list[Phase]:
+        """The final rank, solved as far as the held-out loss allows."""
+        return [Phase(self.solvers[0], self._tuning.settle_held_out)]
+
+    def _patience(self, solver: str, rank: int) -> Progress:
+        """When the steps of a solver at a rank count as slow."""
+        tuning = self._tuning
+        if self.ends_by_held_out:
+            return tuning.held_out
+        if not self.objective.loss.measures_error:
+            return tuning.not_an_error
+        if solver == "gauss-newton":
+            if not self.newton_at_once(rank):
+                return tuning.newton
+            safe = self.measurements_per_unknown(rank) >= tuning.safe
+            return tuning.newton_safe if safe else tuning.newton_alone
+        if solver == "precgd-cg" and self.by_clusters and not self.scarce(rank):
+            return tuning.conjugate_plentiful
+        return tuning.conjugate
+
+    # -- how many columns at a time ---------------------------------------------------
+
+    @cached_property
+    def by_clusters(self) -> bool:
+        """Whether all directions that stand out from chance may be added at once.
+
+        Not where a rank is chosen among all: there every single one counts.
+        """
+        every_rank_counts = self.settings.keep_factors or self.judged_by_held_out
+        if every_rank_counts or self.one_by_one or self.settings.symmetric:
+            return False
+        objective = self.objective
+        return objective.plain_least_squares and objective.loss.signs_are_chance
+
+    def block(self, rank: int, room: int) -> int:
+        """How many columns to add to a rank at least.
+
+        One, or a share of the rank where many are wanted; no more than lead to the next
+        rank that has to be visited, nor than there is room for.
+        """
+        tuning = self.settings.tuning.growth
+        size = rank // tuning.block_share if rank + room >= tuning.many else 1
+        gaps = [k - rank for k in self.settings.ranks_to_visit if k > rank]
+        return min(max(1, size), min(gaps, default=room))
+
+    def plenty(self, rank: int) -> int:
+        """How many columns can be added to a rank before measurements get scarce."""
+        if not self.by_clusters:
+            return 0
+        ranks = range(rank + 1, min(self.objective.matrix_shape) + 1)
+        return next((k - 1 for k in ranks if self.scarce(k)), ranks.stop - 1) - rank
+
+    @property
+    def _tuning(self) -> StageTuning:
+        return self.settings.tuning.stages
