@@ -1,9 +1,9 @@
 """Golub-Kahan-Lanczos: a few leading singular triplets, as exactly as they are needed.
 
-ARPACK looks at its answer only where its basis is full, and needs to know beforehand
+ARPACK looks at its answer only when its basis is full, and it has to know beforehand
 how many triplets are wanted. Here the answer is looked at after every pair of products,
 so a direction that stands out costs three or four of them. A small array is decomposed
-at once: that takes less time than a few calls.
+at once, because that takes less time than a few calls (see `svd_tuning`).
 """
 
 from __future__ import annotations
@@ -14,20 +14,30 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.matrices import as_matrix
+from skprecgd._linalg.svd_tuning import BIDIAGONAL, BidiagonalTuning
 from skprecgd._runtime.typing import Array
-
-# The longer side of an array that is decomposed at once.
-_SMALL = 100
-# What a vector loses when it is made orthogonal to others: less left is rounding.
-_ROUNDING = 100
 
 
 class _Basis:
-    """Orthonormal vectors, the rows of an array that grows."""
+    """Orthonormal vectors, the rows of an array that grows.
 
-    def __init__(self, n: int, dtype: np.dtype, rng: np.random.RandomState) -> None:
+    Parameters
+    ----------
+    n : int
+        Length of the vectors.
+    dtype : dtype
+    rng : RandomState
+        Draws the directions that take the place of rounding.
+    rounding : float
+        As in `BidiagonalTuning`.
+    """
+
+    def __init__(
+        self, n: int, dtype: np.dtype, rng: np.random.RandomState, rounding: float
+    ) -> None:
         self._rows = np.empty((8, n), dtype)
-        self._rng = rng
+        self._rng, self._least = rng, rounding * np.finfo(dtype).eps
         self.size = 0
 
     @property
@@ -37,11 +47,12 @@ class _Basis:
     def add(self, vector: Array, scale: float) -> float:
         """Take up what is new in a vector, and return how long that is.
 
-        Where it is only rounding beside `scale`, a random direction takes its place.
+        Where it is only rounding beside `scale`, a random direction takes its place and
+        the length is 0.
         """
         vector, length = self._rest(vector)
         fresh = length
-        if length <= _ROUNDING * np.finfo(vector.dtype).eps * scale:
+        if length <= self._least * scale:
             vector = self._rng.standard_normal(len(vector)).astype(vector.dtype)
             vector, length = self._rest(vector)
             fresh = 0.0
@@ -52,24 +63,29 @@ class _Basis:
         return fresh
 
     def _rest(self, vector: Array) -> tuple[Array, float]:
-        # Twice is enough.
+        # Made orthogonal twice, a vector is so to machine precision.
         for _ in range(2):
             vector = vector - (self.rows @ vector) @ self.rows
         return vector, float(np.linalg.norm(vector))
 
 
-def spectrum(matrix: Any, rng: np.random.RandomState) -> Spectrum:
+def spectrum(
+    matrix: Any, rng: np.random.RandomState, tuning: BidiagonalTuning = BIDIAGONAL
+) -> Spectrum:
     """The leading triplets of a matrix, to be known as well as they are needed.
 
     Parameters
     ----------
-    matrix : array, sparse array or LinearOperator of shape (n_rows, n_columns)
+    matrix : Matrix, array, sparse array or LinearOperator of shape (n_rows, n_columns)
     rng : RandomState
         Draws the start of an iteration.
+    tuning : BidiagonalTuning
     """
-    if isinstance(matrix, np.ndarray) and max(matrix.shape) <= _SMALL:
-        return Decomposition(matrix)
-    return Bidiagonalization(matrix, rng)
+    matrix = as_matrix(matrix)
+    array = matrix.in_memory()
+    if array is not None and max(array.shape) <= tuning.direct_size:
+        return Decomposition(array)
+    return Bidiagonalization(matrix, rng, tuning)
 
 
 class Spectrum(ABC):
@@ -123,19 +139,25 @@ class Bidiagonalization(Spectrum):
 
     Parameters
     ----------
-    matrix : array, sparse array or LinearOperator of shape (n_rows, n_columns)
+    matrix : Matrix, array, sparse array or LinearOperator of shape (n_rows, n_columns)
     rng : RandomState
         Draws the start.
+    tuning : BidiagonalTuning
     """
 
-    def __init__(self, matrix: Any, rng: np.random.RandomState) -> None:
+    def __init__(
+        self,
+        matrix: Any,
+        rng: np.random.RandomState,
+        tuning: BidiagonalTuning = BIDIAGONAL,
+    ) -> None:
+        matrix = as_matrix(matrix)
         n_rows, n_columns = matrix.shape
         self._turned = n_rows < n_columns
         self._matrix = matrix.T if self._turned else matrix
-        self._transpose = self._matrix.T
         dtype = np.dtype(matrix.dtype)
-        self._left = _Basis(max(n_rows, n_columns), dtype, rng)
-        self._right = _Basis(min(n_rows, n_columns), dtype, rng)
+        self._left = _Basis(max(n_rows, n_columns), dtype, rng, tuning.rounding)
+        self._right = _Basis(min(n_rows, n_columns), dtype, rng, tuning.rounding)
         self._most = min(n_rows, n_columns)
         self._diagonal: list[float] = []
         self._above: list[float] = []
@@ -164,11 +186,11 @@ class Bidiagonalization(Spectrum):
     def _step(self) -> None:
         """One product with the matrix and one with its transpose."""
         scale = max(self._diagonal + self._above, default=0.0)
-        image = np.asarray(self._matrix @ self._right.rows[-1])
+        image = self._matrix.times(self._right.rows[-1])
         scale = max(scale, float(np.linalg.norm(image)))
         self._diagonal.append(self._left.add(image, scale))
         if len(self._diagonal) < self._most:
-            back = np.asarray(self._transpose @ self._left.rows[-1])
+            back = self._matrix.transposed_times(self._left.rows[-1])
             self._above.append(self._right.add(back, scale))
 
     def _small(self) -> tuple[Array, Array, Array]:

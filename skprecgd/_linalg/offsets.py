@@ -6,49 +6,42 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from skprecgd._linalg.matrices import Matrix, as_matrix
 from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs, tally
 from skprecgd._runtime.typing import Array
 
+# Sweeps over the rows' and the columns' offsets of incomplete data.
 _MAX_SWEEPS = 200
-# A difference below this share of its terms has lost digits that are missed.
+# A difference below this share of its terms has lost three digits, so that it is summed
+# again term by term.
 _CANCELLED = 1e-3
 
 
-class OffsetMatrix(LinearOperator):
-    """``X - rows 1^T - 1 columns^T`` for X sparse or mapped to a file, never formed."""
+class OffsetMatrix(Matrix):
+    """``X - rows 1^T - 1 columns^T`` for a sparse X, never formed.
+
+    Parameters
+    ----------
+    X : sparse array of shape (n_rows, n_columns)
+    rows, columns : ndarray of shape (n_rows,), (n_columns,)
+    """
 
     def __init__(self, X: Any, rows: Array, columns: Array) -> None:
-        super().__init__(X.dtype, X.shape)
-        self.large_products = not sparse.issparse(X)
+        super().__init__(X.shape, X.dtype)
         self.X, self.rows, self.columns = X, rows, columns
+        self._data = as_matrix(X)
 
-    def _matmat(self, block: Array) -> Array:
-        return (
-            self.X @ block
-            - np.outer(self.rows, block.sum(axis=0))
-            - (self.columns @ block)[None, :]
-        )
+    def times(self, block: Array) -> Array:
+        product = self._data.times(block)
+        return product - _outer(self.rows, block) - self.columns @ block
 
-    def _matvec(self, vector: Array) -> Array:
-        return self._matmat(vector.reshape(-1, 1))
-
-    def _rmatmat(self, block: Array) -> Array:
-        return (
-            self.X.T @ block
-            - np.outer(self.columns, block.sum(axis=0))
-            - (self.rows @ block)[None, :]
-        )
-
-    def _rmatvec(self, vector: Array) -> Array:
-        return self._rmatmat(vector.reshape(-1, 1))
+    def transposed_times(self, block: Array) -> Array:
+        product = self._data.transposed_times(block)
+        return product - _outer(self.columns, block) - self.rows @ block
 
     def frobenius_norm(self) -> float:
-        if not sparse.issparse(self.X):
-            parts = (self.X[s] - self.rows[s, None] for s in slabs(self.shape))
-            return norm(np.array([norm(part - self.columns) for part in parts]))
         n_rows, n_columns = self.shape
         offset = (
             n_columns * dot(self.rows, self.rows)
@@ -57,7 +50,29 @@ class OffsetMatrix(LinearOperator):
         )
         cross = dot(self.rows, np.asarray(self.X.sum(axis=1)).ravel())
         cross += dot(self.columns, np.asarray(self.X.sum(axis=0)).ravel())
-        return float(np.sqrt(max(norm(self.X.data) ** 2 + offset - 2 * cross, 0.0)))
+        square = self._data.frobenius_norm() ** 2 + offset - 2 * cross
+        return float(np.sqrt(max(square, 0.0)))
+
+
+class MappedOffsetMatrix(OffsetMatrix):
+    """The same for an array that is mapped to a file.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_columns)
+    rows, columns : ndarray of shape (n_rows,), (n_columns,)
+    """
+
+    large_products = True
+
+    def frobenius_norm(self) -> float:
+        parts = (self.X[s] - self.rows[s, None] for s in slabs(self.shape))
+        return norm(np.array([norm(part - self.columns) for part in parts]))
+
+
+def _outer(offsets: Array, block: Array) -> Array:
+    """``offsets 1^T @ block`` for a block of columns, or for a vector."""
+    return np.multiply.outer(offsets, block.sum(axis=0))
 
 
 def entry_offsets(
@@ -124,8 +139,10 @@ def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
     if not (row_offsets.any() or column_offsets.any()):
         return X
     rows, columns = (o.astype(X.dtype) for o in (row_offsets, column_offsets))
-    if sparse.issparse(X) or is_mapped(X):
+    if sparse.issparse(X):
         return OffsetMatrix(X, rows, columns)
+    if is_mapped(X):
+        return MappedOffsetMatrix(X, rows, columns)
     return X - rows[:, None] - columns
 
 

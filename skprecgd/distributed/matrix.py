@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 from scipy import linalg
-from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._linalg.left_basis import LeftBasis
+from skprecgd._linalg.matrices import Matrix, as_matrix
 from skprecgd._linalg.numerics import norm
-from skprecgd._linalg.offsets import OffsetMatrix, subtract
-from skprecgd._linalg.truncated_svd import LeftBasis, is_independent
+from skprecgd._linalg.offsets import subtract
+from skprecgd._linalg.orthogonal import is_independent
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
 from skprecgd.distributed.rows import RowChunks, plain
 
 
-class ChunkedMatrix(LinearOperator):
+class ChunkedMatrix(Matrix):
     """``X - rows 1^T - 1 columns^T`` for X in chunks of rows, never gathered.
 
     Parameters
@@ -30,9 +31,9 @@ class ChunkedMatrix(LinearOperator):
     def __init__(
         self, chunks: RowChunks, row_offsets: Array, column_offsets: Array
     ) -> None:
-        super().__init__(chunks.dtype, chunks.shape)
+        super().__init__(chunks.shape, chunks.dtype)
         self.slices = chunks.slices
-        # Lazy, and computed again for every product: X is never held.
+        # The blocks are lazy and computed again for every product: X is never held.
         if row_offsets.any() or column_offsets.any():
             rows = [row_offsets[part] for part in chunks.slices]
             self.blocks = graph.each(
@@ -42,12 +43,10 @@ class ChunkedMatrix(LinearOperator):
             self.blocks = graph.each(plain, chunks.blocks)
 
     def frobenius_norm(self) -> float:
-        """Norm of the matrix: one pass."""
         sizes, _ = graph.run(graph.each(_size, self.blocks))
         return norm(np.array(sizes))
 
     def both_products(self, left: Array, right: Array) -> tuple[Array, Array]:
-        """``X @ right`` and ``X.T @ left``, in one pass."""
         lefts = [self._cast(left[part]) for part in self.slices]
         right = self._cast(right)
         calls = graph.each(_both, self.blocks, lefts, common=(right,))
@@ -56,23 +55,17 @@ class ChunkedMatrix(LinearOperator):
         return np.concatenate(images), back
 
     def left_basis(self, capacity: int) -> LeftBasis:
-        """A basis in the space of the rows, its rows beside those of X."""
+        # Its rows stay beside those of X.
         return ChunkedBasis(self)
 
-    def _matmat(self, block: Array) -> Array:
+    def times(self, block: Array) -> Array:
         calls = graph.each(_times, self.blocks, common=(self._cast(block),))
         return np.concatenate(graph.run(calls)[0])
 
-    def _rmatmat(self, block: Array) -> Array:
+    def transposed_times(self, block: Array) -> Array:
         blocks = [self._cast(block[part]) for part in self.slices]
         sums = graph.each(_transposed_times, self.blocks, blocks)
         return np.asarray(graph.run(graph.total(sums))[0])
-
-    def _matvec(self, vector: Array) -> Array:
-        return self._matmat(vector.reshape(-1, 1))
-
-    def _rmatvec(self, vector: Array) -> Array:
-        return self._rmatmat(vector.reshape(-1, 1))
 
     def _cast(self, block: Array) -> Array:
         return block.astype(self.dtype, copy=False)
@@ -81,30 +74,36 @@ class ChunkedMatrix(LinearOperator):
 class ChunkedBasis(LeftBasis):
     """Orthonormal columns whose rows stay with the chunks of the matrix.
 
-    Per block every chunk of X is read twice, once for each product; what travels are
-    blocks of n_columns rows and triangles of one block's width.
+    Every chunk of X is read twice per block, once for each product; what travels are
+    blocks of n_columns rows and triangles of one block's width (the QR decomposition
+    is that of tall and skinny matrices, TSQR).
+
+    Parameters
+    ----------
+    X : ChunkedMatrix of shape (n_rows, n_columns)
     """
 
     def __init__(self, X: ChunkedMatrix) -> None:
-        self._X = X
-        self.size = 0
-        # By chunk, the parts that make up its rows of U, side by side.
+        self._chunks = X
+        # For each chunk, the parts that make up its rows of U, side by side.
         self._parts: list[list[Any]] = [[] for _ in X.blocks]
 
     def expand(self, block: Array, known: Array) -> tuple[Array, Array, Array]:
-        calls = graph.each(_image, self._X.blocks, self._parts, common=(block, known))
+        calls = graph.each(
+            _image, self._chunks.blocks, self._parts, common=(block, known)
+        )
         images, sums = graph.split(calls, 2)
         (squares, correction), images = graph.run(graph.total(sums), images)
         scale = float(np.sqrt(np.max(squares, initial=0.0)))
         q, turns, triangle = self._triangulated(images, correction)
         if not is_independent(triangle, scale):
-            # A visible remainder of the basis may be left: once more.
+            # A visible remainder of the basis may be left, so it is removed once more.
             calls = graph.each(_turned, q, turns, self._parts)
             images, sums = graph.split(calls, 2)
             again, images = graph.run(graph.total(sums), images)
             q, turns, outer = self._triangulated(images, again)
             triangle = outer @ triangle
-        new, sums = graph.split(graph.each(_back, self._X.blocks, q, turns), 2)
+        new, sums = graph.split(graph.each(_back, self._chunks.blocks, q, turns), 2)
         back, new = graph.run(graph.total(sums), new)
         self._parts = [[*parts, u] for parts, u in zip(self._parts, new, strict=True)]
         self.size += triangle.shape[0]
@@ -149,9 +148,7 @@ def _centred(block: Any, rows: Array, columns: Array) -> Any:
 
 
 def _size(block: Any) -> float:
-    if isinstance(block, OffsetMatrix):
-        return block.frobenius_norm()
-    return norm(block if isinstance(block, np.ndarray) else block.data)
+    return as_matrix(block).frobenius_norm()
 
 
 def _times(block: Any, right: Array) -> Array:
@@ -169,7 +166,10 @@ def _both(block: Any, left: Array, right: Array) -> tuple[Array, Array]:
 def _image(
     block: Any, parts: list[Array], right: Array, known: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    """``X right`` less its known part in U; its squares before, its part in U after."""
+    """``X right`` less its known part in U.
+
+    Also the squared norms of its columns before that, and its part in U after it.
+    """
     image = _times(block, right)
     squares = np.einsum("ij,ij->j", image, image, dtype=np.float64)
     if not parts:

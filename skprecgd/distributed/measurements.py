@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._linalg.matrices import Matrix
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
@@ -185,7 +186,7 @@ class ChunkedMeasurements(Measurements):
         """Sum of what the chunks give for their rows."""
         if self.slices is None:
             return np.sum(blocks, axis=0, dtype=blocks[0].dtype)
-        gathered = np.zeros((self.matrix_shape[0], blocks[0].shape[1]), self.dtype)
+        gathered = np.zeros((self.matrix_shape[0], *blocks[0].shape[1:]), self.dtype)
         for rows, block in zip(self.slices, blocks, strict=True):
             gathered[rows] += block
         return gathered
@@ -338,7 +339,7 @@ class ChunkedMeasurements(Measurements):
         return float(squares / total)
 
 
-class ChunkedAdjoint(LinearOperator):
+class ChunkedAdjoint(Matrix):
     """``sum_i weights_i A_i``, one pass over the chunks a product.
 
     Parameters
@@ -346,21 +347,14 @@ class ChunkedAdjoint(LinearOperator):
     measurements : ChunkedMeasurements
     weights : list
         By chunk; arrays, lazy or not.
-    scale : float, default=1.0
     """
 
-    def __init__(
-        self, measurements: ChunkedMeasurements, weights: list[Any], scale: float = 1.0
-    ) -> None:
-        super().__init__(measurements.dtype, measurements.matrix_shape)
-        self._a, self._weights, self._scale = measurements, weights, scale
-
-    def __rmul__(self, scalar: float) -> ChunkedAdjoint:
-        """The same kind of operator, so that its Gram operator is not lost."""
-        return ChunkedAdjoint(self._a, self._weights, scalar * self._scale)
+    def __init__(self, measurements: ChunkedMeasurements, weights: list[Any]) -> None:
+        super().__init__(measurements.matrix_shape, measurements.dtype)
+        self._a, self._weights = measurements, weights
 
     def gram_operator(self) -> LinearOperator | None:
-        """``S^T S`` in one pass a product; None where chunks share rows of S."""
+        # One pass a product, unless chunks share rows of S.
         if not self._a.disjoint_rows:
             return None
 
@@ -369,34 +363,25 @@ class ChunkedAdjoint(LinearOperator):
             calls = graph.each(
                 _adjoint_gram, self._a.parts, self._weights, common=(block,)
             )
-            return self._scaled(graph.run(graph.total(calls))[0], 2)
+            return np.asarray(graph.run(graph.total(calls))[0])
 
         n = self.shape[1]
         return LinearOperator((n, n), matvec=times, matmat=times, dtype=self.dtype)
 
-    def _scaled(self, product: Array, power: int = 1) -> Array:
-        return np.asarray(product) * self.dtype.type(self._scale**power)
-
-    def _matmat(self, block: Array) -> Array:
+    def times(self, block: Array) -> Array:
         calls = graph.each(
             _adjoint_times, self._a.parts, self._weights, common=(block,)
         )
-        return self._scaled(self._a.gathered_rows(graph.run(calls)[0]))
+        return self._a.gathered_rows(graph.run(calls)[0])
 
-    def _rmatmat(self, block: Array) -> Array:
+    def transposed_times(self, block: Array) -> Array:
         calls = graph.each(
             _adjoint_transposed_times,
             self._a.parts,
             self._weights,
             self._a.rows_of(block),
         )
-        return self._scaled(graph.run(graph.total(calls))[0])
-
-    def _matvec(self, vector: Array) -> Array:
-        return self._matmat(vector.reshape(-1, 1))
-
-    def _rmatvec(self, vector: Array) -> Array:
-        return self._rmatmat(vector.reshape(-1, 1))
+        return np.asarray(graph.run(graph.total(calls))[0])
 
 
 class _ChunkedTangent(Tangent):

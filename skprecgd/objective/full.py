@@ -10,12 +10,14 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from skprecgd._linalg.numerics import dot, gram, norm, working_dtype
+from skprecgd._linalg.matrices import ScaledMatrix, as_matrix
+from skprecgd._linalg.numerics import dot, gram, working_dtype
 from skprecgd._linalg.truncated_svd import SubspaceResult, truncated_svd
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
 from skprecgd.objective.base import Evaluation, Growth, Objective, relative
+from skprecgd.objective.penalty import NuclearRidge
 from skprecgd.objective.rays import Quartic, Ray
 
 
@@ -28,24 +30,32 @@ class FullObjective(Objective):
 
     Parameters
     ----------
-    X : ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
+    X : Matrix, ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
+        Or whatever else `as_matrix` takes.
     alpha : float, default=0.0
+    unit : float, default=1.0
+        What to divide X by. X itself is never copied, so the products are divided.
+
+    Attributes
+    ----------
+    X : Matrix
+        Before it is divided by the unit.
     """
 
     has_closed_form = True
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
-        self.X = _canonical(X) if sparse.issparse(X) else X
+        self.X = as_matrix(_canonical(X) if sparse.issparse(X) else X)
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)
         self.loss = SquaredLoss()
-        # X itself is never copied: products are divided by the unit instead.
+        self._ridge = NuclearRidge(alpha)
         self._unit = unit
 
     @property
     def large_products(self) -> bool:
-        return bool(getattr(self.X, "large_products", isinstance(self.X, np.ndarray)))
+        return self.X.large_products
 
     @property
     def n_measurements(self) -> int:
@@ -53,15 +63,11 @@ class FullObjective(Objective):
 
     @cached_property
     def data_norm(self) -> float:
-        if hasattr(self.X, "frobenius_norm"):
-            return self.X.frobenius_norm() / self._unit
-        if isinstance(self.X, LinearOperator):
-            return _operator_norm(self.X) / self._unit
-        return norm(self.X.data if sparse.issparse(self.X) else self.X) / self._unit
+        return self.X.frobenius_norm() / self._unit
 
     @property
     def resolution(self) -> float:
-        # The loss is a difference of terms of the size of the data's norm squared.
+        # The loss is a difference of terms as large as the squared norm of the data.
         return float(np.sqrt(64 * np.finfo(self.dtype).eps))
 
     def normalised(self) -> tuple[FullObjective, float]:
@@ -99,14 +105,16 @@ class FullObjective(Objective):
         return low_rank + self.matrix_gradient_at_zero()
 
     def matrix_gradient_at_zero(self) -> LinearOperator:
-        return (-1.0 / self._unit) * aslinearoperator(self.X)
+        # Claims double precision even for float32 data, so that eigensolvers use it.
+        dtype = np.result_type(self.X.dtype, np.float64)
+        return ScaledMatrix(self.X, -1.0 / self._unit, dtype)
 
     def gradient(self, evaluation: Evaluation) -> Factors:
         factors = evaluation.factors
         g = self._model_gradient(factors, factors).moved(
             factors.joined(*evaluation.state), -1.0
         )
-        return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
+        return self._ridge.added(g, factors)
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         factors = evaluation.factors
@@ -126,32 +134,25 @@ class FullObjective(Objective):
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         factors = evaluation.factors
-        ridge = self.alpha * factors.multiplicity
 
         def product(direction: Factors) -> Factors:
             model = self._model_gradient(factors, direction, tangent=True)
-            return model.moved(direction, ridge) if ridge else model
+            return self._ridge.added(model, direction)
 
         return product
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
-        slope = dot(u, self._times(v))
+        slope = dot(u, self.X.times(v) / self.dtype.type(self._unit))
         if evaluation is not None:
             factors = evaluation.factors
             slope -= dot(factors.left.T @ u, factors.right.T @ v)
-        return Growth(max(0.0, slope - self.alpha), self.evaluate)
-
-    def _times(self, block: Array) -> Array:
-        return np.asarray(self.X @ block) / self.dtype.type(self._unit)
+        return Growth(self._ridge.excess(slope), self.evaluate)
 
     def _products(self, factors: Factors) -> tuple[Array, Array]:
-        """``X R`` and ``X^T L``: in one pass where the data offer it."""
-        left, right, unit = factors.left, factors.right, self.dtype.type(self._unit)
-        if hasattr(self.X, "both_products"):
-            x_right, x_left = self.X.both_products(left, right)
-        else:
-            x_right, x_left = self.X @ right, self.X.T @ left
-        return np.asarray(x_right) / unit, np.asarray(x_left) / unit
+        """``X R`` and ``X^T L``."""
+        unit = self.dtype.type(self._unit)
+        x_right, x_left = self.X.both_products(factors.left, factors.right)
+        return x_right / unit, x_left / unit
 
     def _evaluation(
         self, factors: Factors, x_right: Array, x_left: Array
@@ -160,11 +161,10 @@ class FullObjective(Objective):
         model = float(np.vdot(gram(left), gram(right)))
         loss = 0.5 * (self.data_norm**2 - 2 * dot(left, x_right) + model)
         loss = max(loss, 0.0)
-        ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
         return Evaluation(
             factors,
             loss,
-            loss + ridge,
+            loss + self._ridge.value(factors),
             relative(loss, self.data_norm),
             (x_right, x_left),
         )
@@ -196,9 +196,7 @@ class FullObjective(Objective):
         residual_quadratic = np.vdot(cross_left, cross_right) - dot(d_left, xd_right)
         linear_quadratic = np.vdot(gram_dl, cross_right) + np.vdot(cross_left, gram_dr)
         slope = self.gradient(evaluation).inner(d)
-        curvature = 0.5 * linear_sq + residual_quadratic
-        if self.alpha:
-            curvature += 0.5 * self.alpha * d.ridge()
+        curvature = 0.5 * linear_sq + residual_quadratic + self._ridge.value(d)
         quartic = 0.5 * np.vdot(gram_dl, gram_dr)
         return np.array(
             [evaluation.value, slope, curvature, linear_quadratic, quartic], dtype=float
@@ -212,15 +210,3 @@ def _canonical(X: Any) -> Any:
         X = X.copy()
         X.sum_duplicates()
     return X
-
-
-def _operator_norm(operator: LinearOperator) -> float:
-    """Frobenius norm of an operator, by its products with the identity in blocks."""
-    n_columns = operator.shape[1]
-    squares = []
-    for start in range(0, n_columns, 256):
-        width = min(256, n_columns - start)
-        block = np.zeros((n_columns, width))
-        block[np.arange(start, start + width), np.arange(width)] = 1.0
-        squares.append(norm(operator.matmat(block)))
-    return norm(np.array(squares))

@@ -166,7 +166,7 @@ class SampledObjective(Objective):
         return self._with(loss=loss)
 
     def with_ridge(self, alpha: float) -> SampledObjective:
-        return self._with(self.measurements, self.targets, self.loss, alpha)
+        return self._with(alpha=alpha)
 
     def observed_entries(self) -> ObservedEntries | None:
         cells = self.measurements.cells() if self.measurements.single_entries else None

@@ -1,4 +1,7 @@
-"""Block Krylov truncated SVD against the full decomposition."""
+"""Block Krylov truncated SVD against the full decomposition.
+
+Most matrices here are so small that LAPACK would decompose them; `ITERATE` forbids it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,12 @@ from scipy import sparse
 from scipy.linalg import subspace_angles
 from scipy.sparse.linalg import aslinearoperator
 
-from skprecgd._linalg import truncated_svd as subspace
+from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.svd_tuning import DirectSvd, SinglePrecision, SvdTuning
 from skprecgd._linalg.truncated_svd import truncated_svd
+
+# No array is small enough, and no share of its triplets large enough, for LAPACK.
+ITERATE = SvdTuning(direct=DirectSvd(size=0, share=1.0))
 
 WRAPS = {
     "dense": np.asarray,
@@ -19,12 +26,6 @@ WRAPS = {
     "csc": sparse.csc_array,
     "operator": aslinearoperator,
 }
-
-
-@pytest.fixture
-def iterative(monkeypatch):
-    """Iterate also where a dense decomposition would be cheaper."""
-    monkeypatch.setattr(subspace, "_is_small", lambda X, rank: False)
 
 
 def with_spectrum(rng, shape, s):
@@ -75,26 +76,26 @@ def check(X, result, rank, tol=1e-7, gap=True):
 @pytest.mark.parametrize("kind", WRAPS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(90, 60), (60, 90), (70, 70)])
-def test_decaying_spectrum(kind, dtype, shape, iterative, rng):
+def test_decaying_spectrum(kind, dtype, shape, rng):
     X = with_spectrum(rng, shape, 0.7 ** np.arange(60)).astype(dtype)
-    result = truncated_svd(WRAPS[kind](X), 5, random_state=0)
+    result = truncated_svd(WRAPS[kind](X), 5, random_state=0, tuning=ITERATE)
     assert result.converged
     assert result.u.dtype == result.v.dtype == dtype
     check(X, result, 5)
 
 
 @pytest.mark.parametrize("kind", WRAPS)
-def test_random_matrix(kind, iterative, rng):
+def test_random_matrix(kind, rng):
     """A flat spectrum, the hard case: gaps of a percent."""
     X = rng.standard_normal((80, 60))
-    result = truncated_svd(WRAPS[kind](X), 4, random_state=0)
+    result = truncated_svd(WRAPS[kind](X), 4, random_state=0, tuning=ITERATE)
     assert result.converged
     check(X, result, 4, gap=False)
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "operator"])
 def test_sparse_above_the_dense_size(kind, global_random_seed):
-    """Without the patch: what users of sparse data run."""
+    """As it is tuned for users of sparse data."""
     X = sparse.random_array(
         (700, 500),
         density=0.02,
@@ -160,19 +161,17 @@ def test_any_shape_and_rank(n_rows, n_columns, data, decay, seed, use_iteration)
     rng = np.random.default_rng(seed)
     k = min(n_rows, n_columns)
     X = with_spectrum(rng, (n_rows, n_columns), decay ** np.arange(k))
-    with pytest.MonkeyPatch.context() as patch:
-        if use_iteration:
-            patch.setattr(subspace, "_is_small", lambda X, rank: False)
-        result = truncated_svd(X, rank, random_state=seed % 1000)
+    tuning = ITERATE if use_iteration else SvdTuning()
+    result = truncated_svd(X, rank, random_state=seed % 1000, tuning=tuning)
     assert result.converged
     check(X, result, rank, gap=False)
 
 
 @pytest.mark.parametrize("rank", [1, 10, 30])
 @pytest.mark.parametrize("shape", [(30, 50), (50, 30), (30, 30)])
-def test_rank_up_to_the_smaller_side(rank, shape, iterative, rng):
+def test_rank_up_to_the_smaller_side(rank, shape, rng):
     X = rng.standard_normal(shape)
-    result = truncated_svd(X, rank, random_state=0)
+    result = truncated_svd(X, rank, random_state=0, tuning=ITERATE)
     assert result.converged
     check(X, result, rank, gap=False)
 
@@ -186,9 +185,9 @@ def test_rank_up_to_the_smaller_side(rank, shape, iterative, rng):
 @pytest.mark.parametrize("true_rank", [1, 3, 5])
 @pytest.mark.parametrize("rank", [3, 7])
 @pytest.mark.parametrize("kind", ["dense", "csr"])
-def test_exactly_low_rank(kind, true_rank, rank, dtype, iterative, rng):
+def test_exactly_low_rank(kind, true_rank, rank, dtype, rng):
     X = with_spectrum(rng, (80, 60), 2.0 ** -np.arange(true_rank)).astype(dtype)
-    result = truncated_svd(WRAPS[kind](X), rank, random_state=0)
+    result = truncated_svd(WRAPS[kind](X), rank, random_state=0, tuning=ITERATE)
     assert result.converged
     check(X, result, rank, gap=False)
     eps = float(np.finfo(dtype).eps)
@@ -198,11 +197,11 @@ def test_exactly_low_rank(kind, true_rank, rank, dtype, iterative, rng):
 @pytest.mark.parametrize("shape", [(80, 60), (60, 80), (5, 3), (1, 1)])
 @pytest.mark.parametrize("use_iteration", [False, True])
 @pytest.mark.parametrize("kind", WRAPS)
-def test_zero_matrix(kind, use_iteration, shape, monkeypatch):
-    if use_iteration:
-        monkeypatch.setattr(subspace, "_is_small", lambda X, rank: False)
+def test_zero_matrix(kind, use_iteration, shape):
     rank = min(2, *shape)
-    result = truncated_svd(WRAPS[kind](np.zeros(shape)), rank, random_state=0)
+    tuning = ITERATE if use_iteration else SvdTuning()
+    X = WRAPS[kind](np.zeros(shape))
+    result = truncated_svd(X, rank, random_state=0, tuning=tuning)
     assert result.converged
     assert np.all(result.s == 0)
     np.testing.assert_allclose(result.u.T @ result.u, np.eye(rank), atol=1e-12)
@@ -222,45 +221,44 @@ def test_zero_matrix(kind, use_iteration, shape, monkeypatch):
 )
 @pytest.mark.parametrize("rank", [2, 4, 6])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_repeated_singular_values(s, rank, dtype, iterative, rng):
+def test_repeated_singular_values(s, rank, dtype, rng):
     """Vectors are then any basis; values and residuals are still determined."""
     X = with_spectrum(rng, (80, 60), np.sort(s)[::-1]).astype(dtype)
-    result = truncated_svd(X, rank, random_state=0, max_blocks=200)
+    result = truncated_svd(X, rank, random_state=0, max_blocks=200, tuning=ITERATE)
     assert result.converged
     check(X, result, rank, gap=False)
 
 
-def test_identity_matrix(iterative):
+def test_identity_matrix():
     X = sparse.eye_array(300, format="csr")
-    result = truncated_svd(X, 5, random_state=0)
+    result = truncated_svd(X, 5, random_state=0, tuning=ITERATE)
     assert result.converged
     np.testing.assert_allclose(result.s, 1, rtol=1e-12)
 
 
-def test_condition_number_beyond_the_square_root_of_precision(iterative, rng):
+def test_condition_number_beyond_the_square_root_of_precision(rng):
     """By QR of the image: a Gram matrix would lose everything below 1e-8."""
     X = with_spectrum(rng, (80, 60), 10.0 ** -np.arange(12.0))
-    result = truncated_svd(X, 12, random_state=0)
+    result = truncated_svd(X, 12, random_state=0, tuning=ITERATE)
     np.testing.assert_allclose(result.s, 10.0 ** -np.arange(12.0), rtol=1e-3)
 
 
-def test_columns_and_rows_of_zeros(iterative, rng):
+def test_columns_and_rows_of_zeros(rng):
     X = with_spectrum(rng, (80, 60), 0.6 ** np.arange(60))
     X[:, 10:30] = 0
     X[5:20] = 0
-    result = truncated_svd(sparse.csr_array(X), 3, random_state=0)
+    result = truncated_svd(sparse.csr_array(X), 3, random_state=0, tuning=ITERATE)
     assert result.converged
     check(X, result, 3)
 
 
 @pytest.mark.parametrize("exponent", [-100, -30, 30, 100])
 @pytest.mark.parametrize("use_iteration", [False, True])
-def test_scale(exponent, use_iteration, monkeypatch, rng):
-    if use_iteration:
-        monkeypatch.setattr(subspace, "_is_small", lambda X, rank: False)
+def test_scale(exponent, use_iteration, rng):
+    how = {"random_state": 0, "tuning": ITERATE if use_iteration else SvdTuning()}
     X = with_spectrum(rng, (80, 60), 0.7 ** np.arange(60))
-    plain = truncated_svd(X, 4, random_state=0)
-    scaled = truncated_svd(10.0**exponent * X, 4, random_state=0)
+    plain = truncated_svd(X, 4, **how)
+    scaled = truncated_svd(10.0**exponent * X, 4, **how)
     assert scaled.converged
     assert scaled.n_blocks == plain.n_blocks
     np.testing.assert_allclose(scaled.s / 10.0**exponent, plain.s, rtol=1e-10)
@@ -272,9 +270,9 @@ def test_scale(exponent, use_iteration, monkeypatch, rng):
 # --------------------------------------------------------------------------------------
 
 
-def test_max_blocks(iterative, rng):
+def test_max_blocks(rng):
     X = rng.standard_normal((200, 150))
-    result = truncated_svd(X, 3, max_blocks=2, random_state=0)
+    result = truncated_svd(X, 3, max_blocks=2, random_state=0, tuning=ITERATE)
     assert result.n_blocks == 2
     assert not result.converged
     assert result.error > 1e-7
@@ -285,12 +283,12 @@ def test_max_blocks(iterative, rng):
     assert np.all(result.s >= 0.7 * exact)
 
 
-def test_smaller_tol_takes_more_blocks_and_is_more_accurate(iterative, rng):
+def test_smaller_tol_takes_more_blocks_and_is_more_accurate(rng):
     X = with_spectrum(rng, (300, 250), 1.0 / np.arange(1, 251))
     _, _, vt = np.linalg.svd(X)
     blocks, errors = [], []
     for tol in (1e-2, 1e-5, 1e-10):
-        result = truncated_svd(X, 3, tol=tol, random_state=0)
+        result = truncated_svd(X, 3, tol=tol, random_state=0, tuning=ITERATE)
         blocks.append(result.n_blocks)
         errors.append(np.max(subspace_angles(result.v, vt[:3].T)))
         assert result.converged
@@ -301,42 +299,44 @@ def test_smaller_tol_takes_more_blocks_and_is_more_accurate(iterative, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_tol_beyond_precision_ends(dtype, iterative, rng):
+def test_tol_beyond_precision_ends(dtype, rng):
     X = with_spectrum(rng, (120, 100), 0.8 ** np.arange(100)).astype(dtype)
-    result = truncated_svd(X, 4, tol=0.0, max_blocks=300, random_state=0)
+    result = truncated_svd(
+        X, 4, tol=0.0, max_blocks=300, random_state=0, tuning=ITERATE
+    )
     assert result.n_blocks < 300
     check(X, result, 4, tol=1e-12)
 
 
-def test_restarts_keep_what_was_found(iterative, rng):
+def test_restarts_keep_what_was_found(rng):
     """More blocks than are kept: the span is cut back and goes on."""
     X = with_spectrum(rng, (400, 380), np.linspace(2, 1, 380))
-    result = truncated_svd(X, 2, tol=1e-5, random_state=0)
+    result = truncated_svd(X, 2, tol=1e-5, random_state=0, tuning=ITERATE)
     # The bases hold ten blocks and the wanted part.
     assert result.n_blocks > 15
     assert result.converged
     check(X, result, 2, tol=1e-5, gap=False)
 
 
-def test_deterministic(iterative, rng):
+def test_deterministic(rng):
     X = rng.standard_normal((90, 70))
     first, second, other = (
-        truncated_svd(X, 3, random_state=seed) for seed in (1, 1, 2)
+        truncated_svd(X, 3, random_state=seed, tuning=ITERATE) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first.v, second.v)
     np.testing.assert_allclose(first.s, other.s, rtol=1e-10)
 
 
-def test_data_are_not_modified(iterative, rng):
+def test_data_are_not_modified(rng):
     X = rng.standard_normal((90, 70))
     before = X.copy()
-    truncated_svd(X, 3, random_state=0)
+    truncated_svd(X, 3, random_state=0, tuning=ITERATE)
     np.testing.assert_array_equal(X, before)
 
 
-def test_integer_data(iterative, rng):
+def test_integer_data(rng):
     X = rng.integers(-5, 6, size=(90, 70))
-    result = truncated_svd(X, 3, random_state=0)
+    result = truncated_svd(X, 3, random_state=0, tuning=ITERATE)
     assert result.u.dtype == np.float64
     check(X.astype(float), result, 3, gap=False)
 
@@ -353,33 +353,48 @@ SINGLE_KINDS = {
 }
 
 
-@pytest.fixture
-def runs(monkeypatch):
-    """Precisions of the iterations run."""
-    dtypes = []
-    iterate = subspace._iterate
+class Watched(Matrix):
+    """A matrix that writes down which precisions it is iterated in, in turn."""
 
-    def spy(X, *args, **kwargs):
-        dtypes.append(np.dtype(X.dtype))
-        return iterate(X, *args, **kwargs)
+    def __init__(self, X, runs):
+        self._inner = as_matrix(X)
+        self._runs = runs
+        self.reads_once = self._inner.reads_once
+        super().__init__(self._inner.shape, self._inner.dtype)
 
-    monkeypatch.setattr(subspace, "_iterate", spy)
-    return dtypes
+    def times(self, block):
+        return self._inner.times(block)
+
+    def transposed_times(self, block):
+        return self._inner.transposed_times(block)
+
+    def frobenius_norm(self):
+        return self._inner.frobenius_norm()
+
+    def left_basis(self, capacity):
+        self._runs.append(self.dtype)
+        return self._inner.left_basis(capacity)
+
+    def in_single(self, size, tuning):
+        scaled, factor = self._inner.in_single(size, tuning)
+        return Watched(scaled, self._runs), factor
+
+    def _transpose(self):
+        return Watched(self._inner.T, self._runs)
 
 
 @pytest.mark.parametrize("kind", SINGLE_KINDS)
 @pytest.mark.parametrize("shape", [(400, 300), (300, 400)])
 @pytest.mark.parametrize("exponent", [-300, -100, 0, 100, 300])
 @pytest.mark.parametrize("copied", [False, True])
-def test_loose_tol_in_single_precision(
-    kind, shape, exponent, copied, monkeypatch, runs, rng
-):
-    monkeypatch.setattr(subspace, "_SINGLE_COPY", 1 << 26 if copied else 0)
-    monkeypatch.setattr(subspace, "_SINGLE_SLAB", 3001)
+def test_loose_tol_in_single_precision(kind, shape, exponent, copied, rng):
+    single = SinglePrecision(copied=1 << 26 if copied else 0, slab=3001)
+    how = {"tol": 0.05, "random_state": 0, "tuning": SvdTuning(single=single)}
     X = with_spectrum(rng, shape, 1.0 / np.arange(1, 301))
     given = SINGLE_KINDS[kind](X * 10.0**exponent)
     before = given.copy()
-    result = truncated_svd(given, 6, tol=0.05, random_state=0)
+    runs = []
+    result = truncated_svd(Watched(given, runs), 6, **how)
     assert runs == [np.float32]
     assert result.converged
     assert result.u.dtype == result.s.dtype == result.v.dtype == np.float64
@@ -405,14 +420,16 @@ def exact_values(s):
     ],
     ids=["low rank", "repeated", "steep"],
 )
-def test_double_precision_where_rounding_would_show(s, iterative, runs, rng):
+def test_double_precision_where_rounding_would_show(s, rng):
     X = with_spectrum(rng, (150, 120), s)
-    result = truncated_svd(X, 8, tol=0.05, random_state=0)
+    how = {"tol": 0.05, "random_state": 0, "tuning": ITERATE}
+    runs = []
+    result = truncated_svd(Watched(X, runs), 8, **how)
     assert runs == [np.float32, np.float64]
     assert result.converged
     if len(s) == 3:
         # Also where the blocks allowed are just those that are needed.
-        few = truncated_svd(X, 8, tol=0.05, max_blocks=1, random_state=0)
+        few = truncated_svd(X, 8, max_blocks=1, **how)
         np.testing.assert_allclose(few.s, exact_values(s), atol=1e-11)
     exact = exact_values(s)
     np.testing.assert_allclose(result.s[:3], exact[:3], rtol=1e-12)
@@ -421,9 +438,11 @@ def test_double_precision_where_rounding_would_show(s, iterative, runs, rng):
 
 @pytest.mark.parametrize("tol", [1e-7, 0.05])
 @pytest.mark.parametrize("max_blocks", [1, 2])
-def test_as_many_vectors_as_wanted_however_few_blocks(tol, max_blocks, iterative, rng):
+def test_as_many_vectors_as_wanted_however_few_blocks(tol, max_blocks, rng):
     X = with_spectrum(rng, (400, 300), 1.0 / np.arange(1, 301))
-    result = truncated_svd(X, 60, tol=tol, max_blocks=max_blocks, random_state=0)
+    result = truncated_svd(
+        X, 60, tol=tol, max_blocks=max_blocks, random_state=0, tuning=ITERATE
+    )
     assert not result.converged
     assert result.u.shape == (400, 60)
     np.testing.assert_allclose(result.v.T @ result.v, np.eye(60), atol=1e-12)

@@ -1,0 +1,422 @@
+"""The contract of a matrix, and the one function that makes one of what users hold.
+
+Complete data, and the gradient of a loss in the matrix, come as arrays, as memory maps,
+as sparse arrays, as linear operators and in chunks. The decompositions and the
+objective of complete data ask a `Matrix` for its products and for a few facts; they
+never ask what kind it is. Another kind of matrix is another subclass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+
+from skprecgd._linalg.left_basis import BasisInMemory, BasisOfArray, LeftBasis
+from skprecgd._linalg.numerics import is_mapped, norm, slabs
+from skprecgd._linalg.svd_tuning import SinglePrecision
+from skprecgd._runtime.typing import Array
+
+# Columns of the identity that an operator is multiplied with at a time.
+_IDENTITY_COLUMNS = 256
+
+
+def as_matrix(X: Any) -> Matrix:
+    """The `Matrix` behind anything that can be multiplied; no number is copied.
+
+    Parameters
+    ----------
+    X : Matrix, ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
+        Or any other object with `shape`, `dtype`, ``X @ block`` and ``X.T @ block``,
+        such as the linear operators of other libraries. The stored numbers of a sparse
+        array are taken for its entries, so none may be stored twice.
+
+    Returns
+    -------
+    Matrix
+    """
+    if isinstance(X, Matrix):
+        return X
+    if isinstance(X, np.ndarray):
+        return ArrayMatrix(X)
+    if sparse.issparse(X):
+        return SparseMatrix(X)
+    return OperatorMatrix(X)
+
+
+class Matrix(LinearOperator, ABC):
+    """A real matrix known by its products.
+
+    A subclass implements `times` and `transposed_times`. All other members have
+    defaults that hold for any matrix; a subclass overrides those for which it knows a
+    better way. A matrix is also a LinearOperator of SciPy, for the sake of ``@``,
+    ``.T``, sums and eigensolvers.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_rows, n_columns)``.
+    dtype : dtype
+        Of the entries.
+
+    Attributes
+    ----------
+    large_products : bool
+        Whether products are large enough for several BLAS threads.
+    reads_once : bool
+        Whether a product mostly reads the matrix from memory, so that several columns
+        take about as long as one.
+    """
+
+    large_products: bool = False
+    reads_once: bool = False
+
+    def __init__(self, shape: tuple[int, int], dtype: Any) -> None:
+        super().__init__(dtype, shape)
+
+    # ---- what a subclass implements
+
+    @abstractmethod
+    def times(self, block: Array) -> Array:
+        """``X @ block``.
+
+        Parameters
+        ----------
+        block : ndarray of shape (n_columns, k) or (n_columns,)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, k) or (n_rows,)
+        """
+
+    @abstractmethod
+    def transposed_times(self, block: Array) -> Array:
+        """``X.T @ block``.
+
+        Parameters
+        ----------
+        block : ndarray of shape (n_rows, k) or (n_rows,)
+
+        Returns
+        -------
+        ndarray of shape (n_columns, k) or (n_columns,)
+        """
+
+    # ---- what it may know a better way for
+
+    def both_products(self, left: Array, right: Array) -> tuple[Array, Array]:
+        """``X @ right`` and ``X.T @ left``: one pass where the data are far away."""
+        return self.times(right), self.transposed_times(left)
+
+    def frobenius_norm(self) -> float:
+        """Euclidean norm of all entries, by products with the identity in blocks."""
+        n_columns = self.shape[1]
+        sizes = []
+        for start in range(0, n_columns, _IDENTITY_COLUMNS):
+            width = min(_IDENTITY_COLUMNS, n_columns - start)
+            block = np.zeros((n_columns, width))
+            block[np.arange(start, start + width), np.arange(width)] = 1.0
+            sizes.append(norm(self.times(block)))
+        return norm(np.array(sizes))
+
+    def left_basis(self, capacity: int) -> LeftBasis:
+        """An empty orthonormal basis in the space of the rows; see `LeftBasis`."""
+        return BasisInMemory(self, capacity)
+
+    def gram_operator(self) -> LinearOperator | None:
+        """``X^T X``, if a product with it costs less than two with X; else None."""
+        return None
+
+    def in_memory(self) -> Array | None:
+        """The entries, if they are an array in memory; LAPACK copies it. Else None."""
+        return None
+
+    def formed(self) -> Array:
+        """The entries as an array, which is not to be written to.
+
+        For small matrices: an operator is multiplied with the whole identity.
+        """
+        return self.times(np.eye(self.shape[1], dtype=self.dtype))
+
+    def in_single(
+        self, size: float | None, tuning: SinglePrecision
+    ) -> tuple[Matrix, float] | None:
+        """The same matrix for products in single precision, if there is such a thing.
+
+        Parameters
+        ----------
+        size : float or None
+            Frobenius norm, where it is known.
+        tuning : SinglePrecision
+
+        Returns
+        -------
+        scaled : Matrix
+            The matrix times `factor`, which keeps it within the range of float32.
+        factor : float
+            A power of two.
+        """
+        return None
+
+    # ---- as a SciPy operator
+
+    def _matmat(self, block: Array) -> Array:
+        return self.times(block)
+
+    def _matvec(self, vector: Array) -> Array:
+        return self.times(vector)
+
+    def _rmatmat(self, block: Array) -> Array:
+        return self.transposed_times(block)
+
+    def _rmatvec(self, vector: Array) -> Array:
+        return self.transposed_times(vector)
+
+    def _transpose(self) -> Matrix:
+        return TransposedMatrix(self)
+
+    def _adjoint(self) -> Matrix:
+        return self._transpose()
+
+    def __rmul__(self, factor: Any) -> Any:
+        """A number times a matrix: a Matrix of the same dtype, with a Gram operator.
+
+        SciPy's own would claim to be of float64 and would know of products only.
+        """
+        if not isinstance(factor, Real):
+            return super().__rmul__(factor)
+        return ScaledMatrix(self, float(factor), self.dtype)
+
+
+class ArrayMatrix(Matrix):
+    """An array, in memory or mapped to a file.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_columns)
+    """
+
+    large_products = True
+    reads_once = True
+
+    def __init__(self, X: Array) -> None:
+        super().__init__(X.shape, X.dtype)
+        self._X = X
+
+    def times(self, block: Array) -> Array:
+        # `dot` is faster than `@` where a float32 array meets a float64 vector.
+        return np.asarray(self._X.dot(block))
+
+    def transposed_times(self, block: Array) -> Array:
+        return np.asarray(self._X.T.dot(block))
+
+    def frobenius_norm(self) -> float:
+        return norm(self._X)
+
+    def left_basis(self, capacity: int) -> LeftBasis:
+        return BasisOfArray(self, self._X, capacity)
+
+    def in_memory(self) -> Array | None:
+        return None if is_mapped(self._X) else self._X
+
+    def formed(self) -> Array:
+        return self._X
+
+    def in_single(
+        self, size: float | None, tuning: SinglePrecision
+    ) -> tuple[Matrix, float] | None:
+        X = self._X
+        if X.dtype != np.float64:
+            return None
+        factor = tuning.factor(self.frobenius_norm() if size is None else size)
+        if is_mapped(X) or X.size > tuning.copied:
+            return SlabMatrix(X, factor, tuning.slab), factor
+        copy = np.empty_like(X, dtype=np.float32, subok=False)
+        return ArrayMatrix(_cast(X, factor, copy)), factor
+
+    def _transpose(self) -> Matrix:
+        return ArrayMatrix(self._X.T)
+
+
+class SlabMatrix(Matrix):
+    """A float64 array times a factor; products with it in single precision.
+
+    The numbers are converted a slab at a time, for every product anew: no copy of the
+    array is made, and converting what has to be read anyway is cheap.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_columns)
+    factor : float
+    slab : int
+        Most numbers that are converted at a time.
+    """
+
+    large_products = True
+    reads_once = True
+
+    def __init__(self, X: Array, factor: float, slab: int) -> None:
+        super().__init__(X.shape, np.float32)
+        self._X, self._factor, self._slab = X, factor, slab
+
+    def times(self, block: Array) -> Array:
+        return self._product(self._X, block)
+
+    def transposed_times(self, block: Array) -> Array:
+        return self._product(self._X.T, block)
+
+    def _transpose(self) -> Matrix:
+        return SlabMatrix(self._X.T, self._factor, self._slab)
+
+    def _product(self, X: Array, block: Array) -> Array:
+        product = np.zeros((block.shape[1], X.shape[0]), self.dtype)
+        if abs(X.strides[0]) >= abs(X.strides[1]):
+            for rows, slab in self._slabs(X):
+                product[:, rows] = block.T @ slab.T
+        else:
+            for rows, slab in self._slabs(X.T):
+                product += block[rows].T @ slab
+        return product.T
+
+    def _slabs(self, X: Array) -> Iterator[tuple[slice, Array]]:
+        parts = list(slabs(X.shape, self._slab))
+        buffer = np.empty((parts[0].stop, X.shape[1]), self.dtype)
+        for rows in parts:
+            yield rows, _cast(X[rows], self._factor, buffer[: rows.stop - rows.start])
+
+
+class SparseMatrix(Matrix):
+    """A sparse array without entries stored twice.
+
+    Parameters
+    ----------
+    X : sparse array or matrix of shape (n_rows, n_columns)
+    """
+
+    def __init__(self, X: Any) -> None:
+        super().__init__(X.shape, X.dtype)
+        self._X = X
+
+    @cached_property
+    def _turned(self) -> Any:
+        # It is a view of the same numbers, but takes SciPy as long as a small product.
+        return self._X.T
+
+    def times(self, block: Array) -> Array:
+        return np.asarray(self._X @ block)
+
+    def transposed_times(self, block: Array) -> Array:
+        return np.asarray(self._turned @ block)
+
+    def frobenius_norm(self) -> float:
+        return norm(self._X.data)
+
+    def formed(self) -> Array:
+        return np.asarray(self._X.toarray())
+
+    def in_single(
+        self, size: float | None, tuning: SinglePrecision
+    ) -> tuple[Matrix, float] | None:
+        X = self._X
+        if X.dtype != np.float64 or X.format not in ("csr", "csc"):
+            return None
+        factor = tuning.factor(self.frobenius_norm() if size is None else size)
+        values = _cast(X.data, factor, np.empty(X.data.shape, np.float32))
+        cast = type(X)((values, X.indices, X.indptr), shape=X.shape)
+        return SparseMatrix(cast), factor
+
+    def _transpose(self) -> Matrix:
+        return SparseMatrix(self._turned)
+
+
+class OperatorMatrix(Matrix):
+    """A linear operator, of SciPy or of another library.
+
+    Parameters
+    ----------
+    X : object with `shape`, `dtype`, ``X @ block`` and ``X.T @ block``
+    """
+
+    def __init__(self, X: Any) -> None:
+        super().__init__(X.shape, X.dtype)
+        self._X = X
+
+    @cached_property
+    def _turned(self) -> Any:
+        return self._X.T
+
+    def times(self, block: Array) -> Array:
+        return np.asarray(self._X @ block)
+
+    def transposed_times(self, block: Array) -> Array:
+        return np.asarray(self._turned @ block)
+
+
+class TransposedMatrix(Matrix):
+    """The transpose of a matrix.
+
+    Parameters
+    ----------
+    matrix : Matrix of shape (n_columns, n_rows)
+    """
+
+    def __init__(self, matrix: Matrix) -> None:
+        super().__init__(matrix.shape[::-1], matrix.dtype)
+        self._matrix = matrix
+        self.large_products = matrix.large_products
+
+    def times(self, block: Array) -> Array:
+        return self._matrix.transposed_times(block)
+
+    def transposed_times(self, block: Array) -> Array:
+        return self._matrix.times(block)
+
+    def frobenius_norm(self) -> float:
+        return self._matrix.frobenius_norm()
+
+    def _transpose(self) -> Matrix:
+        return self._matrix
+
+
+class ScaledMatrix(Matrix):
+    """A number times a matrix.
+
+    Parameters
+    ----------
+    matrix : Matrix of shape (n_rows, n_columns)
+    factor : float
+    dtype : dtype
+        What it claims to be of: eigensolvers take their precision from that.
+    """
+
+    def __init__(self, matrix: Matrix, factor: float, dtype: Any) -> None:
+        super().__init__(matrix.shape, dtype)
+        self._matrix, self._factor = matrix, factor
+        self.large_products = matrix.large_products
+
+    def times(self, block: Array) -> Array:
+        return self._factor * self._matrix.times(block)
+
+    def transposed_times(self, block: Array) -> Array:
+        return self._factor * self._matrix.transposed_times(block)
+
+    def frobenius_norm(self) -> float:
+        return abs(self._factor) * self._matrix.frobenius_norm()
+
+    def gram_operator(self) -> LinearOperator | None:
+        gram = self._matrix.gram_operator()
+        return None if gram is None else self._factor**2 * gram
+
+
+def _cast(values: Array, factor: float, out: Array) -> Array:
+    if factor == 1.0:
+        out[...] = values
+    else:
+        np.multiply(values, factor, out=out, casting="same_kind")
+    return out
