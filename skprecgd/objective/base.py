@@ -5,16 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
-
-if TYPE_CHECKING:
-    from skprecgd.objective.rays import Ray
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,22 @@ class Growth:
 
     length: float
     arrive: Callable[[Factors], Evaluation]
+
+
+class Ray(ABC):
+    """The objective along ``factors + t * direction``."""
+
+    @abstractmethod
+    def value(self, t: float) -> float:
+        """Objective at step t, without a further pass over the data."""
+
+    @abstractmethod
+    def advance(self, t: float) -> Evaluation:
+        """Evaluation at step t, without a further pass over the data."""
+
+    @abstractmethod
+    def minimizer(self) -> float:
+        """The minimiser along the ray, without a further pass over the data."""
 
 
 class Objective(ABC):

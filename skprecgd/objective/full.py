@@ -14,8 +14,8 @@ from skprecgd._linalg.numerics import dot, gram, norm, working_dtype
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
-from skprecgd.objective.base import Evaluation, Growth, Objective, relative
-from skprecgd.objective.rays import Quartic, Ray
+from skprecgd.objective.base import Evaluation, Growth, Objective, Ray, relative
+from skprecgd.objective.rays import Quartic
 
 
 class FullObjective(Objective):

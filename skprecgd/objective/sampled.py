@@ -24,8 +24,8 @@ from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import ray_point, ray_sums, squared_distance
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements
-from skprecgd.objective.base import Evaluation, Growth, Objective, relative
-from skprecgd.objective.rays import Quartic, Ray, SampledRay, ridge_polynomial
+from skprecgd.objective.base import Evaluation, Growth, Objective, Ray, relative
+from skprecgd.objective.rays import Quartic, SampledRay, ridge_polynomial
 
 
 class SampledObjective(Objective):
