@@ -27,7 +27,6 @@ from statistics import median
 
 import numpy as np
 
-from skprecgd._runtime.threads import one_blas_thread
 from skprecgd.kernels import _numba, _numpy
 
 C_SOURCE = r"""
@@ -222,6 +221,9 @@ def slopes(n: int, n_entries: int, repeats: int) -> None:
 
 def small_work(problem: Problem, repeats: int) -> None:
     """Gram matrices and an r x r solve, alone and between kernels on two threads."""
+    # Here, so that `reliability/speed.py` can import this file with another build.
+    from skprecgd._runtime.threads import running_fit
+
     left = problem.blocks[0]
     product = problem.calls(_numba)["product"]
     before: dict[str, Callable[[], object]] = {
@@ -230,7 +232,7 @@ def small_work(problem: Problem, repeats: int) -> None:
         "on 2 threads": with_threads(2, product),
     }
     times: dict[str, list[float]] = {name: [] for name in before}
-    with one_blas_thread():
+    with running_fit(one_blas_thread=True):
         for _ in range(10 * repeats):
             for name, call in before.items():
                 call()

@@ -595,13 +595,22 @@ class _Parser(argparse.ArgumentParser):
         raise DemoError(msg)
 
 
+_DESCRIPTION = (
+    "Hide most pixels of a picture, recover it as a low-rank matrix, and compare with "
+    "the truth."
+)
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    arguments = _parser().parse_args(argv)
+    _check(arguments)
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m skprecgd",
-        description=(
-            "Hide most pixels of a picture, recover it as a low-rank matrix, and "
-            "compare with the truth."
-        ),
+        description=_DESCRIPTION,
     )
     parser.add_argument(
         "image",
@@ -636,9 +645,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="where to write the pictures (default: %(default)s)",
     )
-    arguments = parser.parse_args(argv)
-    _check(arguments)
-    return arguments
+    return parser
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -42,6 +42,7 @@ def iterations(seed, kappa, **options):
     return result.n_iter
 
 
+@pytest.mark.slow
 def test_scaledgd_lambda(global_random_seed):
     """Constant damping at sigma_min, tiny start: a rate that hardly knows kappa."""
     counts = {}
@@ -64,6 +65,7 @@ def test_scaledgd_lambda(global_random_seed):
     assert gd.relative_residual > 1e-4
 
 
+@pytest.mark.slow
 def test_scaledgd_lambda_needs_a_tiny_start(global_random_seed):
     """Constant damping slows spare columns down as the identity does."""
     objective, _ = sensing(global_random_seed)

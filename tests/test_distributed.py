@@ -598,6 +598,7 @@ def test_frame_as_a_matrix():
 # ---- schedulers
 
 
+@pytest.mark.slow
 def test_data_held_by_a_cluster():
     distributed = pytest.importorskip("distributed")
     X, holes = complete(0), with_holes(0)

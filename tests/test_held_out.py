@@ -101,6 +101,7 @@ def test_the_lowest_rank_as_good_as_the_best(rank, global_random_seed):
         assert behind(chosen - 1) > 0
 
 
+@pytest.mark.slow
 def test_no_rank_too_many_where_few_are_held_out(global_random_seed):
     """By the least held-out loss alone, four of ten such fits keep noise."""
     found = []

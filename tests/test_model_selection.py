@@ -57,6 +57,7 @@ def noisy_entries(seed):
 # -- entries as samples -----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_entries_in_two_processes(global_random_seed):
     A, y, truth = noisy_entries(global_random_seed)
     search = GridSearchCV(

@@ -281,6 +281,7 @@ def test_scale_of_the_measurements(loss, scale, global_random_seed):
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", GENERALIZED, ids=str)
 def test_random_targets_are_not_overfitted(loss, global_random_seed):
     """To the end, labels and counts would be fitted by ever larger predictions."""
@@ -446,6 +447,7 @@ def test_new_rows_with_labels(global_random_seed):
     assert np.mean((probabilities - truth) ** 2) < 0.6 * np.var(truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["logistic", "huber"])
 def test_score_finds_the_rank(loss, global_random_seed):
     rng = np.random.default_rng(global_random_seed)

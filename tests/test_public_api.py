@@ -295,6 +295,23 @@ def test_no_dependency_is_imported_that_is_not_required():
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_loads_nothing_beyond_what_scikit_learn_loads():
+    """So `import skprecgd` takes about as long as `import sklearn.decomposition`."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, sklearn.decomposition; before = set(sys.modules);"
+        "import skprecgd; print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "skprecgd" in loaded
+    assert loaded <= {"skprecgd", *sys.stdlib_module_names}
+
+
 def test_type_checkers_read_the_annotations():
     from importlib.resources import files
 

@@ -25,7 +25,7 @@ from skprecgd._estimators.base import SHARED_CONSTRAINTS, BasePrecGD
 from skprecgd._estimators.scoring import explained, without_largest
 from skprecgd._estimators.sensing import regressor_of
 from skprecgd._linalg.offsets import entry_offsets
-from skprecgd._runtime.compat import Interval, StrOptions
+from skprecgd._runtime.compat import Interval, StrOptions, validate_params
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
@@ -289,7 +289,7 @@ class RankPathCV:
             for step_size in grid["step_size"]
         ]
         for model in models:
-            model._validate_params()
+            validate_params(model)
         splits = self._splits(samples)
         held_out = HeldOut(self._scorer(), self.outlier_fraction)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

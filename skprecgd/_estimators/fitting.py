@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from skprecgd._runtime.compat import callback_context, new_callback_context
 from skprecgd.measurements.validation import as_real_array
 from skprecgd.optim.loop import Callback
 from skprecgd.optim.result import Record, format_record
@@ -35,11 +36,10 @@ def callbacks_told(estimator: Any, X: Any, y: Any = None) -> Iterator[None]:
     Belongs around `undone_on_failure`: what scikit-learn keeps on the estimator
     meanwhile is taken off again by the decorator of `fit`.
     """
-    if not hasattr(estimator, "_init_callback_context"):
+    context = new_callback_context(estimator)
+    if context is None:
         yield
         return
-    # How many iterations there will be is not known: a refit has max_iter of its own.
-    context = estimator._init_callback_context(max_subtasks=None)
     context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
     yield
     context.call_on_fit_task_end(
@@ -53,15 +53,14 @@ def callbacks_told(estimator: Any, X: Any, y: Any = None) -> Iterator[None]:
 
 def iteration_callback(estimator: Any) -> Callback | None:
     """What is called after every iteration: to print it, and for the callbacks set."""
-    context: Any = getattr(estimator, "_callback_fit_ctx", None)
-    told = context is not None and bool(getattr(estimator, "_skl_callbacks", ()))
-    if not (told or estimator.verbose):
+    context = callback_context(estimator)
+    if context is None and not estimator.verbose:
         return None
 
     def report(record: Record) -> bool:
         if estimator.verbose:
             print(format_record(record))
-        if not told:
+        if context is None:
             return False
         task = context.subcontext(task_name="iteration")
         task.call_on_fit_task_begin(estimator=estimator)

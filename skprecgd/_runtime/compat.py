@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils._set_output import _get_output_config
@@ -19,11 +21,33 @@ def output_container(estimator: object) -> str:
     return str(_get_output_config("transform", estimator)["dense"])
 
 
+def validate_params(estimator: Any) -> None:
+    """Raise `InvalidParameterError` where a constructor parameter is not allowed."""
+    estimator._validate_params()
+
+
+def new_callback_context(estimator: Any) -> Any:
+    """What tells the callbacks of a fit that begins; None before scikit-learn 1.9."""
+    if not hasattr(estimator, "_init_callback_context"):
+        return None
+    # How many iterations there will be is not known: a refit has max_iter of its own.
+    return estimator._init_callback_context(max_subtasks=None)
+
+
+def callback_context(estimator: Any) -> Any:
+    """That of the fit that runs; None where it has no callbacks to tell."""
+    told = bool(getattr(estimator, "_skl_callbacks", ()))
+    return getattr(estimator, "_callback_fit_ctx", None) if told else None
+
+
 __all__ = [
     "CallbackSupportMixin",
     "Interval",
     "Options",
     "StrOptions",
+    "callback_context",
     "fit_context",
+    "new_callback_context",
     "output_container",
+    "validate_params",
 ]

@@ -13,10 +13,10 @@ An objective is a pure function: it holds data, never an iterate.
 
 from skprecgd.objective.base import Evaluation, Objective
 from skprecgd.objective.base import Growth as Growth
+from skprecgd.objective.base import Ray as Ray
 from skprecgd.objective.full import FullObjective as FullObjective
 from skprecgd.objective.make import make_objective
 from skprecgd.objective.rays import Quartic as Quartic
-from skprecgd.objective.rays import Ray as Ray
 from skprecgd.objective.sampled import SampledObjective as SampledObjective
 from skprecgd.objective.weights import Weights
 

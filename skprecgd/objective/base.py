@@ -5,17 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from skprecgd._linalg.truncated_svd import TruncatedSvd
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
-
-if TYPE_CHECKING:
-    from skprecgd._linalg.truncated_svd import SubspaceResult
-    from skprecgd.objective.rays import Ray
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,22 @@ class ObservedEntries(NamedTuple):
     rows: Array
     columns: Array
     values: Array
+
+
+class Ray(ABC):
+    """The objective along ``factors + t * direction``."""
+
+    @abstractmethod
+    def value(self, t: float) -> float:
+        """Objective at step t, without a further pass over the data."""
+
+    @abstractmethod
+    def advance(self, t: float) -> Evaluation:
+        """Evaluation at step t, without a further pass over the data."""
+
+    @abstractmethod
+    def minimizer(self) -> float:
+        """The minimiser along the ray, without a further pass over the data."""
 
 
 class Objective(ABC):
@@ -275,7 +288,7 @@ class Objective(ABC):
         tol: float,
         max_blocks: int,
         random_state: RandomState = None,
-    ) -> SubspaceResult:
+    ) -> TruncatedSvd:
         """Leading singular triplets of the data; only where `has_closed_form`.
 
         Parameters

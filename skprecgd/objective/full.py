@@ -12,13 +12,13 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from skprecgd._linalg.matrices import ScaledMatrix, as_matrix
 from skprecgd._linalg.numerics import dot, gram, working_dtype
-from skprecgd._linalg.truncated_svd import SubspaceResult, truncated_svd
+from skprecgd._linalg.truncated_svd import TruncatedSvd, truncated_svd
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
-from skprecgd.objective.base import Evaluation, Growth, Objective, relative
+from skprecgd.objective.base import Evaluation, Growth, Objective, Ray, relative
 from skprecgd.objective.penalty import NuclearRidge
-from skprecgd.objective.rays import Quartic, Ray
+from skprecgd.objective.rays import Quartic
 
 
 class FullObjective(Objective):
@@ -83,7 +83,7 @@ class FullObjective(Objective):
         tol: float,
         max_blocks: int,
         random_state: RandomState = None,
-    ) -> SubspaceResult:
+    ) -> TruncatedSvd:
         return truncated_svd(
             self.X,
             rank,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import isfinite
 
@@ -11,7 +10,7 @@ import numpy as np
 from skprecgd._linalg.cubic import cubic_roots
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
-from skprecgd.objective.base import Evaluation
+from skprecgd.objective.base import Evaluation, Ray
 
 # Rounding of a value, as a share of it.
 _VALUE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
@@ -21,22 +20,6 @@ _SUM_ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
 _TINY = 1e16 * float(np.finfo(np.float64).tiny)
 # A step that has to be cut more often than this leads nowhere.
 _MAX_HALVINGS = 60
-
-
-class Ray(ABC):
-    """The objective along ``factors + t * direction``."""
-
-    @abstractmethod
-    def value(self, t: float) -> float:
-        """Objective at step t, without a further pass over the data."""
-
-    @abstractmethod
-    def advance(self, t: float) -> Evaluation:
-        """Evaluation at step t, without a further pass over the data."""
-
-    @abstractmethod
-    def minimizer(self) -> float:
-        """The minimiser along the ray, without a further pass over the data."""
 
 
 class Quartic(Ray):

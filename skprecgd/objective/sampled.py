@@ -28,9 +28,10 @@ from skprecgd.objective.base import (
     Growth,
     Objective,
     ObservedEntries,
+    Ray,
     relative,
 )
-from skprecgd.objective.rays import Quartic, Ray, SampledRay, ridge_polynomial
+from skprecgd.objective.rays import Quartic, SampledRay, ridge_polynomial
 from skprecgd.objective.weights import ONCE, WeightedLoss, Weights
 
 
