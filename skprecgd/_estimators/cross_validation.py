@@ -38,7 +38,7 @@ from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import PathResult, visit_ranks, walk_to
 from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
-from skprecgd.optim.solvers import SOLVERS
+from skprecgd.optim.solvers import SOLVERS, Solver
 from skprecgd.robust import upper_bound
 
 # A stack of more bytes than these is read in place by all folds: no worker copies it.
@@ -61,7 +61,8 @@ CV_CONSTRAINTS: dict[str, list[Any]] = {
     "step_size": [*SHARED_CONSTRAINTS["step_size"], "array-like"],
     "alpha": [*SHARED_CONSTRAINTS["alpha"], "array-like"],
     "solver": [
-        StrOptions({"auto", *(name for name in SOLVERS if not SOLVERS[name].feedback)})
+        StrOptions({"auto", *(name for name in SOLVERS if SOLVERS[name].descends)}),
+        Solver,
     ],
     "init": [StrOptions({"spectral", "nystrom", "random"})],
     "cv": ["cv_object"],

@@ -24,19 +24,60 @@ _MAX_HALVINGS = 60
 
 
 class Ray(ABC):
-    """The objective along ``factors + t * direction``."""
+    """The objective along ``factors + t * direction``, as a step rule sees it.
+
+    Comes from `Objective.ray`, which makes one pass over the measurements; nothing that
+    is asked of a ray makes another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import SymmetricFactor
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> objective = make_objective(FullObservation((1, 1)), np.array([[4.0]]))
+    >>> one = SymmetricFactor(np.ones((1, 1)))
+    >>> ray = objective.ray(objective.evaluate(one), direction=one)
+    >>> ray.value(0.0), round(ray.minimizer(), 12)
+    (4.5, 1.0)
+    """
 
     @abstractmethod
     def value(self, t: float) -> float:
-        """Objective at step t, without a further pass over the data."""
+        """The objective at step t.
+
+        Parameters
+        ----------
+        t : float
+
+        Returns
+        -------
+        float
+        """
 
     @abstractmethod
     def advance(self, t: float) -> Evaluation:
-        """Evaluation at step t, without a further pass over the data."""
+        """The evaluation at step t.
+
+        Parameters
+        ----------
+        t : float
+
+        Returns
+        -------
+        Evaluation
+        """
 
     @abstractmethod
     def minimizer(self) -> float:
-        """The minimiser along the ray, without a further pass over the data."""
+        """The step to the lowest value of the objective along the ray.
+
+        Returns
+        -------
+        float
+            0 if no step decreases the objective. With another loss than the squared
+            one, about the first minimum.
+        """
 
 
 class Quartic(Ray):

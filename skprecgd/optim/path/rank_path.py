@@ -34,8 +34,11 @@ from skprecgd.optim.path.walk import (
     residual_variance,
 )
 from skprecgd.optim.result import History, Result, Status
-from skprecgd.optim.solvers import recipe_of
+from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
+
+RANK_SEARCHES = ("path", "fixed")
+"""The values of the `rank_search` parameter."""
 
 # So few measurements per degree of freedom agree now and then with a rank too many:
 # lower ones deserve a second look.
@@ -82,7 +85,7 @@ def rank_path(
     max_rank: int,
     *,
     symmetric: bool = False,
-    solver: str = "auto",
+    solver: str | Solver = "auto",
     rank_search: str = "path",
     damping: str | float | Damping = "auto",
     step_size: str | float | StepRule = "auto",
@@ -107,7 +110,7 @@ def rank_path(
         Search rank, an upper bound of the rank.
     symmetric : bool, default=False
         Search for ``X X^T`` instead of ``L R^T``.
-    solver : str, default="auto"
+    solver : str or Solver, default="auto"
         As in `minimize`, for every stage. "auto": conjugate directions in the
         damped metric; where measurements are scarce, and at the last rank, followed
         by Gauss-Newton steps once they get slow.
@@ -161,12 +164,12 @@ def rank_path(
     ([1, 2], True)
     """
     check_rank(max_rank, objective.matrix_shape)
-    if rank_search not in ("path", "fixed"):
+    if rank_search not in RANK_SEARCHES:
         raise ValueError(f"rank_search must be 'path' or 'fixed', got {rank_search!r}.")
-    if rank_search == "path" and solver != "auto" and recipe_of(solver).feedback:
+    if rank_search == "path" and solver != "auto" and not as_solver(solver).descends:
         raise ValueError(
             f"solver={solver!r} needs rank_search='fixed'; rank_search='path' grows "
-            "the rank by the gradient, which random feedback does without."
+            "the rank by the gradient, and its directions need not follow one."
         )
     if isinstance(objective, FullObjective) and solver == "auto" and not symmetric:
         result = _complete(objective, max_rank, tol, max_iter, random_state)

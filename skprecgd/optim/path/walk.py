@@ -19,12 +19,17 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import make_start
 from skprecgd.losses import Loss, SquaredLoss
-from skprecgd.objective import Evaluation, Objective, SampledObjective
+from skprecgd.objective import (
+    Evaluation,
+    Objective,
+    PendingEvaluation,
+    SampledObjective,
+)
 from skprecgd.optim.loop import Journal, Outcome, descend
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.growth import Cluster
 from skprecgd.optim.result import Status
-from skprecgd.optim.solvers import Method, make_method
+from skprecgd.optim.solvers import Method, Solver, make_method
 from skprecgd.optim.steps import StepRule
 from skprecgd.optim.stopping import Progress
 
@@ -107,7 +112,7 @@ class PathSettings:
     little to gain to those that come after.
     """
 
-    solver: str = "auto"
+    solver: str | Solver = "auto"
     damping: str | float | Damping = "auto"
     step_size: str | float | StepRule = "auto"
     noise_variance: float | str | None = None
@@ -124,7 +129,7 @@ class PathSettings:
 
     def methods(self, objective: Objective, rng: np.random.RandomState) -> list[Method]:
         """The methods a stage runs in turn."""
-        names = [self.solver]
+        names: list[str | Solver] = [self.solver]
         if self.solver == "auto":
             names = ["precgd-cg"]
             if objective.loss.has_curvature:
@@ -459,7 +464,7 @@ class Walk:
         sides = np.sqrt(self.objective.matrix_shape)
         chance = len(values) * np.sum(sides) ** 2 / self.objective.n_measurements
         gain = 0.5 * float(np.sum(values**2))
-        exact = self.settings.step_size in ("auto", "exact")
+        exact = self.methods[-1].step.minimises
         worthwhile = exact and gain > (_AHEAD + chance) * loss
         return worthwhile and self._newton_at_once(rank + len(values))
 
@@ -475,8 +480,8 @@ class Walk:
         assert isinstance(self.objective, SampledObjective)
         start = evaluation or self.objective.at_zero
         ahead = self._grown(evaluation, u, values.astype(u.dtype), v)
-        behind = ahead.without_last(len(values))
-        return replace(start, factors=behind, ahead=ahead)
+        behind = start.by_factors(ahead.without_last(len(values)), start.value)
+        return PendingEvaluation(**vars(behind), ahead=ahead)
 
     def along(
         self, max_rank: int, goes_on: Callable[[Factors], bool] = lambda stage: True
