@@ -20,12 +20,18 @@ from skprecgd.factors import Factors
 from skprecgd.losses import LOSSES, Loss, SquaredLoss, make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, make_objective
-from skprecgd.optim.metric import DAMPING_RULES, Damping
-from skprecgd.optim.path.rank_path import RANK_SEARCHES, PathResult, rank_path
+from skprecgd.optim import (
+    DAMPING_RULES,
+    RANK_SEARCHES,
+    SOLVERS,
+    STEP_RULES,
+    Damping,
+    Solver,
+    StepRule,
+)
+from skprecgd.optim.path.rank_path import PathResult, rank_path
 from skprecgd.optim.path.walk import PathSettings
 from skprecgd.optim.result import Status
-from skprecgd.optim.solvers import SOLVERS, Solver
-from skprecgd.optim.steps import STEP_RULES, StepRule
 from skprecgd.robust import TrimmedObjective
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {

@@ -28,7 +28,8 @@ from skprecgd.optim.steps import (
     StepRule,
 )
 
-__all__ = [
+# In the order of `sorted`, which puts constants among the classes.
+__all__ = [  # noqa: RUF022
     "BacktrackingStep",
     "Certificate",
     "ConstantDamping",

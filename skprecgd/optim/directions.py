@@ -90,8 +90,8 @@ class Local:
     >>> gradient = objective.gradient(evaluation)
     >>> local = Local(objective, evaluation, gradient, Metric(evaluation.factors))
     >>> local.metric.apply(local.gradient).times(-1.0).blocks[0]
-    array([[ 1.5, -0. ],
-           [-0. , -0. ]])
+    array([[ 3., -0.],
+           [-0., -0.]])
     """
 
     objective: Objective
