@@ -27,10 +27,10 @@ _LABELS = {
     "validation_loss": "held-out loss",
     "rank": "rank",
     "seconds": "seconds",
-    "alignment": "alignment",
 }
-# Always drawn on a linear scale.
-_LINEAR = {"rank", "step", "alignment"}
+# Columns that are logarithmic where they spread. The others, and what a solver reports
+# besides, are always drawn on a linear scale.
+_LOGARITHMIC = set(_LABELS) - {"rank", "step"}
 
 
 class RankPathDisplay:
@@ -299,10 +299,11 @@ class ConvergenceDisplay:
             Itself, with the artists as attributes.
         """
         plt = _pyplot(f"{type(self).__name__}.plot")
-        unknown = [column for column in columns if column not in _LABELS]
+        drawable = sorted({*self.history.columns} - {"iteration"})
+        unknown = [column for column in columns if column not in drawable]
         if unknown or not len(columns):
             raise ValueError(
-                f"columns must be some of {sorted(_LABELS)}, got {list(columns)}."
+                f"columns must be some of {drawable}, got {list(columns)}."
             )
         self.axes_ = _axes_of(plt, ax, len(columns))
         self.lines_: dict[str, Any] = {}
@@ -318,8 +319,9 @@ class ConvergenceDisplay:
         """One column of the history."""
         iteration, rank = self.history["iteration"], self.history["rank"]
         values, held_out = self.history[column], self.history["validation_loss"]
+        label = _LABELS.get(column, column.replace("_", " "))
         (self.lines_[column],) = axes.plot(
-            iteration, values, **{"label": _LABELS[column], **line_kw}
+            iteration, values, **{"label": label, **line_kw}
         )
         if column == "loss" and not np.all(np.isnan(held_out)):
             (self.held_out_line_,) = axes.plot(
@@ -327,14 +329,14 @@ class ConvergenceDisplay:
             )
             axes.legend()
             values = np.concatenate([values, held_out])
-        if column not in _LINEAR:
+        if column in _LOGARITHMIC:
             _log_if_spread(axes, values)
         changes = iteration[1:][np.diff(rank) != 0]
         across = axes.get_xaxis_transform()
         self.rank_lines_.append(
             axes.vlines(changes, 0, 1, transform=across, colors="0.85", zorder=0)
         )
-        axes.set_ylabel(_LABELS[column])
+        axes.set_ylabel(label)
 
 
 class SingularValueDisplay:

@@ -165,8 +165,6 @@ def _check_arguments_kept(
     measurements.forward_ray(left, right, d_left, d_right)
     adjoint = measurements.adjoint(weights)
     adjoint @ right, adjoint.T @ left
-    measurements.adjoint_times_right(weights, right)
-    measurements.adjoint_times_left(weights, left)
     measurements.adjoint_products(weights, left, right)
     if measurements.keeps_adjoint:
         measurements.forward_and_back(left, right, 1.0)
@@ -237,8 +235,7 @@ def _check_adjoint(
         isinstance(adjoint, np.ndarray) or not measurements.keeps_adjoint,
         f"keeps_adjoint is set and adjoint is a {type(adjoint).__name__}, not an array",
     )
-    times_right = measurements.adjoint_times_right(weights, right)
-    times_left = measurements.adjoint_times_left(weights, left)
+    times_right, times_left = _adjoint_times(measurements, weights, left, right)
     inner = dot(measurements.forward(left, right), weights)
     report.compare(
         "<A(L R^T), w> against <L, A*(w) R>", dot(left, times_right), inner, size
@@ -252,12 +249,6 @@ def _check_adjoint(
         dot(d_left, times_right),
         dot(measurements.forward(d_left, right), weights),
         size,
-    )
-    report.compare(
-        "adjoint @ R against adjoint_times_right", adjoint @ right, times_right
-    )
-    report.compare(
-        "adjoint.T @ L against adjoint_times_left", adjoint.T @ left, times_left
     )
     both = measurements.adjoint_products(weights, left, right)
     report.compare("adjoint_products against adjoint @ R", both[0], times_right)
@@ -318,13 +309,12 @@ def _check_tangent(
         dot(measured, weights),
         size * norm(weights),
     )
+    times_right, times_left = _adjoint_times(measurements, weights, left, right)
     for what, found, expected in (
-        ("right", to_left, measurements.adjoint_times_right(weights, right)),
-        ("left", to_right, measurements.adjoint_times_left(weights, left)),
+        ("adjoint @ R", to_left, times_right),
+        ("adjoint.T @ L", to_right, times_left),
     ):
-        report.compare(
-            f"tangent(L, R).adjoint against adjoint_times_{what}", found, expected
-        )
+        report.compare(f"tangent(L, R).adjoint against {what}", found, expected)
 
 
 def _check_selection(
@@ -355,7 +345,7 @@ def _check_selection(
     weights = _normal(rng, len(index), measurements.dtype)
     report.compare(
         "<A(L R^T), w> against <L, A*(w) R> for a selection",
-        dot(left, chosen.adjoint_times_right(weights, right)),
+        dot(left, _adjoint_times(chosen, weights, left, right)[0]),
         dot(measured[index], weights),
         size * norm(weights),
     )
@@ -419,8 +409,15 @@ def _formed(measurements: Measurements, i: int) -> Array:
     unit = np.zeros(measurements.n_measurements, measurements.dtype)
     unit[i] = 1.0
     identity = np.eye(measurements.matrix_shape[1], dtype=measurements.dtype)
-    matrix = measurements.adjoint_times_right(unit, identity)
-    return np.asarray(matrix, dtype=np.float64)
+    return np.asarray(measurements.adjoint(unit) @ identity, dtype=np.float64)
+
+
+def _adjoint_times(
+    measurements: Measurements, weights: Array, left: Array, right: Array
+) -> tuple[Array, Array]:
+    """``A*(weights) @ right`` and ``A*(weights).T @ left``, by the adjoint itself."""
+    adjoint = measurements.adjoint(weights)
+    return np.asarray(adjoint @ right), np.asarray(adjoint.T @ left)
 
 
 def _forward_size(measurements: Measurements, draws: list[tuple[Array, ...]]) -> float:
@@ -669,7 +666,7 @@ def check_objective(
     In random directions: what the gradient leaves of the change of the value falls
     with the square of the step; the gradient is the chain rule applied to the one in
     the matrix, plus the ridge; `ray` gives the value, and `advance` the whole
-    evaluation, that `evaluate` gives at the moved factors; `curvature_product` is
+    evaluation, that `evaluate` gives at the moved factors; `curvature` is
     symmetric, positive semidefinite and the Gauss-Newton Hessian: what the second
     derivative along the direction leaves when the curvature of ``L R^T`` itself is
     taken off, ``<d, H d> = f''(0) - 2 <S, dL dR^T>`` with S the gradient in the
@@ -846,11 +843,11 @@ def _check_gauss_newton(
     second: Factors,
     report: _Report,
 ) -> None:
-    product = objective.curvature_product(evaluation, first)
-    other = objective.curvature_product(evaluation, second)
+    curvature = objective.curvature(evaluation)
+    product, other = curvature(first), curvature(second)
     size = _size(product) * _size(second) + _size(other) * _size(first)
     report.compare(
-        "<d, H e> against <H d, e> for curvature_product",
+        "<d, H e> against <H d, e> for curvature",
         first.inner(other),
         second.inner(product),
         size,
@@ -859,13 +856,13 @@ def _check_gauss_newton(
     form = first.inner(product)
     report.ensure(
         form >= -1e3 * eps * size,
-        f"curvature_product is not positive semidefinite: <d, H d> = {form:.3g}",
+        f"curvature is not positive semidefinite: <d, H d> = {form:.3g}",
     )
     matrix_gradient = objective.matrix_gradient(evaluation)
     twist = dot(first.left, np.asarray(matrix_gradient @ first.right))
     second_derivative = _difference_of_slopes(objective, evaluation, first)
     report.compare(
-        "<d, H d> of curvature_product against f''(0) - 2 <S, dL dR^T>",
+        "<d, H d> of curvature against f''(0) - 2 <S, dL dR^T>",
         form,
         second_derivative - 2 * twist,
         abs(second_derivative) + _value_size(objective, evaluation),
@@ -886,7 +883,7 @@ def _check_coordinates(
         for g in grams
     ]
     moved = direction.times_right([root.T for root in roots])
-    expected = objective.curvature_product(evaluation, moved).times_right(roots).flat()
+    expected = objective.curvature(evaluation)(moved).times_right(roots).flat()
     report.compare(
         "curvature_in against curvature in those coordinates",
         objective.curvature_in(evaluation, roots)(direction.flat()),

@@ -434,7 +434,7 @@ def test_no_product_is_of_size_entries_times_rank(monkeypatch, kind):
     try:
         objective.gradient(evaluation)
         objective.ray(evaluation, direction).advance(0.1)
-        objective.curvature_product(evaluation, direction)
+        objective.curvature(evaluation)(direction)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

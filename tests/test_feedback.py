@@ -74,8 +74,18 @@ def test_the_left_factor_aligns_with_the_feedback(solver, global_random_seed):
     alignment = history["alignment"]
     assert np.all(np.abs(alignment) <= 1 + 1e-12)
     assert np.mean(alignment[-100:]) > max(0.1, alignment[0])
-    others = fitted(X, "precgd", RANK, global_random_seed, max_iter=3).history
-    assert np.all(np.isnan(others["alignment"]))
+    table = history.to_dict()
+    np.testing.assert_array_equal(table["alignment"], alignment)
+    assert str(history).splitlines()[0].split() == list(table)
+
+
+def test_other_solvers_report_no_alignment(global_random_seed):
+    X = low_rank(global_random_seed)
+    history = fitted(X, "precgd", RANK, global_random_seed, max_iter=3).history
+    assert "alignment" not in history.columns
+    assert "alignment" not in str(history)
+    with pytest.raises(KeyError, match="'alignment' is not one of the columns"):
+        history["alignment"]
 
 
 def test_the_written_out_iteration(global_random_seed):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
-from skprecgd.objective import make_objective
+from skprecgd.objective import PendingEvaluation, make_objective
 from skprecgd.optim import rank_path
-from skprecgd.optim.directions import GaussNewton, Local, from_behind
+from skprecgd.optim.directions import GaussNewton, Local
 from skprecgd.optim.metric import Metric
 from skprecgd.optim.path.cluster import Cluster
 from skprecgd.optim.path.rank_path import recover
@@ -112,8 +110,8 @@ def test_a_step_with_new_columns_solves_for_all(symmetric, global_random_seed):
     blocks = rng.standard_normal((1 if symmetric else 2, 16, 2)) / 8
     ahead = SymmetricFactor(*blocks) if symmetric else FactorPair(*blocks)
     behind = ahead.without_last(1)
-    start = replace(objective.evaluate(behind), ahead=ahead)
-    here = replace(start, factors=ahead)
+    start = PendingEvaluation(**vars(objective.evaluate(behind)), ahead=ahead)
+    here = start.linearised
     gradient = objective.gradient(here)
     local = Local(objective, here, gradient, Metric(ahead))
     direction = GaussNewton(max_inner=500, forcing=1e-12)(local)
@@ -129,7 +127,7 @@ def test_a_step_with_new_columns_solves_for_all(symmetric, global_random_seed):
     size = np.linalg.norm(best)
     np.testing.assert_allclose(found, best, rtol=0, atol=1e-6 * size)
     # The full step leads to just that, but for a term of the second order.
-    reached = behind.moved(from_behind(direction, behind, ahead), 1.0)
+    reached = behind.moved(start.direction_from_here(direction), 1.0)
     first = direction.left @ ahead.right.T + ahead.left @ direction.right.T
     rest = direction.moved(ahead.moved(behind, -1.0), -0.5)
     expected = behind.matrix() + first + rest.matrix()

@@ -33,9 +33,9 @@ SYMMETRIC = pytest.mark.parametrize("symmetric", [False, True], ids=["pair", "ps
 STEPS = pytest.mark.parametrize("step_size", ["exact", "backtracking", "polyak", 0.5])
 DAMPED = ["precgd", "precgd-cg", "gauss-newton"]
 # Random feedback is a control that need not descend: see test_feedback.py.
-DESCENDING = sorted(name for name, recipe in SOLVERS.items() if not recipe.feedback)
+DESCENDING = sorted(name for name, solver in SOLVERS.items() if solver.descends)
 # Those that take a pair of factors only have no symmetric case.
-FOR_BOTH = sorted(name for name, recipe in SOLVERS.items() if not recipe.pair_only)
+FOR_BOTH = sorted(name for name, solver in SOLVERS.items() if not solver.pair_only)
 
 
 def sensing(seed, symmetric=False, n_measurements=240, noise=0.0, **arguments):
@@ -586,7 +586,6 @@ def test_history(global_random_seed):
         "damping",
         "validation_loss",
         "seconds",
-        "alignment",
     )
     np.testing.assert_array_equal(history["iteration"], np.arange(result.n_iter + 1))
     assert np.all(history["rank"] == 3)
@@ -614,16 +613,16 @@ def test_history_as_dict_and_text(global_random_seed):
     objective, _ = sensing(global_random_seed)
     history = minimize(objective, spectral(objective, 2), max_iter=3).history
     table = history.to_dict()
-    assert list(table) == list(History.columns)
+    assert list(table) == list(history.columns)
     for column, values in table.items():
         np.testing.assert_array_equal(values, history[column])
     lines = str(history).splitlines()
     assert len(lines) == 1 + len(history)
-    assert lines[0].split() == list(History.columns)
+    assert lines[0].split() == list(history.columns)
     assert lines[2].split()[:2] == ["1", "2"]
     assert len({len(line) for line in lines}) == 1
     pandas = pytest.importorskip("pandas")
-    assert pandas.DataFrame(table).shape == (len(history), len(History.columns))
+    assert pandas.DataFrame(table).shape == (len(history), len(history.columns))
 
 
 def test_empty_history():
@@ -927,7 +926,7 @@ def test_gauss_newton_solves_the_linearised_problem(
     objective = make_objective(base.measurements, base.targets, alpha=alpha)
     local = local_at(objective, random_point(global_random_seed, symmetric), 0.1)
     direction = GaussNewton(max_inner=500, forcing=1e-10)(local)
-    product = objective.curvature_product(local.evaluation, direction)
+    product = objective.curvature(local.evaluation)(direction)
     residual = product.moved(local.gradient, 1.0)
     size = np.sqrt(local.gradient.inner(local.gradient))
     assert np.sqrt(residual.inner(residual)) < 1e-7 * size

@@ -116,7 +116,7 @@ def test_sampled_objective_in_single_precision(kind, symmetric, rng):
     check_objective(objective, factors)
     evaluation = objective.evaluate(factors)
     assert objective.gradient(evaluation).dtype == np.float32
-    assert objective.curvature_product(evaluation, factors).dtype == np.float32
+    assert objective.curvature(evaluation)(factors).dtype == np.float32
     assert objective.ray(evaluation, factors).advance(0.5).factors.dtype == np.float32
 
 
@@ -211,7 +211,7 @@ def test_gauss_newton_is_the_hessian_at_zero_residual(rng):
         measurements, measurements.forward(truth.left, truth.right)
     )
     evaluation = objective.evaluate(truth)
-    product = objective.curvature_product(evaluation, direction)
+    product = objective.curvature(evaluation)(direction)
     ray = objective.ray(evaluation, direction)
     assert direction.inner(product) == pytest.approx(2 * ray.coefficients[2], rel=1e-10)
 
@@ -282,7 +282,7 @@ def test_full_objective_is_the_sampled_one_over_all_entries(
             assert unit == pytest.approx(np.linalg.norm(X), rel=1e-14)
         evaluation = objective.evaluate(factors)
         gradient = objective.gradient(evaluation)
-        product = objective.curvature_product(evaluation, direction)
+        product = objective.curvature(evaluation)(direction)
         identity = np.eye(shape[1])
         u, v = (
             b[:, 0] / np.linalg.norm(b[:, 0]) for b in (factors.left, factors.right)

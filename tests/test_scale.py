@@ -28,7 +28,7 @@ RANK_SEARCHES = sorted(
 )
 SOLVERS = sorted(PrecGDFactorization._parameter_constraints["solver"][0].options)
 NOT_SYMMETRIC = {name for name, recipe in RECIPES.items() if recipe.pair_only}
-NOT_ON_A_PATH = {name for name, recipe in RECIPES.items() if recipe.feedback}
+NOT_ON_A_PATH = {name for name, recipe in RECIPES.items() if not recipe.descends}
 DAMPINGS = ["sqrt_loss", "dual_norm", "variance_proxy", "geometric", 0.01]
 STEPS = ["exact", "backtracking", "polyak", 0.3]
 

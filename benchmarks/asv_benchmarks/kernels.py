@@ -38,7 +38,7 @@ class Entries:
         self.objective.ray(self.evaluation, self.direction).advance(0.1)
 
     def time_curvature_product(self, rank: int, dtype: str) -> None:
-        self.objective.curvature_product(self.evaluation, self.direction)
+        self.objective.curvature(self.evaluation)(self.direction)
 
     def peakmem_ray(self, rank: int, dtype: str) -> None:
         self.time_ray(rank, dtype)

@@ -20,24 +20,34 @@ from skprecgd.factors import Factors
 from skprecgd.losses import LOSSES, Loss, SquaredLoss, make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, make_objective
+from skprecgd.optim import (
+    DAMPING_RULES,
+    RANK_SEARCHES,
+    SOLVERS,
+    STEP_RULES,
+    Damping,
+    Solver,
+    StepRule,
+)
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
-from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import TrimmedObjective
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "loss": [StrOptions(set(LOSSES)), Loss],
-    "solver": [StrOptions({"auto", *SOLVERS})],
-    "rank_search": [StrOptions({"path", "fixed"})],
+    "solver": [StrOptions({"auto", *SOLVERS}), Solver],
+    "rank_search": [StrOptions(set(RANK_SEARCHES))],
     "step_size": [
-        StrOptions({"auto", "exact", "backtracking", "polyak"}),
+        StrOptions(set(STEP_RULES)),
         Interval(Real, 0, None, closed="neither"),
+        StepRule,
     ],
     "damping": [
-        StrOptions({"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"}),
+        StrOptions(set(DAMPING_RULES)),
         Interval(Real, 0, None, closed="left"),
+        Damping,
     ],
     "noise_variance": [
         None,

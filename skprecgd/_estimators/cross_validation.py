@@ -35,11 +35,11 @@ from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import DenseMeasurements, Measurements
 from skprecgd.measurements.dense import DenseSelection
 from skprecgd.objective import Objective
+from skprecgd.optim import SOLVERS, Solver
 from skprecgd.optim.path.rank_path import visit_ranks, walk_to
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
-from skprecgd.optim.solvers import SOLVERS
 from skprecgd.robust import upper_bound
 
 # A stack of more bytes than these is read in place by all folds: no worker copies it.
@@ -62,7 +62,8 @@ CV_CONSTRAINTS: dict[str, list[Any]] = {
     "step_size": [*SHARED_CONSTRAINTS["step_size"], "array-like"],
     "alpha": [*SHARED_CONSTRAINTS["alpha"], "array-like"],
     "solver": [
-        StrOptions({"auto", *(name for name in SOLVERS if not SOLVERS[name].feedback)})
+        StrOptions({"auto", *(name for name in SOLVERS if SOLVERS[name].descends)}),
+        Solver,
     ],
     "init": [StrOptions({"spectral", "nystrom", "random"})],
     "cv": ["cv_object"],
@@ -282,6 +283,11 @@ class RankPathCV:
 
     def _choose(self: Any, samples: Samples) -> None:
         """Score the grid and set `cv_results_` and the best of it."""
+        if isinstance(self.solver, Solver) and not self.solver.descends:
+            raise ValueError(
+                f"solver={self.solver!r} cannot follow a path of ranks, which grows by "
+                "the gradient: its directions need not descend."
+            )
         grid = self._grid(samples.measurements.matrix_shape)
         models = [
             self._model(n_components=1, step_size=step_size, alpha=alpha)

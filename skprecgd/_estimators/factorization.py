@@ -53,6 +53,7 @@ from skprecgd.losses import Loss, SquaredLoss, make_loss
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
 from skprecgd.objective import FullObjective, Objective
+from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
 from skprecgd.robust import TrimmedObjective, upper_bound
@@ -121,21 +122,19 @@ class PrecGDFactorization(
         "poisson" for counts, "huber" and "absolute" where some entries are far off.
         An instance from `skprecgd.losses` sets its constants. Other losses than the
         squared one take complete data only if they are dense.
-    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
-            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
             default="auto"
         "auto": on complete data alternating unit steps in the metric with all
-        previous blocks kept; with missing entries as in `PrecGDMatrixSensing`, where
-        the others are described too.
+        previous blocks kept; with missing entries as in `PrecGDMatrixSensing`. The
+        others are on the page :ref:`optimization`.
     rank_search : {"path", "fixed"}, default="path"
         "path" grows the rank from one until the data are explained; "fixed" starts
         at the full search rank. Without meaning for ``solver="auto"`` on complete
         data, where all ranks are found at once.
-    step_size : {"auto", "exact", "backtracking", "polyak"} or float, default="auto"
-        "auto" is "exact".
-    damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
-            float, default="auto"
-        How the metric's damping follows the error.
+    step_size : {"auto", "exact", ...}, float or StepRule, default="auto"
+        "auto" is "exact"; the others are on the page :ref:`optimization`.
+    damping : {"auto", "sqrt_loss", ...}, float or Damping, default="auto"
+        How the metric's damping follows the error; see :ref:`optimization`.
     noise_variance : float or "auto", default=None
         Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto":
         estimated from the residual of the fit. Only with the squared loss.
@@ -237,10 +236,10 @@ class PrecGDFactorization(
         missing_values: float = np.nan,
         center: str | None = None,
         loss: str | Loss = "squared",
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         rank_search: str = "path",
-        step_size: str | float = "auto",
-        damping: str | float = "auto",
+        step_size: str | float | StepRule = "auto",
+        damping: str | float | Damping = "auto",
         noise_variance: float | str | None = None,
         init: Any = "spectral",
         alpha: float = 0.0,

@@ -23,6 +23,7 @@ from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
+from skprecgd.optim import Damping, Solver
 
 
 class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
@@ -39,15 +40,15 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         to that side. They cost hardly more than the largest alone.
     missing_values, center : default=nan, None
         See :class:`PrecGDFactorization`. A fold subtracts the centre of what it sees.
-    step_size : {"auto", "exact", "backtracking", "polyak"}, float, or list of these, \
+    step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
         Steps to try; see :class:`PrecGDFactorization`. A number that diverges is
         scored as failed.
     alpha : float or list of float, default=0.0
         Ridges to try; see :class:`PrecGDFactorization`.
-    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
-            "alternating", "alternating-scaledgd"}, default="auto"
-        See :class:`PrecGDFactorization`.
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
+            default="auto"
+        See :class:`PrecGDFactorization`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDFactorization`.
     loss, damping, noise_variance : default="squared", "auto", None
@@ -95,7 +96,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     best_params_ : dict
     best_score_ : float
         Its mean score.
-    step_size_, alpha_ : str or float, float
+    step_size_, alpha_ : str, float or StepRule, float
         The values chosen.
     train_error_path_ : ndarray of shape (n_candidates, n_splits)
         Share of the training loss that each stage left, in the order of `cv_results_`.
@@ -155,9 +156,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         missing_values: float = np.nan,
         center: str | None = None,
         loss: str | Loss = "squared",
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         step_size: Any = "auto",
-        damping: str | float = "auto",
+        damping: str | float | Damping = "auto",
         noise_variance: float | str | None = None,
         init: str = "spectral",
         alpha: Any = 0.0,

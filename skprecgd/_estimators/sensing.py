@@ -42,6 +42,7 @@ from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.objective import SampledObjective
+from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
 from skprecgd.robust import TrimmedObjective
@@ -75,27 +76,26 @@ class PrecGDMatrixSensing(
         What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
         "poisson" for counts, "huber" and "absolute" where some targets are far off.
         An instance from `skprecgd.losses` sets its constants.
-    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
-            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
             default="auto"
         "precgd": gradient descent in the damped metric; "precgd-cg": conjugate
-        directions in it; "gauss-newton": linearised problems solved in it;
-        "scaledgd": gradient descent in the undamped metric; "gd": plain gradient
-        descent; "alternating": exact least squares, one factor at a time (not with
-        `symmetric`). "auto": "precgd-cg", followed by "gauss-newton" where
-        measurements are scarce and wherever conjugate steps get slow at the last rank.
-        The others are baselines, see :ref:`baselines`.
+        directions in it; "gauss-newton": linearised problems solved in it. "auto":
+        "precgd-cg", followed by "gauss-newton" where measurements are scarce and
+        wherever conjugate steps get slow at the last rank. The others are baselines;
+        :ref:`optimization` describes them all, and
+        :ref:`add_to_the_optimizer` a solver of your own.
     rank_search : {"path", "fixed"}, default="path"
         "path" grows the rank from one until the data are explained; "fixed" starts
         at the full search rank, as in the papers.
-    step_size : {"auto", "exact", "backtracking", "polyak"} or float, default="auto"
+    step_size : {"auto", "exact", ...}, float or StepRule, default="auto"
         "exact" minimises along each direction; "auto" is "exact". A number is
         relative to the metric (0.5 in the papers, for near-isometric measurements).
-    damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"} or \
-            float, default="auto"
-        How the metric's damping follows the error. A number is in units of the
-        norm of the data. "auto": "variance_proxy" if `noise_variance` is given,
-        else "sqrt_loss"; "dual_norm" for other losses than the squared one.
+        The other rules are on the page :ref:`optimization`.
+    damping : {"auto", "sqrt_loss", ...}, float or Damping, default="auto"
+        How the metric's damping follows the error; the rules are on the page
+        :ref:`optimization`. A number is in units of the norm of the data. "auto":
+        "variance_proxy" if `noise_variance` is given, else "sqrt_loss"; "dual_norm"
+        for other losses than the squared one.
     noise_variance : float or "auto", default=None
         Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated
         from the residual of the fit. Only with the squared loss.
@@ -194,10 +194,10 @@ class PrecGDMatrixSensing(
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
         loss: str | Loss = "squared",
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         rank_search: str = "path",
-        step_size: str | float = "auto",
-        damping: str | float = "auto",
+        step_size: str | float | StepRule = "auto",
+        damping: str | float | Damping = "auto",
         noise_variance: float | str | None = None,
         init: Any = "spectral",
         alpha: float = 0.0,

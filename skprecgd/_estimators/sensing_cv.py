@@ -18,6 +18,7 @@ from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
+from skprecgd.optim import Damping, Solver
 
 
 class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
@@ -34,15 +35,15 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         to that side. They cost hardly more than the largest alone.
     matrix_shape, symmetric : default=None, False
         See :class:`PrecGDMatrixSensing`.
-    step_size : {"auto", "exact", "backtracking", "polyak"}, float, or list of these, \
+    step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
         Steps to try; see :class:`PrecGDMatrixSensing`. A number that diverges is
         scored as failed.
     alpha : float or list of float, default=0.0
         Ridges to try; see :class:`PrecGDMatrixSensing`.
-    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", "scaledgd", "gd", \
-            "alternating", "alternating-scaledgd"}, default="auto"
-        See :class:`PrecGDMatrixSensing`.
+    solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
+            default="auto"
+        See :class:`PrecGDMatrixSensing`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDMatrixSensing`.
     loss, damping, noise_variance : default="squared", "auto", None
@@ -88,7 +89,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     best_params_ : dict
     best_score_ : float
         Its mean score.
-    step_size_, alpha_ : str or float, float
+    step_size_, alpha_ : str, float or StepRule, float
         The values chosen.
     train_error_path_ : ndarray of shape (n_candidates, n_splits)
         Share of the training loss that each stage left, in the order of `cv_results_`.
@@ -142,9 +143,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
         loss: str | Loss = "squared",
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         step_size: Any = "auto",
-        damping: str | float = "auto",
+        damping: str | float | Damping = "auto",
         noise_variance: float | str | None = None,
         init: str = "spectral",
         alpha: Any = 0.0,

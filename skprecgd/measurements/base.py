@@ -206,14 +206,6 @@ class Measurements(ABC):
         """
         return False
 
-    def adjoint_times_right(self, weights: Array, right: Array) -> Array:
-        """``A*(weights) @ right``, shape (n_rows, r)."""
-        return np.asarray(self.adjoint(weights) @ right)
-
-    def adjoint_times_left(self, weights: Array, left: Array) -> Array:
-        """``A*(weights).T @ left``, shape (n_columns, r)."""
-        return np.asarray(self.adjoint(weights).T @ left)
-
     def adjoint_products(
         self, weights: Array, left: Array, right: Array
     ) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ An objective is a pure function: it holds data, never an iterate.
 
 from skprecgd.objective.base import Evaluation, Objective
 from skprecgd.objective.base import Growth as Growth
+from skprecgd.objective.base import PendingEvaluation as PendingEvaluation
 from skprecgd.objective.base import Ray as Ray
 from skprecgd.objective.full import FullObjective as FullObjective
 from skprecgd.objective.make import make_objective

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -30,20 +30,73 @@ class Evaluation:
         ``sqrt(loss / loss at zero)``.
     state : object
         Products with the data that the objective reuses (private to it).
-    ahead : Factors or None
-        Where the next step is to be linearised, if not at `factors`: these have columns
-        of zeros in the place of some of its columns.
     kept : dict
         Small results that are asked for more than once (private to the objective).
     """
+
+    adds_columns: ClassVar[bool] = False
+    """Whether the next step gives new columns their length; see `PendingEvaluation`."""
 
     factors: Factors
     loss: float
     value: float
     relative_residual: float
     state: Any
-    ahead: Factors | None = field(default=None, kw_only=True)
     kept: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+    @property
+    def linearised(self) -> Evaluation:
+        """Where the next step linearises the problem: at this point."""
+        return self
+
+    def direction_from_here(self, direction: Factors) -> Factors:
+        """The direction from `factors`, given the one found at `linearised`."""
+        return direction
+
+    def by_factors(self, factors: Factors, value: float) -> Evaluation:
+        """What is known of the matrix stays true of other factors of it.
+
+        Parameters
+        ----------
+        factors : Factors
+            Other factors of the same matrix.
+        value : float
+            The objective there: `loss` plus their ridge.
+        """
+        return replace(self, factors=factors, value=value)
+
+
+@dataclass(frozen=True)
+class PendingEvaluation(Evaluation):
+    """A point with new columns that are still zero: the next step sets their length.
+
+    To measure the new columns first would cost a pass over the data. The step is
+    linearised at factors that have them, with the residuals of the point without them.
+
+    Attributes
+    ----------
+    ahead : Factors
+        `factors` with the new columns in the place of the zeros.
+    """
+
+    adds_columns: ClassVar[bool] = True
+    ahead: Factors = field(kw_only=True)
+
+    def by_factors(self, factors: Factors, value: float) -> Evaluation:
+        residual, state = self.relative_residual, self.state
+        return Evaluation(factors, self.loss, value, residual, state, kept=self.kept)
+
+    @property
+    def linearised(self) -> Evaluation:
+        return self.by_factors(self.ahead, self.value)
+
+    def direction_from_here(self, direction: Factors) -> Factors:
+        """Both new factors a and b move by half of themselves more.
+
+        To first order that adds the matrix ``a b^T`` of the new columns, which a
+        direction that was solved for without that matrix contains.
+        """
+        return direction.moved(self.ahead.moved(self.factors, -1.0), 0.5)
 
 
 @dataclass(frozen=True)
@@ -77,19 +130,60 @@ class ObservedEntries(NamedTuple):
 
 
 class Ray(ABC):
-    """The objective along ``factors + t * direction``."""
+    """The objective along ``factors + t * direction``, as a step rule sees it.
+
+    Comes from `Objective.ray`, which makes one pass over the measurements; nothing that
+    is asked of a ray makes another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import SymmetricFactor
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> objective = make_objective(FullObservation((1, 1)), np.array([[4.0]]))
+    >>> one = SymmetricFactor(np.ones((1, 1)))
+    >>> ray = objective.ray(objective.evaluate(one), direction=one)
+    >>> ray.value(0.0), round(ray.minimizer(), 12)
+    (4.5, 1.0)
+    """
 
     @abstractmethod
     def value(self, t: float) -> float:
-        """Objective at step t, without a further pass over the data."""
+        """The objective at step t.
+
+        Parameters
+        ----------
+        t : float
+
+        Returns
+        -------
+        float
+        """
 
     @abstractmethod
     def advance(self, t: float) -> Evaluation:
-        """Evaluation at step t, without a further pass over the data."""
+        """The evaluation at step t.
+
+        Parameters
+        ----------
+        t : float
+
+        Returns
+        -------
+        Evaluation
+        """
 
     @abstractmethod
     def minimizer(self) -> float:
-        """The minimiser along the ray, without a further pass over the data."""
+        """The step to the lowest value of the objective along the ray.
+
+        Returns
+        -------
+        float
+            0 if no step decreases the objective. With another loss than the squared
+            one, about the first minimum.
+        """
 
 
 class Objective(ABC):
@@ -252,10 +346,6 @@ class Objective(ABC):
             return product(direction).times_right(roots).flat()
 
         return times
-
-    def curvature_product(self, evaluation: Evaluation, direction: Factors) -> Factors:
-        """Gauss-Newton Hessian times one direction."""
-        return self.curvature(evaluation)(direction)
 
     def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
         """Gauss-Newton move of one factor, where there is a closed form; else None.

@@ -147,10 +147,8 @@ class SampledObjective(Objective):
         return self._evaluation(factors, z)
 
     def balanced(self, evaluation: Evaluation) -> Evaluation:
-        # What is known of the matrix stays true.
-        factors, loss = evaluation.factors.balanced(), evaluation.loss
-        value = loss + self._ridge(factors)
-        return replace(evaluation, factors=factors, value=value, ahead=None)
+        factors = evaluation.factors.balanced()
+        return evaluation.by_factors(factors, evaluation.loss + self._ridge(factors))
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
         # A ridge leaves residuals of its own, and is weighed against this loss.

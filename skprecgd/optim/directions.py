@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,50 +14,148 @@ from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.metric import Metric
 
-# The last step is solved to this share of the residual that is wanted, and its
-# linearisation may leave this share of it.
-_LAST_STEP = 0.1
-_LAST_SHARE = 0.5
-# How much more accurately a step is solved that also gives new columns their length:
-# what they gain by that alone takes no accuracy.
-_NEW_COLUMNS = 0.2
-# What is rounded to single precision is not solved any further.
-_LEAST = 1e-6
-# A block counts as solved at this relative residual of its linear system; the
-# products with the Hessian that it may take.
-_BLOCK_TOLERANCE = 1e-6
-_BLOCK_INNER = 200
+
+@dataclass(frozen=True)
+class NewtonTuning:
+    """How accurately a Gauss-Newton direction is solved for (inexact Newton).
+
+    Attributes
+    ----------
+    last_step : float
+        The final linear system is solved to this share of the wanted relative residual.
+    last_share : float
+        The system of the point before is used once more if the error of its
+        linearisation stays below this share of the wanted relative residual.
+    new_columns : float
+        The tolerance of a step that also sets the length of new columns is multiplied
+        by this: what new columns gain by their length alone takes no accuracy.
+    least : float
+        No system is solved to a smaller relative residual: the products with it are
+        rounded to single precision.
+    """
+
+    last_step: float = 0.1
+    last_share: float = 0.5
+    new_columns: float = 0.2
+    least: float = 1e-6
+
+
+@dataclass(frozen=True)
+class BlockTuning:
+    """How accurately one factor is solved for where there is no closed form.
+
+    Attributes
+    ----------
+    tolerance : float
+        Relative residual of the linear system at which to stop.
+    max_inner : int
+        Most products with the Hessian.
+    """
+
+    tolerance: float = 1e-6
+    max_inner: int = 200
+
+
+_NEWTON = NewtonTuning()
+_BLOCK = BlockTuning()
 
 
 @dataclass(frozen=True)
 class Local:
-    """Everything a direction may use at the current point."""
+    """Everything a direction may use at the current point.
+
+    Attributes
+    ----------
+    objective : Objective
+    evaluation : Evaluation
+        The point, with its `factors`.
+    gradient : Factors
+        The objective's, at that point.
+    metric : Metric
+        Of the solver; ``metric.apply(gradient)`` is the preconditioned gradient.
+    tol : float, default=0.0
+        The relative residual that is wanted.
+    adds_columns : bool, default=False
+        Whether the step also sets the length of new columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import SymmetricFactor
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> from skprecgd.optim import Local, Metric
+    >>> objective = make_objective(FullObservation((2, 2)), np.diag([4.0, 1.0]))
+    >>> evaluation = objective.evaluate(SymmetricFactor(np.eye(2)))
+    >>> gradient = objective.gradient(evaluation)
+    >>> local = Local(objective, evaluation, gradient, Metric(evaluation.factors))
+    >>> local.metric.apply(local.gradient).times(-1.0).blocks[0]
+    array([[ 3., -0.],
+           [-0., -0.]])
+    """
 
     objective: Objective
     evaluation: Evaluation
     gradient: Factors
     metric: Metric
     tol: float = 0.0
-    """Relative residual that is wanted."""
+    adds_columns: bool = False
 
 
 class Direction(ABC):
-    """Contract of a direction; `restart` forgets what earlier points left."""
+    """Contract of a direction: which way to go from a point.
 
-    descends: bool = True
-    """Whether a short enough step decreases the objective."""
+    A `skprecgd.optim.Solver` makes one for every run, so a direction may remember
+    earlier points.
+
+    Examples
+    --------
+    The negative gradient in the solver's metric, of one factor drawn at random:
+
+    >>> import numpy as np
+    >>> from skprecgd.optim import Direction
+    >>> class RandomBlock(Direction):
+    ...     def __init__(self):
+    ...         self.rng = np.random.default_rng(0)
+    ...
+    ...     def __call__(self, local):
+    ...         block = self.rng.integers(len(local.gradient.blocks))
+    ...         gradient = local.gradient.only(block)
+    ...         return local.metric.apply(gradient).times(-1.0)
+    """
 
     @abstractmethod
     def __call__(self, local: Local) -> Factors:
-        """The direction at the current point."""
+        """The direction at the current point.
+
+        Parameters
+        ----------
+        local : Local
+
+        Returns
+        -------
+        Factors
+            Of the shape of the point's factors. The step rule says how far to go.
+        """
 
     def restart(self) -> None:
-        """Forget the past: the factors were changed from outside."""
+        """Forget earlier points: the factors were changed from outside."""
         return None
 
-    def alignment(self, factors: Factors) -> float:
-        """For the history: how far the left factor points where feedback does."""
-        return np.nan
+    def diagnostics(self, factors: Factors) -> Mapping[str, float]:
+        """What to report of a point in the history, by the name of its column.
+
+        Parameters
+        ----------
+        factors : Factors
+            The point that was reached.
+
+        Returns
+        -------
+        mapping of str to float
+            Nothing, unless a direction says otherwise.
+        """
+        return {}
 
 
 class Steepest(Direction):
@@ -83,8 +181,8 @@ class Conjugate(Direction):
         direction = step.times(-1.0)
         if self._previous is not None:
             old_gradient, old_square, old_direction = self._previous
-            # The flexible form: the metric changes from point to point, and this
-            # numerator stays right when it does.
+            # The metric changes from point to point, and this numerator stays right
+            # when it does (flexible conjugate gradients).
             beta = (square - old_gradient.inner(step)) / old_square
             if beta > 0:
                 conjugate = direction.moved(old_direction, beta)
@@ -102,14 +200,21 @@ class GaussNewton(Direction):
     max_inner : int, default=100
         Most products with the Gauss-Newton Hessian per direction.
     forcing : float, default=0.05
-        Relative residual of the linear system at which to stop. It is tightened as the
-        residual falls, so that the outer rate is quadratic, until a step that is solved
-        so far is the last one.
+        Relative residual of the linear system at which to stop (forcing term). It is
+        tightened in proportion to the residual, so that the outer rate is quadratic,
+        until a step that is solved so far is the last one.
+    tuning : NewtonTuning, default=NewtonTuning()
     """
 
-    def __init__(self, max_inner: int = 100, forcing: float = 0.05) -> None:
+    def __init__(
+        self,
+        max_inner: int = 100,
+        forcing: float = 0.05,
+        tuning: NewtonTuning = _NEWTON,
+    ) -> None:
         self.max_inner = max_inner
         self.forcing = forcing
+        self.tuning = tuning
         self._first: float | None = None
         self._system: _System | None = None
 
@@ -119,12 +224,13 @@ class GaussNewton(Direction):
     def __call__(self, local: Local) -> Factors:
         gradient = local.gradient
         system, self._system = self._system, None
-        if system is not None and _does_once_more(system, local):
-            # Of the same residuals, by the old factors: so it is in the system's range.
+        if system is not None and self._does_once_more(system, local):
+            # The gradient of the same residuals by the old factors is in the range of
+            # their singular system; by the new factors it is not.
             known = replace(local.evaluation, factors=system.factors)
             gradient = local.objective.gradient(known)
         else:
-            # The old one is let go of before another one is made.
+            # The old system is released before another one takes its memory.
             system = None
             system = self._system = _System.at(local)
         return system.solve(gradient, self.max_inner, self._tolerance(local))
@@ -135,30 +241,31 @@ class GaussNewton(Direction):
             self._first = residual
         if residual == 0.0:
             return self.forcing
-        # On the way to a higher rank nobody needs more digits than the stage can gain.
+        # A stage on the way to a higher rank needs no more digits than it can gain.
         fallen = min(1.0, residual / self._first)
-        if local.evaluation.ahead is not None:
-            fallen *= _NEW_COLUMNS
-        least = min(self.forcing, _LEAST)
-        return max(self.forcing * fallen, least, _LAST_STEP * local.tol / residual)
+        if local.adds_columns:
+            fallen *= self.tuning.new_columns
+        least = min(self.forcing, self.tuning.least)
+        last = self.tuning.last_step * local.tol / residual
+        return max(self.forcing * fallen, least, last)
 
+    def _does_once_more(self, system: _System, local: Local) -> bool:
+        """Whether a step with the system of the point before will be the last one.
 
-def _does_once_more(system: _System, local: Local) -> bool:
-    """Whether a step with the system of the point before will be the last one.
-
-    Where steps converge quadratically, what it leaves is twice the square of the
-    residual over that at the point before.
-    """
-    residual = local.evaluation.relative_residual
-    last = 2 * residual**2 <= _LAST_SHARE * local.tol * system.residual
-    return last and local.objective.contracts(system.factors.rank)
+        Where steps converge quadratically, such a step leaves twice the square of the
+        residual, divided by the residual at the point before.
+        """
+        residual = local.evaluation.relative_residual
+        wanted = self.tuning.last_share * local.tol * system.residual
+        last = 2 * residual**2 <= wanted
+        return last and local.objective.contracts(system.factors.rank)
 
 
 class Alternating(Direction):
     """Solves for one factor with the other fixed, which is linear least squares.
 
     The factor whose gradient is larger in the metric is solved for. That brings its
-    gradient to zero, so then the factors take turns.
+    gradient to zero, so from then on the factors take turns.
     """
 
     def __call__(self, local: Local) -> Factors:
@@ -168,7 +275,7 @@ class Alternating(Direction):
 
 
 class AlternatingGradient(Direction):
-    """The negative gradient in the metric, of one factor after the other."""
+    """The negative gradient in the metric, for the two factors in turn."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -178,10 +285,10 @@ class AlternatingGradient(Direction):
         return local.metric.apply(local.gradient.only(block)).times(-1.0)
 
 
-def solve_block(local: Local, block: int) -> Factors:
+def solve_block(local: Local, block: int, tuning: BlockTuning = _BLOCK) -> Factors:
     """The move of one block that solves its least-squares problem.
 
-    In closed form where the objective has one, else by conjugate gradients.
+    The objective's closed form is used if it has one, else conjugate gradients.
     """
     gradient = local.gradient.only(block)
     move = local.objective.block_move(local.evaluation, gradient.blocks[block], block)
@@ -190,24 +297,14 @@ def solve_block(local: Local, block: int) -> Factors:
         blocks[block] = move
         return type(gradient)(*blocks)
     system = _System.at(local)
-    return system.solve(gradient, _BLOCK_INNER, _BLOCK_TOLERANCE, block)
-
-
-def from_behind(direction: Factors, factors: Factors, ahead: Factors) -> Factors:
-    """The direction that leads from `factors` where one leads from `ahead`.
-
-    To first order the matrix of the new columns ``a b^T`` is the move of both by half
-    of themselves, and a direction that was solved for without that matrix contains it.
-    """
-    columns = ahead.moved(factors, -1.0)
-    return direction.moved(columns, 0.5)
+    return system.solve(gradient, tuning.max_inner, tuning.tolerance, block)
 
 
 @dataclass(frozen=True)
 class _System:
-    """The linearised problem at a point, where the metric is the Euclidean one.
+    """The linearised problem at a point, in a basis that makes the metric Euclidean.
 
-    Directions d are held as the numbers of ``d W^-T``.
+    A direction d is held as the numbers of ``d W^-T``.
     """
 
     factors: Factors
@@ -228,9 +325,10 @@ class _System:
         tolerance: float,
         block: int | None = None,
     ) -> Factors:
-        """The direction d of ``H d = -gradient``; from zero, so in the range of H.
+        """The direction d of ``H d = -gradient``.
 
-        Of one block alone, the other fixed, if that is wanted.
+        The iteration starts at zero, so d is in the range of a singular H. With a
+        `block`, the other one is fixed.
         """
 
         def product(numbers: Array) -> Array:

@@ -8,6 +8,8 @@ as a scientific control (Garg, Vempala, AISTATS 2022), not as a way to recover a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -20,18 +22,18 @@ from skprecgd.optim.directions import Direction, Local, solve_block
 class Feedback(Direction):
     """``-(S R, S^T B)`` with B random and fixed, over a bound of its curvature.
 
-    A unit step is then stable. Ridge terms are added as in the gradient.
+    A unit step is then stable. Ridge terms are added as in the gradient. The history
+    gets the column "alignment": the cosine between the left factor and B.
 
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=None
-        Of B.
+        B is drawn with it.
     """
 
-    descends = False
-
     def __init__(self, random_state: RandomState = None) -> None:
-        # A stream of its own: one seed for start and feedback must not align them.
+        # B is drawn from a stream of its own: where one seed serves for the start, too,
+        # the two must not be the same numbers.
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
         self._rng = np.random.RandomState(seed)
         self._feedback: Array | None = None
@@ -39,10 +41,10 @@ class Feedback(Direction):
     def __call__(self, local: Local) -> Factors:
         return self._fed_back(local)
 
-    def alignment(self, factors: Factors) -> float:
+    def diagnostics(self, factors: Factors) -> Mapping[str, float]:
         left, feedback = factors.left, self._matrix(factors)
         size = norm(left) * norm(feedback)
-        return dot(left, feedback) / size if size > 0 else np.nan
+        return {"alignment": dot(left, feedback) / size if size > 0 else np.nan}
 
     def _matrix(self, factors: Factors) -> Array:
         """B, drawn when the shape is first known; its columns have length one."""
@@ -69,7 +71,7 @@ class Feedback(Direction):
 
 
 class FeedbackStar(Feedback):
-    """FA*: in turn, the best L for the present R, and a feedback step of R."""
+    """FA*: takes turns between the best L for the present R and a step of R."""
 
     def __init__(self, random_state: RandomState = None) -> None:
         super().__init__(random_state)

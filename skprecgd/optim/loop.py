@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
@@ -13,19 +13,19 @@ from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
-from skprecgd.optim.directions import Local, from_behind
+from skprecgd.optim.directions import Local
 from skprecgd.optim.metric import Damping, DampingState, Metric
 from skprecgd.optim.result import History, Record, Result, Status
-from skprecgd.optim.solvers import Method, make_method
+from skprecgd.optim.solvers import Method, Solver, make_method
 from skprecgd.optim.steps import StepRule
 from skprecgd.optim.stopping import Progress, Watch
 
 Callback = Callable[[Record], bool | None]
 
-# The predictions are updated along each ray; computed afresh this often, they
-# cannot drift away from the factors by accumulated rounding.
+# The predictions are updated along each ray. They are computed afresh every so many
+# iterations, so that accumulated rounding cannot carry them away from the factors.
 _REFRESH_EVERY = 50
-# The largest number whose square is one.
+# The largest number whose square is finite.
 _LARGEST_UNIT = float(np.sqrt(np.finfo(np.float64).max))
 
 
@@ -62,7 +62,7 @@ class Journal:
         gradient_norm: float,
         step: float,
         damping: float,
-        alignment: float = np.nan,
+        extra: Mapping[str, float] | None = None,
     ) -> bool:
         """Add a line; True if the callback asks to stop."""
         validation = np.nan
@@ -78,8 +78,9 @@ class Journal:
             damping,
             validation,
             perf_counter() - self.started,
-            alignment,
         )
+        if extra:
+            record = record.with_extra(extra)
         self.history.records.append(record)
         if self.callback is None:
             return False
@@ -96,6 +97,39 @@ class Outcome:
     gradient_norm: float
 
 
+class _Best:
+    """The best point so far: of the lowest objective, or of the lowest held-out loss.
+
+    Parameters
+    ----------
+    start : Evaluation
+    tie : float
+        A later point whose objective is higher by no more than this takes over: the
+        difference is rounding.
+    """
+
+    def __init__(self, start: Evaluation, tie: float) -> None:
+        self._evaluation, self._gradient_norm = start, np.nan
+        self._tie = tie
+
+    def take(self, evaluation: Evaluation, gradient_norm: float = np.nan) -> None:
+        """Replace the best point."""
+        self._evaluation, self._gradient_norm = evaluation, gradient_norm
+
+    def compare(self, evaluation: Evaluation) -> None:
+        """Replace it if the objective is not higher."""
+        if evaluation.value <= self._evaluation.value + self._tie:
+            self.take(evaluation)
+
+    def know(self, evaluation: Evaluation, gradient_norm: float) -> None:
+        """Add the gradient's norm, which is computed after the point was taken."""
+        if evaluation is self._evaluation:
+            self._gradient_norm = gradient_norm
+
+    def outcome(self, status: Status, n_iter: int) -> Outcome:
+        return Outcome(self._evaluation, status, n_iter, self._gradient_norm)
+
+
 def descend(
     objective: Objective,
     evaluation: Evaluation,
@@ -108,83 +142,75 @@ def descend(
 ) -> Outcome:
     """Run one method from one point on an objective of unit scale.
 
-    Of the point itself nothing is kept once it is left behind: its predictions are as
-    large as the data.
+    Points other than the best and the last are released on the way: each holds a number
+    per measurement.
     """
     method.direction.restart()
-    best = evaluation
-    best_gradient_norm = step = np.nan
-    watch = Watch(
-        objective, evaluation, tol, progress, descends=method.direction.descends
-    )
-    iteration = 0
+    descends = method.solver.descends
+    watch = Watch(objective, evaluation, tol, progress, descends=descends)
+    best = _Best(evaluation, tie=0.5 * objective.resolution**2)
+    step, iteration = np.nan, 0
     try:
         while not watch.diverged(evaluation):
-            here = evaluation
-            if evaluation.ahead is not None:
-                here = replace(evaluation, factors=evaluation.ahead)
-            gradient = objective.gradient(here)
-            metric, gradient_norm = _metric(
-                objective, here, gradient, method, iteration
-            )
-            if evaluation is best:
-                best_gradient_norm = gradient_norm
-            alignment = method.direction.alignment(evaluation.factors)
-            stop = journal.write(
-                evaluation, gradient_norm, step, metric.damping, alignment
-            )
+            local, gradient_norm = _local(objective, evaluation, method, iteration, tol)
+            best.know(evaluation, gradient_norm)
+            extra = method.direction.diagnostics(evaluation.factors)
+            damping = local.metric.damping
+            stop = journal.write(evaluation, gradient_norm, step, damping, extra)
             if watch.by_held_out and watch.lower_held_out(journal.held_out):
-                best, best_gradient_norm = evaluation, gradient_norm
+                best.take(evaluation, gradient_norm)
             status = watch.status(evaluation, gradient_norm)
-            # A stage that ends is no reason to go on with the next.
-            if stop and status in (None, Status.SLOW):
-                status = Status.CALLBACK
-            if status is None and iteration >= max_iter:
-                status = Status.MAX_ITER
+            status = _final(status, stop=stop, spent=iteration >= max_iter)
             if status is not None:
-                return Outcome(best, status, iteration, best_gradient_norm)
-            local = Local(objective, here, gradient, metric, tol)
+                return best.outcome(status, iteration)
             evaluation, step = _advance(local, evaluation, method)
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:
                 evaluation = objective.evaluate(evaluation.factors)
-            lowest = best.value + 0.5 * objective.resolution**2
-            if not watch.by_held_out and evaluation.value <= lowest:
-                best, best_gradient_norm = evaluation, np.nan
-        return Outcome(best, Status.DIVERGED, iteration, best_gradient_norm)
+            if not watch.by_held_out:
+                best.compare(evaluation)
+        return best.outcome(Status.DIVERGED, iteration)
     except KeyboardInterrupt:
-        return Outcome(best, Status.INTERRUPTED, iteration, best_gradient_norm)
+        return best.outcome(Status.INTERRUPTED, iteration)
 
 
-def _metric(
+def _local(
     objective: Objective,
     evaluation: Evaluation,
-    gradient: Factors,
     method: Method,
     iteration: int,
-) -> tuple[Metric, float]:
-    """The method's metric at the point, and the gradient's undamped dual norm."""
-    undamped = Metric(evaluation.factors)
-    gradient_norm = undamped.dual_norm(gradient)
-    if method.metric == "identity":
-        return Metric(evaluation.factors, identity=True), gradient_norm
-    if method.metric == "undamped":
-        return undamped, gradient_norm
-    state = DampingState(evaluation, objective, gradient_norm, iteration)
-    return undamped.damped(method.damping(state)), gradient_norm
+    tol: float,
+) -> tuple[Local, float]:
+    """The problem linearised at a point, and the gradient's undamped dual norm."""
+    here = evaluation.linearised
+    gradient = objective.gradient(here)
+    metric = Metric(here.factors)
+    gradient_norm = metric.dual_norm(gradient)
+    if method.solver.metric == "identity":
+        metric = Metric(here.factors, identity=True)
+    elif method.solver.metric == "damped":
+        state = DampingState(here, objective, gradient_norm, iteration)
+        metric = metric.damped(method.damping(state))
+    adds_columns = evaluation.adds_columns
+    return Local(objective, here, gradient, metric, tol, adds_columns), gradient_norm
+
+
+def _final(status: Status | None, *, stop: bool, spent: bool) -> Status | None:
+    """Why to end here: what the user wants, and what is allowed, count as well."""
+    # A stage that ends because of slow progress is no reason to begin the next one.
+    if stop and status in (None, Status.SLOW):
+        return Status.CALLBACK
+    if status is None and spent:
+        return Status.MAX_ITER
+    return status
 
 
 def _advance(
     local: Local, start: Evaluation, method: Method
 ) -> tuple[Evaluation, float]:
-    """The next point; a direction that leads nowhere is replaced by a fresh one.
-
-    `start` lies behind where the problem is linearised if columns are on their way.
-    """
+    """The next point; a direction that leads nowhere is replaced by a fresh one."""
     for attempt in range(2):
-        direction = method.direction(local)
-        if start.ahead is not None:
-            direction = from_behind(direction, start.factors, start.ahead)
+        direction = start.direction_from_here(method.direction(local))
         slope = local.gradient.inner(direction)
         ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -199,7 +225,7 @@ def minimize(
     objective: Objective,
     factors: Factors,
     *,
-    solver: str = "precgd",
+    solver: str | Solver = "precgd",
     damping: str | float | Damping = "auto",
     step_size: str | float | StepRule = "auto",
     noise_variance: float | None = None,
@@ -217,21 +243,18 @@ def minimize(
     factors : Factors
         Start, from `skprecgd.initialization` or your own `FactorPair` or
         `SymmetricFactor`; its rank is the search rank.
-    solver : {"precgd", "precgd-cg", "scaledgd", "gd", "gauss-newton", \
-            "alternating", "alternating-scaledgd", "feedback", "feedback-star"}, \
-            default="precgd"
-        Steepest descent in the damped metric, conjugate directions in it, steepest
-        descent in the undamped or the Euclidean metric, Gauss-Newton, exact least
-        squares or a step of ScaledGD for one factor at a time, and two controls with
-        random feedback in place of a transpose; the last four need a `FactorPair`.
-    damping : str or float, default="auto"
-        eta of the damped metric: "sqrt_loss", "dual_norm", "variance_proxy" (needs
-        `noise_variance`), "geometric", or a number in units of the data norm.
-        "auto" is "variance_proxy" where the noise variance is given, else
-        "sqrt_loss"; "dual_norm" with another loss than the squared one.
-    step_size : str or float, default="auto"
-        "exact" (the minimiser along the direction), "backtracking", "polyak" (assumes
-        that the optimum is zero) or a number. "auto" is "exact".
+    solver : str or Solver, default="precgd"
+        Which way to go, and in which metric: the name of one of
+        `skprecgd.optim.SOLVERS` (the table in :ref:`optimization` says what each does),
+        or a solver of your own.
+    damping : str, float or Damping, default="auto"
+        eta of the damped metric: a name of `skprecgd.optim.DAMPING_RULES`, a number in
+        units of the data norm, or a rule. "auto" is "variance_proxy" where the noise
+        variance is given, else "sqrt_loss"; "dual_norm" with another loss than the
+        squared one.
+    step_size : str, float or StepRule, default="auto"
+        How far to go: a name of `skprecgd.optim.STEP_RULES`, a number, or a rule.
+        "auto" is "exact", the minimiser along the direction.
     noise_variance : float, default=None
         Variance of the noise of one measurement; only with the squared loss.
     max_iter : int, default=1000
@@ -240,7 +263,7 @@ def minimize(
         remove (the gradient's norm in the metric), is at most `tol` times the norm
         of the data. 0 runs to `max_iter`.
     random_state : int, RandomState instance or None, default=None
-        Of the feedback matrix of "feedback" and "feedback-star".
+        Of solvers that draw random numbers.
     callback : callable, default=None
         Called with each `Record`; returning True stops.
 

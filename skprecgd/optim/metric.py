@@ -3,15 +3,17 @@
 The gradient with respect to L is measured, and divided, by ``R^T R + eta I``,
 the one with respect to R by ``L^T L + eta I`` (PrecGD; eta = 0 is ScaledGD). The
 identity scaled to the largest eigenvalue is plain gradient descent, with step
-sizes that mean the same whatever the units of the data.
+sizes that mean the same whatever the units of the data. `DAMPING_RULES` says what each
+value of the `damping` parameter stands for.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
 
 import numpy as np
 
@@ -19,9 +21,8 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
 
-DAMPING_RULES = ("auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric")
-
-# A zero eigenvalue of a Gram matrix comes out as up to some twenty epsilon.
+# Rounding turns a zero eigenvalue of a Gram matrix into one of up to some twenty
+# machine epsilons, as a share of the largest.
 _ZERO_LEVEL = 32
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -43,6 +44,19 @@ class Metric:
     The r x r Gram matrices are diagonalised instead of factorised: r is small,
     it is safe when they are singular (eigenvalues at rounding level are left out,
     a pseudo-inverse), and every other damping at the same point is then free.
+
+    Examples
+    --------
+    Undamped, the metric undoes the condition number of the factors:
+
+    >>> import numpy as np
+    >>> from skprecgd.factors import SymmetricFactor
+    >>> from skprecgd.optim import Metric
+    >>> factors = SymmetricFactor(np.diag([10.0, 0.1]))
+    >>> gradient = SymmetricFactor(np.diag([100.0, 0.01]))
+    >>> Metric(factors).apply(gradient).blocks[0]
+    array([[0.5, 0. ],
+           [0. , 0.5]])
     """
 
     def __init__(
@@ -50,7 +64,7 @@ class Metric:
     ) -> None:
         self._multiplicity = factors.multiplicity
         self._dtype = factors.dtype
-        # Of all blocks at once: a call costs more than its few numbers.
+        # One call serves all blocks: it costs more than its few numbers.
         eigenvalues, self._bases = np.linalg.eigh(np.stack(factors.metric_grams()))
         self._eigenvalues = np.maximum(eigenvalues, 0.0)
         if identity:
@@ -59,27 +73,54 @@ class Metric:
         self._damp(damping)
 
     def damped(self, damping: float) -> Metric:
-        """The metric at the same point with another damping."""
+        """The metric at the same point with another damping.
+
+        Parameters
+        ----------
+        damping : float
+        """
         other = copy(self)
         other._damp(damping)
         return other
 
     def apply(self, gradient: Factors) -> Factors:
-        """Solve with the metric: ``grad (Gram + eta I)^-1``, block by block."""
+        """Solve with the metric: ``grad (Gram + eta I)^-1``, block by block.
+
+        Parameters
+        ----------
+        gradient : Factors
+
+        Returns
+        -------
+        Factors
+        """
         back = self._inverse[:, :, np.newaxis] * self._bases.transpose(0, 2, 1)
         return self._rotated(gradient).times_right(list(back.astype(self._dtype)))
 
     def roots(self) -> list[Array]:
         """Per block, W with ``W W^T = (Gram + eta I)^-1``.
 
-        A gradient times W and a direction times ``W^-T`` are what they are where the
-        metric is the Euclidean one.
+        A gradient times W and a direction times ``W^-T`` are their coordinates in a
+        basis in which the metric is the Euclidean one.
+
+        Returns
+        -------
+        list of ndarray of shape (r, r)
         """
         scaled = self._bases * np.sqrt(self._inverse)[:, np.newaxis]
         return list(scaled.astype(self._dtype))
 
     def dual_norm(self, gradient: Factors) -> float:
-        """``|| grad (Gram + eta I)^-1/2 ||_F``."""
+        """``|| grad (Gram + eta I)^-1/2 ||_F``.
+
+        Parameters
+        ----------
+        gradient : Factors
+
+        Returns
+        -------
+        float
+        """
         total = 0.0
         blocks = zip(self._rotated(gradient).blocks, self._inverse, strict=True)
         for block, inverse in blocks:
@@ -108,7 +149,33 @@ class Metric:
 
 @dataclass(frozen=True)
 class DampingState:
-    """What a damping rule may look at; everything is in units of the data norm."""
+    """What a damping rule may look at; everything is in units of the data norm.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        The point, with its `loss`.
+    objective : Objective
+        The objective, with its `data_norm`.
+    undamped_dual_norm : float
+        Norm of the gradient in the undamped metric: about the part of the error that
+        moving the factors can still remove.
+    iteration : int
+        How many steps came before, at this rank.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.factors import SymmetricFactor
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> from skprecgd.optim import DampingState, SqrtLossDamping
+    >>> objective = make_objective(FullObservation((2, 2)), np.diag([4.0, 0.0]))
+    >>> evaluation = objective.evaluate(SymmetricFactor(np.eye(2)))
+    >>> state = DampingState(evaluation, objective, undamped_dual_norm=1.0, iteration=0)
+    >>> bool(SqrtLossDamping()(state) == np.sqrt(10))
+    True
+    """
 
     evaluation: Evaluation
     objective: Objective
@@ -117,18 +184,70 @@ class DampingState:
 
 
 class Damping(ABC):
-    """How eta follows the error."""
+    """Contract of a damping rule: how eta of the metric follows the error.
+
+    A rule is given as the `damping` of an estimator, of `minimize` or of `rank_path`.
+    Every run uses a copy of it, so a rule may remember earlier points.
+
+    See Also
+    --------
+    DampingState : What a rule is given.
+
+    Examples
+    --------
+    A rule that never falls below a millionth of the norm of the data:
+
+    >>> from skprecgd import PrecGDFactorization
+    >>> from skprecgd.datasets import make_matrix_completion
+    >>> from skprecgd.optim import Damping
+    >>> class Floored(Damping):
+    ...     def __call__(self, state):
+    ...         return max(state.undamped_dual_norm, 1e-6 * state.objective.data_norm)
+    >>> X, truth = make_matrix_completion(
+    ...     60, 40, rank=2, observed_fraction=0.5, random_state=0
+    ... )
+    >>> PrecGDFactorization(4, damping=Floored()).fit(X).n_components_
+    2
+    """
 
     @abstractmethod
     def __call__(self, state: DampingState) -> float:
-        """The damping of the coming step."""
+        """The damping eta >= 0 of the coming step.
+
+        Parameters
+        ----------
+        state : DampingState
+
+        Returns
+        -------
+        float
+        """
 
 
 @dataclass(frozen=True)
 class ConstantDamping(Damping):
-    """``eta = factor * data norm``: ScaledGD(lambda) for small factors."""
+    """``eta = factor * data norm``: ScaledGD(lambda) for small factors.
+
+    Parameters
+    ----------
+    factor : float
+
+    Raises
+    ------
+    ValueError
+        If `factor` is negative or not finite.
+
+    Examples
+    --------
+    >>> from skprecgd.optim import ConstantDamping
+    >>> ConstantDamping(1e-3)
+    ConstantDamping(factor=0.001)
+    """
 
     factor: float
+
+    def __post_init__(self) -> None:
+        _check_factor(self.factor)
 
     def __call__(self, state: DampingState) -> float:
         return self.factor * state.objective.data_norm
@@ -136,9 +255,29 @@ class ConstantDamping(Damping):
 
 @dataclass(frozen=True)
 class SqrtLossDamping(Damping):
-    """``eta = factor * sqrt(2 f)``, the size of the error (PrecGD 2021, eq. 1.1)."""
+    """``eta = factor * sqrt(2 f)``, the size of the error (PrecGD 2021, eq. 1.1).
+
+    Parameters
+    ----------
+    factor : float, default=1.0
+
+    Raises
+    ------
+    ValueError
+        If `factor` is negative or not finite.
+
+    Examples
+    --------
+    >>> from skprecgd import PrecGDMatrixSensing
+    >>> from skprecgd.optim import SqrtLossDamping
+    >>> PrecGDMatrixSensing(damping=SqrtLossDamping(2.0))
+    PrecGDMatrixSensing(damping=SqrtLossDamping(factor=2.0))
+    """
 
     factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_factor(self.factor)
 
     def __call__(self, state: DampingState) -> float:
         return self.factor * float(np.sqrt(2 * state.evaluation.loss))
@@ -146,9 +285,28 @@ class SqrtLossDamping(Damping):
 
 @dataclass(frozen=True)
 class DualNormDamping(Damping):
-    """``eta = factor * ||grad f (X^T X)^-1/2||_F`` (JMLR 2023, Corollary 5)."""
+    """``eta = factor * ||grad f (X^T X)^-1/2||_F`` (JMLR 2023, Corollary 5).
+
+    Parameters
+    ----------
+    factor : float, default=1.0
+
+    Raises
+    ------
+    ValueError
+        If `factor` is negative or not finite.
+
+    Examples
+    --------
+    >>> from skprecgd.optim import DualNormDamping
+    >>> DualNormDamping()
+    DualNormDamping(factor=1.0)
+    """
 
     factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_factor(self.factor)
 
     def __call__(self, state: DampingState) -> float:
         return self.factor * state.undamped_dual_norm
@@ -159,10 +317,30 @@ class VarianceProxyDamping(Damping):
     """``eta = sqrt(|2 f - sigma^2 / s|)``: the error without the noise's share.
 
     s is the measurements' mean squared entry, so ``sigma^2 / s`` is what noise of
-    variance `sigma^2` adds to ``2 f``.
+    variance `sigma^2` adds to ``2 f``. `damping="variance_proxy"` computes it from the
+    `noise_variance` of the fit.
+
+    Parameters
+    ----------
+    noise_share : float
+        ``sigma^2 / s`` in units of the square of the norm of the data.
+
+    Raises
+    ------
+    ValueError
+        If `noise_share` is negative or not finite.
+
+    Examples
+    --------
+    >>> from skprecgd.optim import VarianceProxyDamping
+    >>> VarianceProxyDamping(0.01)
+    VarianceProxyDamping(noise_share=0.01)
     """
 
     noise_share: float
+
+    def __post_init__(self) -> None:
+        _check_factor(self.noise_share, "noise_share")
 
     def __call__(self, state: DampingState) -> float:
         return float(np.sqrt(abs(2 * state.evaluation.loss - self.noise_share)))
@@ -170,49 +348,96 @@ class VarianceProxyDamping(Damping):
 
 @dataclass(frozen=True)
 class GeometricDamping(Damping):
-    """``eta_k = ratio^k * data norm`` (Zhang, Chiu, Zhang, AISTATS 2024)."""
+    """``eta_k = ratio^k * data norm`` (Zhang, Chiu, Zhang, AISTATS 2024).
+
+    Parameters
+    ----------
+    ratio : float, default=0.9
+
+    Raises
+    ------
+    ValueError
+        If `ratio` is negative or not finite.
+
+    Examples
+    --------
+    >>> from skprecgd.optim import GeometricDamping
+    >>> GeometricDamping(0.8)
+    GeometricDamping(ratio=0.8)
+    """
 
     ratio: float = 0.9
 
+    def __post_init__(self) -> None:
+        _check_factor(self.ratio, "ratio")
+
     def __call__(self, state: DampingState) -> float:
-        # The start's error, not a power of a shrinking number: no noise level needed.
+        # It starts from the size of the data and needs no estimate of the noise.
         return self.ratio**state.iteration * state.objective.data_norm
 
 
+def _check_factor(value: float, name: str = "factor") -> None:
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name} must be a number >= 0, got {value!r}.")
+
+
+def _by_noise(noise_share: float | None) -> Damping:
+    """What "auto" is where the loss measures the error."""
+    return SqrtLossDamping() if noise_share is None else _variance_proxy(noise_share)
+
+
+def _variance_proxy(noise_share: float | None) -> Damping:
+    if noise_share is None:
+        raise ValueError(
+            "damping='variance_proxy' needs noise_variance, got None; give the "
+            "variance of the noise or use damping='geometric'."
+        )
+    return VarianceProxyDamping(noise_share)
+
+
+DAMPING_RULES: dict[str, Callable[[float | None], Damping]] = {
+    "auto": _by_noise,
+    "sqrt_loss": lambda noise_share: SqrtLossDamping(),
+    "dual_norm": lambda noise_share: DualNormDamping(),
+    "variance_proxy": _variance_proxy,
+    "geometric": lambda noise_share: GeometricDamping(),
+}
+"""What makes the damping rule of each name, given the noise's share of the data."""
+
+
 def make_damping(
-    damping: str | float | Damping, noise_share: float | None = None
+    damping: str | float | Damping,
+    noise_share: float | None = None,
+    *,
+    measures_error: bool = True,
 ) -> Damping:
     """The damping rule behind the value of the `damping` parameter.
 
     Parameters
     ----------
-    damping : {"auto", "sqrt_loss", "dual_norm", "variance_proxy", "geometric"}, \
-            float or Damping
-        A number is in units of the data norm.
+    damping : str, float or Damping
+        A name of `DAMPING_RULES`, the number of a `ConstantDamping` (in units of the
+        data norm), or a rule.
     noise_share : float, default=None
         Noise variance divided by the measurements' mean squared entry, in units
         of the objective; needed by "variance_proxy".
+    measures_error : bool, default=True
+        Whether the loss measures the error (see `skprecgd.losses.Loss`). Where it does
+        not, "auto" is "dual_norm".
+
+    Raises
+    ------
+    ValueError
+        If `damping` is none of these, or needs a `noise_share` that is not given.
     """
     if isinstance(damping, Damping):
         return damping
-    if damping == "auto":
-        damping = "sqrt_loss" if noise_share is None else "variance_proxy"
-    if damping == "variance_proxy":
-        if noise_share is None:
-            raise ValueError(
-                "damping='variance_proxy' needs noise_variance, got None; give the "
-                "variance of the noise or use damping='geometric'."
-            )
-        return VarianceProxyDamping(noise_share)
-    rules: dict[Any, Damping] = {
-        "sqrt_loss": SqrtLossDamping(),
-        "dual_norm": DualNormDamping(),
-        "geometric": GeometricDamping(),
-    }
-    if damping in rules:
-        return rules[damping]
-    if isinstance(damping, str) or not np.isfinite(damping) or damping < 0:
+    if isinstance(damping, str) and damping in DAMPING_RULES:
+        name = "dual_norm" if damping == "auto" and not measures_error else damping
+        return DAMPING_RULES[name](noise_share)
+    if not (isinstance(damping, Real) and 0 <= damping < np.inf):
         raise ValueError(
-            f"damping must be one of {DAMPING_RULES} or a number >= 0, got {damping!r}."
+            f"damping must be one of {tuple(DAMPING_RULES)}, a number >= 0 or a "
+            f"Damping, got {damping!r}."
         )
     return ConstantDamping(float(damping))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -41,8 +41,22 @@ class Status(Enum):
         )
 
 
-class Record(NamedTuple):
-    """One line of the history.
+class _Numbers(NamedTuple):
+    """The numbers of a `Record`."""
+
+    iteration: int
+    rank: int
+    loss: float
+    relative_residual: float
+    gradient_norm: float
+    step: float
+    damping: float
+    validation_loss: float
+    seconds: float
+
+
+class Record(_Numbers):
+    """One line of the history: a tuple of numbers with names.
 
     Attributes
     ----------
@@ -64,25 +78,37 @@ class Record(NamedTuple):
         Loss on held-out measurements (nan where none were held out).
     seconds : float
         Since the start.
-    alignment : float, default=nan
-        Cosine between the left factor and the feedback matrix; nan for every solver
-        without one.
+    extra : mapping of str to float
+        What the solver's direction reports besides (`Direction.diagnostics`), by the
+        name of its column in the history. No part of the tuple, and empty for most
+        solvers.
     """
 
-    iteration: int
-    rank: int
-    loss: float
-    relative_residual: float
-    gradient_norm: float
-    step: float
-    damping: float
-    validation_loss: float
-    seconds: float
-    alignment: float = float("nan")
+    extra: Mapping[str, float] = {}
+
+    def with_extra(self, extra: Mapping[str, float]) -> Record:
+        """The same numbers with another report.
+
+        Parameters
+        ----------
+        extra : mapping of str to float
+
+        Returns
+        -------
+        Record
+        """
+        if extra == self.extra:
+            return self
+        record = Record(*self)
+        record.extra = extra
+        return record
 
 
 class History:
     """Table of an optimization: ``history["loss"]`` is a column, as an array.
+
+    Its columns are the fields of `Record`, and one more for everything that a solver
+    reports besides; a line without a report holds nan there.
 
     Parameters
     ----------
@@ -97,10 +123,14 @@ class History:
     (array([2]), 1)
     """
 
-    columns = Record._fields
-
     def __init__(self, records: list[Record] | None = None) -> None:
         self.records: list[Record] = [] if records is None else records
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, those of a solver's own report last."""
+        reported = dict.fromkeys(name for r in self.records for name in r.extra)
+        return (*Record._fields, *reported)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -111,7 +141,9 @@ class History:
     def __getitem__(self, column: str) -> Array:
         if column not in self.columns:
             raise KeyError(f"{column!r} is not one of the columns {self.columns}.")
-        return np.array([getattr(record, column) for record in self.records])
+        if column in Record._fields:
+            return np.array([getattr(record, column) for record in self.records])
+        return np.array([record.extra.get(column, np.nan) for record in self.records])
 
     def to_dict(self) -> dict[str, Array]:
         """All columns by name, ready for ``pandas.DataFrame``."""
@@ -126,19 +158,30 @@ class History:
                     gradient_norm=r.gradient_norm * unit,
                     damping=r.damping * unit,
                     validation_loss=r.validation_loss * unit**2,
-                )
+                ).with_extra(r.extra)
                 for r in self.records
             ]
         )
 
     def __str__(self) -> str:
-        header = " ".join(f"{column:>17}" for column in self.columns)
-        return "\n".join([header, *map(format_record, self.records)])
+        columns = self.columns
+        header = " ".join(f"{column:>17}" for column in columns)
+        return "\n".join([header, *(format_record(r, columns) for r in self.records)])
 
 
-def format_record(record: Record) -> str:
-    """One line of text, aligned with the header of ``str(history)``."""
-    cells = (f"{v:d}" if isinstance(v, int) else f"{v:.4g}" for v in record)
+def format_record(record: Record, columns: Iterable[str] | None = None) -> str:
+    """One line of text, aligned with the header of ``str(history)``.
+
+    Parameters
+    ----------
+    record : Record
+    columns : iterable of str, default=None
+        Those of the header. None: the record's own.
+    """
+    values = {**record._asdict(), **record.extra}
+    names = values if columns is None else columns
+    numbers = (values.get(name, np.nan) for name in names)
+    cells = (f"{v:d}" if isinstance(v, int) else f"{v:.4g}" for v in numbers)
     return " ".join(f"{cell:>17}" for cell in cells)
 
 

@@ -1,12 +1,16 @@
-"""What each solver name is made of: a metric and a direction."""
+"""What a solver is made of: a direction, the metric it is taken in, and its needs.
+
+`SOLVERS` says what each value of the `solver` parameter stands for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 from skprecgd._runtime.typing import RandomState
-from skprecgd.losses import SquaredLoss
+from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.directions import (
     Alternating,
@@ -20,57 +24,154 @@ from skprecgd.optim.feedback import Feedback, FeedbackStar
 from skprecgd.optim.metric import Damping, make_damping
 from skprecgd.optim.steps import FixedStep, StepRule, make_step
 
+METRICS = ("identity", "undamped", "damped")
 
-@dataclass(frozen=True)
-class Recipe:
-    """The parts a solver name stands for, and what they need.
 
-    Attributes
+@dataclass(frozen=True, repr=False)
+class Solver:
+    """A descent method: where it goes, in which metric, and what it needs.
+
+    An instance is a value of the `solver` parameter of the estimators, of `minimize`
+    and of `rank_path`, as is the name of one of `SOLVERS`.
+
+    Parameters
     ----------
-    metric : {"identity", "undamped", "damped"}
+    name : str
+        What messages and `stop_reason_` call it.
     direction : callable
-        Makes the direction; of a feedback solver, from its random state.
-    pair_only : bool
-        Needs two factors.
-    feedback : bool
-        Draws random numbers, and need not descend.
-    curvature : bool
-        Needs a loss with a curvature.
+        Makes the `Direction` of one run: a class, or a function without arguments. Of
+        a `random` solver it is given the random state.
+    metric : {"damped", "undamped", "identity"}, default="damped"
+        The metric of its gradients: that of PrecGD, of ScaledGD or of plain gradient
+        descent.
+    pair_only : bool, default=False
+        Whether it needs two factors, and cannot search for ``X X^T``.
+    curvature : bool, default=False
+        Whether it needs a loss with a curvature.
+    least_squares : bool, default=False
+        Whether it needs the squared loss.
+    descends : bool, default=True
+        Whether a short enough step along its directions decreases the objective. If
+        not, nothing searches along them: `step_size` has to be a number ("auto" is 1),
+        `rank_search` has to be "fixed", and `damping` is not used.
+    random : bool, default=False
+        Whether it draws random numbers.
+
+    Raises
+    ------
+    ValueError
+        If `metric` is none of the three.
+
+    See Also
+    --------
+    skprecgd.optim.Direction : The contract of its directions.
+
+    Examples
+    --------
+    Gradient descent with momentum, in the metric of PrecGD:
+
+    >>> from skprecgd import PrecGDFactorization
+    >>> from skprecgd.datasets import make_matrix_completion
+    >>> from skprecgd.optim import Direction, Solver
+    >>> class HeavyBall(Direction):
+    ...     def __init__(self):
+    ...         self.restart()
+    ...
+    ...     def restart(self):
+    ...         self.last = None
+    ...
+    ...     def __call__(self, local):
+    ...         direction = local.metric.apply(local.gradient).times(-1.0)
+    ...         if self.last is not None:
+    ...             direction = direction.moved(self.last, 0.3)
+    ...         self.last = direction
+    ...         return direction
+    >>> X, truth = make_matrix_completion(
+    ...     60, 40, rank=2, observed_fraction=0.5, random_state=0
+    ... )
+    >>> heavy_ball = Solver("heavy-ball", HeavyBall)
+    >>> model = PrecGDFactorization(4, solver=heavy_ball, tol=1e-6).fit(X)
+    >>> model.n_components_, model.converged_
+    (2, True)
     """
 
-    metric: str
+    name: str
     direction: Callable[..., Direction]
+    metric: str = "damped"
     pair_only: bool = False
-    feedback: bool = False
     curvature: bool = False
+    least_squares: bool = False
+    descends: bool = True
+    random: bool = False
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, got {self.metric!r}.")
+
+    def __repr__(self) -> str:
+        return f"Solver({self.name!r})"
 
 
-SOLVERS: dict[str, Recipe] = {
-    "gd": Recipe("identity", Steepest),
-    "scaledgd": Recipe("undamped", Steepest),
-    "precgd": Recipe("damped", Steepest),
-    "precgd-cg": Recipe("damped", Conjugate),
-    "gauss-newton": Recipe("damped", GaussNewton, curvature=True),
-    "alternating": Recipe("damped", Alternating, pair_only=True, curvature=True),
-    "alternating-scaledgd": Recipe("undamped", AlternatingGradient, pair_only=True),
-    "feedback": Recipe("undamped", Feedback, pair_only=True, feedback=True),
-    "feedback-star": Recipe("undamped", FeedbackStar, pair_only=True, feedback=True),
+_CONTROL = Solver(
+    "feedback", Feedback, "undamped", pair_only=True, descends=False, random=True
+)
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver
+    for solver in (
+        Solver("gd", Steepest, "identity"),
+        Solver("scaledgd", Steepest, "undamped"),
+        Solver("precgd", Steepest),
+        Solver("precgd-cg", Conjugate),
+        Solver("gauss-newton", GaussNewton, curvature=True),
+        Solver("alternating", Alternating, pair_only=True, curvature=True),
+        Solver("alternating-scaledgd", AlternatingGradient, "undamped", pair_only=True),
+        _CONTROL,
+        replace(
+            _CONTROL, name="feedback-star", direction=FeedbackStar, least_squares=True
+        ),
+    )
 }
+"""The solver of each name."""
+
+
+def as_solver(solver: str | Solver) -> Solver:
+    """The solver behind the value of the `solver` parameter.
+
+    Parameters
+    ----------
+    solver : str or Solver
+        A name of `SOLVERS`, or a solver.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(solver, Solver):
+        return solver
+    if solver not in SOLVERS:
+        raise ValueError(
+            f"solver must be one of {sorted(SOLVERS)} or a Solver, got {solver!r}."
+        )
+    return SOLVERS[solver]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A solver ready to run: metric, damping rule, direction and step rule."""
+    """A solver ready to run: with its own direction, damping rule and step rule."""
 
-    name: str
-    metric: str
+    solver: Solver
     damping: Damping
     direction: Direction
     step: StepRule
 
+    @property
+    def name(self) -> str:
+        return self.solver.name
+
 
 def make_method(
-    solver: str,
+    solver: str | Solver,
     objective: Objective,
     *,
     damping: str | float | Damping = "auto",
@@ -81,10 +182,12 @@ def make_method(
 ) -> Method:
     """Put a solver together for an objective that is in unit scale.
 
+    Rules that were given are copied: what they remember of this run is not there for
+    the next.
+
     Parameters
     ----------
-    solver : str
-        A key of `SOLVERS`.
+    solver : str or Solver
     objective : Objective
     damping, step_size
         See `minimize`.
@@ -93,69 +196,64 @@ def make_method(
     symmetric : bool, default=False
         Whether the unknown is ``X X^T``.
     random_state : int, RandomState instance or None, default=None
-        Of the feedback matrix.
+        Given to the direction of a random solver.
+
+    Raises
+    ------
+    ValueError
+        If the solver, the loss and the other settings do not go together.
     """
-    recipe = recipe_of(solver)
-    if recipe.pair_only and symmetric:
+    loss, called = objective.loss, f"solver={solver!r}"
+    solver = as_solver(solver)
+    _check_needs(solver, called, loss, symmetric)
+    direction = solver.direction(random_state) if solver.random else solver.direction()
+    if not solver.descends:
+        step = _given_step(step_size, called)
+        return Method(solver, make_damping(0.0), direction, deepcopy(step))
+    rule = make_damping(
+        damping,
+        _noise_share(noise_variance, objective),
+        measures_error=loss.measures_error,
+    )
+    return Method(solver, deepcopy(rule), direction, deepcopy(make_step(step_size)))
+
+
+def _check_needs(solver: Solver, called: str, loss: Loss, symmetric: bool) -> None:
+    if solver.pair_only and symmetric:
         raise ValueError(
-            f"solver={solver!r} needs two factors; a symmetric matrix X X^T has one. "
+            f"{called} needs two factors; a symmetric matrix X X^T has one. "
             "Use symmetric=False, or solver='gauss-newton'."
         )
-    if recipe.feedback:
-        return _feedback_method(solver, objective, step_size, random_state)
-    loss = objective.loss
-    if recipe.curvature and not loss.has_curvature:
+    if solver.curvature and not loss.has_curvature:
         raise ValueError(
-            f"solver={solver!r} needs a loss with a curvature; "
-            f"loss={loss.name!r} has none."
+            f"{called} needs a loss with a curvature; loss={loss.name!r} has none."
         )
-    squared = isinstance(loss, SquaredLoss)
-    if damping == "auto" and not squared:
-        # Only a loss that the truth brings to zero, quadratically, measures the error.
-        damping = "dual_norm"
-    share = None
-    if noise_variance is not None:
-        if not squared:
-            raise ValueError(
-                "noise_variance needs loss='squared'; with "
-                f"loss={loss.name!r} leave it out."
-            )
-        share = objective.noise_share(noise_variance)
-    return Method(
-        solver,
-        recipe.metric,
-        make_damping(damping, share),
-        recipe.direction(),
-        make_step(step_size),
-    )
-
-
-def recipe_of(solver: str) -> Recipe:
-    """The recipe of a solver's name."""
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {sorted(SOLVERS)}, got {solver!r}.")
-    return SOLVERS[solver]
-
-
-def _feedback_method(
-    solver: str,
-    objective: Objective,
-    step_size: str | float | StepRule,
-    random_state: RandomState,
-) -> Method:
-    """A solver whose directions need not descend: the step has to be given."""
-    if isinstance(step_size, str) and step_size != "auto":
+    if solver.least_squares and not loss.least_squares:
         raise ValueError(
-            f"solver={solver!r} needs step_size='auto' or a number; "
-            f"step_size={step_size!r} looks for a descent, and random feedback "
-            "need not lead to one."
+            f"{called} needs loss='squared', for which one factor given the other is "
+            f"a linear problem; got loss={loss.name!r}."
         )
-    if solver == "feedback-star" and objective.loss.name != "squared":
+
+
+def _noise_share(noise_variance: float | None, objective: Objective) -> float | None:
+    if noise_variance is None:
+        return None
+    if not objective.loss.measures_error:
         raise ValueError(
-            f"solver='feedback-star' needs loss='squared', whose best left factor is "
-            f"a linear problem; got loss={objective.loss.name!r}."
+            "noise_variance needs loss='squared'; with "
+            f"loss={objective.loss.name!r} leave it out."
         )
-    recipe = SOLVERS[solver]
-    step = FixedStep(1.0) if step_size == "auto" else make_step(step_size)
-    direction = recipe.direction(random_state)
-    return Method(solver, recipe.metric, make_damping(0.0), direction, step)
+    return objective.noise_share(noise_variance)
+
+
+def _given_step(step_size: str | float | StepRule, called: str) -> StepRule:
+    """The step of directions that need not descend: no search is possible."""
+    if isinstance(step_size, str) and step_size == "auto":
+        return FixedStep(1.0)
+    step = make_step(step_size)
+    if step.needs_descent:
+        raise ValueError(
+            f"{called} needs step_size='auto' or a number; step_size={step_size!r} "
+            "looks for a descent, and its directions need not lead to one."
+        )
+    return step

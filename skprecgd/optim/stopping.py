@@ -10,29 +10,53 @@ import numpy as np
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.result import Status
 
-# A fixed step may overshoot for a while; past this growth it does not come back.
-_DIVERGENCE = 1e4
-# Iterations that must all stand still before precision is blamed.
-_STILL_WINDOW = 10
-# Rounding of a loss, and of a relative residual, in units of the machine epsilon.
-_VALUE_ROUNDING = 16
-_RESIDUAL_ROUNDING = 100
+
+@dataclass(frozen=True)
+class StopTuning:
+    """What counts as divergence, and as standing still.
+
+    Attributes
+    ----------
+    divergence : float
+        Growth of the objective, as a multiple of its start, past which a fixed step
+        does not come back; less than that it may overshoot for a while.
+    still_window : int
+        Iterations that must all stand still before working precision is blamed.
+    value_rounding, residual_rounding : float
+        Rounding of a loss, and of a relative residual, in machine epsilons.
+    """
+
+    divergence: float = 1e4
+    still_window: int = 10
+    value_rounding: float = 16
+    residual_rounding: float = 100
+
+
+_TUNING = StopTuning()
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Stop when a quantity fell by less than `share` over `window` iterations.
+    """When progress is slow: a quantity fell by too little over some iterations.
 
-    Of the loss, it replaces the test of the gradient: a stationary point of too low
-    a rank is no solution, while one on the way to a solution still makes progress.
-
-    `removable` ends it sooner: when what moving the factors could still remove of the
-    loss, by the gradient's dual norm, is less than that share of it.
-
-    With `of_decrease` it must also have fallen by less than that share of its whole
-    fall since the start: for losses of which much remains, however good the fit. With
-    `patience`, stop as well when the held-out loss has not been lower for so many
-    iterations.
+    Attributes
+    ----------
+    window : int, default=5
+        Iterations over which the fall is measured.
+    share : float, default=0.2
+        Progress is slow if the quantity fell by less than this share of itself.
+    of_gradient : bool, default=False
+        Whether the quantity is the gradient's norm. If it is the loss, the test
+        replaces that of the gradient: a stationary point of too low a rank is no
+        solution, while one on the way to a solution still makes progress.
+    removable : float, default=0.0
+        Progress also ends when moving the factors could remove less than this share of
+        the loss, as the gradient's dual norm tells.
+    of_decrease : float, default=None
+        The quantity must also have fallen by less than this share of its whole fall
+        since the start. For losses of which much remains however good the fit is.
+    patience : int, default=None
+        Progress also ends after so many iterations without a lower held-out loss.
     """
 
     window: int = 5
@@ -57,6 +81,7 @@ class Watch:
     descends : bool, default=True
         Whether the method goes downhill. Where it need not, standing still proves
         nothing.
+    tuning : StopTuning, default=StopTuning()
     """
 
     def __init__(
@@ -67,17 +92,19 @@ class Watch:
         progress: Progress | None = None,
         *,
         descends: bool = True,
+        tuning: StopTuning = _TUNING,
     ) -> None:
+        self._tuning = tuning
         self._data_norm = objective.data_norm
         at_zero = 0.5 * self._data_norm**2
-        self._ceiling = _DIVERGENCE * max(start.value, at_zero)
+        self._ceiling = tuning.divergence * max(start.value, at_zero)
         self._resolution = objective.resolution
         self._eps = float(np.finfo(start.factors.dtype).eps)
         self._tol = tol
         self._progress = progress
         self._descends = descends
         self._watched: list[float] = []
-        self._recent: deque[tuple[float, float]] = deque(maxlen=_STILL_WINDOW)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=tuning.still_window)
         self._lowest_gradient = np.inf
         self._since_lower_gradient = 0
         self._lowest_held_out = np.inf
@@ -143,13 +170,14 @@ class Watch:
             self._lowest_gradient, self._since_lower_gradient = gradient_norm, 0
         else:
             self._since_lower_gradient += 1
-        if self._since_lower_gradient < _STILL_WINDOW:
+        tuning = self._tuning
+        if self._since_lower_gradient < tuning.still_window:
             return False
         values, residuals = (
             np.array(column) for column in zip(*self._recent, strict=True)
         )
-        rounding = _VALUE_ROUNDING * self._eps * np.max(values)
-        floor = max(self._resolution, _RESIDUAL_ROUNDING * self._eps)
+        rounding = tuning.value_rounding * self._eps * np.max(values)
+        floor = max(self._resolution, tuning.residual_rounding * self._eps)
         return bool(np.ptp(values) <= rounding or np.max(residuals) <= floor)
 
     def _slow(self, watched: float, progress: Progress) -> bool:

@@ -8,18 +8,17 @@ from the first step, which is linearised where they will be.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import make_start
-from skprecgd.objective import Evaluation, Objective
+from skprecgd.objective import Evaluation, Objective, PendingEvaluation
 from skprecgd.optim.path.cluster import Cluster, Triplets
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.strategy import Strategy
+from skprecgd.optim.steps import make_step
 
 
 class Grower:
@@ -170,7 +169,7 @@ class Grower:
         sides = np.sqrt(objective.matrix_shape)
         chance = len(values) * np.sum(sides) ** 2 / objective.n_measurements
         gain = 0.5 * float(np.sum(values**2))
-        exact = self._settings.step_size in ("auto", "exact")
+        exact = make_step(self._settings.step_size).minimises
         worthwhile = exact and gain > (self._tuning.measured_later + chance) * loss
         return worthwhile and self._strategy.newton_at_once(rank + len(values))
 
@@ -186,8 +185,8 @@ class Grower:
         u, values, v = triplets
         start = evaluation or self._objective.at_zero
         ahead = self._joined(evaluation, u, values.astype(u.dtype), v)
-        behind = ahead.without_last(len(values))
-        return replace(start, factors=behind, ahead=ahead)
+        behind = start.by_factors(ahead.without_last(len(values)), start.value)
+        return PendingEvaluation(**vars(behind), ahead=ahead)
 
     def _joined(
         self, evaluation: Evaluation | None, u: Array, s: Array, v: Array

@@ -27,9 +27,9 @@ from skprecgd.optim.path.held_out import HeldOutPath
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.search import search, solve_fixed
-from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings
 from skprecgd.optim.path.walk import Ending, Walk
-from skprecgd.optim.solvers import recipe_of
+from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
 
 
@@ -38,7 +38,7 @@ def rank_path(
     max_rank: int,
     *,
     symmetric: bool = False,
-    solver: str = "auto",
+    solver: str | Solver = "auto",
     rank_search: str = "path",
     damping: str | float | Damping = "auto",
     step_size: str | float | StepRule = "auto",
@@ -225,12 +225,12 @@ def visit_ranks(walk: Walk) -> PathResult:
 def _check_search(settings: PathSettings) -> None:
     """Refuse what no search of a rank does."""
     solver, rank_search = settings.solver, settings.rank_search
-    if rank_search not in ("path", "fixed"):
+    if rank_search not in RANK_SEARCHES:
         raise ValueError(f"rank_search must be 'path' or 'fixed', got {rank_search!r}.")
-    if rank_search == "path" and solver != "auto" and recipe_of(solver).feedback:
+    if rank_search == "path" and solver != "auto" and not as_solver(solver).descends:
         raise ValueError(
             f"solver={solver!r} needs rank_search='fixed'; rank_search='path' grows "
-            "the rank by the gradient, which random feedback does without."
+            "the rank by the gradient, and its directions need not follow one."
         )
 
 

@@ -10,8 +10,11 @@ import numpy as np
 from skprecgd.objective import Objective
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
-from skprecgd.optim.solvers import Method, make_method
+from skprecgd.optim.solvers import Method, Solver, make_method
 from skprecgd.optim.steps import StepRule
+
+RANK_SEARCHES = ("path", "fixed")
+"""The values of the `rank_search` parameter."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class PathSettings:
     """
 
     symmetric: bool = False
-    solver: str = "auto"
+    solver: str | Solver = "auto"
     rank_search: str = "path"
     damping: str | float | Damping = "auto"
     step_size: str | float | StepRule = "auto"
@@ -79,7 +82,7 @@ class PathSettings:
         )
 
     def method(
-        self, solver: str, objective: Objective, rng: np.random.RandomState
+        self, solver: Solver, objective: Objective, rng: np.random.RandomState
     ) -> Method:
         """A solver ready to run on an objective of unit scale."""
         damping, noise_variance = self.damping, self.noise_variance

@@ -13,7 +13,10 @@ from skprecgd.objective import Objective
 from skprecgd.optim.path.freedom import degrees_of_freedom
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.tuning import StageTuning
+from skprecgd.optim.solvers import SOLVERS, Solver, as_solver
 from skprecgd.optim.stopping import Progress
+
+_CONJUGATE, _NEWTON = SOLVERS["precgd-cg"], SOLVERS["gauss-newton"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Phase:
 
     Attributes
     ----------
-    solver : str
+    solver : Solver
     until : Progress or None
         The rule that ends it; None is to the end.
     may_leave : float
@@ -30,7 +33,7 @@ class Phase:
         at this rank, and still to be solved at others.
     """
 
-    solver: str
+    solver: Solver
     until: Progress | None = None
     may_leave: float = 0.0
 
@@ -77,13 +80,13 @@ class Strategy:
     # -- which solvers, and until when ------------------------------------------------
 
     @cached_property
-    def solvers(self) -> tuple[str, ...]:
+    def solvers(self) -> tuple[Solver, ...]:
         """The solvers of a stage in turn."""
         if self.settings.solver != "auto":
-            return (self.settings.solver,)
+            return (as_solver(self.settings.solver),)
         if self.objective.loss.has_curvature:
-            return ("precgd-cg", "gauss-newton")
-        return ("precgd-cg",)
+            return (_CONJUGATE, _NEWTON)
+        return (_CONJUGATE,)
 
     @property
     def ends_by_held_out(self) -> bool:
@@ -135,19 +138,19 @@ class Strategy:
         """The final rank, solved as far as the held-out loss allows."""
         return [Phase(self.solvers[0], self._tuning.settle_held_out)]
 
-    def _patience(self, solver: str, rank: int) -> Progress:
+    def _patience(self, solver: Solver, rank: int) -> Progress:
         """When the steps of a solver at a rank count as slow."""
         tuning = self._tuning
         if self.ends_by_held_out:
             return tuning.held_out
         if not self.objective.loss.measures_error:
             return tuning.not_an_error
-        if solver == "gauss-newton":
+        if solver == _NEWTON:
             if not self.newton_at_once(rank):
                 return tuning.newton
             safe = self.measurements_per_unknown(rank) >= tuning.safe
             return tuning.newton_safe if safe else tuning.newton_alone
-        if solver == "precgd-cg" and self.by_clusters and not self.scarce(rank):
+        if solver == _CONJUGATE and self.by_clusters and not self.scarce(rank):
             return tuning.conjugate_plentiful
         return tuning.conjugate
 

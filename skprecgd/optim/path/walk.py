@@ -190,7 +190,7 @@ class Walk:
     def _ready(self, settings: PathSettings) -> dict[str, Method]:
         """The solvers of the strategy, ready to run."""
         return {
-            solver: settings.method(solver, self.objective, self.rng)
+            solver.name: settings.method(solver, self.objective, self.rng)
             for solver in self.strategy.solvers
         }
 
@@ -235,7 +235,7 @@ class Walk:
         self, objective: Objective, start: Handover, phase: Phase, max_iter: float
     ) -> Outcome:
         """Run one phase."""
-        tol, method = self.settings.tol, self._methods[phase.solver]
+        tol, method = self.settings.tol, self._methods[phase.solver.name]
         outcome = descend(
             objective,
             start.take(),
