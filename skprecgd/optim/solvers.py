@@ -68,31 +68,18 @@ class Solver:
 
     Examples
     --------
-    Gradient descent with momentum, in the metric of PrecGD:
+    Conjugate directions, in the undamped metric of ScaledGD:
 
     >>> from skprecgd import PrecGDFactorization
     >>> from skprecgd.datasets import make_matrix_completion
-    >>> from skprecgd.optim import Direction, Solver
-    >>> class HeavyBall(Direction):
-    ...     def __init__(self):
-    ...         self.restart()
-    ...
-    ...     def restart(self):
-    ...         self.last = None
-    ...
-    ...     def __call__(self, local):
-    ...         direction = local.metric.apply(local.gradient).times(-1.0)
-    ...         if self.last is not None:
-    ...             direction = direction.moved(self.last, 0.3)
-    ...         self.last = direction
-    ...         return direction
+    >>> from skprecgd.optim import SOLVERS, Solver
+    >>> conjugate = SOLVERS["precgd-cg"].direction
+    >>> solver = Solver("scaledgd-cg", conjugate, metric="undamped")
     >>> X, truth = make_matrix_completion(
     ...     60, 40, rank=2, observed_fraction=0.5, random_state=0
     ... )
-    >>> heavy_ball = Solver("heavy-ball", HeavyBall)
-    >>> model = PrecGDFactorization(4, solver=heavy_ball, tol=1e-6).fit(X)
-    >>> model.n_components_, model.converged_
-    (2, True)
+    >>> PrecGDFactorization(4, solver=solver).fit(X).n_components_
+    2
     """
 
     name: str
