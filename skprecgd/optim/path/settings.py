@@ -51,7 +51,7 @@ class PathSettings:
     keep_factors: bool = False
     ranks_to_visit: tuple[int, ...] = ()
     finish_stages: bool = False
-    tuning: PathTuning = field(default_factory=PathTuning, repr=False)
+    tuning: PathTuning = field(default=PathTuning(), repr=False)
 
     @property
     def estimates_noise(self) -> bool:

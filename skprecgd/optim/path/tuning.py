@@ -238,8 +238,8 @@ class PathTuning:
     posterior : PosteriorTuning
     """
 
-    stages: StageTuning = field(default_factory=StageTuning)
-    growth: GrowthTuning = field(default_factory=GrowthTuning)
-    hold_out: HoldOutTuning = field(default_factory=HoldOutTuning)
-    scarce: ScarceTuning = field(default_factory=ScarceTuning)
-    posterior: PosteriorTuning = field(default_factory=PosteriorTuning)
+    stages: StageTuning = field(default=StageTuning())
+    growth: GrowthTuning = field(default=GrowthTuning())
+    hold_out: HoldOutTuning = field(default=HoldOutTuning())
+    scarce: ScarceTuning = field(default=ScarceTuning())
+    posterior: PosteriorTuning = field(default=PosteriorTuning())
