@@ -14,6 +14,9 @@ from skprecgd._linalg.offsets import subtract
 from skprecgd._linalg.svd_tuning import SinglePrecision
 from skprecgd.distributed.matrix import ChunkedMatrix
 from skprecgd.distributed.rows import RowChunks
+from skprecgd.measurements import FullObservation
+from skprecgd.objective import make_objective
+from skprecgd.optim import rank_path
 
 
 class Foreign:
@@ -232,3 +235,11 @@ def test_a_gram_operator_is_what_eigenvectors_are_computed_by(factor, rng):
         s, abs(size) * np.linalg.svd(X, compute_uv=False)[:2], rtol=1e-10
     )
     np.testing.assert_allclose(size * X @ v, u * s, atol=1e-8 * s[0])
+
+
+@pytest.mark.parametrize("solver", ["auto", "alternating"])
+def test_operators_of_other_libraries_are_complete_data(solver, rng):
+    X = rng.standard_normal((20, 2)) @ rng.standard_normal((2, 15))
+    objective = make_objective(FullObservation(X.shape), Foreign(X))
+    path = rank_path(objective, 2, solver=solver)
+    np.testing.assert_allclose(path.factors.matrix(), X, atol=1e-6)

@@ -68,7 +68,8 @@ class KrylovBases:
         rng: np.random.RandomState,
         rounding: RoundingLevels,
     ) -> None:
-        self._width, self._rng, self._rounding = width, rng, rounding
+        self._width, self._capacity = width, capacity
+        self._rng, self._rounding = rng, rounding
         n_columns = X.shape[1]
         single = X.dtype == np.float32
         self._dtype = np.dtype(np.float32 if single else np.float64)
@@ -90,14 +91,14 @@ class KrylovBases:
         return self._V_buffer[:, : self.size]
 
     @property
-    def next_size(self) -> int:
-        """Columns of the next block."""
-        return int(self._next.shape[1])
-
-    @property
     def exhausted(self) -> bool:
         """Whether the bases span the whole space, and the triplets are exact."""
         return self.size >= self._V_buffer.shape[0]
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for the next block."""
+        return self.exhausted or self.size + self._next.shape[1] > self._capacity
 
     def expand(self) -> None:
         """Take in the next block: one product with X, one with its transpose."""

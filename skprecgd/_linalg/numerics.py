@@ -11,12 +11,15 @@ from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._runtime.typing import Array
 
+# Numbers that `dot` converts to float64 at a time (512 kB).
 _BLOCK = 1 << 16
-# Numbers looked at together where a temporary of the whole size is too much.
+# Numbers that are looked at together where a temporary as large as the data is too much
+# (8 MB of float64).
 _SLAB = 1 << 20
-# Numbers that are copied and read while in the second-level cache.
+# Numbers that are copied and read again while they are in the second-level cache (1 MB
+# of float64).
 _COPIED = 1 << 17
-# Below this a sum of squares may have lost terms to underflow.
+# A sum of squares below this may have lost terms to underflow.
 _SAFE_SQUARE = 1e-280
 
 
@@ -70,10 +73,24 @@ def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
 def picked(
     stack: Array, index: Array, most: int = _SLAB
 ) -> Iterator[tuple[slice, Array]]:
-    """Some rows of a stack by blocks of so many numbers, and where each block lies.
+    """Some rows of a stack, a block at a time.
 
-    Rows that follow one another are looked at in place; where hardly any do, few at a
-    time are copied.
+    Rows that follow one another are looked at in place. If hardly any do, a few rows at
+    a time are copied.
+
+    Parameters
+    ----------
+    stack : ndarray of shape (n, width)
+    index : ndarray of int
+        Which rows.
+    most : int
+        Most numbers a block.
+
+    Yields
+    ------
+    part : slice
+        Which of the wanted rows the block holds.
+    block : ndarray
     """
     n, width = len(index), stack.shape[1]
     starts = np.flatnonzero(np.diff(index, prepend=index[:1]) != 1)
@@ -161,14 +178,14 @@ def falling_until(
     accuracy: float = 0.1,
     max_trials: int = 60,
 ) -> float:
-    """How far a function falls, given its derivative: about its first minimum.
+    """About the first minimum of a function of one variable (a line search).
 
-    Brackets the zero of the slope and closes in on it by secants.
+    The zero of the derivative is bracketed, and the bracket is closed by secants.
 
     Parameters
     ----------
     slope : callable
-        Step -> derivative; not finite where the function overflows.
+        Step -> derivative; it may be infinite or NaN where the function overflows.
     start : float
         The derivative at zero.
     first : float
@@ -197,7 +214,7 @@ def falling_until(
         else:
             high, high_slope = t, here
         if not np.isfinite(high):
-            # Beyond the last two points, but not by more than a factor.
+            # The secant leads beyond the last two points, by a factor of ten at most.
             rise = (low_slope - before_slope) / (low - before)
             t = low + (-low_slope / rise if rise > 0 else np.inf)
             t = min(t, 10.0 * low)

@@ -153,10 +153,9 @@ class _Search:
         every = max(1, (limit - rank) // (blocks.judged * width))
         while True:
             bases.expand()
-            full = bases.size + bases.next_size > limit or bases.exhausted
             due = bases.n_blocks % every == 0 and bases.size > rank
             last = bases.n_blocks >= self.max_blocks and bases.size >= rank
-            if not (full or due or last):
+            if not (bases.full or due or last):
                 continue
             ritz = bases.ritz()
             verdict = judge.verdict(ritz, bases)
@@ -165,7 +164,7 @@ class _Search:
                 return TruncatedSvd(
                     *found, bases.n_blocks, verdict.error, verdict.converged
                 )
-            if full:
+            if bases.full:
                 bases.restart(ritz, min(rank + width, bases.size - 1))
 
 

@@ -24,8 +24,8 @@ from skprecgd.objective.rays import Quartic
 class FullObjective(Objective):
     """Squared loss with every entry observed: ``||L R^T - X||_F^2 / 2 + ridge``.
 
-    Works with ``X R``, ``X^T L`` and Gram matrices; the residual is never formed,
-    so a sparse X stays sparse. The price: a value below about 1e-16 of
+    It is computed from ``X R``, ``X^T L`` and Gram matrices. The residual is never
+    formed, so a sparse X stays sparse. The price is that a value below about 1e-16 of
     ``||X||^2`` cannot be told from zero, so convergence is judged by the gradient.
 
     Parameters
