@@ -187,7 +187,7 @@ class Damping(ABC):
     """Contract of a damping rule: how eta of the metric follows the error.
 
     A rule is given as the `damping` of an estimator, of `minimize` or of `rank_path`.
-    Every run uses a copy of it, so a rule may remember earlier points.
+    Every fit of an estimator uses a copy of it, so a rule may remember earlier points.
 
     See Also
     --------

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 
 from skprecgd._runtime.typing import RandomState
@@ -169,9 +168,6 @@ def make_method(
 ) -> Method:
     """Put a solver together for an objective that is in unit scale.
 
-    Rules that were given are copied: what they remember of this run is not there for
-    the next.
-
     Parameters
     ----------
     solver : str or Solver
@@ -190,19 +186,20 @@ def make_method(
     ValueError
         If the solver, the loss and the other settings do not go together.
     """
-    loss, called = objective.loss, f"solver={solver!r}"
-    solver = as_solver(solver)
+    loss, solver = objective.loss, as_solver(solver)
+    named = SOLVERS.get(solver.name) == solver
+    called = f"solver={solver.name!r}" if named else f"solver={solver!r}"
     _check_needs(solver, called, loss, symmetric)
     direction = solver.direction(random_state) if solver.random else solver.direction()
     if not solver.descends:
         step = _given_step(step_size, called)
-        return Method(solver, make_damping(0.0), direction, deepcopy(step))
+        return Method(solver, make_damping(0.0), direction, step)
     rule = make_damping(
         damping,
         _noise_share(noise_variance, objective),
         measures_error=loss.measures_error,
     )
-    return Method(solver, deepcopy(rule), direction, deepcopy(make_step(step_size)))
+    return Method(solver, rule, direction, make_step(step_size))
 
 
 def _check_needs(solver: Solver, called: str, loss: Loss, symmetric: bool) -> None:

@@ -22,8 +22,9 @@ class StepRule(ABC):
     """Contract of a step rule: how far to go along a direction.
 
     A rule is given as the `step_size` of an estimator, of `minimize` or of `rank_path`.
-    Every run uses a copy of it, so a rule may remember its last step: what it
-    remembers does not go from one fit to the next.
+    Every fit of an estimator uses a copy of it, so a rule may remember its last step:
+    what it remembers does not go from one fit to the next. `minimize` uses the rule
+    itself.
 
     Attributes
     ----------

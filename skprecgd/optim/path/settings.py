@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,8 +85,12 @@ class PathSettings:
     def method(
         self, solver: Solver, objective: Objective, rng: np.random.RandomState
     ) -> Method:
-        """A solver ready to run on an objective of unit scale."""
-        damping, noise_variance = self.damping, self.noise_variance
+        """A solver ready to run on an objective of unit scale.
+
+        It has rules of its own: what a rule remembers of this run belongs neither to
+        the other solvers of a stage nor to the next fit of an estimator.
+        """
+        damping, noise_variance = deepcopy(self.damping), self.noise_variance
         if isinstance(noise_variance, str):
             # It is not estimated yet. The gradient's norm does not see the noise.
             noise_variance = None
@@ -95,7 +100,7 @@ class PathSettings:
             solver,
             objective,
             damping=damping,
-            step_size=self.step_size,
+            step_size=deepcopy(self.step_size),
             noise_variance=noise_variance,
             symmetric=self.symmetric,
             random_state=rng,
