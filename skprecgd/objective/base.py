@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy import sparse
 
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
+from skprecgd.measurements import Measurements
 
 if TYPE_CHECKING:
     from skprecgd.objective.rays import Ray
@@ -64,6 +66,33 @@ class Growth:
     arrive: Callable[[Factors], Evaluation]
 
 
+@dataclass(frozen=True)
+class GrossErrors:
+    """The measurements that were left out of a fit, as they are reported.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_measurements,)
+        What is wrong with each target, zero for those that were fitted.
+    level : float
+        The size above which a residual was taken for a gross error.
+    measurements : Measurements
+        What `values` belong to.
+    """
+
+    values: Array
+    level: float
+    measurements: Measurements
+
+    def matrix(self) -> sparse.csr_array:
+        """The errors where they stand, if measurements are single entries."""
+        found = np.flatnonzero(self.values)
+        shape = self.measurements.matrix_shape
+        return sparse.csr_array(
+            (self.values[found], self.measurements.cells(found)), shape=shape
+        )
+
+
 class Objective(ABC):
     """Contract of an objective; see the module's docstring for the formula."""
 
@@ -88,6 +117,19 @@ class Objective(ABC):
     @abstractmethod
     def data_norm(self) -> float:
         """``sqrt(2 * loss at zero)``: for the squared loss about ``||M||_F``."""
+
+    @property
+    def weight(self) -> float:
+        """What the loss of each measurement is multiplied with."""
+        return 1.0
+
+    @property
+    def solved_by_svd(self) -> bool:
+        """Whether a truncated SVD of the data is the minimiser, at all ranks at once.
+
+        So it is for the squared loss of all entries of a matrix, no more and no less.
+        """
+        return False
 
     @property
     def resolution(self) -> float:
@@ -172,6 +214,50 @@ class Objective(ABC):
             Relative residual that is wanted.
         """
         return None
+
+    def with_loss(self, loss: Loss) -> Objective:
+        """The same data with another loss, whose constants are known.
+
+        Raises
+        ------
+        NotImplementedError
+            Where the loss is built in; such an objective is never `sharpened`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a loss of its own.")
+
+    def working_tol(self, tol: float) -> float:
+        """The `tol` to fit with, so that the whole matrix is accurate to `tol`."""
+        return tol
+
+    def gross_errors(
+        self, factors: Factors, relative_residual: float, tol: float
+    ) -> GrossErrors | None:
+        """The measurements that the fit left out as gross errors.
+
+        None for an objective that fits all of its measurements.
+
+        Parameters
+        ----------
+        factors : Factors
+            The solution.
+        relative_residual : float
+            What the fit ended with.
+        tol : float
+            What was asked for; the fit itself used `working_tol`.
+        """
+        return None
+
+    def without(self, errors: Array) -> Objective:
+        """The problem that is left once the gross errors are known.
+
+        An objective that fits all of its measurements is left as it is.
+
+        Parameters
+        ----------
+        errors : ndarray of shape (n_measurements,)
+            As the values of `gross_errors`.
+        """
+        return self
 
     @abstractmethod
     def matrix_gradient(self, evaluation: Evaluation) -> Any:

@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from skprecgd._linalg.numerics import dot, gram, norm, working_dtype
+from skprecgd._linalg.stored import without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
@@ -32,7 +33,7 @@ class FullObjective(Objective):
     """
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
-        self.X = _canonical(X) if sparse.issparse(X) else X
+        self.X = without_duplicates(X) if sparse.issparse(X) else X
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)
@@ -43,6 +44,10 @@ class FullObjective(Objective):
     @property
     def large_products(self) -> bool:
         return bool(getattr(self.X, "large_products", isinstance(self.X, np.ndarray)))
+
+    @property
+    def solved_by_svd(self) -> bool:
+        return True
 
     @property
     def n_measurements(self) -> int:
@@ -183,15 +188,6 @@ class FullObjective(Objective):
         return np.array(
             [evaluation.value, slope, curvature, linear_quadratic, quartic], dtype=float
         )
-
-
-def _canonical(X: Any) -> Any:
-    """CSR or CSC without duplicates, whose stored values are the entries."""
-    X = X if X.format in ("csr", "csc") else X.tocsr()
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
 
 
 def _operator_norm(operator: LinearOperator) -> float:
