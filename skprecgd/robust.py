@@ -334,7 +334,12 @@ class TrimmedObjective(SampledObjective):
         tol = self.working_tol(tol)
         finished = relative_residual <= _FINISHED * tol
         level = self.error_level(factors, _UNFINISHED * tol if finished else 0.0)
-        return GrossErrors(self.errors(factors, level), level, self.measurements)
+        return GrossErrors(
+            self.errors(factors, level),
+            level,
+            self.corruption.fraction,
+            self.measurements,
+        )
 
     def without(self, errors: Array) -> SampledObjective:
         """The plain, convex problem that is left if S is known.

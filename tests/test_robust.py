@@ -520,7 +520,7 @@ def test_trimmed_rows_without_errors_are_least_squares(global_random_seed):
     basis = np.linalg.qr(rng.standard_normal((30, 3)))[0]
     X = rng.standard_normal((4, 3)) @ basis.T + 1e-3 * rng.standard_normal((4, 30))
     level = 10.0 * np.max(np.abs(X))
-    solver = TrimmedRows(SquaredLoss(), np.zeros(3), 0.1, level)
+    solver = TrimmedRows(SquaredLoss(), np.zeros(3), fraction=0.1, level=level)
     z = solver.of_entries(sparse.csr_array(X), basis)
     assert_allclose(z, X @ basis, rtol=1e-8)
 
@@ -528,7 +528,8 @@ def test_trimmed_rows_without_errors_are_least_squares(global_random_seed):
 def test_a_row_that_shows_nothing_is_zero():
     basis = np.eye(4, 2)
     visible = sparse.csr_array(([3.0], ([1], [0])), shape=(3, 4))
-    z = TrimmedRows(SquaredLoss(), np.zeros(2), 0.1, 1.0).of_entries(visible, basis)
+    solver = TrimmedRows(SquaredLoss(), np.zeros(2), fraction=0.1, level=1.0)
+    z = solver.of_entries(visible, basis)
     assert_allclose(z, [[0, 0], [3, 0], [0, 0]])
 
 

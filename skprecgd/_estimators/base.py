@@ -1,4 +1,4 @@
-"""What both estimators share: parameters, constraints, fitted attributes, warnings."""
+"""What both estimators share: the search, fitted attributes, warnings."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from skprecgd.distributed.measurements import chunked_entries
 from skprecgd.distributed.rows import RowChunks, Survey
 from skprecgd.measurements import EntryMeasurements, FullObservation, Measurements
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
-from skprecgd.objective import Objective
+from skprecgd.objective import GrossErrors, Objective
 
 Seen = tuple[Array, Array]
 MakeObjective = Callable[[Measurements, Any], Objective]
@@ -81,7 +81,7 @@ class Data(ABC):
 
     @abstractmethod
     def variance(
-        self, objective: Objective, offsets: Offsets, errors: Array | None
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
     ) -> float:
         """Sum of the columns' variances over the observed entries.
 
@@ -90,8 +90,8 @@ class Data(ABC):
         objective : Objective
         offsets : Offsets
             What the objective was made with; it may know sums that are wanted here.
-        errors : ndarray or None
-            Gross errors, by entry, to be taken off the data first.
+        gross : GrossErrors or None
+            To be taken off the data first.
         """
 
 
@@ -166,9 +166,9 @@ class EntryData(Data, Rows):
         return EntryMeasurements(self.rows, self.columns, self.shape, self.values.dtype)
 
     def variance(
-        self, objective: Objective, offsets: Offsets, errors: Array | None
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
     ) -> float:
-        values = self.values if errors is None else self.values - errors
+        values = self.values if gross is None else self.values - gross.values
         return observed_variance(self.columns, values, self.shape[1])
 
     # ---- for coordinates of rows
@@ -236,10 +236,10 @@ class CompleteData(Data, Rows):
         return make(FullObservation(self.shape, self.X.dtype), centred)
 
     def variance(
-        self, objective: Objective, offsets: Offsets, errors: Array | None
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
     ) -> float:
-        if errors is not None:
-            return total_variance(self.X - errors.reshape(self.shape))
+        if gross is not None:
+            return total_variance(self.X - gross.values.reshape(self.shape))
         # The norm of the data is known then, which saves a pass.
         known = objective.solved_by_svd and offsets.are_zero
         return total_variance(self.X, objective.data_norm if known else None)
@@ -340,7 +340,7 @@ class ChunkedData(Data):
         )
 
     def variance(
-        self, objective: Objective, offsets: Offsets, errors: Array | None
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
     ) -> float:
         return self.survey.variance
 

@@ -20,12 +20,7 @@ from skprecgd._estimators.data import (
     read_rows,
     warn_about_unseen,
 )
-from skprecgd._estimators.fitted import (
-    found_factors,
-    minimised,
-    outlier_matrix,
-    without_unseen,
-)
+from skprecgd._estimators.fitted import kept_factors, outlier_matrix
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.objectives import objective_of
@@ -36,7 +31,7 @@ from skprecgd._estimators.parameters import (
     needs_each_entry,
 )
 from skprecgd._estimators.row_space import RowSpace
-from skprecgd._estimators.rows import factor_ridge, make_row_solver, prior_ridge
+from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, Options, StrOptions, fit_context
@@ -46,9 +41,7 @@ from skprecgd.distributed.rows import as_dask_array
 from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss
-from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import PathResult
-from skprecgd.optim.result import Status
 
 
 class PrecGDFactorization(
@@ -270,40 +263,24 @@ class PrecGDFactorization(
         check_together(self, self.center)
         data = read_data(self, X)
         check_rank(self.n_components, data.shape, "X.shape")
-        warn_about_unseen(data.seen())
+        seen = data.seen()
+        warn_about_unseen(seen)
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         rank = offsets.search_rank(self.n_components)
         check_init(self.init, data.shape, rank)
         result = self._recover(objective, rank)
-        factors = result.factors
-        if not objective.solved_by_svd:
-            factors = found_factors(objective, result, self.tol)
-            factors = without_unseen(factors, data.seen())
+        factors = kept_factors(objective, result, self.tol, seen)
         factors = offsets.with_rows(offsets.within(factors, self.n_components))
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         self.center_ = offsets.columns.astype(objective.dtype)
         self.outliers_ = outlier_matrix(objective, gross)
         self._row_solver = make_row_solver(
-            minimised(objective, result).loss,
-            self._row_ridge(objective, result, factors),
-            self.outlier_fraction,
-            gross,
+            objective, result, factors, gross, needs_each_entry(self)
         )
-        errors = None if gross is None else gross.values
-        self._set_variances(factors, data.variance(objective, offsets, errors))
+        self._set_variances(factors, data.variance(objective, offsets, gross))
         self._store(result, factors)
         return result
-
-    def _row_ridge(
-        self, objective: Objective, result: PathResult, factors: Factors
-    ) -> Array:
-        s = factors.singular_values()
-        if result.status is Status.HELD_OUT:
-            return prior_ridge(s, objective.matrix_shape[0])
-        # In units of the squared residual of one entry.
-        alpha = self.alpha / objective.weight if self.alpha else 0.0
-        return factor_ridge(s, alpha)
 
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()

@@ -40,6 +40,30 @@ def found_factors(objective: Objective, result: PathResult, tol: float) -> Facto
     return factors.truncated(max(1, int(np.sum(tails > level))))
 
 
+def kept_factors(
+    objective: Objective, result: PathResult, tol: float, seen: tuple[Array, Array]
+) -> Factors:
+    """What an estimator keeps of a data matrix: all components, or those found.
+
+    Parameters
+    ----------
+    objective : Objective
+    result : PathResult
+    tol : float
+        What was asked for.
+    seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+        Where something was observed. Elsewhere the factors are zero: a start that is
+        not zero there has stayed as it was.
+    """
+    if objective.solved_by_svd:
+        return result.factors
+    factors = found_factors(objective, result, tol)
+    if all(np.all(mask) for mask in seen):
+        return factors
+    blocks = zip(factors.blocks, seen, strict=True)
+    return FactorPair(*(block * mask[:, None] for block, mask in blocks))
+
+
 def minimised(objective: Objective, result: PathResult) -> Objective:
     """What the path minimised in the end: its loss may have become sharper."""
     if result.sharpened is None:
@@ -53,22 +77,6 @@ def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
     largest = np.argmax(np.abs(v), axis=0)
     signs = np.where(v[largest, np.arange(v.shape[1])] < 0, -1, 1).astype(v.dtype)
     return u * signs, s, v * signs
-
-
-def without_unseen(factors: Factors, seen: tuple[Array, Array]) -> Factors:
-    """Zero in rows and columns of which nothing was observed.
-
-    A start that is not zero there would stay as it was.
-
-    Parameters
-    ----------
-    factors : Factors
-    seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
-    """
-    if all(np.all(mask) for mask in seen):
-        return factors
-    blocks = zip(factors.blocks, seen, strict=True)
-    return FactorPair(*(block * mask[:, None] for block, mask in blocks))
 
 
 def outlier_matrix(objective: Objective, gross: GrossErrors | None) -> sparse.csr_array:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._estimators.data import Rows, VisibleRows
+from skprecgd._estimators.fitted import minimised
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import explained, without_largest
 from skprecgd._linalg.row_systems import (
@@ -20,10 +21,13 @@ from skprecgd._linalg.row_systems import (
     with_values,
 )
 from skprecgd._runtime.typing import Array
+from skprecgd.factors import Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
-from skprecgd.objective import GrossErrors
-from skprecgd.robust import largest_of_lines, line_limits, upper_bound
+from skprecgd.objective import GrossErrors, Objective
+from skprecgd.optim.path.rank_path import PathResult
+from skprecgd.optim.result import Status
+from skprecgd.robust import largest_of_lines, line_limits
 
 # Newton steps for all rows together, cuts of one of them, and the relative length of a
 # step that says that nothing more happens.
@@ -44,19 +48,14 @@ class RowSolver(ABC):
     loss : Loss
         What was minimised in the end.
     ridge : ndarray of shape (r,)
-        Ridge on each coordinate; see `factor_ridge` and `prior_ridge`.
-
-    Attributes
-    ----------
-    each_entry : str or None
-        The parameter for which each entry of a row has to be looked at by itself, as
-        users know it.
+        Ridge on each coordinate; see `row_ridge`.
+    each_entry : str, default=None
+        The parameter of the estimator, if there is one, for which each entry of a row
+        has to be looked at by itself; see `needs_each_entry`.
     """
 
-    each_entry: str | None = None
-
-    def __init__(self, loss: Loss, ridge: Array) -> None:
-        self.loss, self.ridge = loss, ridge
+    def __init__(self, loss: Loss, ridge: Array, each_entry: str | None = None) -> None:
+        self.loss, self.ridge, self.each_entry = loss, ridge, each_entry
 
     @abstractmethod
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
@@ -117,10 +116,6 @@ class LossRows(RowSolver):
     the loss gives one), for many rows at once.
     """
 
-    def __init__(self, loss: Loss, ridge: Array) -> None:
-        super().__init__(loss, ridge)
-        self.each_entry = f"loss={loss.name!r}"
-
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
         self.loss.target_check(entries.values)
@@ -157,19 +152,24 @@ class TrimmedRows(RowSolver):
 
     Parameters
     ----------
-    loss, ridge
+    loss, ridge, each_entry
         See `RowSolver`.
-    fraction : float or "auto"
+    fraction : float
         Upper bound of the corrupted share of a row.
     level : float
     """
 
     def __init__(
-        self, loss: Loss, ridge: Array, fraction: float | str, level: float
+        self,
+        loss: Loss,
+        ridge: Array,
+        each_entry: str | None = None,
+        *,
+        fraction: float,
+        level: float,
     ) -> None:
-        super().__init__(loss, ridge)
-        self.each_entry = f"outlier_fraction={fraction!r}"
-        self.fraction, self.level = upper_bound(fraction), level
+        super().__init__(loss, ridge, each_entry)
+        self.fraction, self.level = fraction, level
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         return self.of_entries(rows.entries().centred(space), space.basis)
@@ -230,51 +230,53 @@ class TrimmedRows(RowSolver):
 
 
 def make_row_solver(
-    loss: Loss,
-    ridge: Array,
-    outlier_fraction: float | str,
+    objective: Objective,
+    result: PathResult,
+    factors: Factors,
     gross: GrossErrors | None,
+    each_entry: str | None,
 ) -> RowSolver:
     """The solver for rows like those of a fit.
 
     Parameters
     ----------
-    loss : Loss
-        What was minimised in the end.
-    ridge : ndarray of shape (r,)
-    outlier_fraction : float or "auto"
+    objective : Objective
+        What was minimised.
+    result : PathResult
+    factors : Factors
+        What is kept of the result.
     gross : GrossErrors or None
         What the fit left out; None if it had to fit everything.
+    each_entry : str or None
+        See `RowSolver`.
     """
+    loss = minimised(objective, result).loss
+    ridge = row_ridge(objective, result, factors)
     if gross is not None:
-        return TrimmedRows(loss, ridge, outlier_fraction, gross.level)
-    return (LeastSquaresRows if loss.least_squares else LossRows)(loss, ridge)
+        fraction, level = gross.fraction, gross.level
+        return TrimmedRows(loss, ridge, each_entry, fraction=fraction, level=level)
+    return (LeastSquaresRows if loss.least_squares else LossRows)(
+        loss, ridge, each_entry
+    )
 
 
-def factor_ridge(singular_values: Array, alpha: float) -> Array:
-    """The ridge on coordinates that a ridge `alpha` on the factors amounts to.
+def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Array:
+    """The ridge on coordinates of rows that goes with a fit, shape (r,).
 
-    A row of the left factor is its coordinates divided by the roots of the singular
-    values.
+    With a ridge on the factors, what that amounts to: a row of the left factor is its
+    coordinates divided by the roots of the singular values.
+
+    Where held-out entries ended the fit, they say nothing of a single row, and few
+    labels are explained best by infinite coordinates. But the coordinates of the rows
+    fitted have mean square ``s^2 / n_rows``, which is what to expect of any row.
     """
-    s, safe = _divisible(singular_values)
+    s = factors.singular_values().astype(np.float64)
+    safe = np.where(s > 0, s, 1.0)
+    if result.status is Status.HELD_OUT:
+        return np.where(s > 0, objective.matrix_shape[0] / safe**2, 0.0)
+    # In units of the squared residual of one entry.
+    alpha = objective.alpha / objective.weight if objective.alpha else 0.0
     return np.where(s > 0, alpha / safe, 0.0)
-
-
-def prior_ridge(singular_values: Array, n_rows: int) -> Array:
-    """The ridge that keeps coordinates within what is to be expected of a row.
-
-    Few labels are explained best by infinite coordinates. Held-out entries that end a
-    fit do not look at a single row; that the coordinates of the rows fitted have mean
-    square ``s^2 / n_rows`` says what is to be expected of any.
-    """
-    s, safe = _divisible(singular_values)
-    return np.where(s > 0, n_rows / safe**2, 0.0)
-
-
-def _divisible(singular_values: Array) -> tuple[Array, Array]:
-    s = singular_values.astype(np.float64)
-    return s, np.where(s > 0, s, 1.0)
 
 
 # Other losses than the squared one ----------------------------------------------------

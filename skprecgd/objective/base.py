@@ -76,12 +76,15 @@ class GrossErrors:
         What is wrong with each target, zero for those that were fitted.
     level : float
         The size above which a residual was taken for a gross error.
+    fraction : float
+        Upper bound of the share of them that the fit allowed for.
     measurements : Measurements
         What `values` belong to.
     """
 
     values: Array
     level: float
+    fraction: float
     measurements: Measurements
 
     def matrix(self) -> sparse.csr_array:
