@@ -231,13 +231,26 @@ def _given(init: Any, objective: Objective, rank: int, symmetric: bool) -> Facto
     return _cast(SymmetricFactor(left), objective)
 
 
-def check_rank(rank: int, matrix_shape: tuple[int, int]) -> None:
-    """Raise ValueError unless 1 <= rank <= min(matrix_shape)."""
-    if not 1 <= rank <= min(matrix_shape):
-        raise ValueError(
-            f"The search rank must be between 1 and min{matrix_shape} = "
-            f"{min(matrix_shape)}, got n_components={rank}."
-        )
+def check_rank(
+    rank: int, matrix_shape: tuple[int, int], name: str = "matrix_shape"
+) -> None:
+    """Raise ValueError unless a matrix of that shape can have the search rank.
+
+    Parameters
+    ----------
+    rank : int
+    matrix_shape : tuple of int
+    name : {"matrix_shape", "X.shape"}, default="matrix_shape"
+        What the user knows the shape as.
+    """
+    least = min(matrix_shape)
+    if 1 <= rank <= least:
+        return
+    of_samples = name == "X.shape"
+    sides = ("n_samples", "n_features") if of_samples else ("n_rows", "n_columns")
+    shape = " and ".join(f"{s}={n}" for s, n in zip(sides, matrix_shape, strict=True))
+    bound = f"at most min({name})={least}" if rank > 0 else "at least 1"
+    raise ValueError(f"n_components={rank} must be {bound}: the matrix has {shape}.")
 
 
 def _check_square(objective: Objective) -> None:

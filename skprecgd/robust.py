@@ -22,6 +22,7 @@ from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import Measurements
 from skprecgd.objective import (
     Evaluation,
+    GrossErrors,
     Growth,
     SampledObjective,
 )
@@ -36,6 +37,14 @@ _STANDS_OUT = 5.0
 _NORMAL_SCALE = 1.4826
 # Standard deviations that the errors of a line may exceed their mean number by.
 _CHANCE = 4.0
+# A measurement that was left out until a finished fit ended may still miss this many
+# times the fit's tol.
+_UNFINISHED = 1e3
+# Such a fit is therefore taken further than was asked for, by this factor, as far as
+# half the digits allow.
+_FURTHER = 1e-2
+# A fit counts as finished if its residual is at most this many times its tol.
+_FINISHED = 10.0
 # Of more residuals than this a random choice tells the scale, to half a percent.
 _SAMPLE = 1 << 16
 
@@ -372,6 +381,28 @@ class TrimmedObjective(SampledObjective):
         stands_out = self.corruption.level(self.corruption.sizes(z - self.targets))
         size = self.loss.size(z, 1.0 / self.n_measurements, self.weights.frequency)
         return max(stands_out, exact * size)
+
+    def working_tol(self, tol: float) -> float:
+        # The residual says nothing about the measurements that are left out, which miss
+        # a hundred times as much: a fit with a loose tol would leave out what it has
+        # not fitted yet.
+        half_the_digits = float(np.sqrt(np.finfo(self.dtype).eps))
+        return max(_FURTHER * tol, min(tol, half_the_digits))
+
+    def gross_errors(
+        self, factors: Factors, relative_residual: float, tol: float
+    ) -> GrossErrors:
+        # Measurements that were left out until the fit ended keep larger residuals than
+        # the others: where those reach tol, up to some hundreds of it.
+        tol = self.working_tol(tol)
+        finished = relative_residual <= _FINISHED * tol
+        level = self.error_level(factors, _UNFINISHED * tol if finished else 0.0)
+        return GrossErrors(
+            self.errors(factors, level),
+            level,
+            self.corruption.fraction,
+            self.measurements,
+        )
 
     def without(self, errors: Array) -> SampledObjective:
         """The plain, convex problem that is left if S is known.

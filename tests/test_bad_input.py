@@ -214,13 +214,13 @@ SENSING = [
     sensing("'symmetric' parameter .* Got 'yes'", "symmetric='yes'", symmetric="yes"),
     # search rank and start
     sensing(
-        r"n_components=4 exceeds min\(matrix_shape\)=3 for matrix_shape=\(4, 3\)",
+        r"n_components=4 must be at most min\(matrix_shape\)=3: .*=4 .*=3",
         "n_components too large",
         n_components=4,
         matrix_shape=(4, 3),
     ),
     sensing(
-        r"n_components=7 exceeds min\(matrix_shape\)=6",
+        r"n_components=7 must be at most min\(matrix_shape\)=6",
         "entries, n_components too large",
         ENTRIES,
         VALUES,

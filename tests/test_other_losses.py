@@ -419,9 +419,9 @@ def test_coordinates_of_a_row_are_optimal(loss, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     X = hide(draw(loss, low_rank(global_random_seed, (60, 30)), rng), 0)
     model = PrecGDFactorization(3, loss=loss, random_state=0, tol=1e-5).fit(X)
-    known, basis = model._loss, model.components_.T
+    known, basis = model._row_solver.loss, model.components_.T
     found = model.transform(X[:5])
-    ridge = model._ridge()
+    ridge = model._row_solver.ridge
     for row, z in zip(X[:5], found, strict=True):
         seen = np.isfinite(row)
 
@@ -641,12 +641,13 @@ def test_weights_in_score_repeat_rows(options, observed, global_random_seed):
     ).fit(X)
     weight = rng.integers(0, 3, len(X))
     # The same hidden entries, those of a row as often as it counts.
-    hidden = model._predict_hidden(model._read(X), np.random.RandomState(0))
+    solver, rng = model._row_solver, np.random.RandomState(0)
+    hidden = solver.predict_hidden(model._read(X), model._row_space, 0.5, rng)
     rows, values, found = (np.concatenate(part) for part in zip(*hidden, strict=True))
     values, found = (np.repeat(part, weight[rows]) for part in (values, found))
     if model.outlier_fraction:
         values, found, _ = without_largest(values, found, model.outlier_fraction)
-    expected = explained(model._loss, values, found)
+    expected = explained(solver.loss, values, found)
     # A share of an odd number of entries leaves out a part of one.
     accuracy = 1e-2 if model.outlier_fraction else 1e-10
     assert model.score(X, sample_weight=weight) == pytest.approx(expected, abs=accuracy)
@@ -795,7 +796,7 @@ def test_rounding_stops_at_the_noise(global_random_seed):
         model = PrecGDFactorization(2, loss=loss, random_state=0).fit(X)
         errors.append(relative(model.left_ @ model.right_.T, M))
     assert model.converged_
-    assert model._loss.delta > 1e-3
+    assert model._row_solver.loss.delta > 1e-3
     assert errors[1] < errors[0]
 
 
@@ -813,4 +814,4 @@ def test_rounding_has_no_unit(c, global_random_seed):
 def test_a_ridge_keeps_the_rounding():
     _, X = with_outliers(0, 1.0)
     model = PrecGDFactorization(2, loss="absolute", alpha=1e-3).fit(X)
-    assert model._loss.refined == 1.0
+    assert model._row_solver.loss.refined == 1.0

@@ -10,9 +10,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
-from skprecgd._estimators.trimmed_rows import trimmed_rows
+from skprecgd._estimators.rows import TrimmedRows
 from skprecgd.datasets import make_low_rank, make_matrix_sensing, make_robust_pca
 from skprecgd.factors import FactorPair
+from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import (
     DenseMeasurements,
     EntryMeasurements,
@@ -519,14 +520,16 @@ def test_trimmed_rows_without_errors_are_least_squares(global_random_seed):
     basis = np.linalg.qr(rng.standard_normal((30, 3)))[0]
     X = rng.standard_normal((4, 3)) @ basis.T + 1e-3 * rng.standard_normal((4, 30))
     level = 10.0 * np.max(np.abs(X))
-    z = trimmed_rows(sparse.csr_array(X), basis, np.zeros(3), 0.1, level)
+    solver = TrimmedRows(SquaredLoss(), np.zeros(3), fraction=0.1, level=level)
+    z = solver.of_entries(sparse.csr_array(X), basis)
     assert_allclose(z, X @ basis, rtol=1e-8)
 
 
 def test_a_row_that_shows_nothing_is_zero():
     basis = np.eye(4, 2)
     visible = sparse.csr_array(([3.0], ([1], [0])), shape=(3, 4))
-    z = trimmed_rows(visible, basis, np.zeros(2), 0.1, 1.0)
+    solver = TrimmedRows(SquaredLoss(), np.zeros(2), fraction=0.1, level=1.0)
+    z = solver.of_entries(visible, basis)
     assert_allclose(z, [[0, 0], [3, 0], [0, 0]])
 
 

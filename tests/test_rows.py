@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 
-from skprecgd._estimators.rows import fit_rows
+from skprecgd._estimators.row_space import RowSpace
+from skprecgd._estimators.rows import LossRows
 from skprecgd._linalg import row_systems as _rows
 from skprecgd._linalg.row_systems import solve_rows
 from skprecgd.losses import (
@@ -140,7 +141,7 @@ def fit(loss, X, visible, basis, ridge=None, offsets=None):
     offsets = np.zeros(X.shape[1]) if offsets is None else offsets
     rows, columns = np.nonzero(visible)
     pattern = sparse.csr_array((X[visible], (rows, columns)), shape=X.shape)
-    return fit_rows(loss, pattern, basis, offsets, ridge)
+    return LossRows(loss, ridge).of_entries(pattern, RowSpace(basis, offsets))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -21,15 +21,22 @@ from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from skprecgd._estimators.base import SHARED_CONSTRAINTS, BasePrecGD
+from skprecgd._estimators.base import BasePrecGD
+from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.data import EntryData
+from skprecgd._estimators.measured import Measured
+from skprecgd._estimators.objectives import objective_of
+from skprecgd._estimators.parameters import (
+    SHARED_CONSTRAINTS,
+    check_together,
+)
 from skprecgd._estimators.scoring import explained, without_largest
 from skprecgd._estimators.sensing import regressor_of
-from skprecgd._linalg.offsets import entry_offsets
 from skprecgd._runtime.compat import Interval, StrOptions, validate_params
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import FactorPair, Factors
+from skprecgd.factors import Factors
 from skprecgd.kernels import are_compiled
 from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import DenseMeasurements, Measurements
@@ -49,9 +56,6 @@ _SHARED_BYTES = 1 << 26
 _MANY_ENTRIES = 1 << 19
 # The default grid ends here, or where the matrix does.
 _DEFAULT_RANKS = 10
-
-# Of the rows and of the columns.
-Offsets = tuple[Array, Array]
 
 # Folds choose the rank, a path has no rank to start at, and every fit is its own.
 _REPLACED = ("rank_search", "early_stopping", "warm_start")
@@ -120,27 +124,23 @@ class Samples:
         objective, offsets = self._objective(model, index)
         settings = model._path_settings(objective, ranks[-1])
         # The targets as they were are not kept beside those that the walk has.
-        walk = walk_to(objective, ranks, settings, random_state)
+        search_ranks = sorted({offsets.search_rank(rank) for rank in ranks})
+        walk = walk_to(objective, search_ranks, settings, random_state)
         return Training(walk, objective.loss, offsets)
 
-    def _objective(
-        self, model: BasePrecGD, index: Array
-    ) -> tuple[Objective, Offsets | None]:
-        measurements = self.part(index)
-        order = measurements.natural_order()
-        if order is not None:
-            measurements, index = measurements.rows(order), index[order]
-        targets = self.targets[index]
+    def _objective(self, model: BasePrecGD, index: Array) -> tuple[Objective, Offsets]:
+        """The objective of some of the samples, and what was subtracted from them."""
+        samples = Measured(self.part(index), self.targets[index]).in_natural_order()
+        measurements, targets = samples.measurements, samples.targets
+        shape = measurements.matrix_shape
         if self.center is None:
-            return model._objective(measurements, targets), None
+            return objective_of(model, measurements, targets), Offsets.none(shape)
         cells = measurements.cells()
         assert cells is not None
-        rows, columns = cells
-        offsets = entry_offsets(
-            rows, columns, targets, measurements.matrix_shape, self.center
-        )
-        centred = targets - offsets[0][rows] - offsets[1][columns]
-        return model._objective(measurements, centred.astype(targets.dtype)), offsets
+        data = EntryData(*cells, targets, shape)
+        offsets = data.offsets(self.center)
+        centred = offsets.subtracted(targets, *cells)
+        return objective_of(model, measurements, centred), offsets
 
     def part(self, index: Array) -> Measurements:
         """Some of the measurements."""
@@ -159,17 +159,11 @@ class Training:
 
     walk: Walk
     loss: Loss
-    offsets: Offsets | None
+    offsets: Offsets
 
-    def matrix(self, factors: Factors) -> Factors:
-        """Factors of the whole matrix, offsets included."""
-        if self.offsets is None:
-            return factors
-        ones = [np.ones((len(offset), 1)) for offset in self.offsets]
-        rows, columns = (offset[:, None] for offset in self.offsets)
-        blocks = [factors.left, rows, ones[0]], [factors.right, ones[1], columns]
-        left, right = (np.hstack(part).astype(factors.dtype) for part in blocks)
-        return FactorPair(left, right)
+    def matrix(self, factors: Factors, n_components: int) -> Factors:
+        """Factors of the whole matrix that so many components make, with offsets."""
+        return self.offsets.with_all(self.offsets.within(factors, n_components))
 
 
 @dataclass(frozen=True)
@@ -225,29 +219,29 @@ def score_path(
 ) -> PathScores:
     """One path on the training samples of a split, its stages scored on the others."""
     train, test = split
-    taken = int(samples.center == "both")
-    own = [rank - taken for rank in ranks if rank > taken]
-    training = samples.training(model, train, own or [1], random_state)
+    training = samples.training(model, train, ranks, random_state)
     path = visit_ranks(training.walk)
     if path.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     measurements, targets = samples.part(test), samples.targets[test]
 
     def score(factors: Factors) -> float:
-        whole = training.matrix(factors)
-        return held_out.score(whole, training.loss, measurements, targets)
+        return held_out.score(factors, training.loss, measurements, targets)
 
-    return _scored(path, [rank - taken for rank in ranks], score)
+    return _scored(path, training, ranks, score)
 
 
 def _scored(
-    path: PathResult, ranks: Sequence[int], score: Callable[[Factors], float]
+    path: PathResult,
+    training: Training,
+    ranks: Sequence[int],
+    score: Callable[[Factors], float],
 ) -> PathScores:
     """The scores where searches of at most these ranks end."""
     scores, train_errors, fit_seconds, score_seconds = np.full((4, len(ranks)), np.nan)
     failure = None
     for k, rank in enumerate(ranks):
-        stage = path.stage(rank)
+        stage = path.stage(training.offsets.search_rank(rank))
         factors = stage.factors
         assert factors is not None
         fit_seconds[k] = stage.seconds
@@ -255,7 +249,7 @@ def _scored(
         if path.status is not Status.DIVERGED or stage is not path.stages[-1]:
             train_errors[k] = stage.relative_residual**2
             try:
-                scores[k] = score(factors.truncated(min(rank, factors.rank)))
+                scores[k] = score(training.matrix(factors, rank))
             except Exception as error:
                 # As in a search of scikit-learn, the others may be scored.
                 failure = f"{type(error).__name__}: {error}"
@@ -296,6 +290,7 @@ class RankPathCV:
         ]
         for model in models:
             validate_params(model)
+            check_together(model, samples.center)
         splits = self._splits(samples)
         held_out = HeldOut(self._scorer(), self.outlier_fraction)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -12,17 +12,13 @@ from skprecgd._estimators.cross_validation import (
     Samples,
     check_in_memory,
 )
-from skprecgd._estimators.factorization import (
-    PrecGDFactorization,
-    _check_dense,
-    _Entries,
-)
+from skprecgd._estimators.data import read_rows
+from skprecgd._estimators.factorization import PrecGDFactorization
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
-from skprecgd.measurements import EntryMeasurements
-from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
 from skprecgd.optim import Damping, Solver
 
 
@@ -224,13 +220,5 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
 
     def _samples(self, X: Any) -> Samples:
         check_in_memory(self, X)
-        loss = self._checked_loss()
-        data = self._read(X, reset=True)
-        if not isinstance(data, _Entries):
-            _check_dense(data, loss)
-            data = _Entries(*matrix_entries(data, np.nan))
-        check_any_observed(data.values)
-        measurements = EntryMeasurements(
-            data.rows, data.columns, data.shape, data.values.dtype
-        )
-        return Samples(measurements, data.values, self.center)
+        data = read_rows(self, X, needs_each_entry(self), reset=True).entries()
+        return Samples(data.measurements(), data.values, self.center)

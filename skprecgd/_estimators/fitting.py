@@ -1,4 +1,4 @@
-"""Around a fit: what is checked before it, and what is undone when it fails."""
+"""Around a fit: who is told of it, and what is undone when it fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from skprecgd._runtime.compat import callback_context, new_callback_context
-from skprecgd.measurements.validation import as_real_array
 from skprecgd.optim.loop import Callback
 from skprecgd.optim.result import Record, format_record
 
@@ -67,22 +66,3 @@ def iteration_callback(estimator: Any) -> Callback | None:
         return bool(task.call_on_fit_task_end(estimator=estimator))
 
     return report
-
-
-def check_init(init: Any, matrix_shape: tuple[int, int], max_rank: int) -> None:
-    """Refuse a given start that does not fit, also where none is needed."""
-    if isinstance(init, str):
-        return
-    if len(init) != 2:
-        raise ValueError(
-            f"init as arrays must be a pair (left, right), got {len(init)} items."
-        )
-    left, right = (as_real_array(block, "init", (2,)).shape for block in init)
-    n_rows, n_columns = matrix_shape
-    rank = left[1]
-    fits = (left, right) == ((n_rows, rank), (n_columns, rank))
-    if not (fits and 1 <= rank <= max_rank):
-        raise ValueError(
-            f"init must hold arrays of shape ({n_rows}, r) and ({n_columns}, r) with r "
-            f"from 1 to {max_rank}, got {left} and {right}."
-        )

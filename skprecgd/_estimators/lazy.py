@@ -41,8 +41,7 @@ def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
         _check_output(model)
         check_columns(model, X, reset=False)
     X = as_dask_array(X, 2, lengths=False)
-    unused = () if model._shrunk else ("left_",)
-    return _mapped(_light(model, unused), method, X, n_columns)
+    return _mapped(_light(model, "left_", "right_"), method, X, n_columns)
 
 
 def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) -> Any:
@@ -97,7 +96,7 @@ def _check_output(model: Any) -> None:
         )
 
 
-def _light(model: Any, unused: tuple[str, ...] = ()) -> Any:
+def _light(model: Any, *unused: str) -> Any:
     """The model without what would be sent along for nothing."""
     light = copy.copy(model)
     for name in (*_NOT_NEEDED, *unused):

@@ -1,64 +1,285 @@
-"""Coordinates of rows in a given row space, from the entries that are visible."""
+"""How rows get their coordinates in the row space found: chosen once, by the fit."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
 
+from skprecgd._estimators.data import Rows, VisibleRows
+from skprecgd._estimators.fitted import minimised
+from skprecgd._estimators.row_space import RowSpace
+from skprecgd._estimators.scoring import explained, without_largest
 from skprecgd._linalg.row_systems import (
     normal_matrices,
     row_products,
     row_slabs,
+    solve_rows,
     solve_systems,
     with_values,
 )
 from skprecgd._runtime.typing import Array
+from skprecgd.factors import Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
+from skprecgd.objective import GrossErrors, Objective
+from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
+from skprecgd.robust import largest_of_lines, line_limits
 
 # Newton steps for all rows together, cuts of one of them, and the relative length of a
 # step that says that nothing more happens.
 _MAX_NEWTON = 100
 _MAX_CUTS = 30
 _NEWTON_TOLERANCE = 1e-10
+# Fits of a row before its gross errors are taken as they are; most need five.
+_MAX_ROUNDS = 50
 
 
-def fit_rows(
-    loss: Loss,
-    visible: sparse.csr_array,
-    basis: Array,
-    offsets: Array,
-    ridge: Array,
-) -> Array:
-    """Coordinates of each row with the lowest loss, one small convex problem a row.
+class RowSolver(ABC):
+    """Coordinates of rows from their visible entries, and scores of hidden ones.
 
-    Minimises ``sum_j loss(basis_j z + offset_j, x_j) + z^T diag(ridge) z / 2`` over
-    the visible entries j of a row, by Newton steps (with the curvature's bound where
-    the loss gives one), for all rows at once.
+    Knows what the fit decided, but not the row space, which the estimator shows.
 
     Parameters
     ----------
     loss : Loss
-    visible : csr_array of shape (n_rows, n_columns)
-        Its stored values are the visible entries, explicit zeros included.
-    basis : ndarray of shape (n_columns, r)
-    offsets : ndarray of shape (n_columns,)
-        Added to the predictions.
+        What was minimised in the end.
     ridge : ndarray of shape (r,)
-
-    Returns
-    -------
-    ndarray of shape (n_rows, r)
+        Ridge on each coordinate; see `row_ridge`.
+    each_entry : str, default=None
+        The parameter of the estimator, if there is one, for which each entry of a row
+        has to be looked at by itself; see `needs_each_entry`.
     """
-    r = basis.shape[1]
-    dtype, basis = basis.dtype, basis.astype(np.float64)
-    products = row_products(basis)
-    out = np.zeros((visible.shape[0], r))
-    for part in row_slabs(out):
-        for stage in loss.continuation():
-            problem = _RowProblem(stage, visible[part], basis, offsets)
-            out[part] = _newton(problem, products, ridge, out[part])
-    return out.astype(dtype)
+
+    def __init__(self, loss: Loss, ridge: Array, each_entry: str | None = None) -> None:
+        self.loss, self.ridge, self.each_entry = loss, ridge, each_entry
+
+    @abstractmethod
+    def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
+        """Coordinates of each row, by its visible entries alone.
+
+        Parameters
+        ----------
+        rows : VisibleRows
+        space : RowSpace
+
+        Returns
+        -------
+        ndarray of shape (n_rows, r)
+        """
+
+    def predict_hidden(
+        self, rows: Rows, space: RowSpace, share: float, rng: np.random.RandomState
+    ) -> Iterator[tuple[Array, Array, Array]]:
+        """Rows, values and predictions of the entries hidden in each round.
+
+        Parameters
+        ----------
+        rows : Rows
+        space : RowSpace
+        share : float
+            Of the entries, hidden in each round.
+        rng : RandomState
+        """
+        for visible, hidden in rows.rounds(share, rng):
+            self.loss.target_check(hidden.values)
+            z = self.coordinates(visible, space)
+            predictions = space.entries(z, hidden.rows, hidden.columns)
+            yield hidden.rows, hidden.values, predictions
+
+    def score(self, values: Array, predictions: Array, weight: Array | None) -> float:
+        """R^2 or D^2 of predictions, for entries that were hidden.
+
+        Parameters
+        ----------
+        values, predictions : ndarray of shape (n,)
+        weight : ndarray of shape (n,) or None
+        """
+        return explained(self.loss, values, predictions, weight)
+
+
+class LeastSquaresRows(RowSolver):
+    """Least squares, of least norm where a row shows too little."""
+
+    def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
+        return rows.least_squares(space, self.ridge)
+
+
+class LossRows(RowSolver):
+    """The lowest loss, one small convex problem a row.
+
+    Minimises ``sum_j loss(basis_j z + offset_j, x_j) + z^T diag(ridge) z / 2`` over
+    the visible entries j of a row, by Newton steps (with the curvature's bound where
+    the loss gives one), for many rows at once.
+    """
+
+    def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
+        entries = rows.entries()
+        self.loss.target_check(entries.values)
+        return self.of_entries(entries.csr(), space)
+
+    def of_entries(self, visible: sparse.csr_array, space: RowSpace) -> Array:
+        """Coordinates of each row.
+
+        Parameters
+        ----------
+        visible : csr_array of shape (n_rows, n_columns)
+            Its stored values are the visible entries, explicit zeros included.
+        space : RowSpace
+
+        Returns
+        -------
+        ndarray of shape (n_rows, r)
+        """
+        basis = space.basis.astype(np.float64)
+        products = row_products(basis)
+        out = np.zeros((visible.shape[0], basis.shape[1]))
+        for part in row_slabs(out):
+            for stage in self.loss.continuation():
+                problem = _RowProblem(stage, visible[part], basis, space.offsets)
+                out[part] = _newton(problem, products, self.ridge, out[part])
+        return out.astype(space.basis.dtype)
+
+
+class TrimmedRows(RowSolver):
+    """Least squares of the entries of a row that agree: of those no gross errors.
+
+    Fit and leave out in turn, each row by itself: what a row leaves out are its largest
+    residuals, as many as `robust.line_limits` allows, if they exceed a level.
+
+    Parameters
+    ----------
+    loss, ridge, each_entry
+        See `RowSolver`.
+    fraction : float
+        Upper bound of the corrupted share of a row.
+    level : float
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        ridge: Array,
+        each_entry: str | None = None,
+        *,
+        fraction: float,
+        level: float,
+    ) -> None:
+        super().__init__(loss, ridge, each_entry)
+        self.fraction, self.level = fraction, level
+
+    def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
+        return self.of_entries(rows.entries().centred(space), space.basis)
+
+    def of_entries(self, visible: sparse.csr_array, basis: Array) -> Array:
+        """Coordinates of each row.
+
+        Parameters
+        ----------
+        visible : csr_array of shape (n_rows, n_columns)
+            The visible entries, explicit zeros included.
+        basis : ndarray of shape (n_columns, r)
+            Orthonormal columns.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, r)
+        """
+        limits = line_limits(np.diff(visible.indptr), self.fraction)
+        out = np.zeros((visible.shape[0], basis.shape[1]), dtype=basis.dtype)
+        pending = np.arange(visible.shape[0])
+        before: Array | None = None
+        for _ in range(_MAX_ROUNDS):
+            part = visible[pending]
+            lines = np.repeat(np.arange(len(pending)), np.diff(part.indptr))
+            errors = self._errors(part, lines, out[pending], basis, limits[pending])
+            moved = np.ones(len(pending), dtype=bool)
+            if before is not None:
+                changed = lines[errors != before]
+                moved = np.bincount(changed, minlength=len(pending)) > 0
+            if not moved.any():
+                break
+            pending, before = pending[moved], errors[moved[lines]]
+            kept = _where(part[moved], ~before)
+            out[pending] = solve_rows(kept, kept @ basis, basis, self.ridge)
+        return out
+
+    def _errors(
+        self,
+        part: sparse.csr_array,
+        lines: Array,
+        z: Array,
+        basis: Array,
+        limits: Array,
+    ) -> Array:
+        """Which entries are gross errors, given coordinates z of their rows."""
+        fitted = sampled_product(z, basis, lines, part.indices)
+        sizes = np.abs(part.data - fitted)
+        large = np.flatnonzero(sizes > self.level)
+        errors = np.zeros(part.nnz, dtype=bool)
+        errors[large] = largest_of_lines(sizes[large], lines[large], limits)
+        return errors
+
+    def score(self, values: Array, predictions: Array, weight: Array | None) -> float:
+        return super().score(
+            *without_largest(values, predictions, self.fraction, weight)
+        )
+
+
+def make_row_solver(
+    objective: Objective,
+    result: PathResult,
+    factors: Factors,
+    gross: GrossErrors | None,
+    each_entry: str | None,
+) -> RowSolver:
+    """The solver for rows like those of a fit.
+
+    Parameters
+    ----------
+    objective : Objective
+        What was minimised.
+    result : PathResult
+    factors : Factors
+        What is kept of the result.
+    gross : GrossErrors or None
+        What the fit left out; None if it had to fit everything.
+    each_entry : str or None
+        See `RowSolver`.
+    """
+    loss = minimised(objective, result).loss
+    ridge = row_ridge(objective, result, factors)
+    if gross is not None:
+        fraction, level = gross.fraction, gross.level
+        return TrimmedRows(loss, ridge, each_entry, fraction=fraction, level=level)
+    return (LeastSquaresRows if loss.least_squares else LossRows)(
+        loss, ridge, each_entry
+    )
+
+
+def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Array:
+    """The ridge on coordinates of rows that goes with a fit, shape (r,).
+
+    With a ridge on the factors, what that amounts to: a row of the left factor is its
+    coordinates divided by the roots of the singular values.
+
+    Where held-out entries ended the fit, they say nothing of a single row, and few
+    labels are explained best by infinite coordinates. But the coordinates of the rows
+    fitted have mean square ``s^2 / n_rows``, which is what to expect of any row.
+    """
+    s = factors.singular_values().astype(np.float64)
+    safe = np.where(s > 0, s, 1.0)
+    if result.status is Status.HELD_OUT:
+        return np.where(s > 0, objective.matrix_shape[0] / safe**2, 0.0)
+    # In units of the squared residual of one entry.
+    alpha = objective.alpha / objective.weight if objective.alpha else 0.0
+    return np.where(s > 0, alpha / safe, 0.0)
+
+
+# Other losses than the squared one ----------------------------------------------------
 
 
 class _RowProblem:
@@ -136,3 +357,14 @@ def _row_lengths(
             break
         length[steep] *= 0.5
     return length
+
+
+# Gross errors -------------------------------------------------------------------------
+
+
+def _where(matrix: sparse.csr_array, mask: Array) -> sparse.csr_array:
+    """The stored entries where `mask` is true, and no others."""
+    indptr = np.concatenate([[0], np.cumsum(mask)])[matrix.indptr]
+    return sparse.csr_array(
+        (matrix.data[mask], matrix.indices[mask], indptr), shape=matrix.shape
+    )

@@ -6,46 +6,40 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import LinearOperator
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
     TransformerMixin,
 )
 from sklearn.utils.validation import (
-    assert_all_finite,
     check_array,
     check_consistent_length,
     check_is_fitted,
-    validate_data,
 )
 
-from skprecgd._estimators.base import (
+from skprecgd._estimators.base import BasePrecGD
+from skprecgd._estimators.fitted import found_factors, minimised
+from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.lazy import by_samples
+from skprecgd._estimators.measured import Measured, read_measured, read_measurements
+from skprecgd._estimators.objectives import objective_of
+from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
-    BasePrecGD,
+    check_init,
+    check_together,
     check_y_scale,
-    error_level,
-    found_factors,
 )
-from skprecgd._estimators.fitting import callbacks_told, check_init, undone_on_failure
-from skprecgd._estimators.lazy import by_samples, check_columns
 from skprecgd._estimators.scoring import checked_weight, explained
 from skprecgd._runtime.compat import Interval, fit_context
-from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
+from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
-from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
-from skprecgd.distributed.rows import check_kind
 from skprecgd.factors import Factors, SymmetricFactor
-from skprecgd.losses import Loss, SquaredLoss
-from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
-from skprecgd.measurements.base import check_matrix_shape
-from skprecgd.objective import SampledObjective
+from skprecgd.initialization import check_rank
+from skprecgd.losses import Loss
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
-from skprecgd.robust import TrimmedObjective
 
 
 class PrecGDMatrixSensing(
@@ -270,32 +264,36 @@ class PrecGDMatrixSensing(
         return self
 
     def _fit(self, X: Any, y: Any) -> PathResult:
-        measurements, targets = self._measurements(X, reset=True, y=y)
-        check_y_scale(targets)
-        self._check_symmetric(measurements.matrix_shape)
-        rank = self._search_rank(measurements.matrix_shape)
-        check_init(self.init, measurements.matrix_shape, rank)
-        order = measurements.natural_order()
-        if order is not None:
-            measurements, targets = measurements.rows(order), targets[order]
-        objective = self._objective(measurements, targets)
+        check_together(self)
+        measured = self._read(X, y)
+        shape = measured.measurements.matrix_shape
+        rank = min(shape) if self.n_components is None else self.n_components
+        check_rank(rank, shape)
+        check_init(self.init, shape, rank)
+        measured = measured.in_natural_order()
+        objective = objective_of(self, measured.measurements, measured.targets)
         result = self._recover(objective, rank)
         factors = found_factors(objective, result, self.tol)
-        outliers = np.zeros_like(targets)
-        if isinstance(objective, TrimmedObjective):
-            level = error_level(objective, factors, result, self.tol)
-            outliers = objective.errors(factors, level)
-            objective = objective.without(outliers)
-        if result.sharpened is not None:
-            assert isinstance(objective, SampledObjective)
-            objective = objective.with_loss(result.sharpened)
-        self.outliers_ = _reordered(outliers, order)
+        gross = objective.gross_errors(factors, result.relative_residual, self.tol)
+        errors = np.zeros_like(measured.targets) if gross is None else gross.values
+        objective = minimised(objective, result).without(errors)
+        self.outliers_ = measured.as_they_came(errors)
         self._loss = objective.loss
         self.certificate_ = certificate(
             objective, factors, search_rank=rank, random_state=self.random_state
         )
         self._store(result, factors)
         return result
+
+    def _read(self, X: Any, y: Any) -> Measured:
+        measured = read_measured(self, X, y)
+        check_y_scale(measured.targets)
+        shape = measured.measurements.matrix_shape
+        if self.symmetric and shape[0] != shape[1]:
+            raise ValueError(
+                f"symmetric=True needs a square matrix, got matrix_shape={shape}."
+            )
+        return measured
 
     def predict(self, X: Any) -> Array:
         """The targets to expect: measurements of the recovered matrix.
@@ -334,7 +332,7 @@ class PrecGDMatrixSensing(
             prediction that is gone. 1 is perfect; 0 is as good as a constant.
         """
         check_is_fitted(self)
-        if isinstance(self._loss, SquaredLoss):
+        if self._loss.least_squares:
             if not is_dask(X):
                 return super().score(X, y, sample_weight)
             from sklearn.metrics import r2_score
@@ -350,8 +348,7 @@ class PrecGDMatrixSensing(
 
     def _measure(self, X: Any) -> Array:
         check_is_fitted(self)
-        measurements, _ = self._measurements(X)
-        return measurements.forward(self.left_, self.right_)
+        return read_measurements(self, X).forward(self.left_, self.right_)
 
     def transform(self, X: Any) -> Array:
         """Contribution of each singular component to each measurement.
@@ -370,7 +367,7 @@ class PrecGDMatrixSensing(
         check_is_fitted(self)
         if is_dask(X):
             return by_samples(self, "transform", X, self._n_features_out)
-        measurements, _ = self._measurements(X)
+        measurements = read_measurements(self, X)
         columns = [
             measurements.forward(self.left_[:, k : k + 1], self.right_[:, k : k + 1])
             for k in range(self.n_components_)
@@ -383,83 +380,6 @@ class PrecGDMatrixSensing(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def _measurements(
-        self, X: Any, *, reset: bool = False, y: Any = None
-    ) -> tuple[Measurements, Any]:
-        """Validated measurements, and targets where given."""
-        shape = self.matrix_shape if reset else self._fitted_shape()
-        frame = X if is_dask_frame(X) else None
-        if is_dask(X):
-            check_kind(X, "X")
-            if reset and getattr(X, "ndim", 0) == 2:
-                shape = self._shape_of(X, shape)
-            X = as_measurements(X, shape)
-        if isinstance(X, (Measurements, LinearOperator)):
-            measurements = as_measurements(X, shape)
-            self._check_cells(measurements, reset)
-            if frame is not None:
-                check_columns(self, frame, reset=reset)
-            if isinstance(measurements, ChunkedMeasurements) and is_dask(y):
-                return measurements, lazy_targets(y, measurements)
-            return measurements, _check_targets(y, len(measurements), reset)
-        if _is_stack(X):
-            stack = X if sparse.issparse(X) else np.asarray(X)
-            shape = _agreed_shape(shape, stack.shape[1:])
-            X = stack.reshape((stack.shape[0], stack.shape[1] * stack.shape[2]))
-        options: dict[str, Any] = {
-            "accept_sparse": "csr",
-            "dtype": [np.float64, np.float32],
-        }
-        if not reset:
-            return _of_rows(validate_data(self, X, reset=False, **options), shape), None
-        # The mean square of a dense stack is wanted anyway, and it is finite only if
-        # every entry is.
-        options |= {"y_numeric": True, "ensure_all_finite": sparse.issparse(X)}
-        X, y = validate_data(self, X, y, **options)
-        if y.dtype.kind not in "fiub":
-            raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
-        measurements = _of_rows(X, self._shape_of(X, shape))
-        if not np.isfinite(measurements.mean_square):
-            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
-        return measurements, y
-
-    def _shape_of(self, X: Any, shape: Any) -> tuple[int, int]:
-        n_cells = X.shape[1]
-        side = round(np.sqrt(n_cells))
-        if shape is None and self.symmetric and side * side != n_cells:
-            raise ValueError(
-                f"symmetric=True needs measurements of a square matrix; X has "
-                f"{n_cells} columns, which is not a square number."
-            )
-        return check_matrix_shape(shape, n_cells)
-
-    def _fitted_shape(self) -> tuple[int, int]:
-        return self.left_.shape[0], self.right_.shape[0]
-
-    def _check_cells(self, measurements: Measurements, reset: bool) -> None:
-        n_cells = measurements.shape[1]
-        if reset:
-            self.n_features_in_ = n_cells
-            # Names of an earlier fit on a data frame do not describe these.
-            self.__dict__.pop("feature_names_in_", None)
-
-    def _check_symmetric(self, shape: tuple[int, int]) -> None:
-        if self.symmetric and shape[0] != shape[1]:
-            raise ValueError(
-                f"symmetric=True needs a square matrix, got matrix_shape={shape}."
-            )
-
-    def _search_rank(self, shape: tuple[int, int]) -> int:
-        if self.n_components is None:
-            return min(shape)
-        if self.n_components > min(shape):
-            raise ValueError(
-                f"n_components={self.n_components} exceeds min(matrix_shape)="
-                f"{min(shape)} for matrix_shape={shape}; no matrix of that shape has "
-                "a higher rank."
-            )
-        return self.n_components
 
 
 def regressor_of(factors: Factors, loss: Loss) -> PrecGDMatrixSensing:
@@ -474,50 +394,3 @@ def regressor_of(factors: Factors, loss: Loss) -> PrecGDMatrixSensing:
     model._loss = loss
     model.n_features_in_ = int(np.prod(factors.matrix_shape))
     return model
-
-
-def _reordered(values: Array, order: Array | None) -> Array:
-    """Values of measurements that were taken in `order`, as they came."""
-    if order is None:
-        return values
-    out = np.empty_like(values)
-    out[order] = values
-    return out
-
-
-def _of_rows(X: Any, shape: Any) -> Measurements:
-    """Measurements of rows that scikit-learn looks at: not looked at again."""
-    if isinstance(X, np.ndarray):
-        return DenseMeasurements.of(X, shape)
-    return as_measurements(X, shape)
-
-
-def _is_stack(X: Any) -> bool:
-    """Whether X is a 3-D array or a nested list of matrices."""
-    ndim = np.ndim(X) if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
-    return bool(ndim == 3)
-
-
-def _agreed_shape(shape: Any, own: tuple[int, int]) -> tuple[int, int]:
-    if shape is not None and tuple(shape) != tuple(own):
-        raise ValueError(
-            f"matrix_shape={tuple(shape)} does not match measurement matrices of "
-            f"shape {tuple(own)}."
-        )
-    return own
-
-
-def _check_targets(y: Any, n_measurements: int, required: bool) -> Array | None:
-    if y is None:
-        if required:
-            raise ValueError("fit needs y, the measured numbers, got None.")
-        return None
-    y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
-    if y.ndim != 1:
-        raise ValueError(f"y must be 1-D, got shape {y.shape}.")
-    if len(y) != n_measurements:
-        raise ValueError(
-            f"X holds {n_measurements} measurements and y {len(y)} values; they must "
-            "agree."
-        )
-    return y

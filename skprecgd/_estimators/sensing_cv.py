@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from skprecgd._estimators.base import check_y_scale
 from skprecgd._estimators.cross_validation import (
     CV_CONSTRAINTS,
     RankPathCV,
@@ -213,7 +212,5 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
 
     def _samples(self, X: Any, y: Any) -> Samples:
         check_in_memory(self, X)
-        measurements, targets = self._measurements(X, reset=True, y=y)
-        check_y_scale(targets)
-        self._check_symmetric(measurements.matrix_shape)
-        return Samples(measurements, np.asarray(targets))
+        measured = self._read(X, y)
+        return Samples(measured.measurements, np.asarray(measured.targets))

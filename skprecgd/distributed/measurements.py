@@ -198,7 +198,9 @@ class ChunkedMeasurements(Measurements):
         return np.split(vector, np.cumsum(self.lengths)[:-1])
 
     def targets(self, y: Any) -> list[Any]:
-        """The targets by chunk; a dask array of them stays lazy."""
+        """The targets by chunk; those in a dask array or a list by chunk stay lazy."""
+        if isinstance(y, list):
+            return y
         if not is_dask_array(y):
             return self.scattered(np.asarray(y))
         if self._positions is not None:

@@ -12,6 +12,12 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from skprecgd._linalg.numerics import norm, working_dtype
 from skprecgd._linalg.offsets import squared_deviations
+from skprecgd._linalg.stored import (
+    has_nan,
+    is_incomplete,
+    stored_values,
+    without_duplicates,
+)
 from skprecgd._runtime.dask_kinds import is_dask_array, is_dask_frame
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
@@ -149,19 +155,7 @@ def plain(block: Any) -> Any:
     """A chunk as an array, or a csr_array whose stored values are the entries."""
     if not sparse.issparse(block):
         return np.asarray(block)
-    csr = sparse.csr_array(block)
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
-    return csr
-
-
-def has_missing(block: Any, missing_values: float) -> bool:
-    """Whether entries of a chunk are missing."""
-    if missing_values == 0:
-        return True
-    values = block.data if sparse.issparse(block) else block
-    return bool(np.isnan(np.sum(values)) and np.any(np.isnan(values)))
+    return without_duplicates(sparse.csr_array(block))
 
 
 def _survey(block: Any, shape: tuple[int, int], missing_values: float) -> Survey:
@@ -172,11 +166,11 @@ def _survey(block: Any, shape: tuple[int, int], missing_values: float) -> Survey
         )
     if np.any(np.isinf(_extremes(block))):
         raise ValueError("X holds infinity.")
-    if missing_values == 0 and has_missing(block, np.nan):
+    if missing_values == 0 and has_nan(block):
         raise ValueError(
             "X contains NaN, while with missing_values=0 zeros are what is missing."
         )
-    if has_missing(block, missing_values):
+    if is_incomplete(block, missing_values):
         return _survey_entries(block, missing_values)
     n_rows, n_columns = block.shape
     if sparse.issparse(block):
@@ -207,7 +201,7 @@ def _survey_entries(block: Any, missing_values: float) -> Survey:
 
 def _extremes(block: Any) -> Array:
     """Smallest and largest value, NaN left out."""
-    values = block.data if sparse.issparse(block) else block
+    values = stored_values(block)
     if not values.size:
         return np.zeros(2)
     return np.array([np.fmin.reduce(values, None), np.fmax.reduce(values, None)])

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._linalg.numerics import slabs, working_dtype
+from skprecgd._linalg.stored import observed, without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
@@ -61,13 +62,6 @@ def checked_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> Triple
     return rows, columns, values, as_shape(shape)
 
 
-def _canonical_csr(X: Any) -> sparse.csr_array:
-    """A copy by rows, their columns sorted and distinct."""
-    csr = sparse.csr_array(X, copy=True)
-    csr.sum_duplicates()
-    return csr
-
-
 def _stored_zeros(X: Any) -> Array:
     """A sparse matrix whose missing entries are zeros, dense."""
     dense = np.asarray(X.toarray())
@@ -85,9 +79,9 @@ def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
     parts = []
     for part in slabs(dense.shape):
         block = dense[part]
-        observed = ~np.isnan(block) if np.isnan(missing_values) else block != 0
-        rows, columns = np.nonzero(observed)
-        parts.append((rows + part.start, columns, block[observed]))
+        seen = observed(block, missing_values)
+        rows, columns = np.nonzero(seen)
+        parts.append((rows + part.start, columns, block[seen]))
     if not parts:
         return np.zeros(0, int), np.zeros(0, int), dense.ravel()
     rows, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
@@ -101,7 +95,8 @@ def matrix_entries(X: Any, missing_values: float) -> Triples:
     """
     stored_only = sparse.issparse(X) and missing_values == 0
     if stored_only:
-        csr = _canonical_csr(X)
+        # Triples that share their arrays with X would change with it.
+        csr = without_duplicates(sparse.csr_array(X), copy=X.format == "csr")
         numbers = np.arange(csr.shape[0], dtype=csr.indices.dtype)
         rows = np.repeat(numbers, np.diff(csr.indptr))
         columns, values = csr.indices, csr.data

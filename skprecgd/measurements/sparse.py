@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.stored import without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
@@ -44,11 +45,7 @@ class SparseMeasurements(Measurements):
             raise ValueError(
                 f"rows must be a SciPy sparse array, got {type(rows).__name__}."
             )
-        csr = as_real_csr(rows, "rows")
-        if not csr.has_canonical_format:
-            # A copy: the arrays may be the caller's.
-            csr = csr.copy()
-            csr.sum_duplicates()
+        csr = without_duplicates(as_real_csr(rows, "rows"))
         self.matrix_shape = check_matrix_shape(matrix_shape, csr.shape[1])
         self.dtype = csr.dtype
         self._csr = csr

@@ -12,6 +12,7 @@ An objective is a pure function: it holds data, never an iterate.
 """
 
 from skprecgd.objective.base import Evaluation, Objective
+from skprecgd.objective.base import GrossErrors as GrossErrors
 from skprecgd.objective.base import Growth as Growth
 from skprecgd.objective.base import PendingEvaluation as PendingEvaluation
 from skprecgd.objective.base import Ray as Ray

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from scipy import sparse
 
 from skprecgd._linalg.truncated_svd import TruncatedSvd
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
+from skprecgd.measurements import Measurements
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,36 @@ class Ray(ABC):
         """
 
 
+@dataclass(frozen=True)
+class GrossErrors:
+    """The measurements that were left out of a fit, as they are reported.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_measurements,)
+        What is wrong with each target, zero for those that were fitted.
+    level : float
+        The size above which a residual was taken for a gross error.
+    fraction : float
+        Upper bound of the share of them that the fit allowed for.
+    measurements : Measurements
+        What `values` belong to.
+    """
+
+    values: Array
+    level: float
+    fraction: float
+    measurements: Measurements
+
+    def matrix(self) -> sparse.csr_array:
+        """The errors where they stand, if measurements are single entries."""
+        found = np.flatnonzero(self.values)
+        shape = self.measurements.matrix_shape
+        return sparse.csr_array(
+            (self.values[found], self.measurements.cells(found)), shape=shape
+        )
+
+
 class Objective(ABC):
     """Contract of an objective; see the module's docstring for the formula."""
 
@@ -306,6 +338,50 @@ class Objective(ABC):
             Relative residual that is wanted.
         """
         return None
+
+    def with_loss(self, loss: Loss) -> Objective:
+        """The same data with another loss, whose constants are known.
+
+        Raises
+        ------
+        NotImplementedError
+            Where the loss is built in; such an objective is never `sharpened`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a loss of its own.")
+
+    def working_tol(self, tol: float) -> float:
+        """The `tol` to fit with, so that the whole matrix is accurate to `tol`."""
+        return tol
+
+    def gross_errors(
+        self, factors: Factors, relative_residual: float, tol: float
+    ) -> GrossErrors | None:
+        """The measurements that the fit left out as gross errors.
+
+        None for an objective that fits all of its measurements.
+
+        Parameters
+        ----------
+        factors : Factors
+            The solution.
+        relative_residual : float
+            What the fit ended with.
+        tol : float
+            What was asked for; the fit itself used `working_tol`.
+        """
+        return None
+
+    def without(self, errors: Array) -> Objective:
+        """The problem that is left once the gross errors are known.
+
+        An objective that fits all of its measurements is left as it is.
+
+        Parameters
+        ----------
+        errors : ndarray of shape (n_measurements,)
+            As the values of `gross_errors`.
+        """
+        return self
 
     @abstractmethod
     def matrix_gradient(self, evaluation: Evaluation) -> Any:

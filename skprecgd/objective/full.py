@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from skprecgd._linalg.matrices import ScaledMatrix, as_matrix
 from skprecgd._linalg.numerics import dot, gram, working_dtype
+from skprecgd._linalg.stored import without_duplicates
 from skprecgd._linalg.truncated_svd import TruncatedSvd, truncated_svd
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
@@ -45,7 +46,7 @@ class FullObjective(Objective):
     has_closed_form = True
 
     def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
-        self.X = as_matrix(_canonical(X) if sparse.issparse(X) else X)
+        self.X = as_matrix(without_duplicates(X) if sparse.issparse(X) else X)
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)
@@ -201,12 +202,3 @@ class FullObjective(Objective):
         return np.array(
             [evaluation.value, slope, curvature, linear_quadratic, quartic], dtype=float
         )
-
-
-def _canonical(X: Any) -> Any:
-    """CSR or CSC without duplicates, whose stored values are the entries."""
-    X = X if X.format in ("csr", "csc") else X.tocsr()
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X

@@ -1,0 +1,425 @@
+"""The kinds of data that PrecGDFactorization takes: complete, entries, in chunks.
+
+`read_data` decides the kind once; everything that depends on it is a method.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import validate_data
+
+from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.lazy import check_columns
+from skprecgd._estimators.parameters import needs_each_entry
+from skprecgd._estimators.row_space import RowSpace
+from skprecgd._estimators.scoring import hidden_rounds
+from skprecgd._linalg.numerics import tally
+from skprecgd._linalg.offsets import (
+    complete_offsets,
+    entry_offsets,
+    observed_variance,
+    subtract,
+    total_variance,
+)
+from skprecgd._linalg.row_systems import solve_rows
+from skprecgd._linalg.stored import is_incomplete
+from skprecgd._runtime.dask_kinds import is_dask
+from skprecgd._runtime.typing import Array
+from skprecgd.distributed.matrix import ChunkedMatrix
+from skprecgd.distributed.measurements import chunked_entries
+from skprecgd.distributed.rows import RowChunks, Survey
+from skprecgd.measurements import EntryMeasurements, FullObservation, Measurements
+from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
+from skprecgd.objective import GrossErrors, Objective
+
+Seen = tuple[Array, Array]
+MakeObjective = Callable[[Measurements, Any], Objective]
+
+
+class Data(ABC):
+    """What a fit asks of a data matrix, whatever its kind.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    """
+
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def seen(self) -> Seen:
+        """Which rows and which columns have an observed entry, as two masks."""
+
+    @abstractmethod
+    def offsets(self, center: str | None) -> Offsets:
+        """What is to be subtracted first.
+
+        Parameters
+        ----------
+        center : {None, "mean", "columns", "both"}
+        """
+
+    @abstractmethod
+    def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
+        """What is to be minimised.
+
+        Parameters
+        ----------
+        offsets : Offsets
+            Subtracted from the data.
+        make : callable
+            Measurements and their targets -> Objective.
+        """
+
+    @abstractmethod
+    def variance(
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+    ) -> float:
+        """Sum of the columns' variances over the observed entries.
+
+        Parameters
+        ----------
+        objective : Objective
+        offsets : Offsets
+            What the objective was made with; it may know sums that are wanted here.
+        gross : GrossErrors or None
+            To be taken off the data first.
+        """
+
+
+class VisibleRows(ABC):
+    """Rows in memory, some of whose entries may be missing or hidden."""
+
+    @abstractmethod
+    def entries(self) -> EntryData:
+        """The visible entries, one by one."""
+
+    @abstractmethod
+    def least_squares(self, space: RowSpace, ridge: Array) -> Array:
+        """Coordinates by least squares with a ridge, shape (n_rows, r).
+
+        Parameters
+        ----------
+        space : RowSpace
+        ridge : ndarray of shape (r,)
+        """
+
+
+class Rows(VisibleRows):
+    """Rows in memory that can be scored: some of their entries hidden at a time."""
+
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def rounds(
+        self, share: float, rng: np.random.RandomState
+    ) -> Iterator[tuple[VisibleRows, EntryData]]:
+        """What is visible and what is hidden in each round; see `hidden_rounds`.
+
+        Parameters
+        ----------
+        share : float
+            Of the entries, hidden in each round.
+        rng : RandomState
+        """
+
+
+@dataclass(frozen=True)
+class EntryData(Data, Rows):
+    """A matrix with missing entries, as triples sorted by rows.
+
+    Attributes
+    ----------
+    rows, columns, values : ndarray of shape (n_entries,)
+    shape : tuple of int
+    """
+
+    rows: Array
+    columns: Array
+    values: Array
+    shape: tuple[int, int]
+
+    # ---- for a fit
+
+    def seen(self) -> Seen:
+        n_rows, n_columns = self.shape
+        return tally(self.rows, n_rows) > 0, tally(self.columns, n_columns) > 0
+
+    def offsets(self, center: str | None) -> Offsets:
+        found = entry_offsets(self.rows, self.columns, self.values, self.shape, center)
+        return Offsets.of(center, found)
+
+    def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
+        targets = offsets.subtracted(self.values, self.rows, self.columns)
+        return make(self.measurements(), targets)
+
+    def measurements(self) -> EntryMeasurements:
+        """The entries as measurements of the matrix, in the same order."""
+        return EntryMeasurements(self.rows, self.columns, self.shape, self.values.dtype)
+
+    def variance(
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+    ) -> float:
+        values = self.values if gross is None else self.values - gross.values
+        return observed_variance(self.columns, values, self.shape[1])
+
+    # ---- for coordinates of rows
+
+    def entries(self) -> EntryData:
+        return self
+
+    def least_squares(self, space: RowSpace, ridge: Array) -> Array:
+        visible = self.centred(space)
+        return solve_rows(visible, visible @ space.basis, space.basis, ridge)
+
+    def rounds(
+        self, share: float, rng: np.random.RandomState
+    ) -> Iterator[tuple[EntryData, EntryData]]:
+        check_any_observed(self.values)
+        for hidden in hidden_rounds(len(self.values), share, rng):
+            hide = np.zeros(len(self.values), dtype=bool)
+            hide[hidden] = True
+            yield self.where(~hide), self.where(hide)
+
+    def where(self, mask: Array) -> EntryData:
+        """Some of the entries."""
+        return EntryData(
+            self.rows[mask], self.columns[mask], self.values[mask], self.shape
+        )
+
+    def csr(self, values: Array | None = None) -> sparse.csr_array:
+        """The entries (or other values in their places), explicit zeros included."""
+        values = self.values if values is None else values
+        # Rows are sorted, so the row pointer is a cumulative count.
+        counts = np.bincount(self.rows, minlength=self.shape[0])
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return sparse.csr_array((values, self.columns, indptr), shape=self.shape)
+
+    def centred(self, space: RowSpace) -> sparse.csr_array:
+        """`csr` without the offsets of the row space, in its precision."""
+        values = self.values - space.offsets[self.columns]
+        return self.csr(values.astype(space.basis.dtype))
+
+
+class CompleteData(Data, Rows):
+    """A matrix without missing entries, dense or sparse.
+
+    Parameters
+    ----------
+    X : ndarray or sparse array of shape (n_rows, n_columns)
+    """
+
+    def __init__(self, X: Any) -> None:
+        self.X = X
+        self.shape = (int(X.shape[0]), int(X.shape[1]))
+        self._projected: tuple[RowSpace, Array] | None = None
+
+    # ---- for a fit
+
+    def seen(self) -> Seen:
+        n_rows, n_columns = self.shape
+        return np.ones(n_rows, dtype=bool), np.ones(n_columns, dtype=bool)
+
+    def offsets(self, center: str | None) -> Offsets:
+        return Offsets.of(center, complete_offsets(self.X, center))
+
+    def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
+        centred = subtract(self.X, *offsets.pair)
+        return make(FullObservation(self.shape, self.X.dtype), centred)
+
+    def variance(
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+    ) -> float:
+        if gross is not None:
+            return total_variance(self.X - gross.values.reshape(self.shape))
+        # The norm of the data is known then, which saves a pass.
+        known = objective.has_closed_form and offsets.are_zero
+        return total_variance(self.X, objective.data_norm if known else None)
+
+    # ---- for coordinates of rows
+
+    def entries(self) -> EntryData:
+        return self._entries
+
+    @cached_property
+    def _entries(self) -> EntryData:
+        return EntryData(*matrix_entries(self.X, np.nan))
+
+    def least_squares(self, space: RowSpace, ridge: Array) -> Array:
+        return self.projected(space) / (1.0 + ridge).astype(space.basis.dtype)
+
+    def projected(self, space: RowSpace) -> Array:
+        """Coordinates without a ridge, which every round of a score starts from."""
+        if self._projected is None or self._projected[0] is not space:
+            self._projected = space, space.coordinates(self.X)
+        return self._projected[1]
+
+    def rounds(
+        self, share: float, rng: np.random.RandomState
+    ) -> Iterator[tuple[VisibleRows, EntryData]]:
+        n_rows, n_columns = self.shape
+        for cells in hidden_rounds(n_rows * n_columns, share, rng):
+            rows, columns = np.divmod(cells, n_columns)
+            values = np.asarray(self.X[rows, columns]).ravel()
+            hidden = EntryData(rows, columns, values, self.shape)
+            yield _CompleteButHidden(self, hidden, cells), hidden
+
+
+@dataclass(frozen=True)
+class _CompleteButHidden(VisibleRows):
+    """All entries of complete rows but a few: their pattern is not formed.
+
+    Attributes
+    ----------
+    whole : CompleteData
+    hidden : EntryData
+    cells : ndarray of shape (n_hidden,)
+        Positions of the hidden entries, counted row by row.
+    """
+
+    whole: CompleteData
+    hidden: EntryData
+    cells: Array
+
+    def entries(self) -> EntryData:
+        entries = self.whole.entries()
+        visible = np.ones(len(entries.values), dtype=bool)
+        visible[self.cells] = False
+        return entries.where(visible)
+
+    def least_squares(self, space: RowSpace, ridge: Array) -> Array:
+        hidden = self.hidden.centred(space)
+        visible = self.whole.projected(space) - hidden @ space.basis
+        return solve_rows(hidden, visible, space.basis, ridge, hidden=True)
+
+
+class ChunkedData(Data):
+    """A matrix in chunks of whole rows, complete or with missing entries.
+
+    Parameters
+    ----------
+    chunks : RowChunks
+    missing_values : nan or 0
+    """
+
+    def __init__(self, chunks: RowChunks, missing_values: float) -> None:
+        self.chunks, self.missing_values = chunks, missing_values
+        self.shape = chunks.shape
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What one pass over the data tells, made when it is first asked for."""
+        return self.chunks.survey(self.missing_values)
+
+    def seen(self) -> Seen:
+        return self.survey.seen_rows, self.survey.counts > 0
+
+    def offsets(self, center: str | None) -> Offsets:
+        if center == "both" and not self.survey.complete:
+            raise ValueError(
+                f"center={center!r} needs X in memory, got a dask collection with "
+                "missing entries."
+            )
+        return Offsets.of(center, self.survey.offsets(center))
+
+    def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
+        chunks, survey = self.chunks, self.survey
+        if survey.complete:
+            observed = FullObservation(chunks.shape, chunks.dtype)
+            return make(observed, ChunkedMatrix(chunks, *offsets.pair))
+        return make(
+            *chunked_entries(chunks, self.missing_values, survey, offsets.columns)
+        )
+
+    def variance(
+        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+    ) -> float:
+        return self.survey.variance
+
+
+# Reading ------------------------------------------------------------------------------
+
+
+def read_data(estimator: Any, X: Any) -> Data:
+    """Validated data for a fit, of the kind that X is.
+
+    Parameters
+    ----------
+    estimator : PrecGDFactorization
+        Number and names of the columns are set on it.
+    X : array-like, sparse array or dask collection of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError
+        If X is not a matrix of real, finite numbers, if nothing is observed, or if the
+        parameters need each entry where there are only products.
+    """
+    each_entry = needs_each_entry(estimator)
+    if not is_dask(X):
+        return read_rows(estimator, X, each_entry, reset=True)
+    if each_entry is not None:
+        raise ValueError(f"{each_entry} needs X in memory, got a dask collection.")
+    check_columns(estimator, X, reset=True)
+    return ChunkedData(RowChunks(X), estimator.missing_values)
+
+
+def read_rows(
+    estimator: Any, X: Any, each_entry: str | None, *, reset: bool = False
+) -> CompleteData | EntryData:
+    """Validated data in memory.
+
+    Parameters
+    ----------
+    estimator : PrecGDFactorization
+    X : array-like or sparse array of shape (n_samples, n_features)
+    each_entry : str or None
+        The parameter for which each entry will be looked at; see `needs_each_entry`.
+    reset : bool, default=False
+        Whether X is to be fitted, and the estimator takes on its columns.
+    """
+    missing_values = float(estimator.missing_values)
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse=["csr", "csc"],
+        dtype=[np.float64, np.float32],
+        ensure_all_finite="allow-nan" if np.isnan(missing_values) else True,
+    )
+    if is_incomplete(X, missing_values):
+        data = EntryData(*matrix_entries(X, missing_values))
+        if reset:
+            check_any_observed(data.values)
+        return data
+    if each_entry is not None and sparse.issparse(X):
+        raise ValueError(
+            f"{each_entry} looks at every entry, and X is sparse with "
+            "missing_values=nan, so that entries not stored are zeros: pass "
+            "X.toarray(), or missing_values=0 if they are missing."
+        )
+    return CompleteData(X)
+
+
+def warn_about_unseen(seen: Seen) -> None:
+    """Rows and columns without an observed entry are left to the centre."""
+    empty = [
+        f"{np.sum(~mask)} {name}"
+        for mask, name in zip(seen, ("row(s)", "column(s)"), strict=True)
+        if not np.all(mask)
+    ]
+    if empty:
+        warnings.warn(
+            f"{' and '.join(empty)} of X have no observed entry; they are "
+            "predicted by the centre alone.",
+            UserWarning,
+            stacklevel=5,
+        )

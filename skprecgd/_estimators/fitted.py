@@ -1,0 +1,86 @@
+"""From the end of a path to what an estimator keeps of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._runtime.typing import Array
+from skprecgd.factors import FactorPair, Factors
+from skprecgd.objective import GrossErrors, Objective
+from skprecgd.optim.path.result import PathResult
+
+# Share of the norm of a matrix that no one misses.
+_NEGLIGIBLE = 1e-6
+# Residual that counts as explained, in units of the tol of the fit.
+_EXPLAINED = 10.0
+# What a fit that is explained to tol leaves in spare columns, in units of tol: at most,
+# and where as much as that would be missed.
+_SPARE, _SPARE_LOOSE = 10.0, 3.0
+
+
+def found_factors(objective: Objective, result: PathResult, tol: float) -> Factors:
+    """The factors without the columns that hold only unfinished convergence.
+
+    A fit that explains the data to `tol` leaves errors of a few `tol` in its spare
+    columns, so trailing singular values count as zero while together they stay
+    below ten times that (three times, if that is no longer negligible). Where noise
+    or a ridge keeps the residual up, a loose `tol` says nothing of that kind, and only
+    what is negligible anyway goes.
+    """
+    tol = objective.working_tol(tol)
+    factors = result.factors
+    s = factors.singular_values().astype(np.float64)
+    eps = np.finfo(factors.dtype).eps
+    explained = result.relative_residual <= _EXPLAINED * tol
+    spare = min(_SPARE * tol, max(_SPARE_LOOSE * tol, _NEGLIGIBLE))
+    unfinished = spare if explained else min(tol, _NEGLIGIBLE)
+    level = max(unfinished, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
+    tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
+    return factors.truncated(max(1, int(np.sum(tails > level))))
+
+
+def kept_factors(
+    objective: Objective, result: PathResult, tol: float, seen: tuple[Array, Array]
+) -> Factors:
+    """What an estimator keeps of a data matrix: all components, or those found.
+
+    Parameters
+    ----------
+    objective : Objective
+    result : PathResult
+    tol : float
+        What was asked for.
+    seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+        Where something was observed. Elsewhere the factors are zero: a start that is
+        not zero there has stayed as it was.
+    """
+    if objective.has_closed_form:
+        return result.factors
+    factors = found_factors(objective, result, tol)
+    if all(np.all(mask) for mask in seen):
+        return factors
+    blocks = zip(factors.blocks, seen, strict=True)
+    return FactorPair(*(block * mask[:, None] for block, mask in blocks))
+
+
+def minimised(objective: Objective, result: PathResult) -> Objective:
+    """What the path minimised in the end: its loss may have become sharper."""
+    if result.sharpened is None:
+        return objective
+    return objective.with_loss(result.sharpened)
+
+
+def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
+    """``U, s, V`` with scikit-learn's signs: the largest loading is positive."""
+    u, s, v = factors.svd()
+    largest = np.argmax(np.abs(v), axis=0)
+    signs = np.where(v[largest, np.arange(v.shape[1])] < 0, -1, 1).astype(v.dtype)
+    return u * signs, s, v * signs
+
+
+def outlier_matrix(objective: Objective, gross: GrossErrors | None) -> sparse.csr_array:
+    """The gross errors of a fit where they stand in the matrix, if there are any."""
+    if gross is None:
+        return sparse.csr_array(objective.matrix_shape, dtype=objective.dtype)
+    return gross.matrix()

@@ -1,0 +1,190 @@
+"""What PrecGDMatrixSensing measures: measurements of any kind, and their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+from sklearn.utils.validation import assert_all_finite, check_array, validate_data
+
+from skprecgd._estimators.lazy import check_columns
+from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
+from skprecgd._runtime.typing import Array
+from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
+from skprecgd.distributed.rows import check_kind
+from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
+from skprecgd.measurements.base import check_matrix_shape
+
+_ROWS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Measurements and what was measured.
+
+    Attributes
+    ----------
+    measurements : Measurements
+    targets : ndarray or dask array of shape (n,)
+    order : ndarray of int, shape (n,), or None
+        Which measurement, as they came, each one is; None where they are as they came.
+    """
+
+    measurements: Measurements
+    targets: Any
+    order: Array | None = None
+
+    def in_natural_order(self) -> Measured:
+        """The same in the order in which products are fastest."""
+        order = self.measurements.natural_order()
+        if order is None:
+            return self
+        return Measured(self.measurements.rows(order), self.targets[order], order)
+
+    def as_they_came(self, values: Array) -> Array:
+        """Values of the measurements here, in the order in which these came.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,)
+        """
+        if self.order is None:
+            return values
+        out = np.empty_like(values)
+        out[self.order] = values
+        return out
+
+
+def read_measured(estimator: Any, X: Any, y: Any) -> Measured:
+    """Validated measurements and targets for a fit.
+
+    Parameters
+    ----------
+    estimator : PrecGDMatrixSensing
+        Number and names of the columns are set on it.
+    X, y
+        As in its `fit`.
+
+    Raises
+    ------
+    ValueError
+        If X and y do not fit together or the parameters of the estimator, or are not
+        real and finite.
+    """
+    shape = estimator.matrix_shape
+    if is_dask(X):
+        check_kind(X, "X")
+        if X.ndim == 2:
+            shape = _shape_of(estimator, X, shape)
+    elif not _is_wrapped(X):
+        return _read_rows(estimator, X, y)
+    measurements = as_measurements(X, shape)
+    estimator.n_features_in_ = measurements.shape[1]
+    # Names of an earlier fit on a data frame do not describe these.
+    estimator.__dict__.pop("feature_names_in_", None)
+    if is_dask_frame(X):
+        check_columns(estimator, X, reset=True)
+    if is_dask(y) and isinstance(measurements, ChunkedMeasurements):
+        return Measured(measurements, lazy_targets(y, measurements))
+    return Measured(measurements, _checked_targets(y, len(measurements)))
+
+
+def _read_rows(estimator: Any, X: Any, y: Any) -> Measured:
+    """Measurement matrices in an array, and their targets, as scikit-learn checks them.
+
+    The mean square of a dense stack is wanted anyway, and it is finite only if every
+    entry is.
+    """
+    rows, shape = _flat(X, estimator.matrix_shape)
+    all_finite = sparse.issparse(rows)
+    rows, y = validate_data(
+        estimator, rows, y, y_numeric=True, ensure_all_finite=all_finite, **_ROWS
+    )
+    if y.dtype.kind not in "fiub":
+        raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
+    measurements = _of_rows(rows, _shape_of(estimator, rows, shape))
+    if not np.isfinite(measurements.mean_square):
+        name = type(estimator).__name__
+        assert_all_finite(rows, estimator_name=name, input_name="X")
+    return Measured(measurements, y)
+
+
+def read_measurements(estimator: Any, X: Any) -> Measurements:
+    """Validated measurements of the matrix that the estimator has found.
+
+    Parameters
+    ----------
+    estimator : PrecGDMatrixSensing
+        Fitted.
+    X
+        As in its `fit`.
+    """
+    shape = estimator.left_.shape[0], estimator.right_.shape[0]
+    if is_dask(X):
+        check_kind(X, "X")
+        if is_dask_frame(X):
+            check_columns(estimator, X, reset=False)
+    if is_dask(X) or _is_wrapped(X):
+        return as_measurements(X, shape)
+    rows, shape = _flat(X, shape)
+    return _of_rows(validate_data(estimator, rows, reset=False, **_ROWS), shape)
+
+
+def _is_wrapped(X: Any) -> bool:
+    """Whether scikit-learn's checks know nothing of what X is."""
+    return isinstance(X, (Measurements, LinearOperator))
+
+
+def _of_rows(rows: Any, shape: Any) -> Measurements:
+    """Measurements of rows that scikit-learn has looked at: not looked at again."""
+    if isinstance(rows, np.ndarray):
+        return DenseMeasurements.of(rows, shape)
+    return as_measurements(rows, shape)
+
+
+def _flat(X: Any, shape: Any) -> tuple[Any, Any]:
+    """Flat measurement matrices, and the shape that they are known to have.
+
+    Unless X is a 3-D array or a nested list of matrices, it is flat, and its matrices
+    are what `shape` says.
+    """
+    ndim = np.ndim(X) if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
+    if ndim != 3:
+        return X, shape
+    stack = X if sparse.issparse(X) else np.asarray(X)
+    own = stack.shape[1:]
+    if shape is not None and tuple(shape) != tuple(own):
+        raise ValueError(
+            f"matrix_shape={tuple(shape)} does not match measurement matrices of "
+            f"shape {tuple(own)}."
+        )
+    return stack.reshape((stack.shape[0], own[0] * own[1])), own
+
+
+def _shape_of(estimator: Any, rows: Any, shape: Any) -> tuple[int, int]:
+    """The shape of the matrix that flat measurements are of."""
+    n_cells = rows.shape[1]
+    side = round(np.sqrt(n_cells))
+    if shape is None and estimator.symmetric and side * side != n_cells:
+        raise ValueError(
+            f"symmetric=True needs measurements of a square matrix; X has "
+            f"{n_cells} columns, which is not a square number."
+        )
+    return check_matrix_shape(shape, n_cells)
+
+
+def _checked_targets(y: Any, n_measurements: int) -> Array:
+    if y is None:
+        raise ValueError("fit needs y, the measured numbers, got None.")
+    y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
+    if y.ndim != 1:
+        raise ValueError(f"y must be 1-D, got shape {y.shape}.")
+    if len(y) != n_measurements:
+        raise ValueError(
+            f"X holds {n_measurements} measurements and y {len(y)} values; they must "
+            "agree."
+        )
+    return np.asarray(y)

@@ -1,0 +1,146 @@
+"""What the parameters of the estimators may be: each by itself, and together."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from skprecgd._runtime.compat import Interval, StrOptions
+from skprecgd._runtime.dask_kinds import is_dask
+from skprecgd.losses import LOSSES, Loss, make_loss
+from skprecgd.measurements.validation import as_real_array
+from skprecgd.optim import (
+    DAMPING_RULES,
+    RANK_SEARCHES,
+    SOLVERS,
+    STEP_RULES,
+    Damping,
+    Solver,
+    StepRule,
+)
+
+SHARED_CONSTRAINTS: dict[str, list[Any]] = {
+    "loss": [StrOptions(set(LOSSES)), Loss],
+    "solver": [StrOptions({"auto", *SOLVERS}), Solver],
+    "rank_search": [StrOptions(set(RANK_SEARCHES))],
+    "step_size": [
+        StrOptions(set(STEP_RULES)),
+        Interval(Real, 0, None, closed="neither"),
+        StepRule,
+    ],
+    "damping": [
+        StrOptions(set(DAMPING_RULES)),
+        Interval(Real, 0, None, closed="left"),
+        Damping,
+    ],
+    "noise_variance": [
+        None,
+        StrOptions({"auto"}),
+        Interval(Real, 0, None, closed="left"),
+    ],
+    "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "outlier_fraction": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
+    "early_stopping": [StrOptions({"auto"}), "boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "random_state": ["random_state"],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+}
+
+
+def looks_for_outliers(estimator: Any) -> bool:
+    """Whether measurements may be left out of the fit as gross errors."""
+    return bool(estimator.outlier_fraction != 0)
+
+
+def check_together(estimator: Any, center: str | None = None) -> None:
+    """Refuse parameters that do not go with one another.
+
+    Parameters
+    ----------
+    estimator : PrecGDFactorization or PrecGDMatrixSensing
+    center : str or None
+        What is subtracted from the data first.
+    """
+    loss = make_loss(estimator.loss)
+    if center is not None and loss.generalized:
+        raise ValueError(
+            f"center={center!r} needs a loss of the residual: offsets subtracted from "
+            f"X leave no targets for loss={loss.name!r}; use center=None."
+        )
+    if looks_for_outliers(estimator):
+        _check_beside_outliers(estimator, loss, center)
+
+
+def _check_beside_outliers(estimator: Any, loss: Loss, center: str | None) -> None:
+    given = f"outlier_fraction={estimator.outlier_fraction!r}"
+    if center is not None:
+        raise ValueError(
+            f"{given} needs center=None, got center={center!r}: outliers pull means. "
+            "Offsets have low rank and are found as components, if n_components leaves "
+            "room for one or two; loss='huber' and 'absolute' take a center."
+        )
+    if not loss.least_squares:
+        raise ValueError(
+            f"{given} needs loss='squared', got loss={loss.name!r}: errors are "
+            "told by their residuals, or met by a robust loss, not both."
+        )
+    if isinstance(estimator.noise_variance, str):
+        raise ValueError(
+            f"{given} needs noise_variance=None or a number, got "
+            f"{estimator.noise_variance!r}: the noise of the measurements left out is "
+            "not there to be estimated."
+        )
+    if estimator.alpha != 0:
+        raise ValueError(
+            f"{given} needs alpha=0, got alpha={estimator.alpha!r}: what a ridge takes "
+            "off large entries would count as outliers; loss='huber' takes a ridge."
+        )
+
+
+def needs_each_entry(estimator: Any) -> str | None:
+    """The parameter for which the residual of each entry is looked at, as given.
+
+    None if products of the data with factors are all that a fit needs, so that a sparse
+    matrix of zeros or one in chunks will do.
+    """
+    if looks_for_outliers(estimator):
+        return f"outlier_fraction={estimator.outlier_fraction!r}"
+    loss = make_loss(estimator.loss)
+    return None if loss.least_squares else f"loss={loss.name!r}"
+
+
+def check_init(init: Any, matrix_shape: tuple[int, int], max_rank: int) -> None:
+    """Refuse a given start that does not fit, also where none is needed."""
+    if isinstance(init, str):
+        return
+    if len(init) != 2:
+        raise ValueError(
+            f"init as arrays must be a pair (left, right), got {len(init)} items."
+        )
+    left, right = (as_real_array(block, "init", (2,)).shape for block in init)
+    n_rows, n_columns = matrix_shape
+    rank = left[1]
+    fits = (left, right) == ((n_rows, rank), (n_columns, rank))
+    if not (fits and 1 <= rank <= max_rank):
+        raise ValueError(
+            f"init must hold arrays of shape ({n_rows}, r) and ({n_columns}, r) with r "
+            f"from 1 to {max_rank}, got {left} and {right}."
+        )
+
+
+def check_y_scale(y: Any) -> None:
+    """Refuse targets that carry no information about a matrix."""
+    if is_dask(y) and len(y) > 1:
+        y = np.array([y.min().compute(), y.max().compute()])
+    if y is not None and len(y) > 1 and np.all(y == y[0]):
+        raise ValueError(
+            f"All {len(y)} targets are equal ({y[0]:g}); they do not determine a "
+            "matrix. Check that y holds the measured values."
+        )
