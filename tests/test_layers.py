@@ -23,7 +23,8 @@ ROOT = Path(skprecgd.__file__).parent
 FLOORS = [
     {"_runtime", "_version"},
     {"_linalg"},
-    {"kernels", "factors", "losses"},
+    {"kernels", "factors"},
+    {"losses"},
     {"measurements"},
     {"objective"},
     {"robust", "initialization", "distributed"},
@@ -40,8 +41,22 @@ FLOORS = [
 INSIDE = {
     "kernels": [{"_numpy", "_numba"}, {""}],
     "measurements": [{"validation", "base"}, {"*"}, {"in_memory"}, {"readers"}, {""}],
-    "objective": [{"base"}, {"rays"}, {"full", "sampled"}, {"make"}, {""}],
-    "distributed": [{"_collection"}, {"graph"}, {"rows"}, {"*"}, {""}],
+    "objective": [
+        {"base", "weights"},
+        {"rays", "penalty"},
+        {"full", "sampled"},
+        {"make"},
+        {""},
+    ],
+    "distributed": [
+        {"_collection"},
+        {"graph"},
+        {"rows"},
+        {"measurements"},
+        {"*"},
+        {"objective"},
+        {""},
+    ],
     "optim": [{"*"}, {"path"}, {""}],
 }
 
@@ -260,7 +275,8 @@ def asks_which_loss(node: ast.AST) -> bool:
             # `Loss` itself is what may be passed in the place of a name.
             kind = name_of(about[1])
             return kind.endswith("Loss") and kind != "Loss"
-        return call in ("hasattr", "type") and name_of(about[0]).endswith("loss")
+        asks = call in ("hasattr", "type") and bool(about)
+        return asks and name_of(about[0]).endswith("loss")
     if isinstance(node, ast.Compare):
         sides = [node.left, *node.comparators]
         return any(

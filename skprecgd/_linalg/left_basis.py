@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from skprecgd._linalg.orthogonal import largest_column, orthogonalised, orthonormal
 from skprecgd._runtime.typing import Array
 
-if TYPE_CHECKING:
-    from skprecgd._linalg.matrices import Matrix
+
+class Products(Protocol):
+    """What a basis needs of its matrix."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def times(self, block: Array) -> Array: ...
+
+    def transposed_times(self, block: Array) -> Array: ...
 
 
 class LeftBasis(ABC):
@@ -65,7 +76,7 @@ class BasisInMemory(LeftBasis):
         Most columns.
     """
 
-    def __init__(self, X: Matrix, capacity: int) -> None:
+    def __init__(self, X: Products, capacity: int) -> None:
         self._X = X
         dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
         self._buffer = np.empty((X.shape[0], capacity), dtype, order="F")
@@ -111,7 +122,7 @@ class BasisOfArray(BasisInMemory):
     capacity : int
     """
 
-    def __init__(self, X: Matrix, numbers: Array, capacity: int) -> None:
+    def __init__(self, X: Products, numbers: Array, capacity: int) -> None:
         super().__init__(X, capacity)
         self._numbers = numbers
 
