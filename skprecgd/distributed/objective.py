@@ -22,7 +22,7 @@ from skprecgd.measurements import Measurements
 from skprecgd.measurements.base import Tangent
 from skprecgd.objective import Evaluation, Growth, Objective, Quartic, Ray
 from skprecgd.objective.base import relative
-from skprecgd.objective.rays import ridge_polynomial
+from skprecgd.objective.penalty import NuclearRidge
 from skprecgd.objective.weights import ONCE, WeightedLoss
 
 
@@ -66,6 +66,7 @@ class ChunkedObjective(Objective):
         self.dtype = measurements.dtype
         self.loss = SquaredLoss()
         self.alpha = float(alpha)
+        self.ridge = NuclearRidge(alpha)
         alike = WeightedLoss(self.loss, ONCE, self.dtype)
         self._costs = (
             Same(alike) if weights is None else weights.costs(self.loss, self.dtype)
@@ -173,7 +174,7 @@ class ChunkedObjective(Objective):
             (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
             products = self.measurements.gathered_rows(blocks), to_right
         g = factors.joined(*products)
-        return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
+        return self.ridge.added(g, factors)
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         return self._adjoint(evaluation.state.z)
@@ -197,7 +198,7 @@ class ChunkedObjective(Objective):
         calls = self._each(_ray, factors, z, d_left, common=(d_right,))
         lines, polynomials = graph.split(calls, 2)
         polynomial, lines = graph.run(graph.total(polynomials), lines)
-        ridge = self.alpha * ridge_polynomial(factors, direction)
+        ridge = self.ridge.along(factors, direction)
 
         def advance(t: float) -> Evaluation:
             return self._advanced(factors.moved(direction, t), z, lines, t)
@@ -223,13 +224,12 @@ class ChunkedObjective(Objective):
             _growth, parts, self._costs, self.targets, z, rows, common=(v,)
         )
         slope, curvature = self.weight * graph.run(graph.total(calls))[0]
-        slope = max(0.0, slope - self.alpha)
+        slope = self.ridge.excess(slope)
         return Growth(slope / curvature if curvature > 0 else 0.0, self.evaluate)
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
         factors, a = evaluation.factors, self.measurements
         contracted = a.contracted(factors.left, factors.right)
-        ridge = self.alpha * factors.multiplicity
 
         def product(direction: Factors) -> Factors:
             d_left, common = a.rows_of(direction.left), (direction.right, self._weight)
@@ -241,7 +241,7 @@ class ChunkedObjective(Objective):
             to_left, to_right = graph.split(calls, 2)
             (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
             both = factors.joined(a.gathered_rows(blocks), to_right)
-            return both.moved(direction, ridge) if ridge else both
+            return self.ridge.added(both, direction)
 
         return product
 
@@ -275,9 +275,9 @@ class ChunkedObjective(Objective):
 
     def _evaluation(self, factors: Factors, total: float, state: _State) -> Evaluation:
         loss = self.weight * float(total)
-        ridge = 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
+        value = loss + self.ridge.value(factors)
         residual = relative(loss, self.data_norm)
-        return Evaluation(factors, loss, loss + ridge, residual, state)
+        return Evaluation(factors, loss, value, residual, state)
 
 
 # What runs on a chunk -----------------------------------------------------------------

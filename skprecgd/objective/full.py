@@ -51,7 +51,7 @@ class FullObjective(Objective):
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.alpha = float(alpha)
         self.loss = SquaredLoss()
-        self._ridge = NuclearRidge(alpha)
+        self.ridge = NuclearRidge(alpha)
         self._unit = unit
 
     @property
@@ -115,7 +115,7 @@ class FullObjective(Objective):
         g = self._model_gradient(factors, factors).moved(
             factors.joined(*evaluation.state), -1.0
         )
-        return self._ridge.added(g, factors)
+        return self.ridge.added(g, factors)
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         factors = evaluation.factors
@@ -138,7 +138,7 @@ class FullObjective(Objective):
 
         def product(direction: Factors) -> Factors:
             model = self._model_gradient(factors, direction, tangent=True)
-            return self._ridge.added(model, direction)
+            return self.ridge.added(model, direction)
 
         return product
 
@@ -147,7 +147,7 @@ class FullObjective(Objective):
         if evaluation is not None:
             factors = evaluation.factors
             slope -= dot(factors.left.T @ u, factors.right.T @ v)
-        return Growth(self._ridge.excess(slope), self.evaluate)
+        return Growth(self.ridge.excess(slope), self.evaluate)
 
     def _products(self, factors: Factors) -> tuple[Array, Array]:
         """``X R`` and ``X^T L``."""
@@ -165,7 +165,7 @@ class FullObjective(Objective):
         return Evaluation(
             factors,
             loss,
-            loss + self._ridge.value(factors),
+            loss + self.ridge.value(factors),
             relative(loss, self.data_norm),
             (x_right, x_left),
         )
@@ -197,7 +197,7 @@ class FullObjective(Objective):
         residual_quadratic = np.vdot(cross_left, cross_right) - dot(d_left, xd_right)
         linear_quadratic = np.vdot(gram_dl, cross_right) + np.vdot(cross_left, gram_dr)
         slope = self.gradient(evaluation).inner(d)
-        curvature = 0.5 * linear_sq + residual_quadratic + self._ridge.value(d)
+        curvature = 0.5 * linear_sq + residual_quadratic + self.ridge.value(d)
         quartic = 0.5 * np.vdot(gram_dl, gram_dr)
         return np.array(
             [evaluation.value, slope, curvature, linear_quadratic, quartic], dtype=float

@@ -8,7 +8,6 @@ import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
-from skprecgd.objective.rays import ridge_polynomial
 
 F = TypeVar("F", bound=Factors)
 
@@ -73,7 +72,9 @@ class NuclearRidge:
         """
         if not self.alpha:
             return np.zeros(5)
-        return self.alpha * ridge_polynomial(factors, direction)
+        slope = factors.multiplicity * factors.inner(direction)
+        coefficients = [0.5 * factors.ridge(), slope, 0.5 * direction.ridge(), 0.0, 0.0]
+        return self.alpha * np.array(coefficients)
 
     def excess(self, slope: float) -> float:
         """By how much the loss falls faster than the ridge rises along a new column.

@@ -9,7 +9,6 @@ import numpy as np
 
 from skprecgd._linalg.cubic import cubic_roots
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import Factors
 from skprecgd.objective.base import Evaluation, Ray
 
 # Rounding of a value, as a share of it.
@@ -101,17 +100,3 @@ class SampledRay(Ray):
                 return t
             t *= 0.5
         return 0.0
-
-
-def ridge_polynomial(factors: Factors, direction: Factors) -> Array:
-    """Coefficients of half the squared norm of both factors along a ray."""
-    mult = factors.multiplicity
-    return np.array(
-        [
-            0.5 * factors.ridge(),
-            mult * factors.inner(direction),
-            0.5 * direction.ridge(),
-            0.0,
-            0.0,
-        ]
-    )

@@ -31,7 +31,8 @@ from skprecgd.objective.base import (
     Ray,
     relative,
 )
-from skprecgd.objective.rays import Quartic, SampledRay, ridge_polynomial
+from skprecgd.objective.penalty import NuclearRidge
+from skprecgd.objective.rays import Quartic, SampledRay
 from skprecgd.objective.weights import ONCE, WeightedLoss, Weights
 
 
@@ -61,6 +62,7 @@ class SampledObjective(Objective):
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
         self.alpha = float(alpha)
+        self.ridge = NuclearRidge(alpha)
         self.weights = weights
         self.costs = WeightedLoss(loss, weights, self.dtype)
 
@@ -148,7 +150,9 @@ class SampledObjective(Objective):
 
     def balanced(self, evaluation: Evaluation) -> Evaluation:
         factors = evaluation.factors.balanced()
-        return evaluation.by_factors(factors, evaluation.loss + self._ridge(factors))
+        return evaluation.by_factors(
+            factors, evaluation.loss + self.ridge.value(factors)
+        )
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
         # A ridge leaves residuals of its own, and is weighed against this loss.
@@ -201,14 +205,12 @@ class SampledObjective(Objective):
             g = factors.joined(
                 *self.measurements.adjoint_products(slopes, factors.left, factors.right)
             )
-        return g.moved(factors.ridge_gradient(), self.alpha) if self.alpha else g
+        return self.ridge.added(g, factors)
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         z, factors = evaluation.state, evaluation.factors
         z1, z2, S = self._measured_ray(evaluation, direction)
-        ridge = np.zeros(5)
-        if self.alpha:
-            ridge = self.alpha * ridge_polynomial(factors, direction)
+        ridge = self.ridge.along(factors, direction)
 
         def advance(t: float) -> Evaluation:
             there = factors.moved(direction, t)
@@ -261,13 +263,12 @@ class SampledObjective(Objective):
         factors = evaluation.factors
         tangent = self.measurements.tangent(factors.left, factors.right)
         weights = self._curvature_weights(evaluation.state)
-        ridge = self.alpha * factors.multiplicity
 
         def product(direction: Factors) -> Factors:
             both = factors.joined(
                 *tangent.normal(direction.left, direction.right, weights)
             )
-            return both.moved(direction, ridge) if ridge else both
+            return self.ridge.added(both, direction)
 
         return product
 
@@ -326,7 +327,7 @@ class SampledObjective(Objective):
             weighted = empty(len(z), self.dtype)
             np.multiply(self._curvature_weights(z), rank_one, out=weighted)
             curvature = dot(weighted, rank_one)
-            return max(0.0, slope - self.alpha) / curvature if curvature > 0 else 0.0
+            return self.ridge.excess(slope) / curvature if curvature > 0 else 0.0
         flat = np.zeros_like(rank_one)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._minimum_along(z, rank_one, flat, [0.0, self.alpha, 0.0])
@@ -356,7 +357,7 @@ class SampledObjective(Objective):
 
     def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
         loss = self.weight * self.costs.total(z, self.targets)
-        value = loss + self._ridge(factors)
+        value = loss + self.ridge.value(factors)
         return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
 
     def _reached(
@@ -367,9 +368,6 @@ class SampledObjective(Objective):
         if S is not None:
             there.kept.update(S.at(t))
         return there
-
-    def _ridge(self, factors: Factors) -> float:
-        return 0.5 * self.alpha * factors.ridge() if self.alpha else 0.0
 
     @property
     def at_zero(self) -> Evaluation:
