@@ -152,9 +152,7 @@ def test_chunks_keep_their_weights(kind, rng):
     whole = make_objective(measurements, y, alpha=0.1, weights=weights)
     parts = slice(0, 10), slice(10, 30), slice(30, N)
     chunks = ChunkedMeasurements([measurements[part] for part in parts])
-    kept = chunked_weights(
-        chunks, chunks.targets(weights.frequency), chunks.targets(weights.precision)
-    )
+    kept = chunked_weights(chunks, weights)
     chunked = ChunkedObjective(chunks, chunks.targets(y), 0.1, kept)
     assert chunked.n_measurements == whole.n_measurements
     assert_same(chunked.weight, whole.weight)

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
+from skprecgd._estimators.weighting import has_variances
 from skprecgd._runtime.compat import CallbackSupportMixin
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
@@ -53,6 +54,8 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     def _path_settings(self, objective: Objective, max_rank: int) -> PathSettings:
         """How to search for a rank: the one place where parameters become settings."""
         given = {name: getattr(self, name) for name in _PATH_PARAMETERS}
+        if has_variances(self.noise_variance):
+            given["noise_variance"] = objective.known_variance
         return PathSettings(
             **given,
             init=self._start(objective, max_rank),
@@ -78,7 +81,9 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.history_ = result.history
         # Set anew by every fit: of an earlier one it would be wrong.
         self.__dict__.pop("noise_variance_", None)
-        if result.noise_variance is not None:
+        if has_variances(self.noise_variance):
+            self.noise_variance_: Any = np.array(self.noise_variance, np.float64)
+        elif result.noise_variance is not None:
             self.noise_variance_ = result.noise_variance
         if result.status is Status.INTERRUPTED:
             # The iterate is kept (warm_start goes on from it), the interruption

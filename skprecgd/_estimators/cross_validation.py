@@ -32,6 +32,7 @@ from skprecgd._estimators.parameters import (
 )
 from skprecgd._estimators.scoring import explained, without_largest
 from skprecgd._estimators.sensing import regressor_of
+from skprecgd._estimators.weighting import positive
 from skprecgd._runtime.compat import Interval, StrOptions, validate_params
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.threads import running_fit
@@ -41,7 +42,8 @@ from skprecgd.kernels import are_compiled
 from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import DenseMeasurements, Measurements
 from skprecgd.measurements.dense import DenseSelection
-from skprecgd.objective import Objective
+from skprecgd.objective import Objective, Weights
+from skprecgd.objective.weights import ONCE
 from skprecgd.optim import SOLVERS, Solver
 from skprecgd.optim.path.rank_path import visit_ranks, walk_to
 from skprecgd.optim.path.result import PathResult
@@ -85,14 +87,30 @@ class Samples:
     ----------
     measurements : Measurements
     targets : ndarray of shape (n,)
-    center : str or None
+    center : str or None, default=None
         What each fold subtracts first, from its own training samples; only for
         entries.
+    weights : Weights, default=ONCE
+        Samples of weight zero are in no fold.
+    groups : array-like of shape (n,), default=None
+        For splitters that keep groups together.
     """
 
     measurements: Measurements
     targets: Array
     center: str | None = None
+    weights: Weights = ONCE
+    groups: Any = None
+
+    def splits(self, cv: Any) -> list[tuple[Array, Array]]:
+        """Training and test samples of each fold, those that count."""
+        splits = cv.split(self.measurements, self.targets, self.groups)
+        counts = positive(self.weights)
+        if counts is None:
+            return list(splits)
+        numbers = np.arange(len(self.targets))
+        folds = ((numbers[part] for part in split) for split in splits)
+        return [tuple(part[counts[part]] for part in fold) for fold in folds]
 
     @property
     def in_place(self) -> bool:
@@ -122,25 +140,27 @@ class Samples:
     ) -> Training:
         """How `model` visits the ranks on some of the samples."""
         objective, offsets = self._objective(model, index)
-        settings = model._path_settings(objective, ranks[-1])
-        # The targets as they were are not kept beside those that the walk has.
         search_ranks = sorted({offsets.search_rank(rank) for rank in ranks})
+        settings = model._path_settings(objective, search_ranks[-1])
+        # The targets as they were are not kept beside those that the walk has.
         walk = walk_to(objective, search_ranks, settings, random_state)
         return Training(walk, objective.loss, offsets)
 
     def _objective(self, model: BasePrecGD, index: Array) -> tuple[Objective, Offsets]:
         """The objective of some of the samples, and what was subtracted from them."""
-        samples = Measured(self.part(index), self.targets[index]).in_natural_order()
+        part, weights = self.part(index), self.weights.at(index)
+        samples = Measured(part, self.targets[index], weights).in_natural_order()
         measurements, targets = samples.measurements, samples.targets
+        weights = samples.weights
         shape = measurements.matrix_shape
         if self.center is None:
-            return objective_of(model, measurements, targets), Offsets.none(shape)
+            objective = objective_of(model, measurements, targets, weights)
+            return objective, Offsets.none(shape)
         cells = measurements.cells()
         assert cells is not None
-        data = EntryData(*cells, targets, shape)
-        offsets = data.offsets(self.center)
+        offsets = EntryData(*cells, targets, shape, weights).offsets(self.center)
         centred = offsets.subtracted(targets, *cells)
-        return objective_of(model, measurements, centred), offsets
+        return objective_of(model, measurements, centred, weights), offsets
 
     def part(self, index: Array) -> Measurements:
         """Some of the measurements."""
@@ -195,17 +215,23 @@ class HeldOut:
     outlier_fraction: float | str
 
     def score(
-        self, factors: Factors, loss: Loss, measurements: Measurements, targets: Array
+        self,
+        factors: Factors,
+        loss: Loss,
+        measurements: Measurements,
+        targets: Array,
+        weights: Weights,
     ) -> float:
+        often = weights.frequency
         if self.scorer is not None:
-            return float(
-                self.scorer(regressor_of(factors, loss), measurements, targets)
-            )
+            given = {} if often is None else {"sample_weight": often}
+            model = regressor_of(factors, loss)
+            return float(self.scorer(model, measurements, targets, **given))
         z = measurements.forward(factors.left, factors.right)
         if self.outlier_fraction != 0:
             share = upper_bound(self.outlier_fraction)
-            targets, z, _ = without_largest(targets, z, share)
-        return explained(loss, targets, z)
+            targets, z, often = without_largest(targets, z, share, often)
+        return explained(loss, targets, z, often)
 
 
 @running_fit()
@@ -224,9 +250,10 @@ def score_path(
     if path.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     measurements, targets = samples.part(test), samples.targets[test]
+    weights = samples.weights.at(test)
 
     def score(factors: Factors) -> float:
-        return held_out.score(factors, training.loss, measurements, targets)
+        return held_out.score(factors, training.loss, measurements, targets, weights)
 
     return _scored(path, training, ranks, score)
 
@@ -337,12 +364,10 @@ class RankPathCV:
 
         from skprecgd.model_selection import EntryKFold
 
-        measurements, targets = samples.measurements, samples.targets
         cv = 5 if self.cv is None else self.cv
-        of_cells = measurements.cells(np.arange(0)) is not None
-        if isinstance(cv, Integral) and of_cells:
+        if isinstance(cv, Integral) and samples.measurements.single_entries:
             cv = EntryKFold(int(cv), random_state=self.random_state)
-        splits = list(check_cv(cv).split(measurements, targets))
+        splits = samples.splits(check_cv(cv))
         if not splits:
             raise ValueError(
                 f"cv={self.cv!r} gave no split. An iterator gives its splits but once: "
@@ -352,7 +377,7 @@ class RankPathCV:
             if not (len(train) and len(test)):
                 raise ValueError(
                     f"cv={self.cv!r} gave a split with {len(train)} training and "
-                    f"{len(test)} test samples; each needs at least one."
+                    f"{len(test)} test samples that count; each needs at least one."
                 )
         return splits
 

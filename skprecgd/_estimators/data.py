@@ -8,19 +8,20 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
+from skprecgd._estimators.weighting import has_variances, positive, read_weights
 from skprecgd._linalg.numerics import tally
 from skprecgd._linalg.offsets import (
     complete_offsets,
@@ -30,18 +31,19 @@ from skprecgd._linalg.offsets import (
     total_variance,
 )
 from skprecgd._linalg.row_systems import solve_rows
-from skprecgd._linalg.stored import is_incomplete
+from skprecgd._linalg.stored import is_incomplete, without_duplicates
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed.matrix import ChunkedMatrix
 from skprecgd.distributed.measurements import chunked_entries
 from skprecgd.distributed.rows import RowChunks, Survey
-from skprecgd.measurements import EntryMeasurements, FullObservation, Measurements
+from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
-from skprecgd.objective import GrossErrors, Objective
+from skprecgd.objective import GrossErrors, Objective, Weights
+from skprecgd.objective.weights import ONCE
 
 Seen = tuple[Array, Array]
-MakeObjective = Callable[[Measurements, Any], Objective]
+MakeObjective = Callable[..., Objective]
 
 
 class Data(ABC):
@@ -76,7 +78,7 @@ class Data(ABC):
         offsets : Offsets
             Subtracted from the data.
         make : callable
-            Measurements and their targets -> Objective.
+            Measurements, their targets and, if need be, `Weights` -> Objective.
         """
 
     @abstractmethod
@@ -140,12 +142,14 @@ class EntryData(Data, Rows):
     ----------
     rows, columns, values : ndarray of shape (n_entries,)
     shape : tuple of int
+    weights : Weights, default=ONCE
     """
 
     rows: Array
     columns: Array
     values: Array
     shape: tuple[int, int]
+    weights: Weights = ONCE
 
     # ---- for a fit
 
@@ -154,12 +158,19 @@ class EntryData(Data, Rows):
         return tally(self.rows, n_rows) > 0, tally(self.columns, n_columns) > 0
 
     def offsets(self, center: str | None) -> Offsets:
-        found = entry_offsets(self.rows, self.columns, self.values, self.shape, center)
+        found = entry_offsets(
+            self.rows,
+            self.columns,
+            self.values,
+            self.shape,
+            center,
+            self.weights.of_losses,
+        )
         return Offsets.of(center, found)
 
     def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
         targets = offsets.subtracted(self.values, self.rows, self.columns)
-        return make(self.measurements(), targets)
+        return make(self.measurements(), targets, self.weights)
 
     def measurements(self) -> EntryMeasurements:
         """The entries as measurements of the matrix, in the same order."""
@@ -169,7 +180,8 @@ class EntryData(Data, Rows):
         self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
     ) -> float:
         values = self.values if gross is None else self.values - gross.values
-        return observed_variance(self.columns, values, self.shape[1])
+        often = self.weights.frequency
+        return observed_variance(self.columns, values, self.shape[1], often)
 
     # ---- for coordinates of rows
 
@@ -192,8 +204,72 @@ class EntryData(Data, Rows):
     def where(self, mask: Array) -> EntryData:
         """Some of the entries."""
         return EntryData(
-            self.rows[mask], self.columns[mask], self.values[mask], self.shape
+            self.rows[mask],
+            self.columns[mask],
+            self.values[mask],
+            self.shape,
+            self.weights.at(mask),
         )
+
+    def weighted(self, entry_weight: Any, noise_variance: Any) -> EntryData:
+        """The entries with weights, given as matrices; see `read_weights`."""
+        if entry_weight is not None:
+            entry_weight = self._of_matrix(entry_weight, "entry_weight")
+        if has_variances(noise_variance):
+            noise_variance = self._of_matrix(noise_variance, "noise_variance")
+        n = len(self.values)
+        weights = read_weights(entry_weight, noise_variance, n, "entry_weight")
+        return replace(self, weights=weights)
+
+    def that_count(self) -> EntryData:
+        """Without the entries of weight zero, which are missing."""
+        counts = positive(self.weights)
+        return self if counts is None else self.where(counts)
+
+    def of_groups(self, groups: Any) -> Array:
+        """The group of each entry, from a matrix of them."""
+        matrix = np.asarray(groups)
+        if matrix.shape != self.shape:
+            raise ValueError(
+                f"groups must have the shape of X, {self.shape}, one for each entry: "
+                f"folds hold out entries, not whole rows; got shape {matrix.shape}."
+            )
+        return np.asarray(matrix[self.rows, self.columns])
+
+    def _of_matrix(self, matrix: Any, name: str) -> Array:
+        """The numbers of another matrix that stand where the entries stand."""
+        if np.ndim(matrix) == 0 and not hasattr(matrix, "shape"):
+            raise ValueError(
+                f"{name} must be a matrix of shape {self.shape}, a number for each "
+                f"entry, got {matrix!r}."
+            )
+        matrix = check_array(
+            matrix,
+            accept_sparse="csr",
+            dtype=np.float64,
+            ensure_all_finite=False,
+            input_name=name,
+        )
+        if matrix.shape != self.shape:
+            raise ValueError(
+                f"{name} must have the shape of X, {self.shape}, got {matrix.shape}."
+            )
+        if not sparse.issparse(matrix):
+            return np.asarray(matrix[self.rows, self.columns])
+        return self._stored(without_duplicates(matrix), name)
+
+    def _stored(self, matrix: Any, name: str) -> Array:
+        """The same for a sparse matrix, which must have stored all of them."""
+        numbered = matrix.copy()
+        numbered.data = np.arange(1, matrix.nnz + 1, dtype=np.int64)
+        position = np.asarray(numbered[self.rows, self.columns]).ravel()
+        if not np.all(position):
+            raise ValueError(
+                f"{name} is sparse and stores nothing for {np.sum(position == 0)} of "
+                f"the {len(self.values)} observed entries of X; store a number for "
+                "each, and 0 for those that do not count."
+            )
+        return np.asarray(matrix.data[position - 1])
 
     def csr(self, values: Array | None = None) -> sparse.csr_array:
         """The entries (or other values in their places), explicit zeros included."""
@@ -245,6 +321,10 @@ class CompleteData(Data, Rows):
         return total_variance(self.X, objective.data_norm if known else None)
 
     # ---- for coordinates of rows
+
+    def that_count(self) -> CompleteData:
+        """All of it: there are no weights."""
+        return self
 
     def entries(self) -> EntryData:
         return self._entries
@@ -348,7 +428,7 @@ class ChunkedData(Data):
 # Reading ------------------------------------------------------------------------------
 
 
-def read_data(estimator: Any, X: Any) -> Data:
+def read_data(estimator: Any, X: Any, entry_weight: Any = None) -> Data:
     """Validated data for a fit, of the kind that X is.
 
     Parameters
@@ -356,6 +436,8 @@ def read_data(estimator: Any, X: Any) -> Data:
     estimator : PrecGDFactorization
         Number and names of the columns are set on it.
     X : array-like, sparse array or dask collection of shape (n_samples, n_features)
+    entry_weight : matrix of that shape or None
+        As in `PrecGDFactorization.fit`.
 
     Raises
     ------
@@ -363,13 +445,32 @@ def read_data(estimator: Any, X: Any) -> Data:
         If X is not a matrix of real, finite numbers, if nothing is observed, or if the
         parameters need each entry where there are only products.
     """
-    each_entry = needs_each_entry(estimator)
     if not is_dask(X):
-        return read_rows(estimator, X, each_entry, reset=True)
+        return read_weighted(estimator, X, entry_weight).that_count()
+    each_entry = needs_each_entry(estimator)
     if each_entry is not None:
         raise ValueError(f"{each_entry} needs X in memory, got a dask collection.")
     check_columns(estimator, X, reset=True)
     return ChunkedData(RowChunks(X), estimator.missing_values)
+
+
+def read_weighted(
+    estimator: Any, X: Any, entry_weight: Any = None
+) -> CompleteData | EntryData:
+    """Validated data in memory for a fit, with the weights that were given.
+
+    Parameters
+    ----------
+    estimator, X, entry_weight
+        See `read_data`.
+    """
+    each_entry = needs_each_entry(estimator)
+    precise = has_variances(estimator.noise_variance)
+    if entry_weight is None and not precise:
+        return read_rows(estimator, X, each_entry, reset=True)
+    given = "noise_variance" if entry_weight is None else "entry_weight"
+    data = read_rows(estimator, X, each_entry or given, reset=True)
+    return data.entries().weighted(entry_weight, estimator.noise_variance)
 
 
 def read_rows(

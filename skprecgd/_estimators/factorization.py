@@ -90,9 +90,12 @@ class PrecGDFactorization(
         "auto" is "exact"; the others are on the page :ref:`optimization`.
     damping : {"auto", "sqrt_loss", ...}, float or Damping, default="auto"
         How the metric's damping follows the error; see :ref:`optimization`.
-    noise_variance : float or "auto", default=None
+    noise_variance : float, "auto" or array-like of shape (n_samples, n_features), \
+            default=None
         Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto":
-        estimated from the residual of the fit. Only with the squared loss.
+        estimated from the residual of the fit. An array has the variance of each entry:
+        the squared residuals are then weighed by their inverse, and complete data are
+        completed like data with missing entries. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
@@ -150,7 +153,7 @@ class PrecGDFactorization(
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
-    noise_variance_ : float
+    noise_variance_ : float or ndarray of shape (n_samples, n_features)
         The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
         A table; ``history_["loss"]`` is a column.
@@ -195,7 +198,7 @@ class PrecGDFactorization(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
-        noise_variance: float | str | None = None,
+        noise_variance: Any = None,
         init: Any = "spectral",
         alpha: float = 0.0,
         outlier_fraction: float = 0.0,
@@ -234,7 +237,7 @@ class PrecGDFactorization(
         return int(self.components_.shape[0])
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, entry_weight: Any = None) -> Self:
         """Factorize X.
 
         Parameters
@@ -243,6 +246,12 @@ class PrecGDFactorization(
             A dask array or DataFrame is fitted where it is, see :ref:`large_data`.
         y : None
             Ignored.
+        entry_weight : array-like or sparse array of shape (n_samples, n_features), \
+                default=None
+            How often each entry counts: one of weight two like two, one of weight zero
+            as if it were missing. A sparse one stores a number for every observed
+            entry. Complete data with weights must be dense, and are completed like data
+            with missing entries.
 
         Returns
         -------
@@ -255,12 +264,12 @@ class PrecGDFactorization(
             infinite or complex.
         """
         with callbacks_told(self, X), undone_on_failure(self):
-            self._fit(X)
+            self._fit(X, entry_weight)
         return self
 
-    def _fit(self, X: Any) -> PathResult:
+    def _fit(self, X: Any, entry_weight: Any) -> PathResult:
         check_together(self, self.center)
-        data = read_data(self, X)
+        data = read_data(self, X, entry_weight)
         check_rank(self.n_components, data.shape, "X.shape")
         seen = data.seen()
         warn_about_unseen(seen)
@@ -291,7 +300,9 @@ class PrecGDFactorization(
         self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> Array:
+    def fit_transform(
+        self, X: Any, y: Any = None, *, entry_weight: Any = None
+    ) -> Array:
         """Factorize X and return the coordinates of its rows.
 
         Parameters
@@ -299,12 +310,15 @@ class PrecGDFactorization(
         X : array-like or sparse array of shape (n_samples, n_features)
         y : None
             Ignored.
+        entry_weight : array-like or sparse array of shape (n_samples, n_features), \
+                default=None
+            As in `fit`; `transform` takes no weights.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
         """
-        self.fit(X)
+        self.fit(X, entry_weight=entry_weight)
         return self._transform(X)
 
     def transform(self, X: Any) -> Array:

@@ -12,10 +12,9 @@ from skprecgd._estimators.cross_validation import (
     Samples,
     check_in_memory,
 )
-from skprecgd._estimators.data import read_rows
+from skprecgd._estimators.data import read_weighted
 from skprecgd._estimators.factorization import PrecGDFactorization
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
-from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
@@ -193,7 +192,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, entry_weight: Any = None, groups: Any = None
+    ) -> Self:
         """Choose by cross-validation, then factorize all of X.
 
         Parameters
@@ -201,6 +202,13 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         X : array-like or sparse array of shape (n_samples, n_features)
         y : None
             Ignored.
+        entry_weight : array-like or sparse array of shape (n_samples, n_features), \
+                default=None
+            See :class:`PrecGDFactorization`. The default score and the scorers of
+            scikit-learn count held-out entries the same way.
+        groups : array-like of shape (n_samples, n_features), default=None
+            Entries of a group are held out together, if `cv` is a splitter that heeds
+            groups.
 
         Returns
         -------
@@ -213,12 +221,18 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             step size diverges.
         """
         with callbacks_told(self, X), undone_on_failure(self):
-            self._choose(self._samples(X))
+            self._choose(self._samples(X, entry_weight, groups))
             model = self._model(**self.best_params_)
-            self._refitted(model, model._fit(X))
+            self._refitted(model, model._fit(X, entry_weight))
         return self
 
-    def _samples(self, X: Any) -> Samples:
+    def _samples(self, X: Any, entry_weight: Any, groups: Any) -> Samples:
         check_in_memory(self, X)
-        data = read_rows(self, X, needs_each_entry(self), reset=True).entries()
-        return Samples(data.measurements(), data.values, self.center)
+        data = read_weighted(self, X, entry_weight).entries()
+        return Samples(
+            data.measurements(),
+            data.values,
+            self.center,
+            data.weights,
+            None if groups is None else data.of_groups(groups),
+        )

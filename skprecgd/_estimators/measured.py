@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,38 +11,51 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
 from skprecgd._estimators.lazy import check_columns
+from skprecgd._estimators.weighting import positive, read_weights
 from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
 from skprecgd.distributed.rows import check_kind
 from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
 from skprecgd.measurements.base import check_matrix_shape
+from skprecgd.objective import Weights
+from skprecgd.objective.weights import ONCE
 
 _ROWS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Measurements and what was measured.
+    """Measurements, what was measured, and how much each counts.
 
     Attributes
     ----------
     measurements : Measurements
     targets : ndarray or dask array of shape (n,)
+    weights : Weights, default=ONCE
     order : ndarray of int, shape (n,), or None
         Which measurement, as they came, each one is; None where they are as they came.
+    n_given : int or None
+        How many there were; None where all of them are here.
     """
 
     measurements: Measurements
     targets: Any
+    weights: Weights = ONCE
     order: Array | None = None
+    n_given: int | None = None
+
+    def weighted(self, sample_weight: Any, noise_variance: Any) -> Measured:
+        """The measurements that count at all, with weights; see `read_weights`."""
+        n = len(self.measurements)
+        weights = read_weights(sample_weight, noise_variance, n)
+        kept, counts = replace(self, weights=weights), positive(weights)
+        return kept if counts is None else kept._at(np.flatnonzero(counts))
 
     def in_natural_order(self) -> Measured:
         """The same in the order in which products are fastest."""
         order = self.measurements.natural_order()
-        if order is None:
-            return self
-        return Measured(self.measurements.rows(order), self.targets[order], order)
+        return self if order is None else self._at(order)
 
     def as_they_came(self, values: Array) -> Array:
         """Values of the measurements here, in the order in which these came.
@@ -50,12 +63,26 @@ class Measured:
         Parameters
         ----------
         values : ndarray of shape (n,)
+
+        Returns
+        -------
+        ndarray of shape (n_given,)
+            Zero for measurements that were left out because they do not count.
         """
         if self.order is None:
             return values
-        out = np.empty_like(values)
+        out = np.zeros(self.n_given or len(values), values.dtype)
         out[self.order] = values
         return out
+
+    def _at(self, index: Array) -> Measured:
+        return Measured(
+            self.measurements.rows(index),
+            self.targets[index],
+            self.weights.at(index),
+            index if self.order is None else self.order[index],
+            self.n_given or len(self.measurements),
+        )
 
 
 def read_measured(estimator: Any, X: Any, y: Any) -> Measured:

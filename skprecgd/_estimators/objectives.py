@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from skprecgd._estimators.parameters import looks_for_outliers, needs_each_entry
-from skprecgd._runtime.dask_kinds import is_dask
+from skprecgd.distributed.graph import in_memory
 from skprecgd.distributed.measurements import ChunkedMeasurements
 from skprecgd.distributed.objective import ChunkedObjective
+from skprecgd.distributed.weights import chunked_weights
 from skprecgd.losses import make_loss
 from skprecgd.measurements import FullObservation, Measurements
-from skprecgd.objective import Objective, make_objective
+from skprecgd.objective import Objective, Weights, make_objective
+from skprecgd.objective.weights import ONCE
 from skprecgd.robust import TrimmedObjective
 
 
-def objective_of(estimator: Any, measurements: Measurements, targets: Any) -> Objective:
+def objective_of(
+    estimator: Any, measurements: Measurements, targets: Any, weights: Weights = ONCE
+) -> Objective:
     """What is minimised, given the measurements and their targets.
 
     Parameters
@@ -23,19 +27,25 @@ def objective_of(estimator: Any, measurements: Measurements, targets: Any) -> Ob
         Its `loss`, `alpha` and `outlier_fraction` count.
     measurements : Measurements
     targets : ndarray, dask array or list by chunk
-        Of `FullObservation` the matrix itself will do, in any form.
+        The targets of `FullObservation` may be the matrix itself, in any form.
+    weights : Weights, default=ONCE
+        Their arrays may be lazy like the targets.
     """
     by_products = needs_each_entry(estimator) is None
     if by_products and isinstance(measurements, ChunkedMeasurements):
-        by_chunk = measurements.targets(targets)
-        return ChunkedObjective(measurements, by_chunk, estimator.alpha)
-    if is_dask(targets):
-        # All residuals are compared: one number a measurement is here.
-        targets = targets.compute()
+        return ChunkedObjective(
+            measurements,
+            measurements.targets(targets),
+            estimator.alpha,
+            chunked_weights(measurements, weights),
+        )
+    # All residuals are compared, so one number a measurement has to be here.
+    targets, often, precision = in_memory(targets, weights.frequency, weights.precision)
+    weights = Weights(often, precision, weights.unit_variance)
     if looks_for_outliers(estimator):
-        return TrimmedObjective(measurements, targets, estimator.outlier_fraction)
+        fraction = estimator.outlier_fraction
+        return TrimmedObjective(measurements, targets, fraction, weights)
     if isinstance(measurements, FullObservation) and targets.ndim == 1:
         targets = targets.reshape(measurements.matrix_shape)
-    return make_objective(
-        measurements, targets, make_loss(estimator.loss), estimator.alpha
-    )
+    loss, alpha = make_loss(estimator.loss), estimator.alpha
+    return make_objective(measurements, targets, loss, alpha, weights=weights)

@@ -39,6 +39,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         None,
         StrOptions({"auto"}),
         Interval(Real, 0, None, closed="left"),
+        "array-like",
     ],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
     "alpha": [Interval(Real, 0, None, closed="left")],

@@ -90,9 +90,10 @@ class PrecGDMatrixSensing(
         :ref:`optimization`. A number is in units of the norm of the data. "auto":
         "variance_proxy" if `noise_variance` is given, else "sqrt_loss"; "dual_norm"
         for other losses than the squared one.
-    noise_variance : float or "auto", default=None
+    noise_variance : float, "auto" or array-like of shape (n,), default=None
         Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated
-        from the residual of the fit. Only with the squared loss.
+        from the residual of the fit. An array has the variance of each target: the
+        squared residuals are then weighed by their inverse. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each.
@@ -148,7 +149,7 @@ class PrecGDMatrixSensing(
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
-    noise_variance_ : float
+    noise_variance_ : float or ndarray of shape (n,)
         The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
         A table; ``history_["loss"]`` is a column.
@@ -192,7 +193,7 @@ class PrecGDMatrixSensing(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
-        noise_variance: float | str | None = None,
+        noise_variance: Any = None,
         init: Any = "spectral",
         alpha: float = 0.0,
         outlier_fraction: float = 0.0,
@@ -237,7 +238,7 @@ class PrecGDMatrixSensing(
         return int(self.n_components_)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Recover the matrix.
 
         Parameters
@@ -248,6 +249,9 @@ class PrecGDMatrixSensing(
             chunk where it is, see :ref:`large_data`.
         y : array-like of shape (n,)
             The measured numbers; also as a dask array, if `X` is in chunks.
+        sample_weight : array-like of shape (n,), default=None
+            How often each measurement counts: one of weight two like two, one of weight
+            zero not at all. (How precise it is says `noise_variance`.)
 
         Returns
         -------
@@ -257,21 +261,24 @@ class PrecGDMatrixSensing(
         ------
         ValueError
             If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
-            data are not finite or not real, or all targets are equal.
+            data are not finite or not real, all targets are equal, or weights are
+            negative.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
-            self._fit(X, y)
+            self._fit(X, y, sample_weight)
         return self
 
-    def _fit(self, X: Any, y: Any) -> PathResult:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> PathResult:
         check_together(self)
-        measured = self._read(X, y)
+        measured = self._read(X, y, sample_weight)
         shape = measured.measurements.matrix_shape
         rank = min(shape) if self.n_components is None else self.n_components
         check_rank(rank, shape)
         check_init(self.init, shape, rank)
         measured = measured.in_natural_order()
-        objective = objective_of(self, measured.measurements, measured.targets)
+        objective = objective_of(
+            self, measured.measurements, measured.targets, measured.weights
+        )
         result = self._recover(objective, rank)
         factors = found_factors(objective, result, self.tol)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
@@ -285,15 +292,20 @@ class PrecGDMatrixSensing(
         self._store(result, factors)
         return result
 
-    def _read(self, X: Any, y: Any) -> Measured:
+    def _read(self, X: Any, y: Any, sample_weight: Any) -> Measured:
         measured = read_measured(self, X, y)
+        measured = measured.weighted(sample_weight, self.noise_variance)
+        self._check(measured)
+        return measured
+
+    def _check(self, measured: Measured) -> None:
+        """Refuse what no matrix can be recovered from."""
         check_y_scale(measured.targets)
         shape = measured.measurements.matrix_shape
         if self.symmetric and shape[0] != shape[1]:
             raise ValueError(
                 f"symmetric=True needs a square matrix, got matrix_shape={shape}."
             )
-        return measured
 
     def predict(self, X: Any) -> Array:
         """The targets to expect: measurements of the recovered matrix.

@@ -13,7 +13,9 @@ from skprecgd._estimators.cross_validation import (
     check_in_memory,
 )
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.measured import read_measured
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
+from skprecgd._estimators.weighting import read_weights
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
@@ -183,7 +185,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None
+    ) -> Self:
         """Choose by cross-validation, then recover the matrix from everything.
 
         Parameters
@@ -193,6 +197,12 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             The measurement matrices, one a sample.
         y : array-like of shape (n,)
             The measured numbers.
+        sample_weight : array-like of shape (n,), default=None
+            See :class:`PrecGDMatrixSensing`. The default score and the scorers of
+            scikit-learn count held-out samples the same way.
+        groups : array-like of shape (n,), default=None
+            Samples of a group are held out together, if `cv` is a splitter that heeds
+            groups.
 
         Returns
         -------
@@ -205,12 +215,21 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             step size diverges.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
-            self._choose(self._samples(X, y))
+            self._choose(self._samples(X, y, sample_weight, groups))
             model = self._model(**self.best_params_)
-            self._refitted(model, model._fit(X, y))
+            self._refitted(model, model._fit(X, y, sample_weight))
         return self
 
-    def _samples(self, X: Any, y: Any) -> Samples:
+    def _samples(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Samples:
         check_in_memory(self, X)
-        measured = self._read(X, y)
-        return Samples(measured.measurements, np.asarray(measured.targets))
+        # The model that is refitted leaves out samples of weight zero; folds are told
+        # by positions among all of them.
+        measured = read_measured(self, X, y)
+        self._check(measured.weighted(sample_weight, self.noise_variance))
+        n = len(measured.measurements)
+        return Samples(
+            measured.measurements,
+            np.asarray(measured.targets),
+            weights=read_weights(sample_weight, self.noise_variance, n),
+            groups=groups,
+        )

@@ -76,13 +76,22 @@ def _outer(offsets: Array, block: Array) -> Array:
 
 
 def entry_offsets(
-    rows: Array, columns: Array, values: Array, shape: tuple[int, int], center: Any
+    rows: Array,
+    columns: Array,
+    values: Array,
+    shape: tuple[int, int],
+    center: Any,
+    weights: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Row and column offsets of observed entries.
+    """Row and column offsets of observed entries: (weighted) means.
 
     Parameters
     ----------
+    rows, columns, values : ndarray of shape (n_entries,)
+    shape : tuple of int
     center : {None, "mean", "columns", "both"}
+    weights : ndarray of shape (n_entries,), default=None
+        An entry of weight two counts like two; None is one each.
 
     Returns
     -------
@@ -95,21 +104,23 @@ def entry_offsets(
     row_offsets = np.zeros(n_rows)
     if center is None:
         return row_offsets, np.zeros(n_columns)
-    mean = float(np.mean(values, dtype=np.float64))
+    mean = float(np.average(values.astype(np.float64, copy=False), weights=weights))
     if center == "mean":
         return row_offsets, np.full(n_columns, mean)
-    per_column = np.bincount(columns, minlength=n_columns)
-    per_row = np.bincount(rows, minlength=n_rows)
+    per_column = np.bincount(columns, weights, minlength=n_columns)
+    per_row = np.bincount(rows, weights, minlength=n_rows)
     target = values.astype(np.float64) - mean
-    column_offsets = _group_means(columns, target, per_column)
+    column_offsets = _group_means(columns, target, per_column, weights)
     if center == "both":
         # Alternate the two exact halves of a least-squares fit.
         size = norm(target)
         for _ in range(_MAX_SWEEPS):
             old = row_offsets
-            row_offsets = _group_means(rows, target - column_offsets[columns], per_row)
+            row_offsets = _group_means(
+                rows, target - column_offsets[columns], per_row, weights
+            )
             column_offsets = _group_means(
-                columns, target - row_offsets[rows], per_column
+                columns, target - row_offsets[rows], per_column, weights
             )
             if norm((row_offsets - old)[rows]) <= 1e-12 * size:
                 break
@@ -180,17 +191,40 @@ def score_variances(u: Array, s: Array) -> Array:
     return np.asarray(s**2 * shares)
 
 
-def observed_variance(columns: Array, values: Array, n_columns: int) -> float:
-    """Sum of the columns' variances over the observed entries."""
-    counts = np.maximum(tally(columns, n_columns), 1)
-    means = tally(columns, n_columns, lambda part: values[part]) / counts
+def observed_variance(
+    columns: Array, values: Array, n_columns: int, weights: Array | None = None
+) -> float:
+    """Sum of the columns' variances over the observed entries.
+
+    Parameters
+    ----------
+    columns, values : ndarray of shape (n_entries,)
+    n_columns : int
+    weights : ndarray of shape (n_entries,), default=None
+        An entry of weight two counts like two; None is one each.
+    """
+
+    def weighted(numbers: Array, part: slice) -> Array:
+        return numbers if weights is None else weights[part] * numbers
 
     def squares(part: slice) -> Array:
-        return (values[part] - means[columns[part]]) ** 2
+        return weighted((values[part] - means[columns[part]]) ** 2, part)
 
+    each = None if weights is None else weights.__getitem__
+    counts = _at_least_something(tally(columns, n_columns, each))
+    sums = tally(columns, n_columns, lambda part: weighted(values[part], part))
+    means = sums / counts
     return float(np.sum(tally(columns, n_columns, squares) / counts))
 
 
-def _group_means(groups: Array, values: Array, counts: Array) -> Array:
-    sums = np.bincount(groups, weights=values, minlength=len(counts))
-    return sums / np.maximum(counts, 1)
+def _group_means(
+    groups: Array, values: Array, counts: Array, weights: Array | None
+) -> Array:
+    weighted = values if weights is None else weights * values
+    sums = np.bincount(groups, weights=weighted, minlength=len(counts))
+    return sums / _at_least_something(counts)
+
+
+def _at_least_something(counts: Array) -> Array:
+    """The counts, but one where there is nothing to divide by them."""
+    return np.where(counts > 0, counts, 1)

@@ -83,6 +83,11 @@ def compute(*values: Any) -> tuple[Any, ...]:
     return tuple(dask.compute(*values))
 
 
+def in_memory(*values: Any) -> tuple[Any, ...]:
+    """The same, and dask is not imported for values that are in memory already."""
+    return compute(*values) if any(map(is_dask, values)) else values
+
+
 class Lazy:
     """A value dask has not computed yet, or holds: a key, and the graph it is in.
 

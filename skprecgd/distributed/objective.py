@@ -81,6 +81,10 @@ class ChunkedObjective(Objective):
         return self.measurements.n_measurements
 
     @property
+    def known_variance(self) -> float | None:
+        return None if self.weights is None else self.weights.unit_variance
+
+    @property
     def large_products(self) -> bool:
         return self.measurements.large_products
 

@@ -24,16 +24,21 @@ class ChunkedWeights:
         One `Weights` a chunk, lazy and kept with dask.
     count : float
         How many measurements there are, each counted as often as it was made.
+    unit_variance : float or None
+        See `Weights`.
     """
 
     parts: list[Any]
     count: float
+    unit_variance: float | None = None
 
     @classmethod
-    def of(cls, parts: list[Any], lengths: list[int]) -> ChunkedWeights:
+    def of(
+        cls, parts: list[Any], lengths: list[int], unit_variance: float | None
+    ) -> ChunkedWeights:
         """Keep lazy parts where their chunks are, and count the measurements."""
         counts, parts = graph.run(graph.each(_count, parts, lengths), parts)
-        return cls(parts, float(np.sum(counts)))
+        return cls(parts, float(np.sum(counts)), unit_variance)
 
     def of_losses(self) -> list[Any]:
         """Lazy arrays of what the losses are multiplied with, by chunk."""
@@ -47,25 +52,29 @@ class ChunkedWeights:
     def selected(self, local: list[Any]) -> ChunkedWeights:
         """The weights at the `local` positions of each chunk (or `Draw`)."""
         calls = graph.each(_at, self.parts, local)
-        return self.of(calls, [len(index) for index in local])
+        lengths = [len(index) for index in local]
+        return self.of(calls, lengths, self.unit_variance)
 
 
 def chunked_weights(
-    measurements: ChunkedMeasurements, frequency: Any = None, precision: Any = None
+    measurements: ChunkedMeasurements, weights: Weights
 ) -> ChunkedWeights | None:
     """The weights of measurements in chunks; None where all are one.
 
     Parameters
     ----------
     measurements : ChunkedMeasurements
-    frequency, precision : list, default=None
-        By chunk, as `ChunkedMeasurements.targets` cuts them up; see `Weights`.
+    weights : Weights
+        Of arrays in memory or dask arrays, or of lists by chunk; see
+        `ChunkedMeasurements.targets`.
     """
-    if frequency is None and precision is None:
+    given = weights.frequency, weights.precision
+    if all(values is None for values in given) and weights.unit_variance is None:
         return None
     nothing = [None] * len(measurements.parts)
-    columns = (nothing if w is None else w for w in (frequency, precision))
-    return ChunkedWeights.of(graph.each(Weights, *columns), measurements.lengths)
+    columns = (nothing if w is None else measurements.targets(w) for w in given)
+    parts = graph.each(Weights, *columns)
+    return ChunkedWeights.of(parts, measurements.lengths, weights.unit_variance)
 
 
 # What runs on a chunk -----------------------------------------------------------------

@@ -246,6 +246,14 @@ class Objective(ABC):
         return int(self.n_measurements)
 
     @property
+    def known_variance(self) -> float | None:
+        """Variance of the noise of a measurement of precision one, if that is known.
+
+        It is where the noise was given measurement by measurement; see `Weights`.
+        """
+        return None
+
+    @property
     @abstractmethod
     def large_products(self) -> bool:
         """Whether products with the data are large enough for several BLAS threads."""

@@ -75,6 +75,10 @@ class SampledObjective(Objective):
         return len(self.targets)
 
     @property
+    def known_variance(self) -> float | None:
+        return self.weights.unit_variance
+
+    @property
     def large_products(self) -> bool:
         return self.measurements.large_products
 

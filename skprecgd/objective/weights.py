@@ -29,6 +29,8 @@ class Weights:
     precision : ndarray of shape (n_measurements,), default=None
         Positive, the mean over all measurements (each as often as it was made) being
         one; None is one each.
+    unit_variance : float, default=None
+        The variance of the noise of a measurement of precision one, if it is known.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class Weights:
 
     frequency: Array | None = None
     precision: Array | None = None
+    unit_variance: float | None = None
 
     @property
     def of_losses(self) -> Array | None:
@@ -61,6 +64,7 @@ class Weights:
         return Weights(
             None if self.frequency is None else self.frequency[index],
             None if self.precision is None else self.precision[index],
+            self.unit_variance,
         )
 
 
