@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skprecgd.datasets import make_matrix_completion
-from skprecgd.measurements import EntryMeasurements
+from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.objective import make_objective
 from skprecgd.optim.path.posterior import Posterior
 
@@ -136,6 +136,12 @@ def test_forgets_only_lines_that_went_wrong(global_random_seed):
     changed = np.any(after != before, axis=1)
     assert changed.sum() == 4
     assert np.isclose(posterior.noise, 10 * noise)
+
+
+def test_measurements_of_many_entries_are_refused():
+    objective = make_objective(DenseMeasurements(np.ones((3, 4, 4))), np.ones(3))
+    with pytest.raises(ValueError, match="needs observed entries"):
+        Posterior(objective, 1)
 
 
 @pytest.mark.parametrize("scale", [1e-120, 1e120])

@@ -28,7 +28,7 @@ class Grower:
     ----------
     strategy : Strategy
     rng : RandomState
-        Of random starts.
+        Draws random starts.
     """
 
     def __init__(self, strategy: Strategy, rng: np.random.RandomState) -> None:

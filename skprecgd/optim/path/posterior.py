@@ -80,7 +80,7 @@ class PosteriorState:
     Attributes
     ----------
     left, right : Rows
-        Of the factors of the matrix divided by `unit`.
+        The factors of the matrix divided by `unit`.
     prior : ndarray of shape (k,)
         The variances c_k.
     unit : float

@@ -53,7 +53,7 @@ def pursue(
     Returns
     -------
     Outcome
-        Of the last stage.
+        Where the last stage ended.
     """
     strategy = replace(walk.strategy, one_by_one=one_by_one)
     grower = Grower(strategy, walk.rng)

@@ -45,7 +45,7 @@ class Strategy:
     Attributes
     ----------
     objective : Objective
-        Of unit scale.
+        Brought to unit scale.
     settings : PathSettings
     judged_by_held_out : bool, default=False
         Whether there are held-out measurements to judge by.

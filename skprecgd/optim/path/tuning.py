@@ -105,7 +105,7 @@ class GrowthTuning:
     block_share : int
         A block is the current rank divided by this, rounded down, and at least one.
     seed : int
-        Of the start vector of a Lanczos iteration and of the flipped signs: no
+        Draws the start vector of a Lanczos iteration and the flipped signs. It is no
         experiment that the user controls.
     """
 
@@ -182,7 +182,8 @@ class ScarceTuning:
         Leverage of a line beyond the mean from which on it has a direction to itself;
         chance gives a few times log(n) / n.
     seed : int
-        Of the start vector of a Lanczos iteration: no experiment the user controls.
+        Draws the start vector of a Lanczos iteration, which is no experiment that the
+        user controls.
     """
 
     ample: float = 2.5
@@ -216,7 +217,8 @@ class PosteriorTuning:
         The worst lines are wrong, not unlucky, when they hold more than so many times
         their share of the residual.
     seed : int
-        Of the start vector of a Lanczos iteration: no experiment the user controls.
+        Draws the start vector of a Lanczos iteration, which is no experiment that the
+        user controls.
     """
 
     least_signal: float = 0.05

@@ -266,11 +266,11 @@ class Ending:
     walk : Walk
         The one that got there.
     stages : tuple of Stage
-        To be shown: of one walk, or of several.
+        The stages to show: those of one walk, or of several.
     n_iter : int
         Iterations of all walks.
     reason : str
-        To be said after what the outcome says.
+        What the message says after the outcome's sentence.
     """
 
     outcome: Outcome
