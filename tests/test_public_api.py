@@ -275,15 +275,18 @@ GUIDE = PAGE.parent / "user_guide" / "optimization.rst"
 
 
 @pytest.mark.skipif(not GUIDE.exists(), reason="the documentation is not here")
-@pytest.mark.parametrize("table", ["STEP_RULES", "DAMPING_RULES", "SOLVERS"])
-def test_the_guide_describes_every_name(table):
+@pytest.mark.parametrize(
+    ("parameter", "table"),
+    [
+        ("step_size", "STEP_RULES"),
+        ("damping", "DAMPING_RULES"),
+        ("solver", "SOLVERS"),
+    ],
+)
+def test_the_guide_describes_every_name(parameter, table):
     """The docstrings of four estimators send their readers there."""
-    heading = {"SOLVERS": "`solver`", "STEP_RULES": "`step_size`"}.get(
-        table, "`damping`"
-    )
     page = GUIDE.read_text()
-    rows = page[page.index(f"   * - {heading}\n") :]
-    rows = rows[: rows.index("\n\n", rows.index("   * - `"))]
+    rows = page[page.index(f"   * - `{parameter}`\n") :].split("\n\n")[0]
     described = set(re.findall(r'`"([\w-]+)"`', rows))
     assert set(getattr(skprecgd.optim, table)) <= described
 
