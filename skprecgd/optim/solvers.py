@@ -194,15 +194,16 @@ def make_method(
     solver = as_solver(solver)
     _check_needs(solver, called, loss, symmetric)
     direction = solver.direction(random_state) if solver.random else solver.direction()
+    if isinstance(step_size, StepRule):
+        step_size = deepcopy(step_size)
     if not solver.descends:
         step = _given_step(step_size, called)
-        return Method(solver, make_damping(0.0), direction, deepcopy(step))
-    rule = make_damping(
-        damping,
-        _noise_share(noise_variance, objective),
-        measures_error=loss.measures_error,
-    )
-    return Method(solver, deepcopy(rule), direction, deepcopy(make_step(step_size)))
+        return Method(solver, make_damping(0.0), direction, step)
+    share = _noise_share(noise_variance, objective)
+    if isinstance(damping, Damping):
+        damping = deepcopy(damping)
+    rule = make_damping(damping, share, measures_error=loss.measures_error)
+    return Method(solver, rule, direction, make_step(step_size))
 
 
 def _check_needs(solver: Solver, called: str, loss: Loss, symmetric: bool) -> None:
