@@ -24,6 +24,7 @@ from skprecgd.measurements import (
     SparseMeasurements,
     as_measurements,
 )
+from skprecgd.optim import RANK_SEARCHES
 
 rng = np.random.default_rng(0)
 # 30 measurements of a 4 x 3 matrix, an 8 x 6 matrix, and the same with a hole.
@@ -33,9 +34,6 @@ X = rng.standard_normal((8, 6))
 HOLES = X.copy()
 HOLES[0, 0] = np.nan
 ENTRIES, VALUES = observed_entries(HOLES)
-RANK_SEARCHES = sorted(
-    PrecGDFactorization._parameter_constraints["rank_search"][0].options
-)
 PAIR = (np.ones((4, 2)), np.ones((3, 2)))
 
 

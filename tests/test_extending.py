@@ -427,7 +427,7 @@ def test_the_optimizer_takes_parts_without_an_estimator(part, global_random_seed
     A, y, truth = sensing(global_random_seed)
     objective = make_objective(as_measurements(A, (20, 15)), y)
     start = spectral(objective, 2)
-    part = {"solver": "precgd-cg", **part}
+    part = {"solver": "gauss-newton", **part}
     result = minimize(objective, start, tol=1e-8, **part)
     assert truth.relative_error(result.factors.matrix()) < 1e-6
     path = rank_path(objective, 2, tol=1e-8, **part)

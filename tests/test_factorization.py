@@ -17,10 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skprecgd import PrecGDFactorization
 from skprecgd._linalg.offsets import complete_offsets, entry_offsets, subtract
 from skprecgd.datasets import make_matrix_completion
+from skprecgd.optim import RANK_SEARCHES
 
-RANK_SEARCHES = sorted(
-    PrecGDFactorization._parameter_constraints["rank_search"][0].options
-)
 CENTERS = [None, "mean", "columns", "both"]
 
 

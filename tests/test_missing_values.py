@@ -13,11 +13,9 @@ from scipy import sparse
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
 from skprecgd.datasets import make_matrix_completion
+from skprecgd.optim import RANK_SEARCHES
 
 CENTERS = [None, "mean", "columns", "both"]
-RANK_SEARCHES = sorted(
-    PrecGDFactorization._parameter_constraints["rank_search"][0].options
-)
 SPARSE = {
     "csr_array": sparse.csr_array,
     "csr_matrix": sparse.csr_matrix,

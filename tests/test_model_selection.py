@@ -22,11 +22,9 @@ from sklearn.preprocessing import StandardScaler
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
+from skprecgd.optim import RANK_SEARCHES
 
 TRUE_RANK = 3
-RANK_SEARCHES = sorted(
-    PrecGDFactorization._parameter_constraints["rank_search"][0].options
-)
 
 # Few steps are enough to compare ranks.
 QUICK = {"solver": "precgd-cg", "max_iter": 60, "random_state": 0}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import skprecgd
+import skprecgd.optim
 
 PAGE = Path(__file__).parents[1] / "doc" / "api.rst"
 # What comes back from a call, or is there to be subclassed: nobody calls these, so
@@ -268,6 +269,44 @@ def test_fitted_attributes_are_documented(estimator):
     optional = {"feature_names_in_", "noise_variance_"}
     for name in set(documented) - optional:
         assert hasattr(model, name), name
+
+
+GUIDE = PAGE.parent / "user_guide" / "optimization.rst"
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="the documentation is not here")
+@pytest.mark.parametrize(
+    ("parameter", "table"),
+    [
+        ("step_size", "STEP_RULES"),
+        ("damping", "DAMPING_RULES"),
+        ("solver", "SOLVERS"),
+    ],
+)
+def test_the_guide_describes_every_name(parameter, table):
+    """The docstrings of four estimators send their readers there."""
+    page = GUIDE.read_text()
+    rows = page[page.index(f"   * - `{parameter}`\n") :].split("\n\n")[0]
+    described = set(re.findall(r'`"([\w-]+)"`', rows))
+    assert set(getattr(skprecgd.optim, table)) <= described
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS + CV_ESTIMATORS)
+def test_the_estimators_take_every_name(estimator):
+    taken = {
+        name: set().union(*(getattr(c, "options", ()) for c in constraints))
+        for name, constraints in estimator._parameter_constraints.items()
+    }
+    assert taken["step_size"] == set(skprecgd.optim.STEP_RULES)
+    assert taken["damping"] == set(skprecgd.optim.DAMPING_RULES)
+    solvers = {
+        name
+        for name, solver in skprecgd.optim.SOLVERS.items()
+        # The paths of a cross-validation grow by the gradient.
+        if estimator in ESTIMATORS or solver.descends
+    }
+    assert taken["solver"] == {"auto", *solvers}
+    assert taken.get("rank_search", {"path", "fixed"}) == {"path", "fixed"}
 
 
 def test_show_versions(capsys):

@@ -18,17 +18,15 @@ from skprecgd.datasets import (
     make_matrix_sensing,
 )
 from skprecgd.measurements import RankOneMeasurements
-from skprecgd.optim.solvers import SOLVERS as RECIPES
+from skprecgd.optim import RANK_SEARCHES
+from skprecgd.optim import SOLVERS as NAMED
 
 SCALES = [1e-100, 1e-8, 1e8, 1e100]
 EXTREME = [1e-100, 1e100]
 MODERATE = [1e-8, 1e8]
-RANK_SEARCHES = sorted(
-    PrecGDFactorization._parameter_constraints["rank_search"][0].options
-)
-SOLVERS = sorted(PrecGDFactorization._parameter_constraints["solver"][0].options)
-NOT_SYMMETRIC = {name for name, recipe in RECIPES.items() if recipe.pair_only}
-NOT_ON_A_PATH = {name for name, recipe in RECIPES.items() if not recipe.descends}
+SOLVERS = sorted(["auto", *NAMED])
+NOT_SYMMETRIC = {name for name, solver in NAMED.items() if solver.pair_only}
+NOT_ON_A_PATH = {name for name, solver in NAMED.items() if not solver.descends}
 DAMPINGS = ["sqrt_loss", "dual_norm", "variance_proxy", "geometric", 0.01]
 STEPS = ["exact", "backtracking", "polyak", 0.3]
 

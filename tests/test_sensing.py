@@ -31,10 +31,8 @@ from skprecgd.measurements import (
     RankOneMeasurements,
     SparseMeasurements,
 )
+from skprecgd.optim import RANK_SEARCHES
 
-RANK_SEARCHES = sorted(
-    PrecGDMatrixSensing._parameter_constraints["rank_search"][0].options
-)
 SHAPE = (14, 10)
 KINDS = {
     "flat": lambda A: A,

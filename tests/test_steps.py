@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
+from sklearn.base import clone
 
+from skprecgd import PrecGDMatrixSensing
+from skprecgd.datasets import make_matrix_sensing
 from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.measurements import DenseMeasurements
 from skprecgd.objective import Quartic, Ray, make_objective
@@ -18,6 +23,7 @@ from skprecgd.optim.steps import (
     ExactStep,
     FixedStep,
     PolyakStep,
+    StepRule,
     make_step,
 )
 
@@ -167,9 +173,11 @@ def test_make_step(value, kind):
     assert type(make_step(value)) is kind
 
 
-def test_every_named_rule_can_be_made():
+def test_every_name_makes_a_rule_of_its_own():
     for name in STEP_RULES:
-        make_step(name)
+        rule = make_step(name)
+        assert isinstance(rule, StepRule)
+        assert rule is not make_step(name)
 
 
 def test_make_step_keeps_an_instance():
@@ -191,5 +199,71 @@ def test_make_step_errors(value):
 
 @pytest.mark.parametrize("value", [None, [0.5], np.ones(2)])
 def test_make_step_refuses_what_is_no_number(value):
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(ValueError, match=r"step_size must be one of .* got"):
         make_step(value)
+
+
+RULES = pytest.mark.parametrize(
+    "rule", [ExactStep(), FixedStep(0.5), PolyakStep(0.1), BacktrackingStep(0.1)]
+)
+
+
+@RULES
+def test_rules_are_values(rule):
+    """They compare, print, and can be copied and saved, as their parameters do."""
+    for copy in (clone(rule, safe=False), pickle.loads(pickle.dumps(rule))):
+        assert copy is not rule
+        assert copy == rule
+        assert repr(copy) == repr(rule)
+    model = PrecGDMatrixSensing(step_size=rule)
+    assert clone(model).step_size == rule
+    assert repr(rule) in repr(model)
+    assert FixedStep(0.25) != rule
+
+
+def test_what_backtracking_remembers_is_no_part_of_its_value():
+    used = BacktrackingStep()
+    used(FunctionRay(lambda t: 1 - t if t < 1e-3 else 5), -1.0)
+    assert used == BacktrackingStep()
+    assert repr(used) == "BacktrackingStep(share=0.25)"
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: FixedStep(0.0), r"step must be a number > 0, got 0\.0"),
+        (lambda: FixedStep(np.nan), r"step must be a number > 0, got nan"),
+        (lambda: BacktrackingStep(1.0), r"share must be between 0 and 1, got 1\.0"),
+        (lambda: BacktrackingStep(-0.1), r"share must be between 0 and 1, got -0\.1"),
+    ],
+)
+def test_rules_refuse_what_has_no_meaning(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("exact", ExactStep()),
+        ("backtracking", BacktrackingStep()),
+        ("polyak", PolyakStep()),
+        (0.5, FixedStep(0.5)),
+    ],
+)
+@pytest.mark.parametrize("solver", ["auto", "precgd"])
+def test_a_rule_is_what_its_name_is(name, rule, solver, global_random_seed):
+    """To the last bit, fit after fit, and the rule as it was before."""
+    A, y, _ = make_matrix_sensing(
+        12, 9, rank=2, n_measurements=160, random_state=global_random_seed
+    )
+    before = pickle.dumps(rule)
+    options = {"matrix_shape": (12, 9), "solver": solver, "early_stopping": False}
+    named, first, second = (
+        PrecGDMatrixSensing(3, step_size=step, max_iter=60, tol=0, **options).fit(A, y)
+        for step in (name, rule, rule)
+    )
+    np.testing.assert_array_equal(first.left_, named.left_)
+    np.testing.assert_array_equal(second.left_, named.left_)
+    np.testing.assert_array_equal(first.history_["step"], named.history_["step"])
+    assert pickle.dumps(rule) == before
