@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -238,7 +239,7 @@ class EntryData(Data, Rows):
 
     def _of_matrix(self, matrix: Any, name: str) -> Array:
         """The numbers of another matrix that stand where the entries stand."""
-        if np.ndim(matrix) == 0 and not hasattr(matrix, "shape"):
+        if isinstance(matrix, Real):
             raise ValueError(
                 f"{name} must be a matrix of shape {self.shape}, a number for each "
                 f"entry, got {matrix!r}."

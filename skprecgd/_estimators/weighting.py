@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def read_weights(
 
 def has_variances(noise_variance: Any) -> bool:
     """Whether the value of `noise_variance` has a number for each measurement."""
-    return not (isinstance(noise_variance, str) or np.ndim(noise_variance) == 0)
+    return not (noise_variance is None or isinstance(noise_variance, (str, Real)))
 
 
 def positive(weights: Weights) -> Array | None:
@@ -69,7 +70,7 @@ def _checked(values: Any, n: int, name: str) -> Any:
     """One number for each measurement, lazy if given so."""
     if is_dask_array(values):
         values = as_dask_array(values, 1, name=name)
-    elif np.ndim(values) == 0:
+    elif isinstance(values, Real):
         values = np.full(n, values, dtype=np.float64)
     else:
         values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)

@@ -124,11 +124,14 @@ class ObservedEntries(NamedTuple):
     ----------
     rows, columns : ndarray of int
     values : ndarray
+    weights : ndarray or None
+        What the squared residual of each entry is multiplied with; None is one.
     """
 
     rows: Array
     columns: Array
     values: Array
+    weights: Array | None
 
 
 class Ray(ABC):

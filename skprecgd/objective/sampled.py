@@ -177,7 +177,11 @@ class SampledObjective(Objective):
 
     def observed_entries(self) -> ObservedEntries | None:
         cells = self.measurements.cells() if self.measurements.single_entries else None
-        return None if cells is None else ObservedEntries(*cells, self.targets)
+        return (
+            None
+            if cells is None
+            else ObservedEntries(*cells, self.targets, self.weights.of_losses)
+        )
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         if not self.measurements.keeps_adjoint:

@@ -62,7 +62,8 @@ def can_hold_out(objective: Objective, max_rank: int, least: int) -> bool:
     # A single rank is no choice, but with a link there is still how far to follow it.
     if max_rank == 1 and not objective.loss.generalized:
         return False
-    return objective.n_measurements >= least
+    # A measurement is held out with all its weight, and some have to be left.
+    return objective.n_measurements >= least and objective.n_samples > 1
 
 
 @dataclass

@@ -38,8 +38,8 @@ class HeldOutPath:
     """
 
     def __init__(self, walk: Walk) -> None:
-        share, n = walk.settings.validation_fraction, walk.objective.n_measurements
-        self.n_held_out = max(1, round(share * n))
+        share = walk.settings.validation_fraction
+        self.n_held_out = max(1, round(share * walk.objective.n_samples))
         kept, self._judge = walk.objective.split(self.n_held_out, walk.rng)
         journal = replace(walk.journal, validation_loss=self.loss)
         self.walk = Walk(kept, walk.settings, journal, walk.rng)

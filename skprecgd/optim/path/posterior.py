@@ -127,13 +127,13 @@ class Posterior:
         self._objective = objective
         self._tuning = PosteriorTuning() if tuning is None else tuning
         self._indices = (entries.rows, entries.columns)
-        targets = entries.values.astype(float)
-        self._unit = float(np.sqrt(np.mean(targets**2)))
+        targets, self._weights = entries.values.astype(float), entries.weights
+        self._count = objective.n_measurements
+        self._unit = float(np.sqrt(np.sum(self._weighted(targets**2)) / self._count))
         self._targets = targets / self._unit
-        shape = objective.matrix_shape
-        ones = csr_array((np.ones(len(targets)), self._indices), shape=shape)
-        values = csr_array((self._targets, self._indices), shape=shape)
-        self._patterns = (ones, ones.T.tocsr())
+        pattern = self._matrix(np.ones(len(targets)))
+        values = self._matrix(self._targets)
+        self._patterns = (pattern, pattern.T.tocsr())
         self._values = (values, values.T.tocsr())
         # Entries have unit variance, to which every column contributes alike.
         self._prior = np.full(rank, 1 / np.sqrt(rank))
@@ -160,16 +160,15 @@ class Posterior:
         # E (y - <u, v>)^2 = residual^2 + u' S_v u + v' S_u v + tr(S_u S_v)
         uncertain = np.vdot(left.outer + left.spread, self._patterns[0] @ right.spread)
         uncertain += np.vdot(right.outer, self._patterns[1] @ left.spread)
-        total = float(self._residual @ self._residual + uncertain)
-        self._nu = max(total / len(self._targets), _LEAST_NOISE)
+        total = float(self._weighted(self._residual) @ self._residual + uncertain)
+        self._nu = max(total / self._count, _LEAST_NOISE)
         n_lines = sum(self._objective.matrix_shape)
         squares = (left.squares() + right.squares()) / n_lines
         self._prior = np.maximum(squares, self._least_prior)
 
     def grow(self) -> None:
         """One more column: the leading singular pair of the residual."""
-        shape = self._objective.matrix_shape
-        residual = csr_array((self._residual, self._indices), shape=shape)
+        residual = self._matrix(self._residual)
         u, _, v = leading_triplets(residual, 1, self._tuning.seed)
         # The new column is as large as what is not explained yet.
         prior = self.noise
@@ -196,7 +195,7 @@ class Posterior:
 
         The noise is multiplied by `raised`, so that the others may follow.
         """
-        squares = self._residual**2
+        squares = self._weighted(self._residual**2)
         concentrated = False
         worst = []
         for index, size in zip(
@@ -212,6 +211,15 @@ class Posterior:
                 rows.forget(lines, self._prior)
             self._nu *= raised**2
         return concentrated
+
+    def _weighted(self, numbers: Array) -> Array:
+        """Numbers of the entries, each times the weight of its squared residual."""
+        return numbers if self._weights is None else self._weights * numbers
+
+    def _matrix(self, numbers: Array) -> csr_array:
+        """The same where the entries stand."""
+        shape = self._objective.matrix_shape
+        return csr_array((self._weighted(numbers), self._indices), shape=shape)
 
     @property
     def _least_prior(self) -> float:
