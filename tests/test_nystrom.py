@@ -25,10 +25,6 @@ class Recorder(FixedStep):
         self.__dict__.setdefault("visited", []).append(ray.advance(self.step).factors)
         return self.step
 
-    def __deepcopy__(self, memo):
-        # What a copy records would be lost.
-        return self
-
 
 def errors(X, start, n_iter, step_size):
     """Relative errors after 1, 2, ... steps of ScaledGD."""

@@ -51,10 +51,6 @@ class ErrorRecorder(StepRule):
         self.errors.append(self._error(ray.advance(step).factors))
         return step
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ErrorRecorder:
-        # What a copy records would be lost.
-        return self
-
 
 def error_curve(
     objective: Objective,

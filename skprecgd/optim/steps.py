@@ -22,9 +22,8 @@ class StepRule(ABC):
     """Contract of a step rule: how far to go along a direction.
 
     A rule is given as the `step_size` of an estimator, of `minimize` or of `rank_path`.
-    Every run uses a deep copy of it, so a rule may remember its last step: what it
-    remembers does not go from one fit to the next. A rule that records something for
-    you has to return itself from ``__deepcopy__``.
+    Every run uses a copy of it, so a rule may remember its last step: what it
+    remembers does not go from one fit to the next.
 
     Attributes
     ----------
