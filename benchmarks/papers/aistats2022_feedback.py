@@ -89,9 +89,10 @@ def draw(shown: dict[int, dict[str, Result]]) -> Any:
         for name, result in results.items():
             history = result.history
             column[0].loglog(1 + history["iteration"], history["relative_residual"])
-            column[1].semilogx(
-                1 + history["iteration"], history["alignment"], label=METHODS[name]
-            )
+            alignment = np.full(len(history), np.nan)
+            if "alignment" in history.columns:
+                alignment = history["alignment"]
+            column[1].semilogx(1 + history["iteration"], alignment, label=METHODS[name])
         relation = "<" if rank < TRUE_RANK else "=" if rank == TRUE_RANK else ">"
         column[0].set_title(f"r = {rank} {relation} rank")
         column[1].set_xlabel("iteration")
