@@ -2,10 +2,10 @@
 
 The options stand in two tables, one for each estimator, with the refusals below them.
 From these a covering design is built: as few rows as a greedy search needs, so that any
-two values that go together are together in one of them. A row is a fit of a small problem
-without noise: it gives a result of the right shape that is not absurd, and the truth
-where the method is one that finds it. A refused pair gives one sentence that names
-a parameter of the pair.
+two values that go together are together in one of them. A row is a fit of a small
+problem without noise: it gives a result of the right shape that is not absurd, and the
+truth where the method is one that finds it. A refused pair gives one sentence that
+names a parameter of the pair.
 """
 
 from __future__ import annotations
