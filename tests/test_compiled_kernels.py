@@ -9,10 +9,11 @@ import sys
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -140,23 +141,19 @@ def test_contractions_agree_with_their_definition(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 23),
     n_columns=st.integers(1, 14),
-    n_parts=st.integers(1, 5),
     dtype=st.sampled_from([np.float32, np.float64]),
 )
-def test_normal_products_agree_with_their_definition(
-    seed, n, n_columns, n_parts, dtype
-):
+@example(seed=0, n=70_001, n_columns=40, dtype=np.float64)
+def test_normal_products_agree_with_their_definition(seed, n, n_columns, dtype):
+    """The large one is summed in parts, which begin anywhere."""
     rng = np.random.default_rng(seed)
     design = rng.standard_normal((n, n_columns)).astype(dtype)
     weights, vector = rng.standard_normal(n), rng.standard_normal(n_columns)
     weights, vector = weights.astype(dtype), vector.astype(dtype)
     expected = design.T @ (weights * (design @ vector))
-    # A number too many for the size wanted, and a part begins anywhere.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_numba, "_SHARED", max(1, design.size // n_parts))
-        for module in (_numba, _numpy, kernels):
-            found = module.normal_product(design, weights, vector)
-            assert_close(found, expected, dtype, n + n_columns)
+    for module in (_numba, _numpy, kernels):
+        found = module.normal_product(design, weights, vector)
+        assert_close(found, expected, dtype, n + n_columns)
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 23))
@@ -225,13 +222,14 @@ def test_entries_that_single_precision_does_not_reach(exponent, global_random_se
 
 
 @pytest.mark.parametrize("skew", [1.0, 30.0])
-@pytest.mark.parametrize("n_parts", [1, 2, 16])
-def test_the_adjoint_in_parts(monkeypatch, skew, n_parts, global_random_seed):
-    """A row may begin in one part, fill the next and end in a third."""
-    monkeypatch.setattr(_numba, "_MOST_PARTS", n_parts)
-    monkeypatch.setattr(_numba, "_ENTRIES_OF_PART", 1)
+@pytest.mark.parametrize("n_entries", [500, 2000, 20_000])
+def test_the_adjoint_in_parts(skew, n_entries, global_random_seed):
+    """A row may begin in one part, fill the next and end in a third.
+
+    There are a thousand entries to a part, and at most 16 parts.
+    """
     blocks, *triples = draw(
-        global_random_seed, 30, 20, 3, 3000, np.float64, np.int32, skew
+        global_random_seed, 30, 20, 3, n_entries, np.float64, np.int32, skew
     )
     pattern = by_rows(*triples, 30)
     for found, expected in zip(
@@ -239,7 +237,7 @@ def test_the_adjoint_in_parts(monkeypatch, skew, n_parts, global_random_seed):
         _numpy.adjoint_products(*pattern, *blocks[:2]),
         strict=True,
     ):
-        assert_close(found, expected, np.float64, 100)
+        assert_close(found, expected, np.float64, n_entries)
 
 
 def everything(arrays):
@@ -271,9 +269,9 @@ def test_threads_change_no_bit(monkeypatch, dtype, skew, global_random_seed):
             np.testing.assert_array_equal(found, expected)
 
 
-def test_called_from_many_threads_at_once(monkeypatch):
-    monkeypatch.setattr(_numba, "_SHARED", 0)
-    arrays = draw(0, 300, 200, 7, 60_000, np.float64, np.int32)
+def test_called_from_many_threads_at_once():
+    # Large enough for each call to use more than one thread.
+    arrays = draw(0, 300, 200, 7, 180_000, np.float64, np.int32)
     expected = everything(arrays)
     with ThreadPoolExecutor(4) as pool:
         for results in pool.map(everything, [arrays] * 8):
@@ -282,20 +280,31 @@ def test_called_from_many_threads_at_once(monkeypatch):
 
 
 def test_the_lock_is_released():
-    """Python goes on while a kernel runs: a counter beside it keeps counting."""
+    """Python goes on while a kernel runs on another thread.
+
+    Were the lock held, a clock read beside it would never show the middle of a call. On
+    a busy machine it may miss one, but not all.
+    """
+    threadpoolctl = pytest.importorskip("threadpoolctl")
     blocks, rows, columns, _ = draw(0, 500, 500, 64, 500_000, np.float64, np.int32)
-    inputs = (*_numba._floats(np.dtype(float), *blocks[:2]),)
-    inputs += _numba._indices(rows, columns)
-    out = np.empty(len(rows))
-    _numba._product(*inputs, out, 0, 10)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_numba._product, *inputs, out, 0, len(rows))
-        while not running.running() and not running.done():
-            time.sleep(0)
-        turns = 0
+
+    def timed():
+        begun = time.perf_counter()
+        _numba.sampled_product(*blocks[:2], rows, columns)
+        return begun, time.perf_counter()
+
+    def seen_running(pool):
+        running, ticks = pool.submit(timed), [0.0]
         while not running.done():
-            turns += 1
-    assert turns > 100
+            ticks.append(time.perf_counter())
+        begun, ended = running.result()
+        quarter = (ended - begun) / 4
+        return any(begun + quarter < tick < ended - quarter for tick in ticks)
+
+    # One thread computes: between the pieces of two, the lock is free anyway.
+    with threadpoolctl.threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool:
+        timed()
+        assert any(seen_running(pool) for _ in range(50))
 
 
 def test_float32_sums_keep_their_digits():
@@ -336,43 +345,58 @@ def test_inputs_are_left_alone(writeable):
 # --------------------------------------------------------------------------------------
 
 
-def test_small_inputs_need_no_compiler(monkeypatch):
-    for asked, small, large in (
-        ("auto", _numpy, _numba),
-        ("numba", _numba, _numba),
-        ("numpy", _numpy, _numpy),
-    ):
-        monkeypatch.setattr(kernels, "_asked", asked)
-        assert kernels._for(100) is small
-        assert kernels._for(1_000_000) is large
-        assert kernels.description().startswith(large.__name__.split("._")[-1])
-    with pytest.raises(ValueError, match=r"SKPRECGD_KERNELS must be .* got 'fast'"):
-        kernels._checked("fast")
+def python(code, asked, **environment):
+    """A process of its own: which kernels are asked for is read at import."""
+    folders = Path(kernels.__file__).parents[2], Path(__file__).parent
+    path = {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **path, "SKPRECGD_KERNELS": asked, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("auto", "numba False True"),
+        ("numba", "numba True True"),
+        ("numpy", "numpy False False"),
+    ],
+)
+def test_small_inputs_need_no_compiler(asked, said):
+    code = (
+        "from skprecgd.kernels import are_compiled, description;"
+        "print(description().split()[0], are_compiled(100), are_compiled(1_000_000))"
+    )
+    assert python(code, asked).stdout.strip() == said
+
+
+def test_an_unknown_name_is_refused():
+    told = python("import skprecgd", "fast").stderr
+    assert "SKPRECGD_KERNELS must be 'auto', 'numpy' or 'numba', got 'fast'" in told
 
 
 def test_the_variable_is_read_at_import():
-    found = subprocess.run(
-        [sys.executable, "-c", "import skprecgd; skprecgd.show_versions()"],
-        env={**os.environ, "SKPRECGD_KERNELS": "numpy", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code = "import skprecgd; skprecgd.show_versions()"
+    found = python(code, "numpy", OMP_NUM_THREADS="1")
     shown = found.stdout.splitlines()
     assert "kernels: numpy (SKPRECGD_KERNELS=numpy)" in shown
     assert "threads: 1" in shown
 
 
-def test_without_numba(monkeypatch):
-    monkeypatch.delattr(kernels, "_numba")
-    monkeypatch.setitem(sys.modules, "skprecgd.kernels._numba", None)
-    # Past the cache, which remembers that numba is there.
-    choose = kernels._choose.__wrapped__
-    module, description = choose("auto")
-    assert module is _numpy
-    assert description.startswith("numpy (")
-    with pytest.raises(ImportError, match="SKPRECGD_KERNELS=numba needs numba"):
-        choose("numba")
+def test_without_numba():
+    code = (
+        "import sys; sys.modules['numba'] = None;"
+        "from skprecgd.kernels import are_compiled, description;"
+        "print(description(), are_compiled(1_000_000))"
+    )
+    found = python(code, "auto").stdout
+    assert found.startswith("numpy (")
+    assert found.endswith(" False\n")
+    told = python(code, "numba").stderr
+    assert "ImportError: SKPRECGD_KERNELS=numba needs numba" in told
 
 
 def test_long_compiling_is_announced_once(monkeypatch, caplog):
@@ -419,9 +443,14 @@ def test_bytes_kept_for_an_entry(is_sorted, promised):
 
 
 @pytest.mark.parametrize("kind", ["numba", "numpy"])
-def test_no_product_is_of_size_entries_times_rank(monkeypatch, kind):
+def test_no_product_is_of_size_entries_times_rank(kind):
+    code = "import test_compiled_kernels as t; t.check_no_product_is_large()"
+    found = python(code, kind)
+    assert found.returncode == 0, found.stderr
+
+
+def check_no_product_is_large():
     """With 50 columns, the peak stays at a few numbers an entry."""
-    monkeypatch.setattr(kernels, "_asked", kind)
     rows, columns = entries(0, 120_000, True)
     measurements = EntryMeasurements(rows, columns, (400, 400))
     rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import skprecgd.kernels
 from skprecgd.kernels import _numpy, sampled_product, sampled_ray
 
 
@@ -56,44 +57,39 @@ def test_against_the_whole_product(seed, n_rows, n_columns, r, n_entries, dtype)
     )
 
 
-GATHER, MULTIPLY = 0, 1 << 40
-
-
-@pytest.mark.parametrize("gain", [GATHER, 1, MULTIPLY])
-@pytest.mark.parametrize("chunk", [1, 7, 64, 1 << 20])
+@pytest.mark.parametrize("shape", [(120, 90), (5000, 3000)], ids=["crowded", "few"])
+@pytest.mark.parametrize("n_entries", [1, 101, 150_000])
 @pytest.mark.parametrize("order", ["sorted", "shuffled"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_neither_chunks_nor_the_way_change_the_numbers(
-    monkeypatch, gain, chunk, order, dtype, global_random_seed
+    shape, n_entries, order, dtype, global_random_seed
 ):
-    """Rows multiplied out where that is cheaper, gathered where it is not."""
-    blocks, rows, columns = draw(global_random_seed, 12, 10, 3, 101, dtype)
+    """Rows are multiplied out where entries crowd, and gathered where they are few.
+
+    The many entries are several chunks of the NumPy kernels.
+    """
+    blocks, rows, columns = draw(global_random_seed, *shape, 3, n_entries, dtype)
     if order == "sorted":
         by_row = np.lexsort((columns, rows))
         rows, columns = rows[by_row], columns[by_row]
-    left, right, d_left, d_right = (b.astype(np.float64) for b in blocks)
-    monkeypatch.setattr(_numpy, "_DENSE_GAIN", gain)
-    monkeypatch.setattr(_numpy, "_CHUNK", chunk)
-    monkeypatch.setattr(_numpy, "_BUFFER", chunk)
+    x, d = (b.astype(np.float64)[rows] for b in blocks[::2])
+    y, e = (b.astype(np.float64)[columns] for b in blocks[1::2])
     tolerance = 200 * np.finfo(dtype).eps
-    product = sampled_product(*blocks[:2], rows, columns)
-    assert product.dtype == dtype
-    np.testing.assert_allclose(product, (left @ right.T)[rows, columns], atol=tolerance)
-    linear, quadratic = sampled_ray(*blocks, rows, columns)
-    assert linear.dtype == quadratic.dtype == dtype
-    tangent = d_left @ right.T + left @ d_right.T
-    np.testing.assert_allclose(linear, tangent[rows, columns], atol=tolerance)
-    np.testing.assert_allclose(
-        quadratic, (d_left @ d_right.T)[rows, columns], atol=tolerance
-    )
+    product = _numpy.sampled_product(*blocks[:2], rows, columns)
+    linear, quadratic = _numpy.sampled_ray(*blocks, rows, columns)
+    assert product.dtype == linear.dtype == quadratic.dtype == dtype
+    np.testing.assert_allclose(product, np.sum(x * y, axis=1), atol=tolerance)
+    np.testing.assert_allclose(linear, np.sum(d * y + x * e, axis=1), atol=tolerance)
+    np.testing.assert_allclose(quadratic, np.sum(d * e, axis=1), atol=tolerance)
 
 
-@pytest.mark.parametrize("gain", [GATHER, MULTIPLY])
-def test_no_entries(monkeypatch, gain):
-    monkeypatch.setattr(_numpy, "_DENSE_GAIN", gain)
+def test_no_entries():
     blocks, rows, columns = draw(0, 12, 10, 3, 0)
-    assert sampled_product(*blocks[:2], rows, columns).shape == (0,)
-    assert all(part.shape == (0,) for part in sampled_ray(*blocks, rows, columns))
+    for kernels in (_numpy, skprecgd.kernels):
+        product = kernels.sampled_product(*blocks[:2], rows, columns)
+        assert product.shape == (0,)
+        ray = kernels.sampled_ray(*blocks, rows, columns)
+        assert all(part.shape == (0,) for part in ray)
 
 
 def test_few_entries_of_a_huge_matrix():
@@ -107,18 +103,17 @@ def test_few_entries_of_a_huge_matrix():
     )
 
 
-@pytest.mark.parametrize("gain", [GATHER, MULTIPLY])
-def test_more_entries_than_one_buffer(monkeypatch, gain, global_random_seed):
-    monkeypatch.setattr(_numpy, "_DENSE_GAIN", gain)
+@pytest.mark.parametrize("n_columns", [40, 4000], ids=["crowded", "few"])
+def test_more_entries_than_one_buffer(n_columns, global_random_seed):
     # With 20 columns a buffer of the NumPy kernel holds about 3000 entries.
-    blocks, rows, columns = draw(global_random_seed, 50, 40, 20, 10_000)
+    blocks, rows, columns = draw(global_random_seed, 50, n_columns, 20, 10_000)
     left, right, d_left, d_right = blocks
     np.testing.assert_allclose(
-        sampled_product(left, right, rows, columns),
+        _numpy.sampled_product(left, right, rows, columns),
         (left @ right.T)[rows, columns],
         atol=1e-12,
     )
-    linear, quadratic = sampled_ray(*blocks, rows, columns)
+    linear, quadratic = _numpy.sampled_ray(*blocks, rows, columns)
     np.testing.assert_allclose(
         linear, (d_left @ right.T + left @ d_right.T)[rows, columns], atol=1e-12
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from skprecgd import PrecGDFactorization
 from skprecgd.datasets import make_low_rank, make_matrix_sensing
 from skprecgd.factors import FactorPair
 from skprecgd.initialization import nystrom, random, spectral
@@ -145,3 +146,18 @@ def test_sensing_from_both_starts(symmetric, global_random_seed):
         counts[init] = result.n_iter
     # One product replaces an eigensolver, at the price of a few iterations.
     assert counts[nystrom] <= counts[spectral] + 40
+
+
+@pytest.mark.parametrize("rank", [2, 3, 4])
+def test_gauss_newton_from_a_start_without_residual(rank, global_random_seed):
+    """The Nystrom start of complete data of its rank is exact, at times to the bit."""
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.standard_normal((24, 2)) @ rng.standard_normal((2, 18))
+    model = PrecGDFactorization(
+        rank, solver="gauss-newton", init="nystrom", damping="dual_norm", tol=1e-7
+    )
+    for seed in range(5):
+        model.set_params(random_state=seed).fit(X)
+        np.testing.assert_allclose(
+            model.left_ @ model.right_.T, X, atol=1e-6 * np.abs(X).max()
+        )

@@ -237,7 +237,8 @@ class GaussNewton(Direction):
 
     def _tolerance(self, local: Local) -> float:
         residual = local.evaluation.relative_residual
-        if self._first is None:
+        if not self._first:
+            # Zero is what an exact start leaves; rounding then leaves more.
             self._first = residual
         if residual == 0.0:
             return self.forcing

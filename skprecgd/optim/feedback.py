@@ -60,8 +60,8 @@ class Feedback(Direction):
         feedback = self._matrix(factors)
         gradient = objective.matrix_gradient(local.evaluation)
         direction = FactorPair(
-            np.asarray(gradient @ right) + objective.alpha * left,
-            np.asarray(gradient.T @ feedback) + objective.alpha * right,
+            np.asarray(gradient @ right, left.dtype) + objective.alpha * left,
+            np.asarray(gradient.T @ feedback, right.dtype) + objective.alpha * right,
         )
         # The linear part of the change of the matrix is E -> E R R^T + L B^T E, and
         # the square of B keeps the step finite where both factors are zero.
