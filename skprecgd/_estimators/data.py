@@ -416,9 +416,10 @@ class ChunkedData(Data):
         if survey.complete:
             observed = FullObservation(chunks.shape, chunks.dtype)
             return make(observed, ChunkedMatrix(chunks, *offsets.pair))
-        return make(
-            *chunked_entries(chunks, self.missing_values, survey, offsets.columns)
+        measurements, values, often = chunked_entries(
+            chunks, self.missing_values, survey, offsets.columns
         )
+        return make(measurements, values, Weights(frequency=often))
 
     def variance(
         self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
@@ -449,10 +450,12 @@ def read_data(estimator: Any, X: Any, entry_weight: Any = None) -> Data:
     if not is_dask(X):
         return read_weighted(estimator, X, entry_weight).that_count()
     each_entry = needs_each_entry(estimator)
+    if has_variances(estimator.noise_variance):
+        each_entry = "A noise_variance for each entry"
     if each_entry is not None:
         raise ValueError(f"{each_entry} needs X in memory, got a dask collection.")
     check_columns(estimator, X, reset=True)
-    return ChunkedData(RowChunks(X), estimator.missing_values)
+    return ChunkedData(RowChunks(X, entry_weight), estimator.missing_values)
 
 
 def read_weighted(

@@ -211,7 +211,7 @@ def observed_variance(
         return weighted((values[part] - means[columns[part]]) ** 2, part)
 
     each = None if weights is None else weights.__getitem__
-    counts = _at_least_something(tally(columns, n_columns, each))
+    counts = at_least_something(tally(columns, n_columns, each))
     sums = tally(columns, n_columns, lambda part: weighted(values[part], part))
     means = sums / counts
     return float(np.sum(tally(columns, n_columns, squares) / counts))
@@ -222,9 +222,9 @@ def _group_means(
 ) -> Array:
     weighted = values if weights is None else weights * values
     sums = np.bincount(groups, weights=weighted, minlength=len(counts))
-    return sums / _at_least_something(counts)
+    return sums / at_least_something(counts)
 
 
-def _at_least_something(counts: Array) -> Array:
+def at_least_something(counts: Array) -> Array:
     """The counts, but one where there is nothing to divide by them."""
     return np.where(counts > 0, counts, 1)

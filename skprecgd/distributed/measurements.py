@@ -14,10 +14,15 @@ from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
 from skprecgd.distributed.graph import Same
-from skprecgd.distributed.rows import RowChunks, Survey, as_dask_array, plain
+from skprecgd.distributed.rows import (
+    RowChunks,
+    Survey,
+    as_dask_array,
+    plain,
+    weighted_entries,
+)
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
 from skprecgd.measurements.base import Tangent, check_matrix_shape
-from skprecgd.measurements.in_memory import matrix_entries
 from skprecgd.measurements.readers import as_measurements
 from skprecgd.measurements.validation import all_finite
 
@@ -452,7 +457,7 @@ def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
 
 def chunked_entries(
     chunks: RowChunks, missing_values: float, survey: Survey, offsets: Array
-) -> tuple[ChunkedMeasurements, list[Any]]:
+) -> tuple[ChunkedMeasurements, list[Any], Any]:
     """Observed entries of a matrix, kept with dask, and their values less `offsets`.
 
     Parameters
@@ -467,13 +472,17 @@ def chunked_entries(
     measurements : ChunkedMeasurements
     values : list
         Lazy, by chunk.
+    weights : list or None
+        The same; None where the chunks have none.
     """
-    calls = graph.each(_entries, chunks.blocks, common=(missing_values, offsets))
-    _, (parts, values) = graph.run(None, tuple(graph.split(calls, 2)))
+    calls = graph.each(
+        _entries, chunks.blocks, chunks.weights, common=(missing_values, offsets)
+    )
+    _, (parts, values, often) = graph.run(None, tuple(graph.split(calls, 3)))
     measurements = ChunkedMeasurements.of_rows(
         parts, list(survey.chunk_sizes), chunks.slices, chunks.shape, chunks.dtype
     )
-    return measurements, values
+    return measurements, values, None if chunks.weights[0] is None else often
 
 
 # What runs on a chunk -----------------------------------------------------------------
@@ -500,11 +509,12 @@ def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
 
 
 def _entries(
-    block: Any, missing_values: float, offsets: Array
-) -> tuple[EntryMeasurements, Array]:
-    rows, columns, values, shape = matrix_entries(plain(block), missing_values)
-    measured = EntryMeasurements(rows, columns, shape, values.dtype)
-    return measured, (values - offsets[columns]).astype(values.dtype)
+    block: Any, weights: Any, missing_values: float, offsets: Array
+) -> tuple[EntryMeasurements, Array, Array | None]:
+    block = plain(block)
+    rows, columns, values, often = weighted_entries(block, missing_values, weights)
+    measured = EntryMeasurements(rows, columns, block.shape, values.dtype)
+    return measured, (values - offsets[columns]).astype(values.dtype), often
 
 
 def _forward(part: Measurements, left: Array, right: Array) -> Array:

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from skprecgd._linalg.numerics import norm, working_dtype
-from skprecgd._linalg.offsets import squared_deviations
+from skprecgd._linalg.offsets import at_least_something, squared_deviations
 from skprecgd._linalg.stored import (
     has_nan,
     is_incomplete,
@@ -58,19 +58,19 @@ class Survey:
     @property
     def variance(self) -> float:
         """Sum of the columns' variances over the observed entries."""
-        return float(np.sum(self.squares / np.maximum(self.counts, 1)))
+        return float(np.sum(self.squares / at_least_something(self.counts)))
 
     @property
     def n_observed(self) -> int:
         """Number of observed entries."""
-        return int(np.sum(self.counts))
+        return sum(self.chunk_sizes)
 
     def offsets(self, center: str | None) -> tuple[Array, Array]:
-        """Row and column offsets, as `_centering` computes them."""
+        """Row and column offsets, as `skprecgd._linalg.offsets` computes them."""
         rows, columns = np.zeros(len(self.seen_rows)), np.zeros(len(self.counts))
         if center is None:
             return rows, columns
-        mean = float(self.counts @ self.means) / self.n_observed
+        mean = float(self.counts @ self.means) / float(np.sum(self.counts))
         if center == "mean":
             return rows, np.full_like(columns, mean)
         if center == "both":
@@ -86,9 +86,16 @@ class RowChunks:
     X : dask array or DataFrame of shape (n_rows, n_columns)
         Chunks may be arrays or SciPy sparse matrices. Chunks of columns are put
         together (lazily); lengths of chunks that dask does not know are computed.
+    entry_weight : array, sparse array or dask array of that shape, default=None
+        How often each entry counts; see `PrecGDFactorization.fit`.
+
+    Attributes
+    ----------
+    blocks, weights : list
+        One a chunk: its rows, and the weights of their entries or None.
     """
 
-    def __init__(self, X: Any) -> None:
+    def __init__(self, X: Any, entry_weight: Any = None) -> None:
         X = as_dask_array(X, 2)
         n_columns = int(X.shape[1])
         if X.numblocks[1] > 1:
@@ -103,11 +110,35 @@ class RowChunks:
         ]
         edges = np.concatenate([[0], np.cumsum([n for n in lengths if n > 0])])
         self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+        self.weights = self._cut(entry_weight)
+
+    def _cut(self, entry_weight: Any) -> list[Any]:
+        """The weights by chunk."""
+        if entry_weight is None:
+            return [None] * len(self.blocks)
+        lazy = is_dask_array(entry_weight) or is_dask_frame(entry_weight)
+        if lazy:
+            entry_weight = as_dask_array(entry_weight, 2, name="entry_weight")
+        elif not sparse.issparse(entry_weight):
+            entry_weight = np.asarray(entry_weight)
+        if tuple(entry_weight.shape) != self.shape:
+            raise ValueError(
+                f"entry_weight must have the shape of X, {self.shape}, got "
+                f"{tuple(entry_weight.shape)}."
+            )
+        if not lazy:
+            if sparse.issparse(entry_weight):
+                entry_weight = entry_weight.tocsr()
+            return [entry_weight[part] for part in self.slices]
+        lengths = tuple(part.stop - part.start for part in self.slices)
+        return graph.blocks(entry_weight.rechunk((lengths, self.shape[1])))
 
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
         shapes = [(part.stop - part.start, self.shape[1]) for part in self.slices]
-        calls = graph.each(_survey, self.blocks, shapes, common=(missing_values,))
+        calls = graph.each(
+            _survey, self.blocks, shapes, self.weights, common=(missing_values,)
+        )
         parts, _ = graph.run(calls)
         counts, means, squares = parts[0].counts, parts[0].means, parts[0].squares
         for part in parts[1:]:
@@ -158,7 +189,37 @@ def plain(block: Any) -> Any:
     return without_duplicates(sparse.csr_array(block))
 
 
-def _survey(block: Any, shape: tuple[int, int], missing_values: float) -> Survey:
+def weighted_entries(
+    block: Any, missing_values: float, weights: Any
+) -> tuple[Array, Array, Array, Array | None]:
+    """Rows, columns, values and weights of the entries of a chunk that count.
+
+    Parameters
+    ----------
+    block : ndarray or sparse array of shape (n_rows, n_columns)
+    missing_values : nan or 0
+    weights : matrix of that shape or None
+        None is one each, and then so is what comes back.
+    """
+    if weights is not None and sparse.issparse(block) and np.isnan(missing_values):
+        raise ValueError(
+            "entry_weight looks at every entry, and X has sparse chunks with "
+            "missing_values=nan, so that entries not stored are zeros: pass dense ones, "
+            "or missing_values=0 if they are missing."
+        )
+    rows, columns, values, _ = matrix_entries(block, missing_values)
+    if weights is None:
+        return rows, columns, values, None
+    often = np.asarray(plain(weights)[rows, columns], dtype=np.float64).ravel()
+    if not (np.all(np.isfinite(often)) and np.all(often >= 0)):
+        raise ValueError("entry_weight must be finite and not negative.")
+    counts = often > 0
+    return rows[counts], columns[counts], values[counts], often[counts]
+
+
+def _survey(
+    block: Any, shape: tuple[int, int], weights: Any, missing_values: float
+) -> Survey:
     block = plain(block)
     if block.shape != shape:
         raise ValueError(
@@ -170,8 +231,8 @@ def _survey(block: Any, shape: tuple[int, int], missing_values: float) -> Survey
         raise ValueError(
             "X contains NaN, while with missing_values=0 zeros are what is missing."
         )
-    if is_incomplete(block, missing_values):
-        return _survey_entries(block, missing_values)
+    if weights is not None or is_incomplete(block, missing_values):
+        return _survey_entries(block, missing_values, weights)
     n_rows, n_columns = block.shape
     if sparse.issparse(block):
         means, variances = mean_variance_axis(block.astype(np.float64), axis=0)
@@ -185,14 +246,17 @@ def _survey(block: Any, shape: tuple[int, int], missing_values: float) -> Survey
     return Survey(counts, means, squares, seen, row_means, size, True, (n_entries,))
 
 
-def _survey_entries(block: Any, missing_values: float) -> Survey:
-    rows, columns, values, (n_rows, n_columns) = matrix_entries(block, missing_values)
-    counts = np.bincount(columns, minlength=n_columns)
-    sums = np.bincount(columns, weights=values, minlength=n_columns)
-    means = sums / np.maximum(counts, 1)
-    squares = np.bincount(
-        columns, weights=(values - means[columns]) ** 2, minlength=n_columns
-    )
+def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
+    n_rows, n_columns = block.shape
+    rows, columns, values, often = weighted_entries(block, missing_values, weights)
+
+    def sums(numbers: Array) -> Array:
+        repeated = numbers if often is None else often * numbers
+        return np.bincount(columns, weights=repeated, minlength=n_columns)
+
+    counts = np.bincount(columns, often, minlength=n_columns)
+    means = sums(values) / at_least_something(counts)
+    squares = sums((values - means[columns]) ** 2)
     seen = np.bincount(rows, minlength=n_rows) > 0
     size = norm(values)
     no_means = np.zeros(n_rows)
@@ -213,7 +277,7 @@ def _merged(
     """Counts, means and squared deviations of two sets of rows taken together."""
     counts, means, squares = moments
     both = counts + part.counts
-    share = part.counts / np.maximum(both, 1)
+    share = part.counts / at_least_something(both)
     gap = part.means - means
     return (
         both,
