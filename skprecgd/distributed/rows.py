@@ -204,8 +204,8 @@ def weighted_entries(
     if weights is not None and sparse.issparse(block) and np.isnan(missing_values):
         raise ValueError(
             "entry_weight looks at every entry, and X has sparse chunks with "
-            "missing_values=nan, so that entries not stored are zeros: pass dense ones, "
-            "or missing_values=0 if they are missing."
+            "missing_values=nan, so that entries not stored are zeros: pass dense "
+            "ones, or missing_values=0 if they are missing."
         )
     rows, columns, values, _ = matrix_entries(block, missing_values)
     if weights is None:
