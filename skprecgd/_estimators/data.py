@@ -79,7 +79,7 @@ class Data(ABC):
         offsets : Offsets
             Subtracted from the data.
         make : callable
-            Measurements, their targets and, if need be, `Weights` -> Objective.
+            Measurements, their targets and `weights` -> Objective.
         """
 
     @abstractmethod
@@ -171,7 +171,7 @@ class EntryData(Data, Rows):
 
     def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
         targets = offsets.subtracted(self.values, self.rows, self.columns)
-        return make(self.measurements(), targets, self.weights)
+        return make(self.measurements(), targets, weights=self.weights)
 
     def measurements(self) -> EntryMeasurements:
         """The entries as measurements of the matrix, in the same order."""
@@ -419,7 +419,7 @@ class ChunkedData(Data):
         measurements, values, often = chunked_entries(
             chunks, self.missing_values, survey, offsets.columns
         )
-        return make(measurements, values, Weights(frequency=often))
+        return make(measurements, values, weights=Weights(frequency=often))
 
     def variance(
         self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
