@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from skprecgd import datasets
 from skprecgd.datasets import (
     LowRankTruth,
     make_low_rank,
@@ -177,12 +176,15 @@ def test_entries_are_those_of_the_matrix(arguments: dict[str, Any], seed: int) -
     )
 
 
-def test_entries_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_entries_than_a_block_holds() -> None:
     truth = make_low_rank(9, 8, rank=3, random_state=0)
-    rows, columns = np.indices(truth.shape).reshape(2, -1)
-    whole = truth.entries(rows, columns)
-    monkeypatch.setattr(datasets, "_BLOCK", 10)
-    np.testing.assert_array_equal(truth.entries(rows, columns), whole)
+    rng = np.random.default_rng(0)
+    rows, columns = (rng.integers(n, size=3_000_000) for n in truth.shape)
+    expected = truth.matrix[rows, columns]
+    tolerance = 100 * EPS * truth.singular_values[0]
+    np.testing.assert_allclose(
+        truth.entries(rows, columns), expected, rtol=0, atol=tolerance
+    )
     assert truth.entries([], []).shape == (0,)
 
 
@@ -325,10 +327,11 @@ def test_measurements_are_standard_normal(seed: int) -> None:
     assert abs(X.var() - 1) < 8 * math.sqrt(2 / n)
 
 
-def test_measurements_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = make_each(0)
-    monkeypatch.setattr(datasets, "_BLOCK", 70)
-    assert_same(whole, make_each(0), rtol=1e-12)
+def test_more_measurements_than_a_block_holds() -> None:
+    X, y, truth = make_matrix_sensing(30, rank=2, n_measurements=10_000, random_state=0)
+    np.testing.assert_allclose(y, X @ truth.matrix.ravel(), rtol=1e-10, atol=1e-12)
+    # No block is another one once more.
+    assert len(np.unique(X[:, 0])) == len(X)
 
 
 # Observed entries ---------------------------------------------------------------------
@@ -802,11 +805,23 @@ def test_bad_arguments_are_refused(
         GENERATORS[generator](**changes)
 
 
+def parts_of(problem: Any) -> list[Any]:
+    """The arrays that a generator made, truths as matrices."""
+    parts = [problem] if isinstance(problem, LowRankTruth) else problem
+    return [
+        part.toarray() if sparse.issparse(part) else getattr(part, "matrix", part)
+        for part in parts
+    ]
+
+
 @pytest.mark.parametrize("generator", ALL)
 def test_numpy_numbers_are_taken(generator: str) -> None:
-    GENERATORS[generator](
-        n_rows=np.int32(6), rank=np.int64(2), condition_number=np.float32(3)
-    )
+    plain = {"n_rows": 6, "rank": 2, "condition_number": 3.0}
+    kinds = {"n_rows": np.int32, "rank": np.int64, "condition_number": np.float32}
+    numpy = {name: kinds[name](value) for name, value in plain.items()}
+    ours, theirs = (GENERATORS[generator](**numbers) for numbers in (plain, numpy))
+    for one, other in zip(parts_of(ours), parts_of(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,8 @@ def test_flat_picture(capsys, tmp_path):
     ],
 )
 def test_missing_package(capsys, monkeypatch, absent, names):
-    monkeypatch.setattr(
-        demo, "find_spec", lambda name: None if name in absent else object()
-    )
+    for name in absent:
+        monkeypatch.setitem(sys.modules, name, None)
     message = refused(capsys)
     assert names in message
     assert 'pip install "skprecgd[plot]"' in message
@@ -371,7 +370,7 @@ def test_progress_on_a_terminal(monkeypatch, rich):
     if rich:
         pytest.importorskip("rich")
     else:
-        monkeypatch.setattr(demo, "find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "rich", None)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with demo._progress("recovering"):

@@ -551,7 +551,9 @@ def test_not_finite(bad, form):
 
 
 def test_finite_numbers_whose_sum_overflows_are_accepted():
-    as_measurements(np.full((2, 4), 1e308))
+    measurements = as_measurements(np.full((2, 4), 1e308))
+    left, right = np.full((2, 1), 1e-200), np.full((2, 1), 1e-100)
+    np.testing.assert_allclose(measurements.forward(left, right), [4e8, 4e8])
 
 
 @pytest.mark.parametrize(

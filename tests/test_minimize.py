@@ -1009,7 +1009,8 @@ def test_the_gradient_in_the_matrix_goes_along_a_ray(dtype, global_random_seed):
         ray = objective.ray(evaluation, direction(local))
         evaluation = ray.advance(ray.minimizer())
         found = objective.matrix_gradient(evaluation)
-        expected = objective.measurements.adjoint(objective._slopes(evaluation.state))
+        z = measurements.forward(evaluation.factors.left, evaluation.factors.right)
+        expected = measurements.adjoint(objective.weight * (z - objective.targets))
         measurements.adjoints -= 1
         assert np.linalg.norm(found - expected) <= 100 * eps * largest
         sums.append(measurements.adjoints)

@@ -14,8 +14,6 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from skprecgd import PrecGDMatrixSensing
 from skprecgd.measurements import (
     DenseMeasurements,
-    EntryMeasurements,
-    FullObservation,
     MultiOutputMeasurements,
     multi_output,
 )
@@ -40,22 +38,25 @@ def test_the_measurement_matrices(global_random_seed):
     np.testing.assert_array_equal(A.target_index, np.tile(np.arange(3), 5))
 
 
-def test_whole_samples_stay_products_of_matrices(global_random_seed):
+def test_selections_measure_what_was_selected(global_random_seed):
+    """Whole samples, samples in another order, outputs out of order, a few of them."""
     X = samples(global_random_seed)
     A = MultiOutputMeasurements(X, 3)
+    left, right = np.eye(8), np.random.default_rng(1).standard_normal((3, 8))
+    everything = (X @ right.T).ravel()
     train, test = next(GroupKFold(4).split(A, groups=A.sample_index))
-    for index in (train, test):
-        part = A[index]
-        assert isinstance(part._entries, FullObservation)
-        np.testing.assert_array_equal(part.X, X[np.unique(A.sample_index[index])])
-    # Also a selection of selections, and samples in another order.
-    again = A[train][: 3 * 5][np.r_[3:6, 0:3]]
-    assert isinstance(again._entries, FullObservation)
-    scattered = A[[0, 1, 2, 3]]
-    assert isinstance(scattered._entries, EntryMeasurements)
-    assert len(scattered.X) == 2
-    # Outputs of one sample out of order are not the whole sample.
-    assert isinstance(A[[1, 0, 2]]._entries, EntryMeasurements)
+    chosen = train[: 3 * 5][np.r_[3:6, 0:3]]
+    for part, index in [
+        (A[train], train),
+        (A[test], test),
+        (A[train][: 3 * 5][np.r_[3:6, 0:3]], chosen),
+        (A[[0, 1, 2, 3]], np.arange(4)),
+        (A[[1, 0, 2]], np.array([1, 0, 2])),
+    ]:
+        np.testing.assert_allclose(part.forward(left, right), everything[index])
+        np.testing.assert_array_equal(part.target_index, index % 3)
+        # No sample is kept of which nothing is measured.
+        assert len(part.X) == len(np.unique(index // 3))
 
 
 class CountedMeasurements(MultiOutputMeasurements):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from _helpers import LogCosh
@@ -12,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse.linalg import aslinearoperator
 
 from skprecgd.factors import FactorPair, SymmetricFactor
-from skprecgd.losses import SquaredLoss
+from skprecgd.losses import SquaredLoss, SummedLoss
 from skprecgd.measurements import (
     DenseMeasurements,
     EntryMeasurements,
@@ -734,11 +736,26 @@ class WrongGradient(SampledObjective):
         return super().gradient(evaluation).times(1.001)
 
 
+class FlatterThanItSays(SummedLoss):
+    name = "flatter than it says"
+    curvature_bound = 1.0
+    homogeneous = True
+
+    def pointwise(self, z, y):
+        return 0.5 * (z - y) ** 2
+
+    def gradient(self, z, y):
+        return 0.9 * (z - y)
+
+    def curvature(self, z, y):
+        return np.ones_like(z)
+
+
 class WrongEverywhere(SampledObjective):
     """Gradient and chain rule agree, and both are too small."""
 
-    def _slopes(self, z):
-        return 0.9 * super()._slopes(z)
+    def __init__(self, measurements, targets, loss, alpha):
+        super().__init__(measurements, targets, FlatterThanItSays(), alpha)
 
 
 class WrongRay(SampledObjective):
@@ -751,15 +768,11 @@ class WrongRay(SampledObjective):
 class StalePredictions(SampledObjective):
     def ray(self, evaluation, direction):
         ray = super().ray(evaluation, direction)
-        good = ray._advance
 
         def stale(t):
-            advanced = good(t)
-            fields = {**advanced.__dict__, "state": evaluation.state, "kept": {}}
-            return type(advanced)(**fields)
+            return replace(ray.advance(t), state=evaluation.state, kept={})
 
-        ray._advance = stale
-        return ray
+        return Quartic(ray.coefficients, stale)
 
 
 class WrongCurvature(SampledObjective):

@@ -28,6 +28,7 @@ from skprecgd._estimators.cross_validation import _best
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import (
+    DenseMeasurements,
     FullObservation,
     RankOneMeasurements,
     as_measurements,
@@ -413,7 +414,10 @@ def process_id(model, A, y):
 
 @pytest.mark.parametrize("kind", ["sensing", "entries"])
 def test_long_passes_are_left_to_threads(monkeypatch, kind, global_random_seed):
-    limits = {"sensing": "_SHARED_BYTES", "entries": "_MANY_ENTRIES"}
+    limits = {
+        "sensing": (DenseMeasurements, "shared_bytes"),
+        "entries": (_rank_path_cv, "_MANY_ENTRIES"),
+    }
 
     def processes():
         if kind == "sensing":
@@ -426,7 +430,7 @@ def test_long_passes_are_left_to_threads(monkeypatch, kind, global_random_seed):
 
     monkeypatch.setattr(_rank_path_cv, "are_compiled", lambda n: True)
     assert os.getpid() not in processes()
-    monkeypatch.setattr(_rank_path_cv, limits[kind], 0)
+    monkeypatch.setattr(*limits[kind], 0)
     assert processes() == {os.getpid()}
 
 
@@ -456,7 +460,7 @@ def test_a_path_holds_few_predictions(global_random_seed):
 def test_a_large_stack_is_read_in_place(monkeypatch, global_random_seed):
     A, y, _ = sensing(global_random_seed)
     copied = sensing_cv().fit(A, y)
-    monkeypatch.setattr(_rank_path_cv, "_SHARED_BYTES", 0)
+    monkeypatch.setattr(DenseMeasurements, "shared_bytes", 0)
     shared = sensing_cv().fit(A, y)
     np.testing.assert_allclose(
         shared.cv_results_["mean_test_score"],

@@ -11,7 +11,6 @@ from scipy import linalg, sparse
 
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import LossRows
-from skprecgd._linalg import row_systems as _rows
 from skprecgd._linalg.row_systems import solve_rows
 from skprecgd.losses import (
     AbsoluteLoss,
@@ -109,11 +108,12 @@ def test_rows_that_see_nothing(hidden, dtype, global_random_seed):
     assert_allclose(z[others], expected[others], rtol=rtol, atol=rtol)
 
 
-def test_chunks_do_not_show(monkeypatch, global_random_seed):
-    X, visible, basis = make_rows((50, 20), 3, 0.5, global_random_seed)
-    whole = solve(X, visible, basis)
-    monkeypatch.setattr(_rows, "_CHUNK_NUMBERS", 9 * 7)
-    assert_array_equal(solve(X, visible, basis), whole)
+def test_chunks_do_not_show(global_random_seed):
+    """With so many components, the rows are several chunks."""
+    X, visible, basis = make_rows((12_000, 60), 30, 0.8, global_random_seed)
+    parts = [slice(k, k + 1000) for k in range(0, len(X), 1000)]
+    alone = [solve(X[part], visible[part], basis) for part in parts]
+    assert_array_equal(solve(X, visible, basis), np.vstack(alone))
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
@@ -167,11 +167,13 @@ def test_newton_finds_a_stationary_point(loss, global_random_seed):
     assert_allclose(pull @ basis + ridge * z, 0, atol=1e-3)
 
 
-def test_newton_in_chunks(monkeypatch, global_random_seed):
-    X, visible, basis = make_rows((50, 20), 3, 0.5, global_random_seed)
-    whole = fit(HuberLoss(), X, visible, basis)
-    monkeypatch.setattr(_rows, "_CHUNK_NUMBERS", 9 * 7)
-    assert_allclose(fit(HuberLoss(), X, visible, basis), whole, rtol=1e-6)
+def test_newton_in_chunks(global_random_seed):
+    X, visible, basis = make_rows((2500, 60), 50, 0.9, global_random_seed)
+    loss = HuberLoss(threshold=3.0, scale=1.0)
+    whole = fit(loss, X, visible, basis)
+    parts = [slice(k, k + 1000) for k in range(0, len(X), 1000)]
+    alone = [fit(loss, X[part], visible[part], basis) for part in parts]
+    assert_allclose(whole, np.vstack(alone), rtol=1e-6, atol=1e-6)
 
 
 def test_newton_where_there_is_no_minimum():

@@ -37,10 +37,8 @@ def test_errors_come_through():
         share_out(fail, ((i,) for i in range(20)), threads=2)
 
 
-def test_the_free_take_over_from_the_busy(monkeypatch):
+def test_the_free_take_over_from_the_busy():
     """One slow piece does not hold up the others."""
-    monkeypatch.setattr(_threads, "_cpu_count", lambda: 2)
-    _threads._pool.cache_clear()
     names, others = set(), threading.Event()
 
     def task(i):
@@ -51,10 +49,7 @@ def test_the_free_take_over_from_the_busy(monkeypatch):
         elif i == 9:
             others.set()
 
-    try:
-        share_out(task, ((i,) for i in range(10)), threads=2)
-    finally:
-        _threads._pool.cache_clear()
+    share_out(task, ((i,) for i in range(10)), threads=2)
     assert len(names) == 2
 
 
@@ -116,9 +111,8 @@ class Fit(threading.Thread):
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("held", [(True, True), (True, False), (False, False)])
-def test_fits_on_threads_share_the_cores(monkeypatch, held, first):
+def test_fits_on_threads_share_the_cores(held, first):
     """And whichever of them ends last gives BLAS back its threads."""
-    monkeypatch.setattr(_threads, "_cpu_count", lambda: 2)
     before = blas_threads()
     fits = [Fit(one_blas_thread=one) for one in held]
     # Blocks inside one another are one fit.
@@ -155,7 +149,7 @@ def test_a_worker_process_gets_its_share():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_its_own_threads():
     share_out(lambda _: time.sleep(0.01), ((i,) for i in range(4)), threads=2)
-    _threads._pool()
+    alone = allowed_threads()
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         # Python 3.12 and later warn of any fork beside threads.
@@ -166,11 +160,12 @@ def test_a_forked_child_has_its_own_threads():
     if child == 0:  # pragma: no cover - the child is not measured
         done: list[int] = []
         share_out(done.append, ((i,) for i in range(8)), threads=2)
-        os.write(writer, bytes([len(done), len(_threads._fits._blocks)]))
+        with running_fit():
+            os.write(writer, bytes([len(done), allowed_threads() == alone]))
         os._exit(0)
     other.end()
     os.close(writer)
     # The other fit goes on in the parent only.
-    assert os.read(reader, 2) == bytes([8, 0])
+    assert os.read(reader, 2) == bytes([8, True])
     assert os.waitpid(child, 0)[1] == 0
     os.close(reader)

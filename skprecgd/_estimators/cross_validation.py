@@ -40,8 +40,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import are_compiled
 from skprecgd.losses import Loss, make_loss
-from skprecgd.measurements import DenseMeasurements, Measurements
-from skprecgd.measurements.dense import DenseSelection
+from skprecgd.measurements import Measurements
 from skprecgd.objective import Objective, Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim import SOLVERS, Solver
@@ -51,8 +50,6 @@ from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
 from skprecgd.robust import upper_bound
 
-# A stack of more bytes than these is read in place by all folds: no worker copies it.
-_SHARED_BYTES = 1 << 26
 # Compiled passes over this many single entries take so long that it hardly matters that
 # threads wait for one another in between.
 _MANY_ENTRIES = 1 << 19
@@ -113,14 +110,6 @@ class Samples:
         return [tuple(part[counts[part]] for part in fold) for fold in folds]
 
     @property
-    def in_place(self) -> bool:
-        """Whether the folds read what all share instead of a part of their own."""
-        whole = self.measurements
-        if type(whole) is not DenseMeasurements:
-            return False
-        return whole.stack.nbytes > _SHARED_BYTES
-
-    @property
     def suits_threads(self) -> bool:
         """Whether the folds are best followed by threads, which need no copies.
 
@@ -129,7 +118,7 @@ class Samples:
         if self.measurements.single_entries:
             n = len(self.targets)
             return n >= _MANY_ENTRIES and are_compiled(n)
-        return self.in_place
+        return self.measurements.folds_share
 
     def training(
         self,
@@ -148,7 +137,7 @@ class Samples:
 
     def _objective(self, model: BasePrecGD, index: Array) -> tuple[Objective, Offsets]:
         """The objective of some of the samples, and what was subtracted from them."""
-        part, weights = self.part(index), self.weights.at(index)
+        part, weights = self.measurements.fold(index), self.weights.at(index)
         samples = Measured(part, self.targets[index], weights).in_natural_order()
         measurements, targets = samples.measurements, samples.targets
         weights = samples.weights
@@ -161,16 +150,6 @@ class Samples:
         offsets = EntryData(*cells, targets, shape, weights).offsets(self.center)
         centred = offsets.subtracted(targets, *cells)
         return objective_of(model, measurements, centred, weights), offsets
-
-    def part(self, index: Array) -> Measurements:
-        """Some of the measurements."""
-        whole = self.measurements
-        if type(whole) is not DenseMeasurements:
-            return whole.rows(index)
-        if self.in_place:
-            return DenseSelection(whole, index)
-        # A worker process gets the stack as a map of a file, slow to pick rows from.
-        return whole.of(np.array(whole.stack[index], subok=False), whole.matrix_shape)
 
 
 @dataclass(frozen=True)
@@ -249,7 +228,7 @@ def score_path(
     path = visit_ranks(training.walk)
     if path.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
-    measurements, targets = samples.part(test), samples.targets[test]
+    measurements, targets = samples.measurements.fold(test), samples.targets[test]
     weights = samples.weights.at(test)
 
     def score(factors: Factors) -> float:

@@ -68,6 +68,18 @@ class Measurements(ABC):
     def rows(self, index: Array) -> Self:
         """The measurements at the given positions, in that order."""
 
+    @property
+    def folds_share(self) -> bool:
+        """Whether `fold` reads what all folds share instead of a copy of its own."""
+        return False
+
+    def fold(self, index: Array) -> Measurements:
+        """The same as `rows`, for a long fit beside fits on other measurements.
+
+        Override it where all of them had better read the same data in place.
+        """
+        return self.rows(index)
+
     def natural_order(self) -> Array | None:
         """Order of the measurements in which products are fastest; None is this."""
         return None

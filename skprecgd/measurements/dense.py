@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class DenseMeasurements(Measurements):
     """
 
     keeps_adjoint = True
+    shared_bytes: ClassVar[int] = 1 << 26
+    """Size from which on all folds read the stack in place: no worker copies it."""
 
     def __init__(self, stack: Any, matrix_shape: tuple[int, int] | None = None) -> None:
         stack = as_real_array(stack, "the measurements", (2, 3))
@@ -132,6 +134,16 @@ class DenseMeasurements(Measurements):
             return DenseSelection(self, index)
         return self.of(self.stack[index], self.matrix_shape)
 
+    @property
+    def folds_share(self) -> bool:
+        return self.stack.nbytes > self.shared_bytes
+
+    def fold(self, index: Array) -> DenseMeasurements:
+        if self.folds_share:
+            return DenseSelection(self, index)
+        # A worker process gets the stack as a map of a file, slow to pick rows from.
+        return self.of(np.array(self.stack[index], subok=False), self.matrix_shape)
+
     def _mean_square(self) -> float:
         return norm(self.stack) ** 2 / self.stack.size
 
@@ -214,6 +226,13 @@ class DenseSelection(DenseMeasurements):
 
     def rows(self, index: Array) -> DenseSelection:
         return DenseSelection(self, index)
+
+    @property
+    def folds_share(self) -> bool:
+        return False
+
+    def fold(self, index: Array) -> DenseSelection:
+        return self.rows(index)
 
     @property
     def _positions(self) -> Array:
