@@ -91,8 +91,9 @@ def check_measurements(
     `forward_tangent` and `tangent` are what `forward` and the adjoint give; a selection
     of measurements measures the same numbers; the symmetric use (left *is* right) is
     the general one; `mean_square` is the mean squared entry of the measurement
-    matrices, which are formed for it if they have at most 2^18 numbers; nothing writes
-    to its arguments.
+    matrices, with weights too (they are formed for it if they have at most 2^18
+    numbers); `cells` and `row_solutions` are what `single_entries` and `forward` say;
+    nothing writes to its arguments.
 
     Parameters
     ----------
@@ -132,6 +133,8 @@ def check_measurements(
     _check_adjoint(measurements, draws, weights, report)
     _check_tangent(measurements, draws, weights, report)
     _check_selection(measurements, draws, rng, report)
+    _check_cells(measurements, draws, report)
+    _check_row_solutions(measurements, draws, report)
     if measurements.matrix_shape[0] == measurements.matrix_shape[1]:
         _check_symmetric_use(measurements, draws, report)
     if measurements.n_measurements * measurements.shape[1] <= _MAX_FORMED:
@@ -379,6 +382,50 @@ def _check_symmetric_use(
         )
 
 
+def _check_cells(
+    measurements: Measurements, draws: list[tuple[Array, ...]], report: _Report
+) -> None:
+    cells = measurements.cells()
+    report.ensure(
+        (cells is not None) == measurements.single_entries,
+        "single_entries and cells() do not agree on whether measurements are entries",
+    )
+    if cells is None:
+        return
+    left, right, _, _ = draws[0]
+    rows, columns = cells
+    expected = np.einsum("ij,ij->i", left[rows], right[columns])
+    size = _forward_size(measurements, draws)
+    measured = measurements.forward(left, right)
+    report.compare("forward against the entries at cells()", measured, expected, size)
+    some = np.arange(measurements.n_measurements)[::2]
+    found = np.stack(measurements.cells(some) or ())
+    report.compare("cells(index) against cells()", found, np.stack(cells)[:, some])
+
+
+def _check_row_solutions(
+    measurements: Measurements, draws: list[tuple[Array, ...]], report: _Report
+) -> None:
+    """The gradient of the problem that `row_solutions` solves is zero there."""
+    left, right, d_left, d_right = draws[0]
+    weights = np.linspace(0.5, 2.0, measurements.n_measurements)
+    weights = weights.astype(measurements.dtype)
+    # As large as the curvature can be, so that rounding is not magnified.
+    ridge = float(np.sum(weights)) or 1.0
+    for block, other, wanted in ((0, right, d_left), (1, left, d_right)):
+        found = measurements.row_solutions(weights, wanted, other, ridge, block)
+        if found is None:
+            continue
+        pair = (found, right) if block == 0 else (left, found)
+        slopes = weights * measurements.forward(*pair)
+        gradient = measurements.adjoint_products(slopes, *pair)[block]
+        report.compare(
+            "gradient where row_solutions leads against the right-hand side",
+            gradient + found.dtype.type(ridge) * found,
+            wanted,
+        )
+
+
 def _check_mean_square(measurements: Measurements, report: _Report) -> None:
     n = measurements.n_measurements
     if n == 0:
@@ -392,6 +439,13 @@ def _check_mean_square(measurements: Measurements, report: _Report) -> None:
         spread = norm(products - np.diag(np.diag(products)))
         trace = float(np.trace(products))
         tolerance = 1e-4 + (6 * np.sqrt(2 / 8) * spread / trace if trace > 0 else 0.0)
+    weights = np.linspace(0.5, 2.0, n)
+    if tolerance is None:
+        report.compare(
+            "weighted_mean_square against the weighted mean of the squared entries",
+            measurements.weighted_mean_square(weights),
+            float(np.average(np.mean(matrices**2, axis=1), weights=weights)),
+        )
     error = abs(measurements.mean_square - expected)
     what = "mean_square against the mean squared entry of the measurement matrices"
     if tolerance is None:

@@ -781,6 +781,20 @@ class WrongScale(_Wrong):
         return 2 * super()._mean_square()
 
 
+class WrongSizes(_Wrong):
+    def _sizes(self):
+        return super()._sizes()[::-1]
+
+
+class NoEntries(_Wrong):
+    single_entries = True
+
+
+class WrongSolutions(_Wrong):
+    def row_solutions(self, weights, right_hand_side, other, ridge, block):
+        return right_hand_side / ridge
+
+
 class WrongPrecision(_Wrong):
     def forward(self, left, right):
         return super().forward(left.astype(np.float32), right).astype(np.float32)
@@ -808,6 +822,9 @@ class WritesToWeights(_Wrong):
         (Affine, r"sum of both"),
         (WrongRows, r"selection"),
         (WrongScale, r"mean_square"),
+        (WrongSizes, r"weighted_mean_square"),
+        (NoEntries, r"single_entries and cells\(\) do not agree"),
+        (WrongSolutions, r"where row_solutions leads"),
         (WrongPrecision, r"float32 .* float64"),
         (WritesToWeights, r"writes to its arguments"),
     ],
