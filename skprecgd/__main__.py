@@ -240,7 +240,7 @@ def psnr(estimate: Array, truth: Array, where: Array | None = None) -> float:
     --------
     >>> import numpy as np
     >>> from skprecgd.__main__ import psnr
-    >>> psnr(np.full((2, 2, 3), 0.6), np.full((2, 2, 3), 0.5))
+    >>> round(psnr(np.full((2, 2, 3), 0.6), np.full((2, 2, 3), 0.5)), 6)
     20.0
     """
     error = estimate - truth if where is None else estimate[where] - truth[where]

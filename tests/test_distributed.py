@@ -477,7 +477,7 @@ def test_frame_of_triples(tmp_path, global_random_seed):
 
 def test_frame_from_parquet(tmp_path):
     dd = pytest.importorskip("dask.dataframe")
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", exc_type=ImportError)
     pd = pytest.importorskip("pandas")
     _, rows, columns, values = triples()
     frame = pd.DataFrame({"user": rows, "item": columns, "rating": values})

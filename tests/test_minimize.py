@@ -965,15 +965,27 @@ def test_what_a_gauss_newton_step_reads(tol, global_random_seed):
     before = measurements.adjoints
     result = minimize(objective, start, solver="gauss-newton", tol=tol)
     assert result.converged
-    # Where the linearisation of the step before does once more, it is the last.
-    residuals = [record.relative_residual for record in result.history.records]
-    last, one, two = residuals[-1], residuals[-2], residuals[-3]
-    once_more = 2 * one**2 <= 0.5 * tol * two
-    assert measurements.contractions == result.n_iter - once_more
-    assert last <= tol
+    # One contraction a step, but for at most one, which does with that before it.
+    assert result.n_iter - 1 <= measurements.contractions <= result.n_iter
+    assert result.relative_residual <= tol
     # The gradient follows along the ray until it has lost half of its digits: at the
     # start, once it has, and where the data are met as closely.
     assert measurements.adjoints - before <= 3
+
+
+def test_the_last_step_may_do_with_the_linearisation_before(global_random_seed):
+    """It need not fall quadratically, if tol is not far."""
+    A, y, _ = make_matrix_sensing(
+        20, rank=2, n_measurements=250, random_state=global_random_seed
+    )
+    spared = 0
+    for tol in 10.0 ** -np.arange(3, 13):
+        measurements = Counted(A)
+        objective = make_objective(measurements, y)
+        start = spectral(objective, 2)
+        result = minimize(objective, start, solver="gauss-newton", tol=tol)
+        spared += result.n_iter - measurements.contractions
+    assert spared > 0
 
 
 def test_the_gradient_in_the_matrix_is_summed_once(global_random_seed):

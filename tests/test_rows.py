@@ -168,7 +168,7 @@ def test_newton_finds_a_stationary_point(loss, global_random_seed):
 
 
 def test_newton_in_chunks(global_random_seed):
-    X, visible, basis = make_rows((2500, 60), 50, 0.9, global_random_seed)
+    X, visible, basis = make_rows((2000, 60), 50, 0.9, global_random_seed)
     loss = HuberLoss(threshold=3.0, scale=1.0)
     whole = fit(loss, X, visible, basis)
     parts = [slice(k, k + 1000) for k in range(0, len(X), 1000)]
