@@ -362,6 +362,7 @@ def python(code, asked, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -391,6 +392,7 @@ def test_the_variable_is_read_at_import():
     assert "threads: 1" in shown
 
 
+@pytest.mark.slow
 def test_without_numba():
     code = (
         "import sys; sys.modules['numba'] = None;"
@@ -447,6 +449,7 @@ def test_bytes_kept_for_an_entry(is_sorted, promised):
     assert kept / len(rows) == pytest.approx(promised, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numba", "numpy"])
 def test_no_product_is_of_size_entries_times_rank(kind):
     code = "import test_compiled_kernels as t; t.check_no_product_is_large()"
