@@ -167,6 +167,7 @@ def test_newton_finds_a_stationary_point(loss, global_random_seed):
     assert_allclose(pull @ basis + ridge * z, 0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_newton_in_chunks(global_random_seed):
     X, visible, basis = make_rows((2000, 60), 50, 0.9, global_random_seed)
     loss = HuberLoss(threshold=3.0, scale=1.0)
