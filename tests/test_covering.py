@@ -62,7 +62,8 @@ SHARED: dict[str, list[Any]] = {
         "geometric",
         0.01,
     ],
-    "noise_variance": [None, "auto", 1e-6],
+    "noise_variance": [None, "auto", 1e-6, "each"],
+    "weights": [None, "often"],
     "init": ["spectral", "nystrom", "random", "pair"],
     "outlier_fraction": [0.0, 0.1, "auto"],
     "early_stopping": ["auto", True, False],
@@ -118,7 +119,9 @@ WITH_ROW_SYSTEMS = ["holes", "complete", "entries", "triples in chunks", "dense"
 CHUNKS = {"complete in chunks", "holes in chunks"}
 
 SHARED_REFUSALS = [
-    Refusal(("loss", OTHER_LOSSES), ("noise_variance", {"auto", 1e-6}), "noise_var"),
+    Refusal(
+        ("loss", OTHER_LOSSES), ("noise_variance", {"auto", 1e-6, "each"}), "noise_var"
+    ),
     Refusal(CORRUPT, ("loss", OTHER_LOSSES), "outlier_fraction"),
     Refusal(CORRUPT, ("noise_variance", {"auto"}), "outlier_fraction"),
     Refusal(CORRUPT, ("alpha", {0.01}), "outlier_fraction"),
@@ -143,6 +146,12 @@ REFUSALS = {
         Refusal(("data", {"complete sparse", *CHUNKS}), ("loss", OTHER_LOSSES), "loss"),
         Refusal(("data", {"complete sparse", *CHUNKS}), CORRUPT, "outlier_fraction"),
         Refusal(("data", {"holes in chunks"}), ("center", {"both"}), "center"),
+        Refusal(("data", {"complete sparse"}), ("weights", {"often"}), "entry_weight"),
+        Refusal(
+            ("data", {"complete sparse", *CHUNKS}),
+            ("noise_variance", {"each"}),
+            "noise_variance",
+        ),
     ],
     PrecGDMatrixSensing: [
         *SHARED_REFUSALS,
@@ -251,7 +260,7 @@ def test_the_design_covers_what_can_meet(estimator):
             assert possible.completed(chosen) is None
     refusals = REFUSALS[estimator]
     assert not any(refusal.hits(row) for row in rows for refusal in refusals)
-    assert len(rows) <= 105
+    assert len(rows) <= 125
 
 
 # ---- the problems
@@ -371,7 +380,7 @@ def chunked(cells: tuple[np.ndarray, np.ndarray], y: np.ndarray) -> tuple[Any, A
 
 
 def model_of(estimator: type, row: Row, shape: tuple[int, int]) -> Any:
-    given = {k: v for k, v in row.items() if k not in ("data", "dtype")}
+    given = {k: v for k, v in row.items() if k not in ("data", "dtype", "weights")}
     if row["init"] == "pair":
         rng = np.random.default_rng(6)
         left, right = (rng.standard_normal((n, 2)) for n in shape)
@@ -382,6 +391,23 @@ def model_of(estimator: type, row: Row, shape: tuple[int, int]) -> Any:
     # Random feedback is there to be compared with, and is not expected to arrive.
     given["max_iter"] = 20 if row["solver"] in FEEDBACK else 400
     return estimator(SEARCH_RANK, random_state=0, **given)
+
+
+def variances(shape: tuple[int, ...]) -> np.ndarray:
+    """Of the noise of each measurement, of which there is none."""
+    return np.random.default_rng(7).choice([1e-6, 4e-6], size=shape)
+
+
+def weights_of(estimator: type, row: Row, shape: tuple[int, ...]) -> Row:
+    """What `fit` is given besides the data: some count twice, and some do not count."""
+    # Three options meet here: with weights, the chunks are no longer complete.
+    refused = row["data"] == "complete in chunks" and row.get("center") == "both"
+    if row["weights"] is None or refused:
+        return {}
+    often = np.random.default_rng(8).choice([0, 1, 2], p=[0.1, 0.5, 0.4], size=shape)
+    if estimator is PrecGDMatrixSensing:
+        return {"sample_weight": often}
+    return {"entry_weight": often}
 
 
 def fitted(estimator: type, row: Row) -> tuple[Any, float]:
@@ -396,10 +422,13 @@ def fitted(estimator: type, row: Row) -> tuple[Any, float]:
             X, y, new, expected = given_measurements(row)
             model = model_of(estimator, row, (SIDE, SIDE))
             data = (X, y)
+        if row["noise_variance"] == "each":
+            model.set_params(noise_variance=variances(data[-1].shape))
+        weights = weights_of(estimator, row, data[-1].shape)
         if row["warm_start"]:
             n = model.max_iter
-            model.set_params(max_iter=3).fit(*data).set_params(max_iter=n)
-        model.fit(*data)
+            model.set_params(max_iter=3).fit(*data, **weights).set_params(max_iter=n)
+        model.fit(*data, **weights)
         if estimator is PrecGDFactorization:
             found = model.inverse_transform(model.transform(X))
         else:

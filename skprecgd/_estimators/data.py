@@ -407,7 +407,7 @@ class ChunkedData(Data):
         if center == "both" and not self.survey.complete:
             raise ValueError(
                 f"center={center!r} needs X in memory, got a dask collection with "
-                "missing entries."
+                "missing entries or weights."
             )
         return Offsets.of(center, self.survey.offsets(center))
 
