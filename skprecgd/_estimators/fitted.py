@@ -1,4 +1,4 @@
-"""From the end of a path to what an estimator keeps of it."""
+"""From the result of a path to the fitted attributes of an estimator."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def found_factors(objective: Objective, result: PathResult, tol: float) -> Facto
 def kept_factors(
     objective: Objective, result: PathResult, tol: float, seen: tuple[Array, Array]
 ) -> Factors:
-    """What an estimator keeps of a data matrix: all components, or those found.
+    """The factors that PrecGDFactorization keeps: all components, or those found.
 
     Parameters
     ----------
     objective : Objective
     result : PathResult
     tol : float
-        What was asked for.
+        The tolerance that was asked for.
     seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
-        Where something was observed. Elsewhere the factors are zero: a start that is
-        not zero there has stayed as it was.
+        Rows and columns with an observed entry. The factors are set to zero in all
+        others, where the fit has left them as they were at the start.
     """
     if objective.has_closed_form:
         return result.factors
@@ -65,7 +65,7 @@ def kept_factors(
 
 
 def minimised(objective: Objective, result: PathResult) -> Objective:
-    """What the path minimised in the end: its loss may have become sharper."""
+    """The objective that the path minimised last; its loss may have been sharpened."""
     if result.sharpened is None:
         return objective
     return objective.with_loss(result.sharpened)
@@ -80,7 +80,7 @@ def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
 
 
 def outlier_matrix(objective: Objective, gross: GrossErrors | None) -> sparse.csr_array:
-    """The gross errors of a fit where they stand in the matrix, if there are any."""
+    """The gross errors of a fit as a sparse matrix, which stores nothing else."""
     if gross is None:
         return sparse.csr_array(objective.matrix_shape, dtype=objective.dtype)
     return gross.matrix()

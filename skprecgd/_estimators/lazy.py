@@ -1,4 +1,4 @@
-"""What estimators do with dask collections: check their columns, and lazy methods."""
+"""Estimators and dask collections: checks of columns, and lazy methods."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skprecgd._runtime.dask_kinds import is_dask_frame
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed.rows import as_dask_array, check_kind, plain
 
-# What no chunk needs, because it is about other data.
+# Fitted attributes that describe the training data, which no other chunk needs.
 _NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
 
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
     """Names and number of columns by scikit-learn's rules; no chunk is looked at."""
     check_kind(X, "X")
-    # What dask knows of a frame is a frame without rows.
+    # dask describes a DataFrame by one without rows.
     known = X._meta if is_dask_frame(X) else X
     validate_data(estimator, known, reset=reset, skip_check_array=True)
 
@@ -87,7 +87,7 @@ def _mapped(model: Any, method: str, X: Any, n_columns: int | None) -> Any:
 
 
 def _check_output(model: Any) -> None:
-    """Refuse to transform lazily where scikit-learn would compute what comes out."""
+    """Refuse containers of `set_output` that make scikit-learn compute the result."""
     container = output_container(model)
     if container != "default":
         raise ValueError(
@@ -97,7 +97,7 @@ def _check_output(model: Any) -> None:
 
 
 def _light(model: Any, *unused: str) -> Any:
-    """The model without what would be sent along for nothing."""
+    """A copy of the model without attributes that would be sent to chunks in vain."""
     light = copy.copy(model)
     for name in (*_NOT_NEEDED, *unused):
         light.__dict__.pop(name, None)

@@ -1,4 +1,4 @@
-"""How rows get their coordinates in the row space found: chosen once, by the fit."""
+"""Solvers for the coordinates of rows in the row space found; a fit chooses one."""
 
 from __future__ import annotations
 
@@ -41,17 +41,18 @@ _MAX_ROUNDS = 50
 class RowSolver(ABC):
     """Coordinates of rows from their visible entries, and scores of hidden ones.
 
-    Knows what the fit decided, but not the row space, which the estimator shows.
+    It holds what the fit decided, except for the row space, which is among the fitted
+    attributes of the estimator.
 
     Parameters
     ----------
     loss : Loss
-        What was minimised in the end.
+        The loss that was minimised in the end.
     ridge : ndarray of shape (r,)
         Ridge on each coordinate; see `row_ridge`.
     each_entry : str, default=None
-        The parameter of the estimator, if there is one, for which each entry of a row
-        has to be looked at by itself; see `needs_each_entry`.
+        The parameter of the estimator that needs single entries of a row, if there is
+        one; see `needs_each_entry`.
     """
 
     def __init__(self, loss: Loss, ridge: Array, each_entry: str | None = None) -> None:
@@ -81,7 +82,7 @@ class RowSolver(ABC):
         rows : Rows
         space : RowSpace
         share : float
-            Of the entries, hidden in each round.
+            Share of the entries that is hidden in each round.
         rng : RandomState
         """
         for visible, hidden in rows.rounds(share, rng):
@@ -102,7 +103,7 @@ class RowSolver(ABC):
 
 
 class LeastSquaresRows(RowSolver):
-    """Least squares, of least norm where a row shows too little."""
+    """Least squares, of least norm where a row has too few visible entries."""
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         return rows.least_squares(space, self.ridge)
@@ -145,10 +146,11 @@ class LossRows(RowSolver):
 
 
 class TrimmedRows(RowSolver):
-    """Least squares of the entries of a row that agree: of those no gross errors.
+    """Least squares of those entries of a row that are no gross errors.
 
-    Fit and leave out in turn, each row by itself: what a row leaves out are its largest
-    residuals, as many as `robust.line_limits` allows, if they exceed a level.
+    Least-squares fits and choices of the gross errors alternate, for each row by
+    itself. The gross errors of a row are its largest residuals: at most as many as
+    `robust.line_limits` allows, and only those above a level.
 
     Parameters
     ----------
@@ -157,6 +159,7 @@ class TrimmedRows(RowSolver):
     fraction : float
         Upper bound of the corrupted share of a row.
     level : float
+        Residuals up to this size are no gross errors.
     """
 
     def __init__(
@@ -241,12 +244,12 @@ def make_row_solver(
     Parameters
     ----------
     objective : Objective
-        What was minimised.
+        The objective of the fit.
     result : PathResult
     factors : Factors
-        What is kept of the result.
+        The factors that the estimator keeps.
     gross : GrossErrors or None
-        What the fit left out; None if it had to fit everything.
+        The errors that the fit left out; None if the objective leaves nothing out.
     each_entry : str or None
         See `RowSolver`.
     """
@@ -263,18 +266,20 @@ def make_row_solver(
 def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Array:
     """The ridge on coordinates of rows that goes with a fit, shape (r,).
 
-    With a ridge on the factors, what that amounts to: a row of the left factor is its
-    coordinates divided by the roots of the singular values.
+    A ridge alpha on the factors is a ridge ``alpha / s`` on the coordinates, because a
+    row of the left factor is its coordinates divided by the roots of the singular
+    values s.
 
-    Where held-out entries ended the fit, they say nothing of a single row, and few
-    labels are explained best by infinite coordinates. But the coordinates of the rows
-    fitted have mean square ``s^2 / n_rows``, which is what to expect of any row.
+    A fit that held-out entries ended needs another one: the few labels of a single row
+    are often explained best by infinite coordinates, and no entries of it are held out.
+    The coordinates of the fitted rows have mean square ``s^2 / n_rows``. With that
+    variance as a Gaussian prior, the ridge is ``n_rows / s^2``.
     """
     s = factors.singular_values().astype(np.float64)
     safe = np.where(s > 0, s, 1.0)
     if result.status is Status.HELD_OUT:
         return np.where(s > 0, objective.matrix_shape[0] / safe**2, 0.0)
-    # In units of the squared residual of one entry.
+    # The objective multiplies losses by its weight; here the loss of an entry counts 1.
     alpha = objective.alpha / objective.weight if objective.alpha else 0.0
     return np.where(s > 0, alpha / safe, 0.0)
 
@@ -339,10 +344,11 @@ def _row_lengths(
     gradient: Array,
     ridge: Array,
 ) -> Array:
-    """Each row's own length of its step: 1, halved while the slope has turned.
+    """The length of each row's step: 1, halved while it overshoots (backtracking).
 
-    The losses are convex, so a slope that has not become steep upwards says that the
-    minimum along the step was not overshot by much.
+    A step overshoots if the slope at its end is more than half as steep upwards as the
+    slope at its start was downwards. The losses are convex, so any other step ends
+    before the minimum along it or not far beyond.
     """
     start = np.abs(np.einsum("ij,ij->i", gradient, step))
     length = np.ones(problem.n_rows)

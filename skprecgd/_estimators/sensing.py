@@ -122,7 +122,7 @@ class PrecGDMatrixSensing(
         remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
         iterations without a warning.
     random_state : int, RandomState instance or None, default=None
-        Of random starts.
+        Seed of random starts.
     warm_start : bool, default=False
         Start from the previous solution, if it fits.
     verbose : int, default=0
@@ -141,11 +141,11 @@ class PrecGDMatrixSensing(
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
     outliers_ : ndarray of shape (n,)
-        What is wrong with the targets that were left out of the fit, 0 for the others:
+        Errors of the targets that were left out of the fit, 0 for the others:
         ``y - outliers_`` is what was fitted.
     certificate_ : Certificate
         Bound of the distance to the global optimum; see `optim.Certificate`. With
-        outliers, of the problem without them.
+        outliers it is that of the problem without them.
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
@@ -251,7 +251,7 @@ class PrecGDMatrixSensing(
             The measured numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
-            zero not at all. (How precise it is says `noise_variance`.)
+            zero not at all. (The parameter `noise_variance` says how precise it is.)
 
         Returns
         -------
@@ -349,7 +349,7 @@ class PrecGDMatrixSensing(
                 return super().score(X, y, sample_weight)
             from sklearn.metrics import r2_score
 
-            # Both in one pass, which else would be one for every look at them.
+            # One pass computes both; `super().score` would make one for every use.
             predictions, y = compute(self.predict(X), y)
             return float(r2_score(y, predictions, sample_weight=sample_weight))
         z = self._measure(X)
