@@ -1,8 +1,8 @@
 """Passes over chunks: the only module that talks to dask.
 
-A pass calls one function on every chunk. What is kept stays where the chunk was read;
-what is wanted, small, comes back. Everything that goes out is part of the graph and not
-put on a worker beforehand, so that dask can compute again what a lost worker held.
+A pass calls one function on every chunk. Large results stay where the chunk was read;
+small ones come back to the client. Values for the chunks are part of the graph and are
+not put on a worker beforehand, so that dask can compute again what a lost worker held.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import numpy as np
 
 from skprecgd._runtime.dask_kinds import is_dask
 
-# How many results are added up in one task.
+# Number of results that one task of a sum adds up.
 _FAN_IN = 8
-# A graph carries the factors; dask warns above 10 MiB, and we know.
+# Graphs carry the factors on purpose, so dask's warning above 10 MiB is turned off.
 _LARGE_GRAPH = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 
 
 @dataclass
 class Traffic:
-    """What went out to the chunks and came back while it was counted.
+    """Passes, messages and bytes between client and chunks, while they were counted.
 
     Attributes
     ----------
     passes : int
-        Rounds of one task a chunk.
+        Rounds in which every chunk gets one task.
     messages : int
-        Tasks that got something and results that came back to the client.
+        Tasks that were sent out, and results that came back to the client.
     bytes_out, bytes_back : int
-        Size of what every chunk was given, and of what came back.
+        Size of the values given to the chunks, and of those that came back.
     """
 
     passes: int = 0
@@ -84,14 +84,14 @@ def compute(*values: Any) -> tuple[Any, ...]:
 
 
 def in_memory(*values: Any) -> tuple[Any, ...]:
-    """The same, and dask is not imported for values that are in memory already."""
+    """`compute`, which does not import dask if all values are in memory already."""
     return compute(*values) if any(map(is_dask, values)) else values
 
 
 class Lazy:
-    """A value dask has not computed yet, or holds: a key, and the graph it is in.
+    """A value that dask holds or has yet to compute: a key, and the graph it is in.
 
-    `dask.delayed` would do, but takes ten times as long to build as our tasks to run.
+    `dask.delayed` would do, but building it takes ten times as long as a task here.
     """
 
     __slots__ = ("graph", "key")
@@ -112,7 +112,7 @@ def blocks(X: Any) -> list[Lazy]:
     made = lazy(_delayed(X, optimize_graph=True))
     if all(block.key in block.graph for block in made):
         return made
-    # Persisted on a cluster: dask's optimisation leaves nothing of what it holds.
+    # If X is persisted on a cluster, dask's optimisation drops the keys that it holds.
     return lazy(_delayed(X, optimize_graph=False))
 
 
@@ -129,7 +129,7 @@ def lazy(items: list[Any]) -> list[Lazy]:
             made.append(item)
         elif is_dask(item):
             graph = item.__dask_graph__()
-            # The chunks of an array share their graph.
+            # The chunks of an array share their graph, so it is copied once.
             flat = graphs.setdefault(id(graph), {})
             if not flat:
                 flat.update(graph)
@@ -153,11 +153,11 @@ def each(
     function : callable
         Called with the chunk's item, its value in each of the columns, and `common`.
     items : list
-        One a chunk: lazy, or a list of lazy ones.
+        One item for each chunk: lazy, or a list of lazy ones.
     *columns : list or Same
-        Further values, one a chunk; lazy or not, or lists of lazy ones.
+        Further arguments, one for each chunk; lazy or not, or lists of lazy ones.
     common : sequence
-        What all calls are given last.
+        The last arguments, which are the same for all calls.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def each(
 
 
 def split(results: list[Lazy], count: int) -> list[list[Lazy]]:
-    """Lazy tuples taken apart: one list for each of their `count` items."""
+    """Lazy tuples, unpacked: one list for each of their `count` items."""
     lists = []
     for k in range(count):
         name = _names("item")
@@ -206,7 +206,7 @@ def total(results: list[Lazy]) -> Lazy:
 
 
 def run(wanted: Any, kept: Any = ()) -> tuple[Any, Any]:
-    """Compute both at once: `wanted` comes back, `kept` stays where it is.
+    """Compute `wanted`, whose values come back, and `kept`, which dask holds.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def run(wanted: Any, kept: Any = ()) -> tuple[Any, Any]:
         for leaf in _leaves(tree):
             _merge(leaf.graph, graph, merged)
             keys[name].append(leaf.key)
-    # Not where distributed is not loaded: it could not set its own defaults later.
+    # Set only if distributed is loaded: else it could not set its own defaults later.
     quiet = _LARGE_GRAPH if "distributed" in sys.modules else {}
     with dask.config.set(quiet):
         held = Collection(graph, keys["wanted"])
@@ -268,7 +268,7 @@ def _placed(value: Any, graph: dict[Any, Any], merged: set[int]) -> Any:
 
 
 def _task(value: Any) -> Any:
-    """The value as it stands in a task: keys for what is lazy."""
+    """The value as an argument of a task: lazy values are replaced by their keys."""
     if isinstance(value, (Lazy, _Key)):
         return value.key
     if isinstance(value, list):
@@ -320,7 +320,7 @@ def _count(items: list[Any], columns: tuple[list[Any] | Same, ...]) -> None:
 
 
 def _size(value: Any) -> int:
-    """Bytes of the arrays inside; what is lazy does not travel."""
+    """Bytes of the arrays inside; lazy values do not travel."""
     if isinstance(value, (list, tuple)):
         return sum(_size(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):

@@ -55,7 +55,7 @@ class ChunkedMatrix(Matrix):
         return np.concatenate(images), back
 
     def left_basis(self, capacity: int) -> LeftBasis:
-        # Its rows stay beside those of X.
+        # The rows of the basis stay with those of X.
         return ChunkedBasis(self)
 
     def times(self, block: Array) -> Array:
@@ -112,14 +112,14 @@ class ChunkedBasis(LeftBasis):
     def _triangulated(
         self, images: list[Any], correction: Array
     ) -> tuple[list[Any], list[Array], Array]:
-        """QR of the images less their part in U, every chunk by itself first.
+        """QR of the images minus their part in U, first in every chunk by itself.
 
         Returns
         -------
         q : list
-            Lazy, by chunk.
+            Lazy arrays, one for each chunk.
         turns : list of ndarray
-            What to multiply each `q` with.
+            The matrices by which each `q` is to be multiplied.
         triangle : ndarray
         """
         calls = graph.each(_reduced, images, self._parts, common=(correction,))

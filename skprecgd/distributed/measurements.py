@@ -1,4 +1,4 @@
-"""Measurements in chunks: any kind, read where they are."""
+"""Measurements in chunks, of any kind, which are read where dask has them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from skprecgd.measurements.validation import all_finite
 
 
 class _Facts(NamedTuple):
-    """What the client knows of a chunk of measurements."""
+    """Facts about a chunk of measurements that the client keeps."""
 
     length: int
     matrix_shape: tuple[int, int]
@@ -46,7 +46,7 @@ class Draw:
     n_measurements, n_held_out : int
     seed : int
     held_out : bool
-        Whether the `n_held_out` drawn ones are meant, or all the others.
+        Whether these are the `n_held_out` drawn measurements, or all the others.
     """
 
     n_measurements: int
@@ -67,10 +67,9 @@ class Draw:
 class ChunkedMeasurements(Measurements):
     """Measurements of one matrix in chunks, which stay where dask has them.
 
-    A product calls the chunks' own products, and what travels are factors and their
-    gradients. The contract of `Measurements` also has a number for each measurement
-    come back to the client; a fit with the squared loss leaves those, too, with the
-    chunks.
+    A product calls the chunks' own products; factors and their gradients travel. Some
+    methods of `Measurements` return a number for each measurement to the client, but a
+    fit with the squared loss leaves those, too, with the chunks.
 
     Parameters
     ----------
@@ -126,14 +125,14 @@ class ChunkedMeasurements(Measurements):
         """Fill in the fields.
 
         `slices` are the rows of the matrix that each part measures (None: all of
-        them), and `positions` says which measurement a part's next one is.
+        them). `positions` numbers the measurements, part after part (None: in order).
         """
         self.parts, self._facts, self.slices = parts, facts, slices
         self.matrix_shape, self._positions = matrix_shape, positions
         self.dtype = np.result_type(*(part.dtype for part in facts))
         self.single_entries = all(part.single_entries for part in facts)
         self.lengths = [part.length for part in facts]
-        # Two numbers a measurement; gathered when they are asked for.
+        # Two numbers for each measurement, gathered when they are first asked for.
         self._cells: tuple[Array, Array] | None = None
 
     @classmethod
@@ -145,7 +144,7 @@ class ChunkedMeasurements(Measurements):
         matrix_shape: tuple[int, int],
         dtype: np.dtype,
     ) -> ChunkedMeasurements:
-        """Entries of rows ``slices[i]`` of the matrix, in a part each."""
+        """Entries of a matrix; part i holds those of rows ``slices[i]``."""
         facts = [
             _Facts(n, (s.stop - s.start, matrix_shape[1]), dtype, False, True)
             for n, s in zip(lengths, slices, strict=True)
@@ -188,7 +187,7 @@ class ChunkedMeasurements(Measurements):
         return [left[rows] for rows in self.slices]
 
     def gathered_rows(self, blocks: list[Array]) -> Array:
-        """Sum of what the chunks give for their rows."""
+        """Sum of the blocks, each of which belongs to the rows of its chunk."""
         if self.slices is None:
             return np.sum(blocks, axis=0, dtype=blocks[0].dtype)
         gathered = np.zeros((self.matrix_shape[0], *blocks[0].shape[1:]), self.dtype)
@@ -197,7 +196,7 @@ class ChunkedMeasurements(Measurements):
         return gathered
 
     def scattered(self, vector: Array) -> list[Array]:
-        """One number a measurement, cut up by chunks."""
+        """A vector with one number for each measurement, split by chunks."""
         if self._positions is not None:
             vector = vector[self._positions]
         return np.split(vector, np.cumsum(self.lengths)[:-1])
@@ -253,9 +252,10 @@ class ChunkedMeasurements(Measurements):
         return _ChunkedTangent(self, kept)
 
     def contracted(self, left: Array, right: Array) -> list[Any] | None:
-        """The chunks' own tangents, kept there, where they are smaller than the chunks.
+        """The tangents of all chunks, kept with dask.
 
-        They are where contracting measurement matrices with the factors pays.
+        They hold measurement matrices contracted with the factors. None where these
+        would not be smaller than the measurement matrices themselves.
         """
         n_rows, n_columns = self.matrix_shape
         if not self.dense or (n_rows + n_columns) * left.shape[1] >= n_rows * n_columns:
@@ -267,7 +267,7 @@ class ChunkedMeasurements(Measurements):
         return self.adjoint_of(self.scattered(weights))
 
     def adjoint_of(self, weights: list[Any]) -> Any:
-        """The adjoint of weights that are cut up by chunks, lazy or not."""
+        """The adjoint of weights that are split by chunks, lazy or not."""
         if self.dense:
             calls = graph.each(_adjoint, self.parts, weights)
             return np.asarray(graph.run(graph.total(calls))[0])
@@ -293,7 +293,7 @@ class ChunkedMeasurements(Measurements):
             index = np.argsort(self._positions)[index]
         edges = np.concatenate([[0], np.cumsum(self.lengths)])
         chunk = np.searchsorted(edges, index, side="right") - 1
-        # Stable: within a chunk the order asked for is kept.
+        # The sort is stable, so that measurements of a chunk keep their order.
         order = np.argsort(chunk, kind="stable")
         bounds = np.searchsorted(chunk[order], np.arange(len(self.parts) + 1))
         local = [
@@ -306,10 +306,11 @@ class ChunkedMeasurements(Measurements):
     def selected(
         self, local: list[Any], positions: Array | None = None
     ) -> ChunkedMeasurements:
-        """Of every chunk the measurements at its `local` positions (or `Draw`)."""
+        """The measurements at the `local` positions (or `Draw`) of every chunk."""
         parts = graph.each(_selected, self.parts, local)
         if self.single_entries:
-            # Selecting takes longer than a product, and entries are held anyway.
+            # Selecting takes longer than a product, and chunks of entries are kept
+            # with dask anyway.
             parts = list(graph.run(None, parts)[1])
         facts = [
             part._replace(length=len(index))
@@ -338,7 +339,7 @@ class ChunkedMeasurements(Measurements):
         return self.weighted_mean_square_of(self.scattered(weights))
 
     def weighted_mean_square_of(self, weights: list[Any]) -> float:
-        """The same for weights that are cut up by chunks, lazy or not."""
+        """`weighted_mean_square` for weights that are split by chunks, lazy or not."""
         if self.single_entries:
             return self.mean_square
         sums, _ = graph.run(graph.total(graph.each(_weighted, self.parts, weights)))
@@ -353,7 +354,7 @@ class ChunkedAdjoint(Matrix):
     ----------
     measurements : ChunkedMeasurements
     weights : list
-        By chunk; arrays, lazy or not.
+        One array for each chunk, lazy or not.
     """
 
     def __init__(self, measurements: ChunkedMeasurements, weights: list[Any]) -> None:
@@ -361,7 +362,7 @@ class ChunkedAdjoint(Matrix):
         self._a, self._weights = measurements, weights
 
     def gram_operator(self) -> LinearOperator | None:
-        # One pass a product, unless chunks share rows of S.
+        # A product with ``S^T S`` is one pass, unless chunks share rows of S.
         if not self._a.disjoint_rows:
             return None
 
@@ -425,7 +426,7 @@ def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasur
         matrix_shape = own
     else:
         matrix_shape = check_matrix_shape(matrix_shape, int(X.shape[1]))
-    # Whole measurements in every chunk.
+    # Every chunk must hold whole measurements.
     X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     blocks = [
         block for block, n in zip(graph.blocks(X), X.chunks[0], strict=True) if n > 0
@@ -433,16 +434,16 @@ def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasur
     parts = graph.each(_checked, blocks, common=(matrix_shape,))
     measurements = ChunkedMeasurements(parts)
     if measurements.dense:
-        # Read again for every product, but looked at for infinities only once.
+        # Chunks are read again for every product, but checked for infinities only once.
         measurements.parts = graph.each(_stack, blocks, common=(matrix_shape,))
     else:
-        # Small, and slow to sort.
+        # Sparse chunks are small, and slow to sort: they are kept with dask.
         measurements.parts = list(graph.run(None, parts)[1])
     return measurements
 
 
 def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
-    """A dask array of targets, checked in one pass, and left where it is."""
+    """A dask array of targets, checked in one pass; it stays with dask."""
     y = as_dask_array(y, 1, name="y")
     if len(y) != len(measurements):
         raise ValueError(
@@ -471,9 +472,9 @@ def chunked_entries(
     -------
     measurements : ChunkedMeasurements
     values : list
-        Lazy, by chunk.
+        Lazy arrays, one for each chunk.
     weights : list or None
-        The same; None where the chunks have none.
+        The same for the weights; None where the chunks have none.
     """
     calls = graph.each(
         _entries, chunks.blocks, chunks.weights, common=(missing_values, offsets)
@@ -580,13 +581,13 @@ def taken(values: Array, index: Any) -> Array:
 
 
 def _weighted(part: Measurements, weights: Array) -> Array:
-    """Weighted sum of the mean squares, and of the weights."""
+    """The weighted sum of the mean squares, and the sum of the weights."""
     total = float(np.sum(weights))
     mean = part.weighted_mean_square(weights) if total > 0 else 0.0
     return np.array([total * mean, total])
 
 
 def _mean_square(part: Measurements) -> float:
-    # Not the cached property: the client holds its lock, which Python 3.11 has one of
-    # for all instances, while it waits for the chunks.
+    # The cached property cannot be used: in Python 3.11 all instances share its lock,
+    # which the client holds while it waits for the chunks.
     return part._mean_square() if part.n_measurements else 0.0

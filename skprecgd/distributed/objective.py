@@ -45,10 +45,11 @@ class ChunkedObjective(Objective):
     ----------
     measurements : ChunkedMeasurements
     targets : list
-        By chunk; arrays, lazy or not.
+        One array for each chunk, lazy or not.
     alpha : float, default=0.0
     weights : ChunkedWeights, default=None
-        How often each measurement was made, and how precisely; None is once.
+        How often each measurement was made, and how precisely; None is once each, all
+        of them equally precise.
     """
 
     can_split = True
@@ -212,7 +213,7 @@ class ChunkedObjective(Objective):
     def _advanced(
         self, factors: Factors, z: list[Any], lines: list[Any], t: float
     ) -> Evaluation:
-        """The point at step t, with its gradient: they are one pass."""
+        """The evaluation at step t, with its gradient, in one pass."""
         calls = self._each(_advanced, factors, z, lines, common=(self._weight, t))
         z, totals, to_left, to_right = graph.split(calls, 4)
         sums = graph.total(totals), graph.total(to_right)
@@ -296,7 +297,7 @@ def _size(targets: Array, costs: WeightedLoss) -> float:
 
 
 def _slopes(targets: Array, costs: WeightedLoss, z: Any, weight: Any) -> Array:
-    # Of the zero matrix the predictions are one number.
+    # The predictions of the zero matrix are given as a single 0.
     return costs.slopes(np.broadcast_to(z, targets.shape), targets, weight)
 
 
@@ -374,7 +375,8 @@ def _curvature(
     weight: Any,
 ) -> tuple[Array, Array]:
     z1 = part.forward_tangent(left, right, d_left, d_right)
-    # The squared loss has the same curvature wherever it is asked for.
+    # The curvature of the squared loss does not depend on the predictions, so any will
+    # do.
     weights = costs.curvatures(targets, targets, weight)
     return part.adjoint_products(weights * z1, left, right)
 

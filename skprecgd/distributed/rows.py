@@ -1,4 +1,4 @@
-"""A data matrix in chunks of whole rows: what it is, and one look at all of it."""
+"""A data matrix in chunks of whole rows, and statistics of it from one pass."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from skprecgd.measurements.validation import check_real
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the data tells.
+    """Statistics of the observed entries, from one pass over the data.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Survey:
     seen_rows : ndarray of bool, shape (n_rows,)
         Rows with an observed entry.
     row_means : ndarray of shape (n_rows,)
-        Of complete data.
+        Means of the rows of complete data, otherwise zeros.
     size : float
         Norm of the observed entries.
     complete : bool
@@ -92,7 +92,7 @@ class RowChunks:
     Attributes
     ----------
     blocks, weights : list
-        One a chunk: its rows, and the weights of their entries or None.
+        One item for each chunk: its rows, and the weights of their entries or None.
     """
 
     def __init__(self, X: Any, entry_weight: Any = None) -> None:
@@ -159,7 +159,7 @@ class RowChunks:
 
 
 def check_kind(X: Any, name: str) -> None:
-    """Refuse what is of dask, but no array and no frame."""
+    """Refuse dask collections that are neither arrays nor DataFrames."""
     if not (is_dask_array(X) or is_dask_frame(X)):
         kind = f"{type(X).__module__.rpartition('.')[0]}.{type(X).__name__}"
         raise ValueError(
@@ -199,7 +199,7 @@ def weighted_entries(
     block : ndarray or sparse array of shape (n_rows, n_columns)
     missing_values : nan or 0
     weights : matrix of that shape or None
-        None is one each, and then so is what comes back.
+        None counts every entry once; the weights that are returned are then None, too.
     """
     if weights is not None and sparse.issparse(block) and np.isnan(missing_values):
         raise ValueError(

@@ -20,7 +20,7 @@ _NAMES = ("row", "column", "value")
 
 
 class _Found(NamedTuple):
-    """What the client knows of a partition."""
+    """Facts about a partition that the client keeps."""
 
     n_entries: int
     first_row: int
@@ -35,7 +35,7 @@ def frame_entries(
 ) -> tuple[ChunkedMeasurements, Any]:
     """Measurements and targets of the entries in a dask DataFrame or bag of triples.
 
-    See `observed_entries`. Two passes: one that looks at the indices, one that sorts
+    See `observed_entries`. There are two passes: one reads the indices, and one sorts
     every partition by rows, which is then kept with dask.
     """
     import dask.array as da
@@ -134,7 +134,7 @@ def _found(triples: tuple[Array, Array, Array]) -> _Found:
 def _sorted(
     triples: tuple[Array, Array, Array], rows: slice, n_columns: int, dtype: np.dtype
 ) -> tuple[EntryMeasurements, Array]:
-    """Entries by rows, counted from the partition's first."""
+    """Entries sorted by rows; the first row of the partition is number 0."""
     i, j, values = triples
     order = np.lexsort((j, i))
     shape = (rows.stop - rows.start, n_columns)

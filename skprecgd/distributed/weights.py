@@ -21,7 +21,7 @@ class ChunkedWeights:
     Attributes
     ----------
     parts : list
-        One `Weights` a chunk, lazy and kept with dask.
+        One `Weights` for each chunk, lazy and kept with dask.
     count : float
         How many measurements there are, each counted as often as it was made.
     unit_variance : float or None
@@ -41,7 +41,7 @@ class ChunkedWeights:
         return cls(parts, float(np.sum(counts)), unit_variance)
 
     def of_losses(self) -> list[Any]:
-        """Lazy arrays of what the losses are multiplied with, by chunk."""
+        """The factors of the losses: a lazy array for each chunk."""
         return graph.each(_of_losses, self.parts)
 
     def costs(self, loss: Loss, dtype: np.dtype) -> list[Any]:
@@ -65,7 +65,7 @@ def chunked_weights(
     ----------
     measurements : ChunkedMeasurements
     weights : Weights
-        Of arrays in memory or dask arrays, or of lists by chunk; see
+        Its arrays may be in memory, dask arrays, or lists by chunk; see
         `ChunkedMeasurements.targets`.
     """
     given = weights.frequency, weights.precision
