@@ -61,7 +61,7 @@ _BLOCK = 2**22
 
 
 # --------------------------------------------------------------------------------------
-# What comes back
+# Results
 # --------------------------------------------------------------------------------------
 
 
@@ -281,7 +281,7 @@ class SensingProblem(NamedTuple):
         The matrix that was measured.
     """
 
-    # A union would make typed code tell the forms apart that `kind` already settles.
+    # A union would make typed code distinguish the forms, which `kind` already settles.
     X: Any
     y: Array
     truth: LowRankTruth
@@ -298,7 +298,7 @@ class CompletionProblem(NamedTuple):
         The whole matrix.
     """
 
-    # As above: `format` settles it.
+    # No union here either: `format` settles the form.
     X: Any
     truth: LowRankTruth
 
@@ -1012,8 +1012,8 @@ def _sample_cells(rng: np.random.Generator, n_cells: int, n_sampled: int) -> Arr
     cells = np.empty(0, dtype=np.intp)
     while cells.size < n_sampled:
         missing, free = n_sampled - cells.size, n_cells - cells.size
-        # So many draws hit `missing` new cells on average; the margin makes a second
-        # round rare.
+        # On average, `expected` draws hit `missing` new cells; four standard deviations
+        # more make a second round rare.
         expected = -n_cells * math.log1p(-missing / free)
         draws = rng.integers(n_cells, size=math.ceil(expected + 4 * expected**0.5))
         cells = np.concatenate([cells, draws.astype(np.intp, copy=False)])
@@ -1038,7 +1038,7 @@ def _fill_short_lines(
 
 
 def _flip_cells(cells: Array, shape: tuple[int, int]) -> Array:
-    """Numbers, sorted, of the same cells in the transposed matrix."""
+    """Sorted numbers of the same cells in the transposed matrix."""
     rows, columns = np.divmod(cells, shape[1])
     columns *= shape[0]
     columns += rows

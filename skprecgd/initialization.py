@@ -1,4 +1,4 @@
-"""Where to start: spectral, Nystrom, random."""
+"""Starting points: spectral, Nystrom, random."""
 
 from __future__ import annotations
 
@@ -79,9 +79,10 @@ def nystrom(
 
     One product with the back-projection B and no eigensolver. Every later iterate
     stays in the range of B where all entries are observed (Li et al., ICLR 2025).
-    Omega are those `rank` combinations of some more Gaussian columns that show most of
-    B: with no column to spare, a Gaussian sketch now and then almost misses a
-    direction, and the first step of a constant size then overshoots a thousandfold.
+    Omega has `rank` columns: the combinations of some more Gaussian columns that
+    capture most of B (oversampling). Without spare columns, a Gaussian sketch now and
+    then almost misses a direction, and the first step of a constant size then
+    overshoots a thousandfold.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def nystrom(
     symmetric : bool, default=False
         Return a `SymmetricFactor`.
     random_state : int, RandomState instance or None, default=None
-        Of the random numbers.
+        Seed of the random numbers.
 
     Returns
     -------
@@ -117,7 +118,8 @@ def nystrom(
     seen = np.asarray(back_projection @ sketch.astype(objective.dtype))
     u, s, _ = np.linalg.svd(seen, full_matrices=False)
     left = u[:, :rank] * s[:rank]
-    # Only the range matters to the metric; the scale makes left of size sqrt(M).
+    # Only the range of the left factor matters to the metric. Its norm is the root of
+    # the data norm, as in balanced factors.
     size = np.linalg.norm(left)
     if size > 0:
         left *= np.sqrt(objective.data_norm) / size
@@ -144,7 +146,7 @@ def random(
     symmetric : bool, default=False
         Return a `SymmetricFactor`.
     random_state : int, RandomState instance or None, default=None
-        Of the random numbers.
+        Seed of the random numbers.
 
     Returns
     -------
@@ -241,7 +243,7 @@ def check_rank(
     rank : int
     matrix_shape : tuple of int
     name : {"matrix_shape", "X.shape"}, default="matrix_shape"
-        What the user knows the shape as.
+        The user's name of the shape, for the message.
     """
     least = min(matrix_shape)
     if 1 <= rank <= least:
