@@ -31,6 +31,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -1164,30 +1165,32 @@ def _check_real(
     maximum: float | None = None,
     below: float | None = None,
 ) -> float:
-    bounds = []
-    if minimum is not None:
-        bounds.append(f"{minimum} or more")
-    if above is not None:
-        bounds.append(f"more than {above}")
-    if maximum is not None:
-        bounds.append(f"at most {maximum}")
-    if below is not None:
-        bounds.append(f"less than {below}")
-    number = math.nan
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):
-            number = float(value)
-    inside = (
-        math.isfinite(number)
-        and (minimum is None or number >= minimum)
-        and (above is None or number > above)
-        and (maximum is None or number <= maximum)
-        and (below is None or number < below)
-    )
-    if not inside:
-        msg = f"{name}={value!r} must be a finite number, {' and '.join(bounds)}."
+    rules = [
+        (bound, holds, words)
+        for bound, holds, words in (
+            (minimum, operator.ge, f"{minimum} or more"),
+            (above, operator.gt, f"more than {above}"),
+            (maximum, operator.le, f"at most {maximum}"),
+            (below, operator.lt, f"less than {below}"),
+        )
+        if bound is not None
+    ]
+    number = _as_float(value)
+    if not (
+        math.isfinite(number) and all(holds(number, bound) for bound, holds, _ in rules)
+    ):
+        wanted = " and ".join(words for _, _, words in rules)
+        msg = f"{name}={value!r} must be a finite number, {wanted}."
         raise ValueError(msg)
     return number
+
+
+def _as_float(value: Any) -> float:
+    """The float of a real number; NaN for anything else and beyond the range."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            return float(value)
+    return math.nan
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import sparse
 
@@ -10,31 +12,51 @@ from skprecgd.factors import FactorPair, Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
 
-# Share of the norm of a matrix that no one misses.
-_NEGLIGIBLE = 1e-6
-# Residual that counts as explained, in units of the tol of the fit.
-_EXPLAINED = 10.0
-# What a fit that is explained to tol leaves in spare columns, in units of tol: at most,
-# and where as much as that would be missed.
-_SPARE, _SPARE_LOOSE = 10.0, 3.0
+
+@dataclass(frozen=True)
+class SpareTuning:
+    """Which trailing components of a fit hold only unfinished convergence.
+
+    Attributes
+    ----------
+    explained : float
+        Relative residual of a fit that explains its data at most, in units of its tol.
+    spare : float
+        Norm that such a fit leaves in spare columns at most, as a share of the norm of
+        the matrix in units of tol.
+    spare_loose : float
+        The same for a loose tol, where `spare` times tol would no longer be negligible.
+    negligible : float
+        Share of the norm of the matrix that is always negligible.
+    """
+
+    explained: float = 10.0
+    spare: float = 10.0
+    spare_loose: float = 3.0
+    negligible: float = 1e-6
 
 
-def found_factors(objective: Objective, result: PathResult, tol: float) -> Factors:
+SPARE = SpareTuning()
+
+
+def found_factors(
+    objective: Objective, result: PathResult, tol: float, tuning: SpareTuning = SPARE
+) -> Factors:
     """The factors without the columns that hold only unfinished convergence.
 
     A fit that explains the data to `tol` leaves errors of a few `tol` in its spare
     columns, so trailing singular values count as zero while together they stay
     below ten times that (three times, if that is no longer negligible). Where noise
     or a ridge keeps the residual up, a loose `tol` says nothing of that kind, and only
-    what is negligible anyway goes.
+    negligible singular values count as zero.
     """
     tol = objective.working_tol(tol)
     factors = result.factors
     s = factors.singular_values().astype(np.float64)
     eps = np.finfo(factors.dtype).eps
-    explained = result.relative_residual <= _EXPLAINED * tol
-    spare = min(_SPARE * tol, max(_SPARE_LOOSE * tol, _NEGLIGIBLE))
-    unfinished = spare if explained else min(tol, _NEGLIGIBLE)
+    explained = result.relative_residual <= tuning.explained * tol
+    spare = min(tuning.spare * tol, max(tuning.spare_loose * tol, tuning.negligible))
+    unfinished = spare if explained else min(tol, tuning.negligible)
     level = max(unfinished, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
     return factors.truncated(max(1, int(np.sum(tails > level))))

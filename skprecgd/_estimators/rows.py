@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -29,13 +30,31 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
 from skprecgd.robust import largest_of_lines, line_limits
 
-# Newton steps for all rows together, cuts of one of them, and the relative length of a
-# step that says that nothing more happens.
-_MAX_NEWTON = 100
-_MAX_CUTS = 30
-_NEWTON_TOLERANCE = 1e-10
-# Fits of a row before its gross errors are taken as they are; most need five.
-_MAX_ROUNDS = 50
+
+@dataclass(frozen=True)
+class RowTuning:
+    """How far the iterations for coordinates of rows go.
+
+    Attributes
+    ----------
+    max_newton : int
+        Newton steps at most, each of them for many rows together.
+    max_cuts : int
+        Halvings of a Newton step at most.
+    tolerance : float
+        Length of a Newton step, relative to the coordinates, that ends the iteration.
+    max_rounds : int
+        Fits of a row at most, before its gross errors are taken as they are. Most rows
+        need five.
+    """
+
+    max_newton: int = 100
+    max_cuts: int = 30
+    tolerance: float = 1e-10
+    max_rounds: int = 50
+
+
+ROW_TUNING = RowTuning()
 
 
 class RowSolver(ABC):
@@ -53,10 +72,19 @@ class RowSolver(ABC):
     each_entry : str, default=None
         The parameter of the estimator that needs single entries of a row, if there is
         one; see `needs_each_entry`.
+    tuning : RowTuning, default=ROW_TUNING
     """
 
-    def __init__(self, loss: Loss, ridge: Array, each_entry: str | None = None) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        ridge: Array,
+        each_entry: str | None = None,
+        *,
+        tuning: RowTuning = ROW_TUNING,
+    ) -> None:
         self.loss, self.ridge, self.each_entry = loss, ridge, each_entry
+        self.tuning = tuning
 
     @abstractmethod
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
@@ -141,7 +169,9 @@ class LossRows(RowSolver):
         for part in row_slabs(out):
             for stage in self.loss.continuation():
                 problem = _RowProblem(stage, visible[part], basis, space.offsets)
-                out[part] = _newton(problem, products, self.ridge, out[part])
+                out[part] = _newton(
+                    problem, products, self.ridge, out[part], self.tuning
+                )
         return out.astype(space.basis.dtype)
 
 
@@ -154,7 +184,7 @@ class TrimmedRows(RowSolver):
 
     Parameters
     ----------
-    loss, ridge, each_entry
+    loss, ridge, each_entry, tuning
         See `RowSolver`.
     fraction : float
         Upper bound of the corrupted share of a row.
@@ -170,8 +200,9 @@ class TrimmedRows(RowSolver):
         *,
         fraction: float,
         level: float,
+        tuning: RowTuning = ROW_TUNING,
     ) -> None:
-        super().__init__(loss, ridge, each_entry)
+        super().__init__(loss, ridge, each_entry, tuning=tuning)
         self.fraction, self.level = fraction, level
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
@@ -195,7 +226,7 @@ class TrimmedRows(RowSolver):
         out = np.zeros((visible.shape[0], basis.shape[1]), dtype=basis.dtype)
         pending = np.arange(visible.shape[0])
         before: Array | None = None
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(self.tuning.max_rounds):
             part = visible[pending]
             lines = np.repeat(np.arange(len(pending)), np.diff(part.indptr))
             errors = self._errors(part, lines, out[pending], basis, limits[pending])
@@ -317,20 +348,24 @@ class _RowProblem:
         return np.bincount(self.rows, weights=values, minlength=self.n_rows)
 
 
-def _newton(problem: _RowProblem, products: Array, ridge: Array, start: Array) -> Array:
+def _newton(
+    problem: _RowProblem, products: Array, ridge: Array, start: Array, tuning: RowTuning
+) -> Array:
     r, z = len(ridge), start
     predictions = problem.start + problem.products(z)
-    for _ in range(_MAX_NEWTON):
+    for _ in range(tuning.max_newton):
         pull = problem.gradient(predictions)
         gradient = with_values(problem.pattern, pull) @ problem.basis + ridge * z
         weights = with_values(problem.pattern, problem.curvature(predictions))
         normal = normal_matrices(weights, products, r) + np.diag(ridge)
         step = -solve_systems(normal, gradient, np.finfo(np.float64).eps, relative=True)
         ahead = problem.products(step)
-        length = _row_lengths(problem, predictions, ahead, z, step, gradient, ridge)
+        length = _row_lengths(
+            problem, predictions, ahead, z, step, gradient, ridge, tuning.max_cuts
+        )
         z = z + length[:, None] * step
         predictions = predictions + length[problem.rows] * ahead
-        if np.linalg.norm(step) <= _NEWTON_TOLERANCE * np.linalg.norm(z):
+        if np.linalg.norm(step) <= tuning.tolerance * np.linalg.norm(z):
             break
     return z
 
@@ -343,6 +378,7 @@ def _row_lengths(
     step: Array,
     gradient: Array,
     ridge: Array,
+    max_cuts: int,
 ) -> Array:
     """The length of each row's step: 1, halved while it overshoots (backtracking).
 
@@ -352,7 +388,7 @@ def _row_lengths(
     """
     start = np.abs(np.einsum("ij,ij->i", gradient, step))
     length = np.ones(problem.n_rows)
-    for _ in range(_MAX_CUTS):
+    for _ in range(max_cuts):
         at = predictions + length[problem.rows] * ahead
         moved = z + length[:, None] * step
         with np.errstate(over="ignore", invalid="ignore"):
