@@ -30,7 +30,7 @@ from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_together,
 )
-from skprecgd._estimators.scoring import explained, without_largest
+from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._estimators.sensing import regressor_of
 from skprecgd._estimators.weighting import positive
 from skprecgd._runtime.compat import Interval, StrOptions, validate_params
@@ -213,7 +213,7 @@ class HeldOut:
         if self.outlier_fraction != 0:
             share = upper_bound(self.outlier_fraction)
             targets, z, often = without_largest(targets, z, share, often)
-        return explained(loss, targets, z, often)
+        return explained_share(loss, targets, z, often)
 
 
 @running_fit()

@@ -23,7 +23,7 @@ from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
 from skprecgd._estimators.weighting import has_variances, positive, read_weights
-from skprecgd._linalg.numerics import tally
+from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
     entry_offsets,
@@ -157,7 +157,11 @@ class EntryData(Data, Rows):
 
     def seen(self) -> Seen:
         n_rows, n_columns = self.shape
-        return tally(self.rows, n_rows) > 0, tally(self.columns, n_columns) > 0
+        counts = (
+            slab_bincount(self.rows, n_rows),
+            slab_bincount(self.columns, n_columns),
+        )
+        return counts[0] > 0, counts[1] > 0
 
     def offsets(self, center: str | None) -> Offsets:
         found = entry_offsets(

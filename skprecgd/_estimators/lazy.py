@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from skprecgd._runtime.compat import output_container
 from skprecgd._runtime.dask_kinds import is_dask_frame
 from skprecgd._runtime.typing import Array
-from skprecgd.distributed.rows import as_dask_array, check_kind, plain
+from skprecgd.distributed.rows import array_or_csr, as_dask_array, check_kind
 
 # Fitted attributes that describe the training data, which no other chunk needs.
 _NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
@@ -41,7 +41,7 @@ def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
         _check_output(model)
         check_columns(model, X, reset=False)
     X = as_dask_array(X, 2, lengths=False)
-    return _mapped(_light(model, "left_", "right_"), method, X, n_columns)
+    return _mapped(_without_unused(model, "left_", "right_"), method, X, n_columns)
 
 
 def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) -> Any:
@@ -67,7 +67,7 @@ def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) ->
             f"X holds measurements of shape {X.shape[1:]}, but the matrix found has "
             f"shape {own}."
         )
-    return _mapped(_light(model), method, X, n_columns)
+    return _mapped(_without_unused(model), method, X, n_columns)
 
 
 def _mapped(model: Any, method: str, X: Any, n_columns: int | None) -> Any:
@@ -96,7 +96,7 @@ def _check_output(model: Any) -> None:
         )
 
 
-def _light(model: Any, *unused: str) -> Any:
+def _without_unused(model: Any, *unused: str) -> Any:
     """A copy of the model without attributes that would be sent to chunks in vain."""
     light = copy.copy(model)
     for name in (*_NOT_NEEDED, *unused):
@@ -108,4 +108,4 @@ def _apply(block: Any, model: Any, method: str, width: tuple[int, ...]) -> Array
     dtype = np.result_type(model.components_, block.dtype)
     if not block.shape[0]:
         return np.empty((0, *width), dtype)
-    return np.asarray(getattr(model, method)(plain(block)), dtype)
+    return np.asarray(getattr(model, method)(array_or_csr(block)), dtype)

@@ -58,7 +58,7 @@ class Measured:
         order = self.measurements.natural_order()
         return self if order is None else self._at(order)
 
-    def as_they_came(self, values: Array) -> Array:
+    def in_input_order(self, values: Array) -> Array:
         """Values of the measurements here, in the order of the input.
 
         Parameters

@@ -12,7 +12,7 @@ from scipy import sparse
 from skprecgd._estimators.data import Rows, VisibleRows
 from skprecgd._estimators.fitted import minimised
 from skprecgd._estimators.row_space import RowSpace
-from skprecgd._estimators.scoring import explained, without_largest
+from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._linalg.row_systems import (
     normal_matrices,
     row_products,
@@ -127,7 +127,7 @@ class RowSolver(ABC):
         values, predictions : ndarray of shape (n,)
         weight : ndarray of shape (n,) or None
         """
-        return explained(self.loss, values, predictions, weight)
+        return explained_share(self.loss, values, predictions, weight)
 
 
 class LeastSquaresRows(RowSolver):

@@ -37,7 +37,7 @@ def hidden_rounds(
     yield np.sort(rng.permutation(drawn)[:n_hidden])
 
 
-def explained(
+def explained_share(
     loss: Loss, values: Array, z: Array, weight: Array | None = None
 ) -> float:
     """Share of the loss of the best constant that the predictions z take away.

@@ -29,7 +29,7 @@ from skprecgd._estimators.parameters import (
     check_together,
     check_y_scale,
 )
-from skprecgd._estimators.scoring import checked_weight, explained
+from skprecgd._estimators.scoring import checked_weight, explained_share
 from skprecgd._runtime.compat import Interval, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -284,7 +284,7 @@ class PrecGDMatrixSensing(
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         errors = np.zeros_like(measured.targets) if gross is None else gross.values
         objective = minimised(objective, result).without(errors)
-        self.outliers_ = measured.as_they_came(errors)
+        self.outliers_ = measured.in_input_order(errors)
         self._loss = objective.loss
         self.certificate_ = certificate(
             objective, factors, search_rank=rank, random_state=self.random_state
@@ -356,7 +356,7 @@ class PrecGDMatrixSensing(
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(z, y)
         self._loss.target_check(y)
-        return explained(self._loss, y, z, checked_weight(sample_weight, len(y)))
+        return explained_share(self._loss, y, z, checked_weight(sample_weight, len(y)))
 
     def _measure(self, X: Any) -> Array:
         check_is_fitted(self)

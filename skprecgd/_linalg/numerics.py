@@ -73,7 +73,7 @@ def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
         yield slice(start, min(start + step, shape[0]))
 
 
-def picked(
+def selected_rows(
     stack: Array, index: Array, most: int = _SLAB
 ) -> Iterator[tuple[slice, Array]]:
     """Selected rows of a stack, block by block.
@@ -125,7 +125,7 @@ def as_operator(
     )
 
 
-def tally(
+def slab_bincount(
     groups: Array, n_groups: int, weights: Callable[[slice], Array] | None = None
 ) -> Array:
     """Number of entries, or sum of their weights, in each group.
@@ -173,7 +173,7 @@ def working_dtype(*dtypes: np.dtype) -> np.dtype:
     return np.dtype(np.float64)
 
 
-def falling_until(
+def first_minimum(
     slope: Callable[[float], float],
     start: float,
     first: float,

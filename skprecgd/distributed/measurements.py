@@ -13,12 +13,12 @@ from skprecgd._linalg.matrices import Matrix
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
-from skprecgd.distributed.graph import Same
+from skprecgd.distributed.graph import Broadcast
 from skprecgd.distributed.rows import (
     RowChunks,
     Survey,
+    array_or_csr,
     as_dask_array,
-    plain,
     weighted_entries,
 )
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
@@ -38,7 +38,7 @@ class _Facts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Draw:
+class RandomShare:
     """A random share of a chunk's measurements, drawn where the chunk is.
 
     Parameters
@@ -105,8 +105,8 @@ class ChunkedMeasurements(Measurements):
     def __init__(self, parts: list[Any]) -> None:
         if not parts:
             raise ValueError("parts is empty; at least one chunk is needed.")
-        parts = graph.lazy(list(parts))
-        facts, _ = graph.run(graph.each(_facts, parts))
+        parts = graph.as_lazy(list(parts))
+        facts = graph.gathered(graph.call_each(_facts, parts))
         shapes = {part.matrix_shape for part in facts}
         if len(shapes) > 1:
             raise ValueError(
@@ -180,10 +180,10 @@ class ChunkedMeasurements(Measurements):
 
     # ---- what goes to the chunks and comes back from them
 
-    def rows_of(self, left: Array) -> list[Any] | Same:
+    def rows_of(self, left: Array) -> list[Any] | Broadcast:
         """The rows of the left factor that each chunk needs."""
         if self.slices is None:
-            return Same(left)
+            return Broadcast(left)
         return [left[rows] for rows in self.slices]
 
     def gathered_rows(self, blocks: list[Array]) -> Array:
@@ -222,17 +222,19 @@ class ChunkedMeasurements(Measurements):
     # ---- the contract
 
     def forward(self, left: Array, right: Array) -> Array:
-        calls = graph.each(_forward, self.parts, self.rows_of(left), common=(right,))
-        return self._gathered(graph.run(calls)[0])
+        calls = graph.call_each(
+            _forward, self.parts, self.rows_of(left), common=(right,)
+        )
+        return self._gathered(graph.gathered(calls))
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
         lefts, d_lefts = self.rows_of(left), self.rows_of(d_left)
-        calls = graph.each(
+        calls = graph.call_each(
             _forward_ray, self.parts, lefts, d_lefts, common=(right, d_right)
         )
-        both, _ = graph.run(calls)
+        both = graph.gathered(calls)
         linear, quadratic = zip(*both, strict=True)
         return self._gathered(list(linear)), self._gathered(list(quadratic))
 
@@ -240,10 +242,10 @@ class ChunkedMeasurements(Measurements):
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> Array:
         lefts, d_lefts = self.rows_of(left), self.rows_of(d_left)
-        calls = graph.each(
+        calls = graph.call_each(
             _forward_tangent, self.parts, lefts, d_lefts, common=(right, d_right)
         )
-        return self._gathered(graph.run(calls)[0])
+        return self._gathered(graph.gathered(calls))
 
     def tangent(self, left: Array, right: Array) -> Tangent:
         kept = self.contracted(left, right)
@@ -260,8 +262,10 @@ class ChunkedMeasurements(Measurements):
         n_rows, n_columns = self.matrix_shape
         if not self.dense or (n_rows + n_columns) * left.shape[1] >= n_rows * n_columns:
             return None
-        calls = graph.each(_tangent, self.parts, self.rows_of(left), common=(right,))
-        return list(graph.run(None, calls)[1])
+        calls = graph.call_each(
+            _tangent, self.parts, self.rows_of(left), common=(right,)
+        )
+        return list(graph.persisted(calls))
 
     def adjoint(self, weights: Array) -> Any:
         return self.adjoint_of(self.scattered(weights))
@@ -269,22 +273,22 @@ class ChunkedMeasurements(Measurements):
     def adjoint_of(self, weights: list[Any]) -> Any:
         """The adjoint of weights that are split by chunks, lazy or not."""
         if self.dense:
-            calls = graph.each(_adjoint, self.parts, weights)
-            return np.asarray(graph.run(graph.total(calls))[0])
+            calls = graph.call_each(_adjoint, self.parts, weights)
+            return np.asarray(graph.gathered(graph.summed(calls)))
         return ChunkedAdjoint(self, weights)
 
     def adjoint_products(
         self, weights: Array, left: Array, right: Array
     ) -> tuple[Array, Array]:
-        calls = graph.each(
+        calls = graph.call_each(
             _adjoint_products,
             self.parts,
             self.scattered(weights),
             self.rows_of(left),
             common=(right,),
         )
-        to_left, to_right = graph.split(calls, 2)
-        (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
+        to_left, to_right = graph.unpacked(calls, 2)
+        blocks, to_right = graph.gathered((to_left, graph.summed(to_right)))
         return self.gathered_rows(blocks), to_right
 
     def rows(self, index: Array) -> ChunkedMeasurements:
@@ -306,12 +310,12 @@ class ChunkedMeasurements(Measurements):
     def selected(
         self, local: list[Any], positions: Array | None = None
     ) -> ChunkedMeasurements:
-        """The measurements at the `local` positions (or `Draw`) of every chunk."""
-        parts = graph.each(_selected, self.parts, local)
+        """The measurements at the `local` positions (or `RandomShare`) of each chunk."""
+        parts = graph.call_each(_selected, self.parts, local)
         if self.single_entries:
             # Selecting takes longer than a product, and chunks of entries are kept
             # with dask anyway.
-            parts = list(graph.run(None, parts)[1])
+            parts = list(graph.persisted(parts))
         facts = [
             part._replace(length=len(index))
             for part, index in zip(self._facts, local, strict=True)
@@ -322,7 +326,7 @@ class ChunkedMeasurements(Measurements):
         if not self.single_entries:
             return None
         if self._cells is None:
-            pairs, _ = graph.run(graph.each(_cells, self.parts))
+            pairs = graph.gathered(graph.call_each(_cells, self.parts))
             firsts = [part.start for part in self.slices or ()] or [0] * len(pairs)
             down = [i + first for (i, _), first in zip(pairs, firsts, strict=True)]
             self._cells = self._gathered(down), self._gathered([j for _, j in pairs])
@@ -332,7 +336,7 @@ class ChunkedMeasurements(Measurements):
     def _mean_square(self) -> float:
         if self.single_entries:
             return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
-        means, _ = graph.run(graph.each(_mean_square, self.parts))
+        means = graph.gathered(graph.call_each(_mean_square, self.parts))
         return float(np.average(means, weights=self.lengths))
 
     def weighted_mean_square(self, weights: Array) -> float:
@@ -342,7 +346,9 @@ class ChunkedMeasurements(Measurements):
         """`weighted_mean_square` for weights that are split by chunks, lazy or not."""
         if self.single_entries:
             return self.mean_square
-        sums, _ = graph.run(graph.total(graph.each(_weighted, self.parts, weights)))
+        sums = graph.gathered(
+            graph.summed(graph.call_each(_weighted, self.parts, weights))
+        )
         squares, total = sums
         return float(squares / total)
 
@@ -368,28 +374,28 @@ class ChunkedAdjoint(Matrix):
 
         def times(block: Array) -> Array:
             block = np.asarray(block, self.dtype).reshape(len(block), -1)
-            calls = graph.each(
+            calls = graph.call_each(
                 _adjoint_gram, self._a.parts, self._weights, common=(block,)
             )
-            return np.asarray(graph.run(graph.total(calls))[0])
+            return np.asarray(graph.gathered(graph.summed(calls)))
 
         n = self.shape[1]
         return LinearOperator((n, n), matvec=times, matmat=times, dtype=self.dtype)
 
     def times(self, block: Array) -> Array:
-        calls = graph.each(
+        calls = graph.call_each(
             _adjoint_times, self._a.parts, self._weights, common=(block,)
         )
-        return self._a.gathered_rows(graph.run(calls)[0])
+        return self._a.gathered_rows(graph.gathered(calls))
 
     def transposed_times(self, block: Array) -> Array:
-        calls = graph.each(
+        calls = graph.call_each(
             _adjoint_transposed_times,
             self._a.parts,
             self._weights,
             self._a.rows_of(block),
         )
-        return np.asarray(graph.run(graph.total(calls))[0])
+        return np.asarray(graph.gathered(graph.summed(calls)))
 
 
 class _ChunkedTangent(Tangent):
@@ -399,14 +405,14 @@ class _ChunkedTangent(Tangent):
         self._a, self._kept = measurements, kept
 
     def forward(self, d_left: Array, d_right: Array) -> Array:
-        calls = graph.each(
+        calls = graph.call_each(
             _forward_of, self._kept, self._a.rows_of(d_left), common=(d_right,)
         )
-        return self._a._gathered(graph.run(calls)[0])
+        return self._a._gathered(graph.gathered(calls))
 
     def adjoint(self, weights: Array) -> tuple[Array, Array]:
-        calls = graph.each(_adjoint_of, self._kept, self._a.scattered(weights))
-        to_left, to_right = graph.run(graph.total(calls))[0]
+        calls = graph.call_each(_adjoint_of, self._kept, self._a.scattered(weights))
+        to_left, to_right = graph.gathered(graph.summed(calls))
         return to_left, to_right
 
 
@@ -431,14 +437,14 @@ def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasur
     blocks = [
         block for block, n in zip(graph.blocks(X), X.chunks[0], strict=True) if n > 0
     ]
-    parts = graph.each(_checked, blocks, common=(matrix_shape,))
+    parts = graph.call_each(_checked, blocks, common=(matrix_shape,))
     measurements = ChunkedMeasurements(parts)
     if measurements.dense:
         # Chunks are read again for every product, but checked for infinities only once.
-        measurements.parts = graph.each(_stack, blocks, common=(matrix_shape,))
+        measurements.parts = graph.call_each(_stack, blocks, common=(matrix_shape,))
     else:
         # Sparse chunks are small, and slow to sort: they are kept with dask.
-        measurements.parts = list(graph.run(None, parts)[1])
+        measurements.parts = list(graph.persisted(parts))
     return measurements
 
 
@@ -450,7 +456,7 @@ def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
             f"X holds {len(measurements)} measurements and y {len(y)} values; they "
             "must agree."
         )
-    finite, _ = graph.run(graph.each(all_finite, graph.blocks(y)))
+    finite = graph.gathered(graph.call_each(all_finite, graph.blocks(y)))
     if not all(finite):
         raise ValueError("y holds NaN or infinity.")
     return y
@@ -476,10 +482,10 @@ def chunked_entries(
     weights : list or None
         The same for the weights; None where the chunks have none.
     """
-    calls = graph.each(
+    calls = graph.call_each(
         _entries, chunks.blocks, chunks.weights, common=(missing_values, offsets)
     )
-    _, (parts, values, often) = graph.run(None, tuple(graph.split(calls, 3)))
+    parts, values, often = graph.persisted(tuple(graph.unpacked(calls, 3)))
     measurements = ChunkedMeasurements.of_rows(
         parts, list(survey.chunk_sizes), chunks.slices, chunks.shape, chunks.dtype
     )
@@ -502,17 +508,19 @@ def _cells(part: Measurements) -> Any:
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
-    return as_measurements(plain(block), matrix_shape)
+    return as_measurements(array_or_csr(block), matrix_shape)
 
 
 def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
-    return DenseMeasurements.of(plain(block).reshape(len(block), -1), matrix_shape)
+    return DenseMeasurements.of(
+        array_or_csr(block).reshape(len(block), -1), matrix_shape
+    )
 
 
 def _entries(
     block: Any, weights: Any, missing_values: float, offsets: Array
 ) -> tuple[EntryMeasurements, Array, Array | None]:
-    block = plain(block)
+    block = array_or_csr(block)
     rows, columns, values, often = weighted_entries(block, missing_values, weights)
     measured = EntryMeasurements(rows, columns, block.shape, values.dtype)
     return measured, (values - offsets[columns]).astype(values.dtype), often
@@ -575,8 +583,8 @@ def _selected(part: Measurements, index: Any) -> Measurements:
     return part.rows(np.asarray(index))
 
 
-def taken(values: Array, index: Any) -> Array:
-    """Values at an index or a `Draw`."""
+def values_at(values: Array, index: Any) -> Array:
+    """Values at an index or a `RandomShare`."""
     return values[np.asarray(index)]
 
 

@@ -136,10 +136,10 @@ class RowChunks:
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
         shapes = [(part.stop - part.start, self.shape[1]) for part in self.slices]
-        calls = graph.each(
+        calls = graph.call_each(
             _survey, self.blocks, shapes, self.weights, common=(missing_values,)
         )
-        parts, _ = graph.run(calls)
+        parts = graph.gathered(calls)
         counts, means, squares = parts[0].counts, parts[0].means, parts[0].squares
         for part in parts[1:]:
             counts, means, squares = _merged((counts, means, squares), part)
@@ -182,7 +182,7 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
     return X if X.dtype == dtype else X.astype(dtype)
 
 
-def plain(block: Any) -> Any:
+def array_or_csr(block: Any) -> Any:
     """A chunk as an array, or a csr_array whose stored values are the entries."""
     if not sparse.issparse(block):
         return np.asarray(block)
@@ -210,7 +210,7 @@ def weighted_entries(
     rows, columns, values, _ = matrix_entries(block, missing_values)
     if weights is None:
         return rows, columns, values, None
-    often = np.asarray(plain(weights)[rows, columns], dtype=np.float64).ravel()
+    often = np.asarray(array_or_csr(weights)[rows, columns], dtype=np.float64).ravel()
     if not (np.all(np.isfinite(often)) and np.all(often >= 0)):
         raise ValueError("entry_weight must be finite and not negative.")
     counts = often > 0
@@ -220,7 +220,7 @@ def weighted_entries(
 def _survey(
     block: Any, shape: tuple[int, int], weights: Any, missing_values: float
 ) -> Survey:
-    block = plain(block)
+    block = array_or_csr(block)
     if block.shape != shape:
         raise ValueError(
             f"A chunk of X has shape {block.shape}, while dask was told {shape}."

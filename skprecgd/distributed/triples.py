@@ -48,16 +48,18 @@ def frame_entries(
             "matrix in chunks."
         )
 
-    triples = graph.each(_triples, graph.blocks(X), common=(_names(X),))
-    found, triples = graph.run(graph.each(_found, triples), triples)
+    triples = graph.call_each(_triples, graph.blocks(X), common=(_names(X),))
+    found, triples = graph.gathered_and_persisted(
+        graph.call_each(_found, triples), triples
+    )
     check_any_observed(np.arange(sum(part.n_entries for part in found)))
     pairs = [(t, f) for t, f in zip(triples, found, strict=True) if f.n_entries]
     triples, found = [t for t, _ in pairs], [f for _, f in pairs]
     shape = _shape(found, matrix_shape)
     slices = [slice(part.first_row, part.last_row + 1) for part in found]
     dtype = working_dtype(*(part.dtype for part in found))
-    calls = graph.each(_sorted, triples, slices, common=(shape[1], dtype))
-    _, (parts, values) = graph.run(None, tuple(graph.split(calls, 2)))
+    calls = graph.call_each(_sorted, triples, slices, common=(shape[1], dtype))
+    parts, values = graph.persisted(tuple(graph.unpacked(calls, 2)))
     lengths = [part.n_entries for part in found]
     entries = ChunkedMeasurements.of_rows(parts, lengths, slices, shape, dtype)
     y = [

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import dot, picked, slabs
+from skprecgd._linalg.numerics import dot, selected_rows, slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 
@@ -108,7 +108,7 @@ def there_and_back(
 ) -> tuple[Array, Array]:
     measured = np.empty((len(cells), len(index)), stack.dtype)
     back = np.zeros_like(cells)
-    for part, rows in picked(stack, index, _ROWS_CHUNK):
+    for part, rows in selected_rows(stack, index, _ROWS_CHUNK):
         # One vector at a time, because BLAS packs two columns as if they were many.
         for flat, z, total in zip(cells, measured, back, strict=True):
             np.dot(rows, flat, out=z[part])

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skprecgd._linalg.numerics import is_mapped, norm, picked, slabs
+from skprecgd._linalg.numerics import is_mapped, norm, selected_rows, slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
@@ -242,7 +242,7 @@ class DenseSelection(DenseMeasurements):
         return self._index
 
     def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
-        return picked(self.stack, self._index, most)
+        return selected_rows(self.stack, self._index, most)
 
     def _mean_square(self) -> float:
         sizes = np.array([norm(rows) for _, rows in self._blocks(_CHUNK)])

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from skprecgd._linalg.numerics import (
     dot,
-    falling_until,
+    first_minimum,
     norm,
     sum_with_error,
     working_dtype,
@@ -360,7 +360,7 @@ class SampledObjective(Objective):
             along = self.weight * dot(pull, z1 + self.dtype.type(2 * t) * z2)
             return along + ridge[1] + 2 * t * ridge[2]
 
-        return falling_until(slope, start, first)
+        return first_minimum(slope, start, first)
 
     def _curvature_weights(self, z: Array) -> Any:
         return self.costs.curvatures(z, self.targets, self.weight)
