@@ -157,11 +157,8 @@ class EntryData(Data, Rows):
 
     def seen(self) -> Seen:
         n_rows, n_columns = self.shape
-        counts = (
-            slab_bincount(self.rows, n_rows),
-            slab_bincount(self.columns, n_columns),
-        )
-        return counts[0] > 0, counts[1] > 0
+        rows = slab_bincount(self.rows, n_rows) > 0
+        return rows, slab_bincount(self.columns, n_columns) > 0
 
     def offsets(self, center: str | None) -> Offsets:
         found = entry_offsets(

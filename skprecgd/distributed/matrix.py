@@ -51,7 +51,7 @@ class ChunkedMatrix(Matrix):
         right = self._cast(right)
         calls = graph.call_each(_both, self.blocks, lefts, common=(right,))
         images, sums = graph.unpacked(calls, 2)
-        (images, back) = graph.gathered((images, graph.summed(sums)))
+        images, back = graph.gathered((images, graph.summed(sums)))
         return np.concatenate(images), back
 
     def left_basis(self, capacity: int) -> LeftBasis:

@@ -310,7 +310,10 @@ class ChunkedMeasurements(Measurements):
     def selected(
         self, local: list[Any], positions: Array | None = None
     ) -> ChunkedMeasurements:
-        """The measurements at the `local` positions (or `RandomShare`) of each chunk."""
+        """The measurements at the `local` positions of each chunk.
+
+        A `RandomShare` stands for positions, too.
+        """
         parts = graph.call_each(_selected, self.parts, local)
         if self.single_entries:
             # Selecting takes longer than a product, and chunks of entries are kept
