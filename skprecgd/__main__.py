@@ -561,8 +561,8 @@ def _progress(what: str) -> Iterator[None]:
         columns = (TextColumn(what), BarColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
         with Progress(*columns, console=console, transient=True) as bar:
-            # Without a total the bar moves to and fro: how many ranks and
-            # iterations the data need is what the fit finds out.
+            # Without a total the bar moves to and fro. The numbers of ranks and
+            # iterations are known only after the fit.
             bar.add_task(what, total=None)
             yield
 

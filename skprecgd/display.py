@@ -53,7 +53,7 @@ class RankPathDisplay:
     chosen_rank : int, default=None
         The rank to mark.
     error_name : str, default="share of the loss left"
-        What the vertical axis is called.
+        Label of the vertical axis.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class RankPathDisplay:
         None where the training errors are not known.
     held_out_line_ : matplotlib Line2D or None
     held_out_band_ : matplotlib PolyCollection or None
-        One standard deviation to either side of `held_out_line_`.
+        The band of one standard deviation to either side of `held_out_line_`.
     rank_line_ : matplotlib Line2D or None
         The mark of the chosen rank.
 

@@ -694,8 +694,8 @@ def make_loss(loss: str | Loss | None) -> Loss:
 def robust_scale(y: Array, weights: Array | None = None) -> float:
     """Standard deviation about zero, robust to outliers in less than half of y.
 
-    The root mean square stands in where more than half of y is zero, and 1 where all
-    of it is.
+    It is the root mean square of y if more than half of y is zero, and 1 if all of y
+    is.
     """
     scale = weighted_median(np.abs(y), weights) / _NORMAL_MEDIAN
     if scale:

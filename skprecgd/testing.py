@@ -329,7 +329,7 @@ def _check_selection(
     left, right, _, _ = draws[0]
     size = _forward_size(measurements, draws)
     measured = measurements.forward(left, right)
-    # With repetitions and out of order, as a bootstrap draws it.
+    # The selection has repetitions and no order, as a bootstrap draws it.
     index = rng.randint(n, size=min(n + 1, 50))
     chosen = measurements[index]
     report.ensure(
@@ -387,7 +387,7 @@ def _check_mean_square(measurements: Measurements, report: _Report) -> None:
     expected = float(np.mean(matrices**2))
     tolerance = None
     if isinstance(measurements, LinearOperatorMeasurements):
-        # That kind estimates it from 8 random sums of the matrices.
+        # That kind estimates the mean square from 8 random sums of the matrices.
         products = matrices @ matrices.T
         spread = norm(products - np.diag(np.diag(products)))
         trace = float(np.trace(products))

@@ -1,8 +1,8 @@
 """Cross-validation along rank paths: what the two CV estimators share.
 
 One path per fold and per pair of step size and ridge serves for every rank: its stages
-are scored on the samples held out. The samples are shared by all workers; a task is
-told only which of them to train on.
+are scored on the samples held out. All workers share the samples; a task gets the
+positions of its training and test samples.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Samples:
     weights : Weights, default=ONCE
         Samples of weight zero are in no fold.
     groups : array-like of shape (n,), default=None
-        For splitters that keep groups together.
+        The groups of the samples, for splitters that keep groups together.
     """
 
     measurements: Measurements

@@ -48,7 +48,7 @@ MakeObjective = Callable[..., Objective]
 
 
 class Data(ABC):
-    """What a fit asks of a data matrix, whatever its kind.
+    """The contract of a data matrix of any kind: what a fit needs of it.
 
     Attributes
     ----------
@@ -92,8 +92,8 @@ class Data(ABC):
         ----------
         objective : Objective
         offsets : Offsets
-            Those that the objective was made with. Without any, the objective may know
-            a sum that is needed here.
+            The offsets that the objective was made with. If they are zero, the
+            objective may know a sum that is needed here.
         gross : GrossErrors or None
             Errors that are subtracted from the data first.
         """
@@ -205,7 +205,7 @@ class EntryData(Data, Rows):
             yield self.where(~hide), self.where(hide)
 
     def where(self, mask: Array) -> EntryData:
-        """Some of the entries."""
+        """The entries where the mask is true."""
         return EntryData(
             self.rows[mask],
             self.columns[mask],

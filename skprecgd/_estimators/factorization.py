@@ -435,7 +435,7 @@ class PrecGDFactorization(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self.missing_values == 0
-        # An unknown loss is refused by `fit`, not where tags are looked at.
+        # `fit` refuses an unknown loss; a request for tags does not.
         with suppress(ValueError, TypeError):
             tags.input_tags.sparse |= needs_each_entry(self) is None
         tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))

@@ -18,7 +18,7 @@ _NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
 
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Names and number of columns by scikit-learn's rules; no chunk is looked at."""
+    """Check names and number of columns by scikit-learn's rules; no chunk is read."""
     check_kind(X, "X")
     # dask describes a DataFrame by one without rows.
     known = X._meta if is_dask_frame(X) else X

@@ -54,7 +54,7 @@ class Measured:
         return kept if counts is None else kept._at(np.flatnonzero(counts))
 
     def in_natural_order(self) -> Measured:
-        """The same in the order in which products are fastest."""
+        """The same measurements in the order in which products are fastest."""
         order = self.measurements.natural_order()
         return self if order is None else self._at(order)
 

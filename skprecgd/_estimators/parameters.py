@@ -67,7 +67,7 @@ def check_together(estimator: Any, center: str | None = None) -> None:
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
     center : str or None
-        What is subtracted from the data first.
+        The parameter of that name, for estimators that have it.
     """
     loss = make_loss(estimator.loss)
     if center is not None and loss.generalized:

@@ -318,8 +318,8 @@ class PrecGDMatrixSensing(
         -------
         ndarray of shape (n,)
             Lazy where `X` is a dask array.
-            With ``loss="logistic"`` probabilities, with ``loss="poisson"`` means: the
-            measurements are their log-odds and their logarithms.
+            With ``loss="logistic"`` these are probabilities, with ``loss="poisson"``
+            means: the measurements are their log-odds and their logarithms.
         """
         if is_dask(X):
             check_is_fitted(self)

@@ -85,7 +85,7 @@ def selected_rows(
     ----------
     stack : ndarray of shape (n, width)
     index : ndarray of int
-        Which rows.
+        The rows to select.
     most : int
         Most numbers a block.
 
@@ -142,7 +142,7 @@ def slab_bincount(
     Returns
     -------
     ndarray of shape (n_groups,)
-        Of int without weights, else of float64.
+        Numbers of type int without weights, else of type float64.
     """
     total = np.zeros(n_groups, np.intp if weights is None else np.float64)
     for start in range(0, len(groups), _SLAB):

@@ -419,7 +419,7 @@ class _ChunkedTangent(Tangent):
         return to_left, to_right
 
 
-# From what users hold -----------------------------------------------------------------
+# Measurements of dask collections -----------------------------------------------------
 
 
 def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasurements:

@@ -195,7 +195,7 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     Parameters
     ----------
     design : ndarray of shape (n, p)
-        Of the type of the other arguments, or of that of `contracted_dtype`.
+        Its type is that of the other arguments, or that of `contracted_dtype`.
     weights, vector : ndarray of shape (n,), (p,)
 
     Returns
@@ -217,7 +217,7 @@ def there_and_back(
     ----------
     stack : ndarray of shape (n_rows, n_cells)
     index : ndarray of int, shape (n,)
-        Which rows of the stack are meant.
+        The rows of the stack to use.
     cells : ndarray of shape (1 or 2, n_cells)
     weights : float or ndarray of shape (n,)
 

@@ -76,7 +76,7 @@ class Measurements(ABC):
     def fold(self, index: Array) -> Measurements:
         """The same as `rows`, for one of several long fits side by side.
 
-        Override it if all of these fits had better read the same data in place.
+        Override it if all of these fits should read the same data in place.
         """
         return self.rows(index)
 

@@ -127,7 +127,7 @@ class ObservedEntries(NamedTuple):
     rows, columns : ndarray of int
     values : ndarray
     weights : ndarray or None
-        What the squared residual of each entry is multiplied with; None is one.
+        The factor of the squared residual of each entry; None is one.
     """
 
     rows: Array
@@ -319,7 +319,7 @@ class Objective(ABC):
         Returns
         -------
         difference, standard_error : float
-            Over measurements drawn like these.
+            The standard error is that over measurements drawn like these.
 
         Raises
         ------
@@ -484,7 +484,7 @@ class Objective(ABC):
     def observed_entries(self) -> ObservedEntries | None:
         """The entries that are measured, if each measurement is a single one.
 
-        Not copied; None where a measurement sees more than one entry.
+        The arrays are not copied. None where a measurement sees more than one entry.
         """
         return None
 

@@ -27,7 +27,7 @@ def make_objective(
     Parameters
     ----------
     measurements : Measurements
-        What was measured.
+        The measurements.
     targets : array-like of shape (n_measurements,)
         The measured numbers. For `FullObservation` the data matrix itself: dense,
         sparse or a LinearOperator of shape ``(n_rows, n_columns)``.

@@ -57,8 +57,8 @@ class SampledObjective(Objective):
         self.measurements = measurements
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
-        # Not cast to the measurements' dtype before they are brought to unit scale:
-        # float64 targets may lie outside the range of float32.
+        # Targets are cast to the measurements' dtype only after they are brought to
+        # unit scale: float64 targets may lie outside the range of float32.
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
         self.alpha = float(alpha)
