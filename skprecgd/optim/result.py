@@ -176,7 +176,7 @@ def format_record(record: Record, columns: Iterable[str] | None = None) -> str:
     ----------
     record : Record
     columns : iterable of str, default=None
-        Those of the header. None: the record's own.
+        The columns of the header. None takes those of the record.
     """
     values = {**record._asdict(), **record.extra}
     names = values if columns is None else columns
