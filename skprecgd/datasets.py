@@ -312,7 +312,7 @@ class RobustPCAProblem(NamedTuple):
     X : ndarray of shape (n_rows, n_columns)
         Truth plus noise plus outliers; NaN where nothing was observed.
     outliers : csr_array of shape (n_rows, n_columns)
-        What was added to the corrupted entries; nothing stored elsewhere.
+        Numbers added to the corrupted entries; nothing is stored elsewhere.
     truth : LowRankTruth
         The low-rank part.
     """
@@ -769,7 +769,7 @@ def make_robust_pca(
     X : ndarray of shape (n_rows, n_columns)
         Truth plus noise plus outliers; NaN where nothing was observed.
     outliers : csr_array of shape (n_rows, n_columns)
-        What was added to the corrupted entries; nothing stored elsewhere.
+        Numbers added to the corrupted entries; nothing is stored elsewhere.
     truth : LowRankTruth
         The low-rank part.
 

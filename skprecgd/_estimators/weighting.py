@@ -29,7 +29,7 @@ def read_weights(
         Only an array says how precise each measurement is.
     n : int
     name : str, default="sample_weight"
-        What messages call the frequency.
+        Name of the frequency in messages.
 
     Raises
     ------

@@ -144,7 +144,7 @@ class ChunkedBasis(LeftBasis):
         self.size = small.shape[1]
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _centred(block: Any, rows: Array, columns: Array) -> Any:

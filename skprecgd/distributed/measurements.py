@@ -495,7 +495,7 @@ def chunked_entries(
     return measurements, values, None if chunks.weights[0] is None else often
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _facts(part: Measurements) -> _Facts:

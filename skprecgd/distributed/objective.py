@@ -295,7 +295,7 @@ class ChunkedObjective(Objective):
         return Evaluation(factors, loss, value, residual, state)
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _scaled(targets: Array, unit: float, dtype: np.dtype) -> Array:

@@ -102,7 +102,7 @@ def _shape(
     return shape
 
 
-# What runs on a partition -------------------------------------------------------------
+# Functions that run on a partition ----------------------------------------------------
 
 
 def _triples(partition: Any, names: list[Any] | None) -> tuple[Array, Array, Array]:

@@ -79,7 +79,7 @@ def chunked_weights(
     return ChunkedWeights.of(parts, measurements.lengths, weights.unit_variance)
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _count(weights: Weights, length: int) -> float:

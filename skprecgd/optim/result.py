@@ -79,7 +79,7 @@ class Record(_Numbers):
     seconds : float
         Since the start.
     extra : mapping of str to float
-        What the solver's direction reports besides (`Direction.diagnostics`), by the
+        Numbers that the solver's direction adds (`Direction.diagnostics`), by the
         name of its column in the history. No part of the tuple, and empty for most
         solvers.
     """
