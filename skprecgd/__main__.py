@@ -37,19 +37,19 @@ SEARCH_RANK = 24
 RIDGE = 0.02
 """`alpha`, as a share of the norm of the patches about their offsets."""
 TOLERANCE = 5e-3
-"""Smaller ones cost time and change the picture by less than one can see."""
+"""`tol` of the fit: smaller ones cost time and change the picture invisibly."""
 LONGEST_SIDE = 640
-"""Larger pictures are shrunk to this, so that a run stays short."""
+"""Pixels; larger pictures are shrunk to this, so that a run stays short."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
 
 class DemoError(Exception):
-    """What keeps the demonstration from running, in one sentence."""
+    """An error that keeps the demonstration from running, in one sentence."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What `recover` found.
+    """The result of `recover`.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Recovery:
     patches_shape : tuple of int
         Shape of the matrix that was completed.
     seconds : float
-        What fitting took.
+        Duration of the fit.
     """
 
     picture: Array
@@ -275,7 +275,7 @@ def from_patches(
     ----------
     patches : ndarray of shape (n_patches, n_channels * PATCH**2)
     shape : tuple of int
-        Of the picture: height, width, number of channels.
+        Height, width and number of channels of the picture.
     weights : ndarray of shape (n_patches,), default=None
         Positive weights of the patches in the means; None is equal weights.
 
@@ -361,13 +361,14 @@ def recover(
         random_state=seed,
     )
     with warnings.catch_warnings():
-        # The report says why the fit ended; blind patches are dealt with below.
+        # The report says why the fit ended; patches without a visible pixel, of which
+        # the fit warns, are dealt with below.
         warnings.simplefilter("ignore")
         model.fit(patches)
         completed = model.left_ @ model.right_.T + model.center_
     seconds = time.perf_counter() - started
-    # A patch without a visible pixel knows the mean patch only: it has a say just
-    # where all the others are blind too.
+    # A patch without a visible pixel is estimated by the mean patch alone, so it counts
+    # only where no patch with a visible pixel overlaps it.
     weights = np.where(np.isnan(patches).all(axis=1), 1e-6, 1.0)
     estimate = np.clip(from_patches(completed, picture.shape, weights), 0.0, 1.0)
     estimate[visible] = picture[visible]
@@ -408,7 +409,7 @@ def draw(picture: Array, visible: Array, recovery: Recovery, path: Path) -> None
     visible : ndarray of bool, shape (height, width)
     recovery : Recovery
     path : Path
-        Where to; the ending says which format.
+        Where to write; the ending chooses the format.
 
     Raises
     ------
@@ -560,8 +561,8 @@ def _progress(what: str) -> Iterator[None]:
         columns = (TextColumn(what), BarColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
         with Progress(*columns, console=console, transient=True) as bar:
-            # Without a total the bar moves to and fro: how many ranks and
-            # iterations the data need is what the fit finds out.
+            # Without a total the bar moves to and fro. The numbers of ranks and
+            # iterations are known only after the fit.
             bar.add_task(what, total=None)
             yield
 
@@ -649,7 +650,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse at once what could only fail after the fit."""
+    """Refuse arguments with which the run would fail only after the fit."""
     hide, rank, seed, out = (
         getattr(arguments, name) for name in ("hide", "rank", "seed", "out")
     )

@@ -1,4 +1,4 @@
-"""What to paste into a bug report."""
+"""The versions to paste into a bug report."""
 
 from __future__ import annotations
 

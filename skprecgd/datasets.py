@@ -31,6 +31,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -61,7 +62,7 @@ _BLOCK = 2**22
 
 
 # --------------------------------------------------------------------------------------
-# What comes back
+# Results
 # --------------------------------------------------------------------------------------
 
 
@@ -281,7 +282,7 @@ class SensingProblem(NamedTuple):
         The matrix that was measured.
     """
 
-    # A union would make typed code tell the forms apart that `kind` already settles.
+    # A union would make typed code distinguish the forms, which `kind` already settles.
     X: Any
     y: Array
     truth: LowRankTruth
@@ -298,7 +299,7 @@ class CompletionProblem(NamedTuple):
         The whole matrix.
     """
 
-    # As above: `format` settles it.
+    # No union here either: `format` settles the form.
     X: Any
     truth: LowRankTruth
 
@@ -311,7 +312,7 @@ class RobustPCAProblem(NamedTuple):
     X : ndarray of shape (n_rows, n_columns)
         Truth plus noise plus outliers; NaN where nothing was observed.
     outliers : csr_array of shape (n_rows, n_columns)
-        What was added to the corrupted entries; nothing stored elsewhere.
+        Numbers added to the corrupted entries; nothing is stored elsewhere.
     truth : LowRankTruth
         The low-rank part.
     """
@@ -768,7 +769,7 @@ def make_robust_pca(
     X : ndarray of shape (n_rows, n_columns)
         Truth plus noise plus outliers; NaN where nothing was observed.
     outliers : csr_array of shape (n_rows, n_columns)
-        What was added to the corrupted entries; nothing stored elsewhere.
+        Numbers added to the corrupted entries; nothing is stored elsewhere.
     truth : LowRankTruth
         The low-rank part.
 
@@ -1012,8 +1013,8 @@ def _sample_cells(rng: np.random.Generator, n_cells: int, n_sampled: int) -> Arr
     cells = np.empty(0, dtype=np.intp)
     while cells.size < n_sampled:
         missing, free = n_sampled - cells.size, n_cells - cells.size
-        # So many draws hit `missing` new cells on average; the margin makes a second
-        # round rare.
+        # On average, `expected` draws hit `missing` new cells; four standard deviations
+        # more make a second round rare.
         expected = -n_cells * math.log1p(-missing / free)
         draws = rng.integers(n_cells, size=math.ceil(expected + 4 * expected**0.5))
         cells = np.concatenate([cells, draws.astype(np.intp, copy=False)])
@@ -1038,7 +1039,7 @@ def _fill_short_lines(
 
 
 def _flip_cells(cells: Array, shape: tuple[int, int]) -> Array:
-    """Numbers, sorted, of the same cells in the transposed matrix."""
+    """Sorted numbers of the same cells in the transposed matrix."""
     rows, columns = np.divmod(cells, shape[1])
     columns *= shape[0]
     columns += rows
@@ -1164,30 +1165,32 @@ def _check_real(
     maximum: float | None = None,
     below: float | None = None,
 ) -> float:
-    bounds = []
-    if minimum is not None:
-        bounds.append(f"{minimum} or more")
-    if above is not None:
-        bounds.append(f"more than {above}")
-    if maximum is not None:
-        bounds.append(f"at most {maximum}")
-    if below is not None:
-        bounds.append(f"less than {below}")
-    number = math.nan
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):
-            number = float(value)
-    inside = (
-        math.isfinite(number)
-        and (minimum is None or number >= minimum)
-        and (above is None or number > above)
-        and (maximum is None or number <= maximum)
-        and (below is None or number < below)
-    )
-    if not inside:
-        msg = f"{name}={value!r} must be a finite number, {' and '.join(bounds)}."
+    rules = [
+        (bound, holds, words)
+        for bound, holds, words in (
+            (minimum, operator.ge, f"{minimum} or more"),
+            (above, operator.gt, f"more than {above}"),
+            (maximum, operator.le, f"at most {maximum}"),
+            (below, operator.lt, f"less than {below}"),
+        )
+        if bound is not None
+    ]
+    number = _as_float(value)
+    if not (
+        math.isfinite(number) and all(holds(number, bound) for bound, holds, _ in rules)
+    ):
+        wanted = " and ".join(words for _, _, words in rules)
+        msg = f"{name}={value!r} must be a finite number, {wanted}."
         raise ValueError(msg)
     return number
+
+
+def _as_float(value: Any) -> float:
+    """The float of a real number; NaN for anything else and beyond the range."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            return float(value)
+    return math.nan
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -28,8 +28,8 @@ _LABELS = {
     "rank": "rank",
     "seconds": "seconds",
 }
-# Columns that are logarithmic where they spread. The others, and what a solver reports
-# besides, are always drawn on a linear scale.
+# Columns that are drawn on a logarithmic scale if they spread. All others, also those
+# that a solver adds, are always drawn on a linear scale.
 _LOGARITHMIC = set(_LABELS) - {"rank", "step"}
 
 
@@ -53,7 +53,7 @@ class RankPathDisplay:
     chosen_rank : int, default=None
         The rank to mark.
     error_name : str, default="share of the loss left"
-        What the vertical axis is called.
+        Label of the vertical axis.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class RankPathDisplay:
         None where the training errors are not known.
     held_out_line_ : matplotlib Line2D or None
     held_out_band_ : matplotlib PolyCollection or None
-        One standard deviation to either side of `held_out_line_`.
+        The band of one standard deviation to either side of `held_out_line_`.
     rank_line_ : matplotlib Line2D or None
         The mark of the chosen rank.
 
@@ -212,11 +212,11 @@ class ConvergenceDisplay:
         One for every column of the history that is drawn.
     figure_ : matplotlib Figure
     lines_ : dict of str to matplotlib Line2D
-        By column.
+        A line for each column.
     held_out_line_ : matplotlib Line2D or None
         The held-out loss, beside the loss, where both are known.
     rank_lines_ : list of matplotlib LineCollection
-        The marks of the changes of rank, one item an axes.
+        The marks of the changes of rank, one item for each axes.
 
     Examples
     --------
@@ -350,7 +350,7 @@ class SingularValueDisplay:
     singular_values : array-like of shape (n_components,)
         Largest first.
     truth : array-like of shape (n_true,), default=None
-        The true ones.
+        The true singular values.
     name : str, default="found"
         What the legend calls `singular_values`.
 
@@ -499,7 +499,7 @@ def _axes_of(plt: Any, ax: Any, n_columns: int) -> Array:
 
 
 def _label(ax: Any, values: Array, xlabel: str, ylabel: str) -> None:
-    """What goes around `values` at 1, 2, 3..."""
+    """Scale, ticks, labels and legend of a plot of `values` at 1, 2, 3..."""
     _log_if_spread(ax, values)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -531,10 +531,10 @@ def _history_of(estimator: Any) -> History:
 
 
 def _walked(history: History, chosen_rank: int | None) -> dict[str, Any]:
-    """What `RankPathDisplay` shows of a history: the last line at every rank."""
+    """The parameters of `RankPathDisplay`, from the last line of each rank."""
     rank, held_out = history["rank"], history["validation_loss"]
     judged = ~np.isnan(held_out)
-    # Where data were held out, both errors are those of the walk without them.
+    # If data were held out, both errors are those of the path that did not see them.
     lines = np.flatnonzero(judged) if np.any(judged) else np.arange(len(rank))
     last = {int(rank[line]): line for line in lines}
     ranks = sorted(last)
@@ -554,7 +554,7 @@ def _walked(history: History, chosen_rank: int | None) -> dict[str, Any]:
 
 
 def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
-    """What `RankPathDisplay` shows of a cross-validation."""
+    """The parameters of `RankPathDisplay`, from the results of a cross-validation."""
     if "param_n_components" not in results or "mean_test_score" not in results:
         raise ValueError(
             f"The cv_results_ of this {type(search).__name__} need the columns "
@@ -585,17 +585,17 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
         chosen_rank=getattr(fitted, "n_components_", None),
     )
     if getattr(search, "scoring", None) is not None:
-        # No share of a loss: a training error has no place beside it.
+        # Such a score is no share of a loss, so no training error compares with it.
         shown.update(ranks=np.array([]), train_error=np.array([]))
         shown["error_name"] = "one minus the mean test score"
     return shown
 
 
 def _comparable(searched: Any, results: Mapping[str, Any]) -> Array:
-    """The candidates that tell one rank from another.
+    """Mask of the candidates whose scores compare one rank with another.
 
-    Not those of a grid without ranks. Of a halving search, whose iterations have more
-    and more samples, those of the last one that had all ranks.
+    Candidates without a rank do not. A halving search takes more samples from iteration
+    to iteration, so only the last iteration that had all ranks counts.
     """
     with_rank = ~np.ma.getmaskarray(searched)
     iteration = results.get("iter")

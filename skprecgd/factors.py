@@ -103,7 +103,7 @@ class Factors(ABC):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the blocks: float32 or float64."""
+        """Type of the blocks, float32 or float64."""
         return self.blocks[0].dtype
 
     def matrix(self) -> Array:
@@ -122,7 +122,7 @@ class Factors(ABC):
         return self._of(*(b @ m for b, m in pairs))
 
     def flat(self) -> Array:
-        """The numbers of all blocks in a row."""
+        """All blocks in one vector."""
         return np.concatenate([block.ravel() for block in self.blocks])
 
     def shaped(self, numbers: Array) -> Self:
@@ -135,7 +135,7 @@ class Factors(ABC):
 
     @classmethod
     def _of(cls, *blocks: Array) -> Self:
-        """Factors of blocks that fit: nothing is checked, in the innermost loops."""
+        """Factors of blocks that are known to fit: innermost loops check nothing."""
         made = object.__new__(cls)
         made.blocks = blocks
         return made
@@ -200,7 +200,7 @@ class Factors(ABC):
         )
 
     def without_last(self, count: int) -> Self:
-        """The same with zeros in the last columns."""
+        """The factors with zeros in the last `count` columns."""
         kept = np.ones(self.rank, self.dtype)
         kept[self.rank - count :] = 0
         return self._of(*(block * kept for block in self.blocks))

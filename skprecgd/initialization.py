@@ -1,7 +1,8 @@
-"""Where to start: spectral, Nystrom, random."""
+"""Starting points: spectral, Nystrom, random."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,36 @@ from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.measurements.validation import as_real_array
 from skprecgd.objective import Objective
 
-# Columns that a Gaussian sketch has to spare, at least and as a share of the others: a
-# square Gaussian matrix is badly conditioned one time in ten.
-_SPARE_COLUMNS = 10
-_SPARE_SHARE = 2
-# Norm of a random start in units of the data norm: small, so that it hides no
-# structure, but not so small that leaving the saddle at zero takes long.
-_RANDOM_SCALE = 1e-2
+
+@dataclass(frozen=True)
+class StartTuning:
+    """The numbers behind the Nystrom and the random start.
+
+    Attributes
+    ----------
+    spare_columns : int
+        Columns that a Gaussian sketch has more than `rank` at least. Without them it is
+        a square Gaussian matrix, which is badly conditioned one time in ten.
+    columns_per_spare : int
+        Columns of `rank` for each such column, where that gives more of them.
+    random_scale : float
+        Norm of a random start in units of the data norm: small, so that it hides no
+        structure, but not so small that leaving the saddle at zero takes long.
+
+    Examples
+    --------
+    >>> from skprecgd.initialization import StartTuning
+    >>> StartTuning().random_scale
+    0.01
+    """
+
+    spare_columns: int = 10
+    columns_per_spare: int = 2
+    random_scale: float = 1e-2
+
+
+START = StartTuning()
+"""The default numbers behind the Nystrom and the random start."""
 
 
 def spectral(
@@ -74,14 +98,16 @@ def nystrom(
     *,
     symmetric: bool = False,
     random_state: RandomState = None,
+    tuning: StartTuning = START,
 ) -> Factors:
     """Sketch of the back-projected data: ``X = B Omega``, or ``L = B Omega, R = 0``.
 
     One product with the back-projection B and no eigensolver. Every later iterate
     stays in the range of B where all entries are observed (Li et al., ICLR 2025).
-    Omega are those `rank` combinations of some more Gaussian columns that show most of
-    B: with no column to spare, a Gaussian sketch now and then almost misses a
-    direction, and the first step of a constant size then overshoots a thousandfold.
+    Omega has `rank` columns: the combinations of some more Gaussian columns that
+    capture most of B (oversampling). Without spare columns, a Gaussian sketch now and
+    then almost misses a direction, and the first step of a constant size then
+    overshoots a thousandfold.
 
     Parameters
     ----------
@@ -91,7 +117,9 @@ def nystrom(
     symmetric : bool, default=False
         Return a `SymmetricFactor`.
     random_state : int, RandomState instance or None, default=None
-        Of the random numbers.
+        Seed of the random numbers.
+    tuning : StartTuning, default=START
+        How many columns the sketch has to spare.
 
     Returns
     -------
@@ -112,12 +140,13 @@ def nystrom(
     back_projection = -1.0 * objective.matrix_gradient_at_zero()
     rng = check_random_state(random_state)
     _n_rows, n_columns = objective.matrix_shape
-    width = rank + max(_SPARE_COLUMNS, rank // _SPARE_SHARE)
+    width = rank + max(tuning.spare_columns, rank // tuning.columns_per_spare)
     sketch = rng.standard_normal((n_columns, min(width, n_columns)))
     seen = np.asarray(back_projection @ sketch.astype(objective.dtype))
     u, s, _ = np.linalg.svd(seen, full_matrices=False)
     left = u[:, :rank] * s[:rank]
-    # Only the range matters to the metric; the scale makes left of size sqrt(M).
+    # Only the range of the left factor matters to the metric. Its norm is the root of
+    # the data norm, as in balanced factors.
     size = np.linalg.norm(left)
     if size > 0:
         left *= np.sqrt(objective.data_norm) / size
@@ -133,6 +162,7 @@ def random(
     *,
     symmetric: bool = False,
     random_state: RandomState = None,
+    tuning: StartTuning = START,
 ) -> Factors:
     """Small Gaussian factors, the norm of the matrix 1e-2 of the data norm.
 
@@ -144,7 +174,9 @@ def random(
     symmetric : bool, default=False
         Return a `SymmetricFactor`.
     random_state : int, RandomState instance or None, default=None
-        Of the random numbers.
+        Seed of the random numbers.
+    tuning : StartTuning, default=START
+        How small the factors are.
 
     Returns
     -------
@@ -173,7 +205,7 @@ def random(
         right = rng.standard_normal((n_columns, rank)) / np.sqrt(n_columns)
         start = FactorPair(left, right)
     size = float(np.linalg.norm(start.singular_values()))
-    scale = _RANDOM_SCALE * objective.data_norm / size
+    scale = tuning.random_scale * objective.data_norm / size
     return _cast(start.scaled(scale), objective)
 
 
@@ -241,7 +273,7 @@ def check_rank(
     rank : int
     matrix_shape : tuple of int
     name : {"matrix_shape", "X.shape"}, default="matrix_shape"
-        What the user knows the shape as.
+        The user's name of the shape, for the message.
     """
     least = min(matrix_shape)
     if 1 <= rank <= least:

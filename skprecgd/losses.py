@@ -25,13 +25,14 @@ from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import ray_sums, squared_distance
 
-# The median of |N(0, 1)|: what makes a median a standard deviation.
+# The median of |N(0, 1)|: a median divided by it estimates a standard deviation.
 _NORMAL_MEDIAN = 0.6744897501960817
-# Closer to the optimum than this, a loss is computed from the distance to it.
+# Distance of a prediction to its optimum, in log-odds, below which the logistic loss is
+# computed from that distance, because a difference would cancel.
 _NEAR = 0.5
-# Smoothing that the absolute loss starts with, in units of the size of the data.
+# Smoothing that the absolute loss starts with, in units of its `scale`.
 _SMOOTHING = 0.03
-# Another fit with less smoothing is worthwhile if the smoothing can be halved at least.
+# Another fit with less smoothing is worthwhile if the smoothing can at least be halved.
 _WORTHWHILE = 0.5
 
 
@@ -81,7 +82,8 @@ class Loss(ABC):
     def pointwise(self, z: Array, y: Array) -> Array:
         """The loss of each measurement, shape (n_measurements,).
 
-        Here one by one from `value`; a loss that has them all at hand says so.
+        The base class asks `value` for each one; a loss that can compute all of them at
+        once overrides this.
         """
         pairs = zip(z[:, None], y[:, None], strict=True)
         return np.array([self.value(*pair) for pair in pairs], dtype=np.float64)
@@ -160,7 +162,7 @@ class Loss(ABC):
     # ---- constants that depend on the data
 
     def typical_curvature(self, y: Array, weights: Array | None = None) -> float:
-        """The curvature by which the objective divides, to be about one itself."""
+        """Curvature by which the objective is divided, so that its own is about 1."""
         return self.curvature_bound
 
     def relative_to(self, y: Array, weights: Array | None = None) -> Self:
@@ -177,14 +179,14 @@ class Loss(ABC):
         """The loss with less smoothing, once predictions are as good as these.
 
         A smoothed loss is followed to the exact one step by step (continuation, or
-        homotopy, of the smoothing). None where there is nothing to gain, because what
-        the residuals show is no effect of the smoothing.
+        homotopy, of the smoothing). None if less smoothing would gain nothing, because
+        the residuals are not an effect of the smoothing.
 
         Parameters
         ----------
         z, y : ndarray of shape (n_measurements,)
         finest : float
-            Accuracy that is wanted, as a share of the size of the data.
+            Accuracy that is wanted, as a share of the scale of the data.
         weights : ndarray of shape (n_measurements,), default=None
         """
         return None
@@ -205,12 +207,12 @@ class Loss(ABC):
         return z
 
     def constant(self, y: Array, weights: Array | None = None) -> float:
-        """The constant prediction with the lowest loss, of weighted targets or not.
+        """The constant prediction with the lowest loss.
 
-        This one is for losses of the residual, whose best constant lies among the
-        targets.
+        The base class assumes a loss of the residual, whose best constant lies between
+        the smallest and the largest target.
         """
-        # A rarely needed part of SciPy that takes long to load.
+        # Imported here because it is rarely needed and takes long to load.
         from scipy import optimize
 
         low, width = float(np.min(y)), float(np.ptp(y))
@@ -235,10 +237,10 @@ class Loss(ABC):
 
 
 class SummedLoss(Loss):
-    """A loss that is a sum of what it says each measurement costs, by `pointwise`.
+    """A loss that is defined by what each measurement costs, its `pointwise`.
 
-    The base class for a loss of your own whose `score` is to take weights of samples
-    quickly; with `Loss` they are asked for one by one.
+    It is the base class for a loss of your own. With `Loss`, everything that takes
+    weights of samples calls `value` once for each measurement, which is slow.
 
     Examples
     --------
@@ -258,9 +260,9 @@ class SummedLoss(Loss):
         return float(np.sum(self.pointwise(z, y), dtype=np.float64))
 
 
-# What says how much a residual costs.
+# The methods that define what a residual costs.
 _POINTWISE = ("value", "pointwise", "gradient", "curvature")
-# Facts that follow from costing half the square.
+# Facts that hold because a residual costs half its square.
 _FACTS_OF_SQUARES = ("least_squares", "measures_error", "signs_are_chance")
 
 
@@ -268,8 +270,8 @@ _FACTS_OF_SQUARES = ("least_squares", "measures_error", "signs_are_chance")
 class SquaredLoss(Loss):
     """Half the squared residual, ``(z - y)^2 / 2``.
 
-    A subclass that says anew what a residual costs is a loss like any other: it is
-    computed as it says, and the closed forms of least squares are not used for it.
+    A subclass that overrides what a residual costs is treated like any other loss: its
+    own methods are called, and the closed forms of least squares are not used for it.
 
     Examples
     --------
@@ -417,7 +419,8 @@ class HuberLoss(SummedLoss):
         return np.clip(z - y, -self.delta, self.delta)
 
     def curvature(self, z: Array, y: Array) -> Array:
-        # Of the parabola that touches the loss here and lies above it everywhere.
+        # That of the parabola that touches the loss here and lies above it everywhere
+        # (majorisation).
         return self.delta / np.maximum(np.abs(z - y), self.delta)
 
     def relative_to(self, y: Array, weights: Array | None = None) -> HuberLoss:
@@ -433,24 +436,25 @@ class HuberLoss(SummedLoss):
 class AbsoluteLoss(SummedLoss):
     """A power of the absolute residual, ``|z - y|^p`` with p from 1 to below 2.
 
-    Rounded off near zero, ``(r^2 + delta^2)^(p/2) - delta^p`` with
+    It is rounded off near zero, ``(r^2 + delta^2)^(p/2) - delta^p`` with
     ``delta = smoothing * scale``, so that it has a gradient and a curvature
-    everywhere. A fit without residual is a minimum whatever delta; with outliers, the
-    others are fitted to a fraction of delta, a tenth or so. A fit therefore starts at
-    a large delta, and at the rank found lets it follow the residuals down.
+    everywhere. A fit without residuals is a minimum for every delta. With outliers, the
+    other targets are fitted to about a tenth of delta. A fit therefore starts at a
+    large delta, which at the rank found follows the residuals down.
 
     Parameters
     ----------
     power : float, default=1.0
         p, ``1 <= p < 2``.
     smoothing : float, default=None
-        In units of `scale`, and kept. None: 0.03 until the rank is found; from there on
-        the median of the absolute residuals, as long as that halves, and down to
-        the `tol` of the fit. (Not with a ridge, which leaves residuals of its own.)
+        In units of `scale`; a number stays as it is. None: 0.03 until the rank is
+        found; from there on the median of the absolute residuals, as long as that at
+        least halves the smoothing, and down to the `tol` of the fit. (It stays 0.03
+        with a ridge, which leaves residuals of its own.)
     scale : float, default=None
         As for `HuberLoss`.
     refined : float, default=1.0
-        What is left of the first smoothing; set by fits.
+        The share of the first smoothing that is left; set by fits.
 
     Raises
     ------
@@ -496,7 +500,7 @@ class AbsoluteLoss(SummedLoss):
         return float(self.power * self.delta ** (self.power - 2))
 
     def pointwise(self, z: Array, y: Array) -> Array:
-        # Exact for residuals far below delta, too, where the power is a difference.
+        # Accurate for residuals far below delta, too, where a difference would cancel.
         growth = np.expm1(0.5 * self.power * np.log1p(self._ratio(z, y) ** 2))
         return np.asarray(self.delta**self.power * growth)
 
@@ -504,7 +508,8 @@ class AbsoluteLoss(SummedLoss):
         return self.curvature(z, y) * (z - y)
 
     def curvature(self, z: Array, y: Array) -> Array:
-        # Of the parabola that touches the loss here and lies above it everywhere.
+        # That of the parabola that touches the loss here and lies above it everywhere
+        # (majorisation).
         weight = (1 + self._ratio(z, y) ** 2) ** (0.5 * self.power - 1)
         return self.curvature_bound * weight
 
@@ -528,7 +533,7 @@ class AbsoluteLoss(SummedLoss):
         return replace(self, refined=share * self.refined)
 
     def continuation(self) -> list[AbsoluteLoss]:
-        # Far from a minimum, a loss with less smoothing is slow to get there.
+        # From a distant start, a loss with little smoothing is minimised slowly.
         n_steps = int(np.ceil(-np.log10(self.refined)))
         smoother = [replace(self, refined=10.0**-k) for k in range(n_steps)]
         return [*smoother, self]
@@ -570,8 +575,8 @@ class LogisticLoss(SummedLoss):
     generalized = True
 
     def pointwise(self, z: Array, y: Array) -> Array:
-        # Zero and one are treated alike, and a target near one as exactly as one
-        # near zero.
+        # Targets above 1/2 are mirrored, so that those near one are as accurate as
+        # those near zero.
         mirrored = y > 0.5
         z, y = np.where(mirrored, -z, z), np.where(mirrored, 1 - y, y)
         losses = np.logaddexp(0, z)
@@ -687,10 +692,10 @@ def make_loss(loss: str | Loss | None) -> Loss:
 
 
 def robust_scale(y: Array, weights: Array | None = None) -> float:
-    """Standard deviation about zero that outliers in less than half of y leave alone.
+    """Standard deviation about zero, robust to outliers in less than half of y.
 
-    The root mean square stands in where more than half of y is zero, and 1 where all
-    of it is.
+    It is the root mean square of y if more than half of y is zero, and 1 if all of y
+    is.
     """
     scale = weighted_median(np.abs(y), weights) / _NORMAL_MEDIAN
     if scale:

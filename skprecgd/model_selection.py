@@ -1,8 +1,8 @@
-"""Splitters that hold out single entries of a matrix, and no whole rows.
+"""Splitters that hold out single entries of a matrix, not whole rows.
 
 Both are scikit-learn splitters whose samples are the observed entries of a matrix. A
-row or column of which nothing is left cannot be predicted, so each keeps at least one
-visible entry; entries that are missing already belong to no fold.
+row or column without a visible entry cannot be predicted, so each keeps at least one;
+missing entries belong to no fold.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Cells = tuple[Array, Array, tuple[int, int]]
 
 
 class _EntrySplitter(ABC):
-    """What the splitters share: `split`, given who is wanted visible and held out."""
+    """Base class of the splitters: `split`, given the masks of a subclass."""
 
     missing_values: float
     random_state: RandomState
@@ -65,8 +65,9 @@ class _EntrySplitter(ABC):
             is neither nan nor 0; if NaN is where it does not mark a missing entry.
         """
         rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
-        # From a stream of its own: entries that were shuffled by the same seed, as by
-        # `observed_entries`, would come back in order, and folds be whole columns.
+        # The generator has a seed of its own: if `observed_entries` has shuffled the
+        # entries with the same seed, the same numbers could restore their order, and
+        # folds would be whole columns.
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         rng = np.random.RandomState(seed)
         for wanted, held_out in self._masks(rows, shape, rng):
@@ -79,7 +80,7 @@ class _EntrySplitter(ABC):
     ) -> _Splits:
         """For every split, masks of the entries wanted visible and of those held out.
 
-        They need not cover all.
+        An entry may be in neither of them.
         """
 
 
@@ -97,7 +98,7 @@ class EntryKFold(_EntrySplitter, BaseCrossValidator):
     missing_values : nan or 0, default=nan
         What marks a missing entry of a matrix, as for `PrecGDFactorization`.
     random_state : int, RandomState instance or None, default=None
-        Of the assignment to folds.
+        Seed of the assignment to folds.
 
     See Also
     --------
@@ -243,7 +244,7 @@ def _cells(X: Any, missing_values: float, name: str) -> _Cells:
 def _folds(rows: Array, n_splits: int, rng: np.random.RandomState) -> Array:
     """The fold of every entry: each row dealt out in random order."""
     order = np.lexsort((rng.permutation(len(rows)), rows))
-    # In few bytes: it lives as long as the splits are drawn.
+    # A small type, because the array is kept for as long as splits are drawn.
     folds = np.empty(len(rows), np.min_scalar_type(n_splits))
     folds[order] = np.resize(np.arange(n_splits, dtype=folds.dtype), len(rows))
     return folds
@@ -256,9 +257,9 @@ def _keep_visible(
     columns: Array,
     rng: np.random.RandomState,
 ) -> Array:
-    """`visible`, and a random entry of every row and column that has none there.
+    """`visible` with one more random entry in every row and column without any.
 
-    One that is held out only if there is no other.
+    A held-out entry is taken only if the row or column has no other.
     """
     visible = visible.copy()
     for lines in (rows, columns):

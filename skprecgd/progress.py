@@ -29,7 +29,7 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
     Parameters
     ----------
     description : str, default="fits"
-        Stands before the bar.
+        Text before the bar.
     console : rich.console.Console, default=None
         Where to draw; None is the standard error if that is a terminal, or the
         notebook; elsewhere nothing is drawn.
@@ -37,7 +37,7 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
     Yields
     ------
     rich.progress.Progress
-        What draws the bars.
+        The object that draws the bars.
 
     Raises
     ------
@@ -85,15 +85,14 @@ def progress_bar(description: str = "fits", *, console: Any = None) -> Iterator[
 def _watched(bar: Any, description: str) -> Iterator[None]:
     """Report calls of `Parallel` to the bar.
 
-    Parallel tells nobody else how far it is: `print_progress`, which it calls after
-    every batch, is the method it has for that.
+    Parallel has no other hook: it calls its method `print_progress` after every batch.
     """
     outermost = Lock()
     rows: dict[Parallel, Any] = {}
     run, report = Parallel.__call__, Parallel.print_progress
 
     def counted_run(parallel: Parallel, iterable: Iterable[Any]) -> Any:
-        # What runs inside a task is part of that task.
+        # A call inside a task is part of that task.
         if not outermost.acquire(blocking=False):
             return run(parallel, iterable)
         try:

@@ -1,10 +1,10 @@
 """Gross errors in a few of the measurements: found by thresholding, left out.
 
 The data are ``y = A(M) + S + noise``, with S zero but for a few entries of any size.
-`Corruption` says where S is, given the residuals at some M, and `TrimmedObjective` is
-the squared loss of everything else: at every point S is what explains the residuals it
-stands on, so nothing but the factors is left to optimize. A walk along the ranks then
-alternates thresholding and steps in the metric without knowing it.
+`Corruption` finds the positions of S, given the residuals at some M, and
+`TrimmedObjective` is the squared loss of all other measurements: at every point S
+equals the residuals at its positions, so that only the factors are left to optimize.
+The steps of a rank path then alternate with thresholding.
 """
 
 from __future__ import annotations
@@ -31,22 +31,51 @@ from skprecgd.objective.weights import ONCE, Weights
 AUTO_FRACTION = 0.3
 """The bound that ``outlier_fraction="auto"`` stands for."""
 
-# A residual stands out if it is this many times the scale of the others.
-_STANDS_OUT = 5.0
-# Standard deviation over median absolute value, of a normal variable.
+# Standard deviation of a normal variable over the median of its absolute value.
 _NORMAL_SCALE = 1.4826
-# Standard deviations that the errors of a line may exceed their mean number by.
-_CHANCE = 4.0
-# A measurement that was left out until a finished fit ended may still miss this many
-# times the fit's tol.
-_UNFINISHED = 1e3
-# Such a fit is therefore taken further than was asked for, by this factor, as far as
-# half the digits allow.
-_FURTHER = 1e-2
-# A fit counts as finished if its residual is at most this many times its tol.
-_FINISHED = 10.0
-# Of more residuals than this a random choice tells the scale, to half a percent.
-_SAMPLE = 1 << 16
+
+
+@dataclass(frozen=True)
+class CorruptionTuning:
+    """The numbers behind the choice of gross errors.
+
+    Attributes
+    ----------
+    stands_out : float
+        Robust standard deviations above which a residual stands out.
+    chance : float
+        Standard deviations by which the number of errors of a line may exceed its mean,
+        because the places of errors are random.
+    sample : int
+        Number of residuals above which a random sample of that size gives their scale,
+        accurate to half a percent.
+    further : float
+        Factor on the tol of a fit. The residual does not show measurements that are
+        left out; their errors are about a hundred times as large, so the fit is taken
+        further, as far as half the digits allow.
+    finished : float
+        Relative residual of a finished fit at most, in units of its tol.
+    unfinished : float
+        Error, in units of tol, that a measurement may still have after a finished fit
+        that left it out until the end.
+
+    Examples
+    --------
+    >>> from skprecgd.robust import CorruptionTuning
+    >>> CorruptionTuning().stands_out
+    5.0
+    """
+
+    stands_out: float = 5.0
+    chance: float = 4.0
+    sample: int = 1 << 16
+    further: float = 1e-2
+    finished: float = 10.0
+    unfinished: float = 1e3
+
+
+CORRUPTION = CorruptionTuning()
+"""The default numbers behind the choice of gross errors."""
 
 
 class Corruption:
@@ -62,8 +91,8 @@ class Corruption:
        entries, f being `fraction`, or four standard deviations more than f if the
        line is short, and never more than half of it.
 
-    Without the second test whole rows would be left out, and then nothing says what
-    they are. The two are the operators H and T of [1]_, with the constants above.
+    Without the second test whole rows could be left out, and nothing would determine
+    them. The two are the operators H and T of [1]_, with the constants above.
 
     Parameters
     ----------
@@ -72,10 +101,12 @@ class Corruption:
         judged from the residuals; a bound far above their number costs iterations.
         "auto" is 0.3.
     measurements : Measurements
-        What the residuals belong to.
+        The measurements whose residuals are tested.
     weights : Weights, default=ONCE
-        A residual counts as often as its measurement was made, and is large or small
-        beside the noise that its precision lets expect.
+        A residual counts as often as its measurement was made, and its size is relative
+        to the noise that its precision stands for.
+    tuning : CorruptionTuning, default=CORRUPTION
+        The constants of both tests.
 
     References
     ----------
@@ -98,10 +129,13 @@ class Corruption:
         fraction: float | str,
         measurements: Measurements,
         weights: Weights = ONCE,
+        *,
+        tuning: CorruptionTuning = CORRUPTION,
     ) -> None:
         self.fraction = upper_bound(fraction)
         self.measurements = measurements
         self.weights = weights
+        self.tuning = tuning
 
     def positions(self, residual: Array) -> Array:
         """Sorted positions of the gross errors.
@@ -159,29 +193,33 @@ class Corruption:
             sizes, often = sizes[self._sample], None
         count = len(sizes) if often is None else self.weights.count(len(sizes))
         middle = (count - round(self.fraction * count)) // 2
-        return _STANDS_OUT * _NORMAL_SCALE * _at_position(sizes, middle, often)
+        scale = self.tuning.stands_out * _NORMAL_SCALE
+        return scale * _at_position(sizes, middle, often)
 
     @cached_property
     def _sample(self) -> Array | None:
-        """Which residuals their scale is estimated from; None is all."""
-        n = len(self.measurements)
-        if n <= _SAMPLE:
+        """The residuals from which their scale is estimated; None is all of them."""
+        n, size = len(self.measurements), self.tuning.sample
+        if n <= size:
             return None
         rng, often = np.random.RandomState(0), self.weights.frequency
         if often is None:
-            return rng.randint(n, size=_SAMPLE)
+            return rng.randint(n, size=size)
         below = np.cumsum(often, dtype=np.float64)
-        drawn = np.searchsorted(below, rng.uniform(0, below[-1], size=_SAMPLE), "right")
+        drawn = np.searchsorted(below, rng.uniform(0, below[-1], size=size), "right")
         return np.minimum(drawn, n - 1)
 
     @cached_property
     def _limits(self) -> list[Array]:
-        """Most errors of each row and of each column, if there are such lines."""
+        """Largest numbers of errors of each row and each column.
+
+        Empty unless measurements are single entries.
+        """
         cells = self.measurements.cells()
         pairs = zip(cells or (), self.measurements.matrix_shape, strict=False)
         often = self.weights.frequency
         counts = (np.bincount(lines, often, minlength=n) for lines, n in pairs)
-        return [line_limits(count, self.fraction) for count in counts]
+        return [line_limits(count, self.fraction, self.tuning) for count in counts]
 
 
 def upper_bound(fraction: float | str) -> float:
@@ -213,7 +251,7 @@ def largest(sizes: Array, count: float, often: Array | None = None) -> Array:
     total = len(sizes) if often is None else float(np.sum(often))
     if total <= count:
         return np.ones(len(sizes), dtype=bool)
-    # From above, so that the entries that pass have a weight of `count` at most.
+    # Counted from the largest down, so that entries that pass weigh at most `count`.
     return sizes > -_at_position(-sizes, count, often)
 
 
@@ -227,11 +265,21 @@ def _at_position(values: Array, position: float, often: Array | None) -> float:
     return float(values[order[min(first, len(values) - 1)]])
 
 
-def line_limits(counts: Array, fraction: float) -> Array:
-    """Most gross errors of lines with `counts` entries, at most half of them."""
+def line_limits(
+    counts: Array, fraction: float, tuning: CorruptionTuning = CORRUPTION
+) -> Array:
+    """Largest numbers of gross errors of lines with `counts` entries, at most half.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_lines,)
+    fraction : float
+        Upper bound of the corrupted share.
+    tuning : CorruptionTuning, default=CORRUPTION
+    """
     mean = fraction * counts
     spread = np.sqrt(mean * (1 - fraction))
-    limits = np.maximum(2 * (1 - fraction) * mean, mean + _CHANCE * spread)
+    limits = np.maximum(2 * (1 - fraction) * mean, mean + tuning.chance * spread)
     return np.minimum(np.ceil(limits), counts // 2).astype(int)
 
 
@@ -262,11 +310,11 @@ def largest_of_lines(
     members = np.flatnonzero(crowded[lines])
     order = members[np.lexsort((-sizes[members], lines[members]))]
     line = lines[order]
-    # How many there are of its line down to each entry, itself included.
+    # Weight of the entries of the same line from the largest one down to each entry.
     reached = np.cumsum(often[order])
     reached -= (np.cumsum(counts * crowded) - counts * crowded)[line]
     beyond = order[reached > limits[line]]
-    # The largest of each line that does not pass.
+    # The size of the largest entry of each line that does not pass.
     filled, first = np.unique(lines[beyond], return_index=True)
     bounds = np.full(len(limits), -np.inf)
     bounds[filled] = sizes[beyond[first]]
@@ -275,14 +323,14 @@ def largest_of_lines(
 
 @dataclass(frozen=True)
 class TrimmedEvaluation(Evaluation):
-    """An evaluation whose `state`, the predictions, is that of ``A(M) + S``.
+    """An evaluation whose `state` are the predictions ``A(M) + S``.
 
     Attributes
     ----------
     positions : ndarray of int
-        Where S is not zero.
+        The positions where S is not zero.
     errors : ndarray
-        Its values there: what the predictions of M alone lack of the targets.
+        The values of S there: the targets minus the predictions of M alone.
     """
 
     positions: Array
@@ -293,23 +341,25 @@ class TrimmedObjective(SampledObjective):
     """Squared loss of the measurements that are no gross errors at that point.
 
     A pure function of the factors like every objective: its value at a point is the
-    loss with the part S that `Corruption` finds there taken off the targets. A ray
-    keeps the places of S and lets their values follow the step.
+    loss after the S that `Corruption` finds there is subtracted from the targets. A ray
+    keeps the positions of S, and its values follow the step.
 
     Parameters
     ----------
     measurements : Measurements
     targets : array-like of shape (n_measurements,)
-        For `FullObservation` a matrix will do.
+        For `FullObservation` also a matrix.
     fraction : float or "auto"
         See `Corruption`.
     weights : Weights, default=ONCE
         How often each measurement was made, and how precisely.
+    tuning : CorruptionTuning, default=CORRUPTION
+        The constants of `Corruption`.
 
     Notes
     -----
-    There is no ridge: what it takes off the large entries of the matrix would stand out
-    from the residuals, be left out, and let the ridge take off more.
+    There is no ridge. It would shrink large entries of the matrix, whose residuals then
+    count as gross errors and are left out, and so it would shrink them even more.
 
     Examples
     --------
@@ -330,10 +380,12 @@ class TrimmedObjective(SampledObjective):
         targets: Array,
         fraction: float | str,
         weights: Weights = ONCE,
+        *,
+        tuning: CorruptionTuning = CORRUPTION,
     ) -> None:
         targets = np.ravel(targets)
         super().__init__(measurements, targets, SquaredLoss(), weights=weights)
-        self.corruption = Corruption(fraction, measurements, weights)
+        self.corruption = Corruption(fraction, measurements, weights, tuning=tuning)
 
     @property
     def plain_least_squares(self) -> bool:
@@ -347,7 +399,7 @@ class TrimmedObjective(SampledObjective):
         ----------
         factors : Factors
         level : float, default=0.0
-            Residuals up to this size are none; see `error_level`.
+            Residuals up to this size are no gross errors; see `error_level`.
 
         Returns
         -------
@@ -362,15 +414,15 @@ class TrimmedObjective(SampledObjective):
     def error_level(self, factors: Factors, exact: float = 0.0) -> float:
         """The size that the residual of a gross error exceeds at a point.
 
-        What an exact fit leaves behind is rounding and unfinished convergence, and some
-        of that stands out from the rest, too.
+        An exact fit leaves rounding errors and unfinished convergence behind, and some
+        of these stand out from the rest, too.
 
         Parameters
         ----------
         factors : Factors
         exact : float, default=0.0
-            Residuals up to this share of the root mean square of the predictions are
-            zeros; at least half the digits of the type.
+            Residuals up to this share of the root mean square of the predictions count
+            as zero. The share is at least the root of the machine precision.
 
         Returns
         -------
@@ -383,20 +435,19 @@ class TrimmedObjective(SampledObjective):
         return max(stands_out, exact * size)
 
     def working_tol(self, tol: float) -> float:
-        # The residual says nothing about the measurements that are left out, which miss
-        # a hundred times as much: a fit with a loose tol would leave out what it has
-        # not fitted yet.
+        # With a loose tol, the fit would leave out measurements that it has not fitted
+        # yet; see `CorruptionTuning.further`.
         half_the_digits = float(np.sqrt(np.finfo(self.dtype).eps))
-        return max(_FURTHER * tol, min(tol, half_the_digits))
+        return max(self.corruption.tuning.further * tol, min(tol, half_the_digits))
 
     def gross_errors(
         self, factors: Factors, relative_residual: float, tol: float
     ) -> GrossErrors:
         # Measurements that were left out until the fit ended keep larger residuals than
-        # the others: where those reach tol, up to some hundreds of it.
-        tol = self.working_tol(tol)
-        finished = relative_residual <= _FINISHED * tol
-        level = self.error_level(factors, _UNFINISHED * tol if finished else 0.0)
+        # the others: some hundreds of tol, where the others reach tol.
+        tol, tuning = self.working_tol(tol), self.corruption.tuning
+        finished = relative_residual <= tuning.finished * tol
+        level = self.error_level(factors, tuning.unfinished * tol if finished else 0.0)
         return GrossErrors(
             self.errors(factors, level),
             level,
@@ -405,7 +456,7 @@ class TrimmedObjective(SampledObjective):
         )
 
     def without(self, errors: Array) -> SampledObjective:
-        """The plain, convex problem that is left if S is known.
+        """The least-squares problem, convex in the matrix, that is left for known S.
 
         Parameters
         ----------
@@ -432,7 +483,7 @@ class TrimmedObjective(SampledObjective):
     def _polynomial(self, evaluation: Evaluation, z1: Array, z2: Array) -> Array:
         assert isinstance(evaluation, TrimmedEvaluation)
         whole = super()._polynomial(evaluation, z1, z2)
-        # The residual is zero on S, where the other two must not count either.
+        # The residual is zero at the positions of S, where the ray must not count.
         at = evaluation.positions
         zero = np.zeros_like(z1[at])
         each = None if self.costs.each is None else self.costs.each[at]
@@ -448,15 +499,15 @@ class TrimmedObjective(SampledObjective):
         return z
 
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
-        # The state holds S, too.
+        # The predictions include S, so the new point is evaluated afresh.
         return replace(super().growth(evaluation, u, v), arrive=self.evaluate)
 
     def _carries(self, evaluation: Evaluation) -> bool:
-        # What is trimmed changes from point to point.
+        # The positions of S change from point to point.
         return False
 
     def _evaluation(self, factors: Factors, z: Array) -> TrimmedEvaluation:
-        """Adds S to the predictions z, in place."""
+        """The evaluation at predictions z of M, to which S is added in place."""
         at = self.corruption.positions(z - self.targets)
         errors = self.targets[at] - z[at]
         z[at] = self.targets[at]
@@ -464,12 +515,12 @@ class TrimmedObjective(SampledObjective):
         return TrimmedEvaluation(**vars(trimmed), positions=at, errors=errors)
 
     def _curvature_weights(self, z: Array) -> Array:
-        # Where S stands, and only there, predictions and targets agree to the last bit.
+        # Only at the positions of S, predictions equal targets to the last bit.
         weights = super()._curvature_weights(z)
         return np.where(z == self.targets, self.dtype.type(0), weights)
 
     def _with(self, **changed: Any) -> Self:
-        # It has one loss and no ridge.
+        # Loss and ridge are fixed here: the squared loss and none.
         changed.pop("loss", None), changed.pop("alpha", None)
         return super()._with(**changed)
 
@@ -479,4 +530,5 @@ class TrimmedObjective(SampledObjective):
             "targets": self.targets,
             "fraction": self.corruption.fraction,
             "weights": self.weights,
+            "tuning": self.corruption.tuning,
         }

@@ -332,7 +332,7 @@ def _check_selection(
     left, right, _, _ = draws[0]
     size = _forward_size(measurements, draws)
     measured = measurements.forward(left, right)
-    # With repetitions and out of order, as a bootstrap draws it.
+    # The selection has repetitions and no order, as a bootstrap draws it.
     index = rng.randint(n, size=min(n + 1, 50))
     chosen = measurements[index]
     report.ensure(
@@ -434,7 +434,7 @@ def _check_mean_square(measurements: Measurements, report: _Report) -> None:
     expected = float(np.mean(matrices**2))
     tolerance = None
     if isinstance(measurements, LinearOperatorMeasurements):
-        # That kind estimates it from 8 random sums of the matrices.
+        # That kind estimates the mean square from 8 random sums of the matrices.
         products = matrices @ matrices.T
         spread = norm(products - np.diag(np.diag(products)))
         trace = float(np.trace(products))
@@ -451,7 +451,7 @@ def _check_mean_square(measurements: Measurements, report: _Report) -> None:
     if tolerance is None:
         report.compare(what, measurements.mean_square, expected)
     else:
-        # Not a rounding error, so not among those that are returned.
+        # This is no rounding error, so it is not among those that are returned.
         report.ensure(
             error <= tolerance * expected,
             f"{what}: {measurements.mean_square:.3g} against {expected:.3g}",
@@ -588,7 +588,7 @@ def _check_refuses_nan(loss: Loss, y: Array, report: _Report) -> None:
 
 
 def _pointwise_methods(loss: Loss) -> list[Callable[..., Any]]:
-    """The value, then what has an entry for each measurement."""
+    """`value`, and after it the methods that return a number for each measurement."""
     methods: list[Callable[..., Any]] = [loss.value, loss.gradient]
     return [*methods, loss.curvature] if loss.has_curvature else methods
 
@@ -665,7 +665,7 @@ def _check_single_precision(loss: Loss, z: Array, y: Array, report: _Report) -> 
     )
     double = loss.gradient(z32.astype(np.float64), y32.astype(np.float64))
     tolerance = 1e3 * float(np.finfo(np.float32).eps)
-    # Rounding of float32, so not among the errors that are returned.
+    # This is rounding of float32, so it is not among the errors that are returned.
     difference = norm(single - double)
     report.ensure(
         difference <= tolerance * norm(double),
@@ -678,7 +678,7 @@ def _pointwise_values(loss: Loss, z: Array, y: Array) -> Array:
 
 
 def _difference_steps(z: Array, y: Array) -> Array:
-    """Small against the prediction, but not lost against the target."""
+    """Steps small beside the predictions, but not lost in the rounding of targets."""
     largest = max(np.max(np.abs(z), initial=0.0), np.max(np.abs(y), initial=0.0))
     return _DIFFERENCE_STEP * np.maximum(np.abs(z), 1e-3 * (largest or 1.0))
 
@@ -697,8 +697,8 @@ def _compare_pointwise(
 ) -> None:
     """Largest single error, relative to the number or to a thousandth of the largest.
 
-    `ends` are the numbers at both ends of the difference quotient: where the number
-    itself is zero they say what zero means.
+    `ends` are the numbers at both ends of the difference quotient: they give the scale
+    where the number itself is zero.
     """
     size = np.max(np.abs([found, expected, *ends]), axis=0)
     size = np.maximum(size, 1e-3 * np.max(size, initial=0.0))
@@ -717,14 +717,13 @@ def check_objective(
 ) -> float:
     """Check that an objective and its derivatives agree at given factors.
 
-    In random directions: what the gradient leaves of the change of the value falls
-    with the square of the step; the gradient is the chain rule applied to the one in
-    the matrix, plus the ridge; `ray` gives the value, and `advance` the whole
+    In random directions: the change of the value differs from what the gradient
+    predicts by the square of the step; the gradient is the chain rule applied to the
+    one in the matrix, plus the ridge; `ray` gives the value, and `advance` the whole
     evaluation, that `evaluate` gives at the moved factors; `curvature` is
-    symmetric, positive semidefinite and the Gauss-Newton Hessian: what the second
-    derivative along the direction leaves when the curvature of ``L R^T`` itself is
-    taken off, ``<d, H d> = f''(0) - 2 <S, dL dR^T>`` with S the gradient in the
-    matrix.
+    symmetric, positive semidefinite and the Gauss-Newton Hessian: the second
+    derivative along the direction without the curvature of ``L R^T`` itself,
+    ``<d, H d> = f''(0) - 2 <S, dL dR^T>`` with S the gradient in the matrix.
 
     Parameters
     ----------
@@ -806,8 +805,8 @@ def _check_slope(
     remainders = []
     for t in steps:
         moved = factors.moved(direction, t)
-        # The move as rounding left it: in float32 the rounding of the factors
-        # changes the value by more than the second order does.
+        # The move after rounding: in float32 the rounding of the factors changes the
+        # value by more than the second order does.
         pairs = zip(gradient.blocks, moved.blocks, factors.blocks, strict=True)
         slope = sum(dot(g, np.subtract(m, b, dtype=float)) for g, m, b in pairs)
         value = objective.evaluate(moved).value
@@ -832,7 +831,8 @@ def _check_slope(
 def _check_ray(
     objective: Objective, evaluation: Evaluation, direction: Factors, report: _Report
 ) -> None:
-    # Comparable to the point itself, so that every power of the step matters.
+    # The direction is as long as the point itself, so that every power of the step
+    # matters.
     length = _size(direction)
     if length == 0:
         return
@@ -920,7 +920,7 @@ def _check_gauss_newton(
         form,
         second_derivative - 2 * twist,
         abs(second_derivative) + _value_size(objective, evaluation),
-        # The error of the difference quotient, or of rounding divided by its step.
+        # The error of the difference quotient, or that of rounding divided by its step.
         tolerance=max(1e-6, 100 * eps ** (4 / 5)),
     )
     _check_coordinates(objective, evaluation, first, report)

@@ -15,7 +15,7 @@ from sklearn.metrics import d2_absolute_error_score, d2_log_loss_score, d2_tweed
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
-from skprecgd._estimators.scoring import explained, without_largest
+from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd.datasets import make_low_rank, make_matrix_sensing, make_phase_retrieval
 from skprecgd.losses import (
     AbsoluteLoss,
@@ -647,7 +647,7 @@ def test_weights_in_score_repeat_rows(options, observed, global_random_seed):
     values, found = (np.repeat(part, weight[rows]) for part in (values, found))
     if model.outlier_fraction:
         values, found, _ = without_largest(values, found, model.outlier_fraction)
-    expected = explained(solver.loss, values, found)
+    expected = explained_share(solver.loss, values, found)
     # A share of an odd number of entries leaves out a part of one.
     accuracy = 1e-2 if model.outlier_fraction else 1e-10
     assert model.score(X, sample_weight=weight) == pytest.approx(expected, abs=accuracy)

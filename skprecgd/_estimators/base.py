@@ -1,4 +1,4 @@
-"""What both estimators share: the search, fitted attributes, warnings."""
+"""The base class of the estimators: rank search, fitted attributes, warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
 
-# What a search for a rank takes from an estimator as it is; see `PathSettings`.
+# Parameters of the estimators that `PathSettings` takes over unchanged.
 _PATH_PARAMETERS = (
     "symmetric",
     "solver",
@@ -37,10 +37,10 @@ _PATH_PARAMETERS = (
 
 
 class BasePrecGD(CallbackSupportMixin, BaseEstimator):
-    """Shared machinery; see the two estimators."""
+    """Methods that both estimators share."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
-    # A parameter where the matrix may be symmetric; a data matrix is taken as it comes.
+    # `PrecGDMatrixSensing` has this as a parameter; a data matrix is never symmetric.
     symmetric: bool = False
 
     def _recover(self, objective: Objective, max_rank: int) -> PathResult:
@@ -52,7 +52,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         return result
 
     def _path_settings(self, objective: Objective, max_rank: int) -> PathSettings:
-        """How to search for a rank: the one place where parameters become settings."""
+        """Settings of the rank search: the only place that makes them of parameters."""
         given = {name: getattr(self, name) for name in _PATH_PARAMETERS}
         if has_variances(self.noise_variance):
             given["noise_variance"] = objective.known_variance
@@ -79,15 +79,15 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.converged_ = result.converged
         self.stop_reason_ = result.message
         self.history_ = result.history
-        # Set anew by every fit: of an earlier one it would be wrong.
+        # The value of an earlier fit would be wrong now.
         self.__dict__.pop("noise_variance_", None)
         if has_variances(self.noise_variance):
             self.noise_variance_: Any = np.array(self.noise_variance, np.float64)
         elif result.noise_variance is not None:
             self.noise_variance_ = result.noise_variance
         if result.status is Status.INTERRUPTED:
-            # The iterate is kept (warm_start goes on from it), the interruption
-            # stays an interruption.
+            # The iterate is kept, so that warm_start can go on from it, and the
+            # interruption is passed on.
             raise KeyboardInterrupt
 
     def _store_matrix(self, factors: Factors) -> None:

@@ -1,4 +1,4 @@
-"""What the parameter `center` subtracts from the data, and how it is put back."""
+"""The offsets that the parameter `center` subtracts, and how they are added back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Offsets:
 
     @classmethod
     def none(cls, shape: tuple[int, int]) -> Self:
-        """Nothing is subtracted."""
+        """Offsets that are all zero."""
         n_rows, n_columns = shape
         return cls(np.zeros(n_rows), np.zeros(n_columns))
 
@@ -44,7 +44,7 @@ class Offsets:
 
     @property
     def pair(self) -> tuple[Array, Array]:
-        """Those of the rows, and those of the columns."""
+        """The offsets of the rows, and those of the columns."""
         return self.rows, self.columns
 
     @property
@@ -53,11 +53,14 @@ class Offsets:
         return not (self.rows.any() or self.columns.any())
 
     def search_rank(self, n_components: int) -> int:
-        """The rank to search for: a path needs one where the row offsets are all."""
+        """The rank to search for, at least 1.
+
+        The row offsets may take the only component, but a path starts at rank one.
+        """
         return max(1, n_components - self.n_taken)
 
     def within(self, factors: Factors, n_components: int) -> Factors:
-        """What `n_components` leave room for, the row offsets being one of them."""
+        """The factors, truncated to the components that the row offsets leave."""
         room = n_components - self.n_taken
         return factors if factors.rank <= room else factors.truncated(room)
 

@@ -1,8 +1,8 @@
 """Cross-validation along rank paths: what the two CV estimators share.
 
 One path per fold and per pair of step size and ridge serves for every rank: its stages
-are scored on the samples held out. The samples are shared by all workers; a task is
-told only which of them to train on.
+are scored on the samples held out. All workers share the samples; a task gets the
+positions of its training and test samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_together,
 )
-from skprecgd._estimators.scoring import explained, without_largest
+from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._estimators.sensing import regressor_of
 from skprecgd._estimators.weighting import positive
 from skprecgd._runtime.compat import Interval, StrOptions, validate_params
@@ -50,13 +50,14 @@ from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
 from skprecgd.robust import upper_bound
 
-# Compiled passes over this many single entries take so long that it hardly matters that
-# threads wait for one another in between.
+# From this many single entries on, a compiled pass takes so long that it hardly matters
+# that threads wait for one another between two passes.
 _MANY_ENTRIES = 1 << 19
-# The default grid ends here, or where the matrix does.
+# Largest rank of the default grid, unless the matrix is smaller.
 _DEFAULT_RANKS = 10
 
-# Folds choose the rank, a path has no rank to start at, and every fit is its own.
+# Parameters without meaning here: the folds choose the rank, every path starts at rank
+# one, and no fit continues an earlier one.
 _REPLACED = ("rank_search", "early_stopping", "warm_start")
 
 CV_CONSTRAINTS: dict[str, list[Any]] = {
@@ -85,12 +86,12 @@ class Samples:
     measurements : Measurements
     targets : ndarray of shape (n,)
     center : str or None, default=None
-        What each fold subtracts first, from its own training samples; only for
+        The offsets that each fold subtracts from its own training samples; only for
         entries.
     weights : Weights, default=ONCE
         Samples of weight zero are in no fold.
     groups : array-like of shape (n,), default=None
-        For splitters that keep groups together.
+        The groups of the samples, for splitters that keep groups together.
     """
 
     measurements: Measurements
@@ -100,7 +101,7 @@ class Samples:
     groups: Any = None
 
     def splits(self, cv: Any) -> list[tuple[Array, Array]]:
-        """Training and test samples of each fold, those that count."""
+        """Training and test samples of each fold, without those of weight zero."""
         splits = cv.split(self.measurements, self.targets, self.groups)
         counts = positive(self.weights)
         if counts is None:
@@ -111,9 +112,10 @@ class Samples:
 
     @property
     def suits_threads(self) -> bool:
-        """Whether the folds are best followed by threads, which need no copies.
+        """Whether the paths of the folds had better run on threads than in processes.
 
-        Long passes over the samples leave Python to others meanwhile.
+        Threads need no copies of the samples, but run side by side only during passes
+        over the samples, which release the interpreter lock; so these must be long.
         """
         if self.measurements.single_entries:
             n = len(self.targets)
@@ -127,11 +129,12 @@ class Samples:
         ranks: Sequence[int],
         random_state: int,
     ) -> Training:
-        """How `model` visits the ranks on some of the samples."""
+        """The path on which `model` visits the ranks, for the samples at `index`."""
         objective, offsets = self._objective(model, index)
         search_ranks = sorted({offsets.search_rank(rank) for rank in ranks})
         settings = model._path_settings(objective, search_ranks[-1])
-        # The targets as they were are not kept beside those that the walk has.
+        # The walk has targets of unit scale; the objective with the original targets is
+        # not kept beside them.
         walk = walk_to(objective, search_ranks, settings, random_state)
         return Training(walk, objective.loss, offsets)
 
@@ -161,13 +164,13 @@ class Training:
     offsets: Offsets
 
     def matrix(self, factors: Factors, n_components: int) -> Factors:
-        """Factors of the whole matrix that so many components make, with offsets."""
+        """Factors of the whole matrix with `n_components`, offsets included."""
         return self.offsets.with_all(self.offsets.within(factors, n_components))
 
 
 @dataclass(frozen=True)
 class PathScores:
-    """The scores of one path, rank by rank; nan where it diverged or no score came.
+    """The scores of one path, rank by rank; nan where it diverged or a scorer failed.
 
     Attributes
     ----------
@@ -175,7 +178,7 @@ class PathScores:
         A training error is the share of the training loss that the stage left.
     status : Status
     failure : str or None
-        What the last scorer that failed said.
+        The last error that a scorer raised.
     """
 
     scores: Array
@@ -188,7 +191,7 @@ class PathScores:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How stages are scored: `scorer` as in scikit-learn, None is R^2 or D^2."""
+    """How stages are scored: by a scorer of scikit-learn, or if None by R^2 or D^2."""
 
     scorer: Any
     outlier_fraction: float | str
@@ -210,7 +213,7 @@ class HeldOut:
         if self.outlier_fraction != 0:
             share = upper_bound(self.outlier_fraction)
             targets, z, often = without_largest(targets, z, share, often)
-        return explained(loss, targets, z, often)
+        return explained_share(loss, targets, z, often)
 
 
 @running_fit()
@@ -243,7 +246,7 @@ def _scored(
     ranks: Sequence[int],
     score: Callable[[Factors], float],
 ) -> PathScores:
-    """The scores where searches of at most these ranks end."""
+    """The scores that searches with each of the ranks as `n_components` end with."""
     scores, train_errors, fit_seconds, score_seconds = np.full((4, len(ranks)), np.nan)
     failure = None
     for k, rank in enumerate(ranks):
@@ -257,7 +260,7 @@ def _scored(
             try:
                 scores[k] = score(training.matrix(factors, rank))
             except Exception as error:
-                # As in a search of scikit-learn, the others may be scored.
+                # As in scikit-learn's searches, the other candidates keep their scores.
                 failure = f"{type(error).__name__}: {error}"
         score_seconds[k] = perf_counter() - started
     return PathScores(
@@ -271,18 +274,18 @@ class RankPathCV:
     _estimator: ClassVar[type[BasePrecGD]]
 
     def _model(self: Any, **grid: Any) -> Any:
-        """The estimator without CV, with what it shares with this one."""
+        """The estimator without cross-validation, with the parameters of this one."""
         names = inspect.signature(self._estimator).parameters
         shared = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        # Labels and counts can be fitted ever better at any rank: the refit, too, needs
-        # held-out samples to know how far to go.
+        # Labels and counts can be fitted ever better at any rank, so the refit, too,
+        # needs held-out samples that end it.
         early_stopping = "auto" if make_loss(self.loss).generalized else False
         return self._estimator(
             **{**shared, "early_stopping": early_stopping, "verbose": 0, **grid}
         )
 
     def _choose(self: Any, samples: Samples) -> None:
-        """Score the grid and set `cv_results_` and the best of it."""
+        """Score the grid; set `cv_results_` and what is known of the best candidate."""
         if isinstance(self.solver, Solver) and not self.solver.descends:
             raise ValueError(
                 f"solver={self.solver!r} cannot follow a path of ranks, which grows by "
@@ -300,7 +303,8 @@ class RankPathCV:
         splits = self._splits(samples)
         held_out = HeldOut(self._scorer(), self.outlier_fraction)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        # Whole arrays go to the workers, which joblib lets them share, and indices.
+        # Workers are given the whole arrays, which joblib lets them share, and the
+        # positions of training and test samples.
         prefer = "threads" if samples.suits_threads else None
         paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose, prefer=prefer)(
             delayed(score_path)(
@@ -338,7 +342,7 @@ class RankPathCV:
         }
 
     def _splits(self: Any, samples: Samples) -> list[tuple[Array, Array]]:
-        # Here and below: sklearn.model_selection loads optional packages.
+        # Imported here and below because sklearn.model_selection loads other packages.
         from sklearn.model_selection import check_cv
 
         from skprecgd.model_selection import EntryKFold
@@ -406,7 +410,7 @@ class RankPathCV:
             )
 
     def _refitted(self: Any, fitted: Any, path: PathResult) -> None:
-        """Take over what the refit has set."""
+        """Take over the fitted attributes of the refit."""
         parameters = fitted.get_params(deep=False)
         for name, value in vars(fitted).items():
             if name not in parameters:
@@ -483,7 +487,7 @@ def _best(results: dict[str, Any], rule: str, n_splits: int) -> int:
     if rule == "best":
         return best
     mean = results["mean_test_score"]
-    # The deviation is that of the scores at hand, the error that of their mean.
+    # std_test_score divides by n; the standard error of a mean takes n - 1 instead.
     error = results["std_test_score"][best] / np.sqrt(max(1, n_splits - 1))
     good = np.flatnonzero(mean >= mean[best] - error)
     ranks = results["param_n_components"][good].astype(int)

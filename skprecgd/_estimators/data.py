@@ -23,7 +23,7 @@ from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
 from skprecgd._estimators.weighting import has_variances, positive, read_weights
-from skprecgd._linalg.numerics import tally
+from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
     entry_offsets,
@@ -48,7 +48,7 @@ MakeObjective = Callable[..., Objective]
 
 
 class Data(ABC):
-    """What a fit asks of a data matrix, whatever its kind.
+    """The contract of a data matrix of any kind: what a fit needs of it.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Data(ABC):
 
     @abstractmethod
     def offsets(self, center: str | None) -> Offsets:
-        """What is to be subtracted first.
+        """The offsets to subtract from the data.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class Data(ABC):
 
     @abstractmethod
     def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
-        """What is to be minimised.
+        """The objective of the fit.
 
         Parameters
         ----------
@@ -92,9 +92,10 @@ class Data(ABC):
         ----------
         objective : Objective
         offsets : Offsets
-            What the objective was made with; it may know sums that are wanted here.
+            The offsets that the objective was made with. If they are zero, the
+            objective may know a sum that is needed here.
         gross : GrossErrors or None
-            To be taken off the data first.
+            Errors that are subtracted from the data first.
         """
 
 
@@ -117,7 +118,7 @@ class VisibleRows(ABC):
 
 
 class Rows(VisibleRows):
-    """Rows in memory that can be scored: some of their entries hidden at a time."""
+    """Rows in memory that can be scored, by hiding some of their entries at a time."""
 
     shape: tuple[int, int]
 
@@ -125,12 +126,12 @@ class Rows(VisibleRows):
     def rounds(
         self, share: float, rng: np.random.RandomState
     ) -> Iterator[tuple[VisibleRows, EntryData]]:
-        """What is visible and what is hidden in each round; see `hidden_rounds`.
+        """The visible and the hidden entries of each round; see `hidden_rounds`.
 
         Parameters
         ----------
         share : float
-            Of the entries, hidden in each round.
+            Share of the entries that is hidden in each round.
         rng : RandomState
         """
 
@@ -156,7 +157,8 @@ class EntryData(Data, Rows):
 
     def seen(self) -> Seen:
         n_rows, n_columns = self.shape
-        return tally(self.rows, n_rows) > 0, tally(self.columns, n_columns) > 0
+        rows = slab_bincount(self.rows, n_rows) > 0
+        return rows, slab_bincount(self.columns, n_columns) > 0
 
     def offsets(self, center: str | None) -> Offsets:
         found = entry_offsets(
@@ -203,7 +205,7 @@ class EntryData(Data, Rows):
             yield self.where(~hide), self.where(hide)
 
     def where(self, mask: Array) -> EntryData:
-        """Some of the entries."""
+        """The entries where the mask is true."""
         return EntryData(
             self.rows[mask],
             self.columns[mask],
@@ -223,7 +225,7 @@ class EntryData(Data, Rows):
         return replace(self, weights=weights)
 
     def that_count(self) -> EntryData:
-        """Without the entries of weight zero, which are missing."""
+        """The entries without those of weight zero, which count as missing."""
         counts = positive(self.weights)
         return self if counts is None else self.where(counts)
 
@@ -238,7 +240,7 @@ class EntryData(Data, Rows):
         return np.asarray(matrix[self.rows, self.columns])
 
     def _of_matrix(self, matrix: Any, name: str) -> Array:
-        """The numbers of another matrix that stand where the entries stand."""
+        """The values of another matrix at the positions of the entries."""
         if isinstance(matrix, Real):
             raise ValueError(
                 f"{name} must be a matrix of shape {self.shape}, a number for each "
@@ -260,7 +262,7 @@ class EntryData(Data, Rows):
         return self._stored(without_duplicates(matrix), name)
 
     def _stored(self, matrix: Any, name: str) -> Array:
-        """The same for a sparse matrix, which must have stored all of them."""
+        """The values of a sparse matrix at the entries; it must store each of them."""
         numbered = matrix.copy()
         numbered.data = np.arange(1, matrix.nnz + 1, dtype=np.int64)
         position = np.asarray(numbered[self.rows, self.columns]).ravel()
@@ -317,14 +319,14 @@ class CompleteData(Data, Rows):
     ) -> float:
         if gross is not None:
             return total_variance(self.X - gross.values.reshape(self.shape))
-        # The norm of the data is known then, which saves a pass.
+        # The objective knows the norm of data that were not centred: no pass is needed.
         known = objective.has_closed_form and offsets.are_zero
         return total_variance(self.X, objective.data_norm if known else None)
 
     # ---- for coordinates of rows
 
     def that_count(self) -> CompleteData:
-        """All of it: there are no weights."""
+        """All of the entries: complete data have no weights."""
         return self
 
     def entries(self) -> EntryData:
@@ -356,7 +358,9 @@ class CompleteData(Data, Rows):
 
 @dataclass(frozen=True)
 class _CompleteButHidden(VisibleRows):
-    """All entries of complete rows but a few: their pattern is not formed.
+    """Complete rows of which a few entries are hidden.
+
+    The pattern of the visible entries, nearly as large as the matrix, is not formed.
 
     Attributes
     ----------
@@ -397,7 +401,7 @@ class ChunkedData(Data):
 
     @cached_property
     def survey(self) -> Survey:
-        """What one pass over the data tells, made when it is first asked for."""
+        """Statistics of the data, from one pass that is made when first asked for."""
         return self.chunks.survey(self.missing_values)
 
     def seen(self) -> Seen:
@@ -431,7 +435,7 @@ class ChunkedData(Data):
 
 
 def read_data(estimator: Any, X: Any, entry_weight: Any = None) -> Data:
-    """Validated data for a fit, of the kind that X is.
+    """Validated data for a fit, as an object of the kind that X is of.
 
     Parameters
     ----------
@@ -444,8 +448,8 @@ def read_data(estimator: Any, X: Any, entry_weight: Any = None) -> Data:
     Raises
     ------
     ValueError
-        If X is not a matrix of real, finite numbers, if nothing is observed, or if the
-        parameters need each entry where there are only products.
+        If X is not a matrix of real, finite numbers, if nothing is observed, or if a
+        parameter needs single entries of data that allow only products.
     """
     if not is_dask(X):
         return read_weighted(estimator, X, entry_weight).that_count()
@@ -487,9 +491,11 @@ def read_rows(
     estimator : PrecGDFactorization
     X : array-like or sparse array of shape (n_samples, n_features)
     each_entry : str or None
-        The parameter for which each entry will be looked at; see `needs_each_entry`.
+        The parameter that needs single entries, if there is one; see
+        `needs_each_entry`.
     reset : bool, default=False
-        Whether X is to be fitted, and the estimator takes on its columns.
+        Whether X is fitted; then number and names of its columns are set on the
+        estimator.
     """
     missing_values = float(estimator.missing_values)
     X = validate_data(
@@ -515,7 +521,7 @@ def read_rows(
 
 
 def warn_about_unseen(seen: Seen) -> None:
-    """Rows and columns without an observed entry are left to the centre."""
+    """Warn of rows and columns without an observed entry."""
     empty = [
         f"{np.sum(~mask)} {name}"
         for mask, name in zip(seen, ("row(s)", "column(s)"), strict=True)

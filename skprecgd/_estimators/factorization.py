@@ -121,10 +121,10 @@ class PrecGDFactorization(
         Most iterations (complete data: blocks).
     tol : float, default=1e-9
         Missing entries: as in `PrecGDMatrixSensing`. Complete data: the singular
-        vectors are accurate to ``100 * tol``, the singular values far beyond. From
-        1e-4 on, computed in single precision where that is accurate enough.
+        vectors are accurate to ``100 * tol``, the singular values far beyond. With a
+        tol of 1e-4 or more, computed in single precision where that is accurate enough.
     random_state : int, RandomState instance or None, default=None
-        Of random starts and of the entries hidden by `score`.
+        Seed of random starts and of the entries hidden by `score`.
     warm_start : bool, default=False
         Start from the previous solution, if it fits.
     verbose : int, default=0
@@ -148,7 +148,7 @@ class PrecGDFactorization(
     center_ : ndarray of shape (n_features,)
         Column offsets.
     outliers_ : csr_array of shape (n_samples, n_features)
-        What is wrong with the entries that were left out of the fit, nothing stored
+        Errors of the entries that were left out of the fit; nothing is stored
         elsewhere: ``X - outliers_`` is what was fitted.
     n_iter_ : int
     converged_ : bool
@@ -294,7 +294,8 @@ class PrecGDFactorization(
         u, s, _ = factors.svd()
         self.explained_variance_ = score_variances(u, s)
         if self._row_solver.loss.generalized:
-            # The data are labels or counts, and what varies is behind their means.
+            # X holds labels or counts. Components explain log-odds or logarithms, whose
+            # variance is known for all components together only.
             variance = float(np.sum(self.explained_variance_))
         ratio = self.explained_variance_ / variance if variance > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
@@ -327,7 +328,7 @@ class PrecGDFactorization(
         Parameters
         ----------
         X : array-like or sparse array of shape (n_samples, n_features)
-            Missing entries are allowed, whether or not the training data had any. Of
+            Missing entries are allowed, whether or not the training data had any. For
             a dask array or DataFrame, the result is a lazy dask array.
 
         Returns
@@ -335,10 +336,10 @@ class PrecGDFactorization(
         ndarray of shape (n_samples, n_components_)
             For complete rows ``(X - center_) @ components_.T``. Otherwise the
             least-squares fit to the visible entries, of least norm where a row
-            shows fewer than n_components_ of them. With outliers, of those entries of a
-            row that agree. With another loss, the coordinates of the lowest loss; where
-            the held-out loss ended the fit, shrunk to what the singular values let
-            expect of a row.
+            shows fewer than n_components_ of them. With outliers, the fit to those
+            visible entries that are not gross errors. With another loss, the
+            coordinates of the lowest loss; where the held-out loss ended the fit,
+            shrunk towards zero as the singular values suggest.
         """
         check_is_fitted(self)
         return self._transform(X)
@@ -356,7 +357,7 @@ class PrecGDFactorization(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components_)
-            Of a dask array, the result is a lazy dask array.
+            For a dask array, the result is a lazy dask array.
 
         Returns
         -------
@@ -434,7 +435,7 @@ class PrecGDFactorization(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self.missing_values == 0
-        # An unknown loss is refused by `fit`, not where tags are looked at.
+        # `fit` refuses an unknown loss; a request for tags does not.
         with suppress(ValueError, TypeError):
             tags.input_tags.sparse |= needs_each_entry(self) is None
         tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))

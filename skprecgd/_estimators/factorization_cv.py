@@ -49,18 +49,17 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     loss, damping, noise_variance : default="squared", "auto", None
         See :class:`PrecGDFactorization`.
     outlier_fraction : float or "auto", default=0.0
-        See :class:`PrecGDFactorization`. The worst of the held-out entries, that share
-        of them, do not count in the default score.
+        See :class:`PrecGDFactorization`. In the default score, that share of the
+        held-out entries, those with the largest residuals, does not count.
     validation_fraction, n_iter_no_change : default=0.1, 2
-        As in :class:`PrecGDFactorization`, for `score`, and for the fits to labels or
-        counts ("logistic", "poisson"), which held-out entries end, those of the folds
-        too.
+        As in :class:`PrecGDFactorization`, for `score`, and for fits to labels or
+        counts ("logistic", "poisson"), which held-out entries end, also in the folds.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : float, default=1e-9
         See :class:`PrecGDFactorization`.
     cv : int, splitter or iterable, default=None
-        What holds out *entries*. An integer (None is 5) is the number of folds of
+        How *entries* are held out. An integer (None is 5) is the number of folds of
         :class:`~skprecgd.model_selection.EntryKFold`. A splitter is given the observed
         entries row by row as samples, and an iterable holds positions among them.
     scoring : str or callable, default=None
@@ -71,13 +70,13 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Which candidate is refitted: the one with the highest mean score, or the
         smallest rank whose mean score is within one standard error of it.
     n_jobs : int, default=None
-        Paths at a time; None is 1, or what a ``joblib.parallel_config`` says. -1 is all
-        processors.
+        Number of paths at a time; None is 1, or what a ``joblib.parallel_config`` says.
+        -1 is all processors.
     random_state : int, RandomState instance or None, default=None
-        Of the folds of an integer `cv`, of random starts and of the entries hidden by
-        `score`.
+        Seed of the folds of an integer `cv`, of random starts and of the entries hidden
+        by `score`.
     verbose : int, default=0
-        Of `joblib.Parallel`.
+        Passed to `joblib.Parallel`.
 
     Attributes
     ----------
@@ -90,7 +89,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         The line of `cv_results_` that `refit_rule` chose.
     best_params_ : dict
     best_score_ : float
-        Its mean score.
+        The mean score of that candidate.
     step_size_, alpha_ : str, float or StepRule, float
         The values chosen.
     train_error_path_ : ndarray of shape (n_candidates, n_splits)

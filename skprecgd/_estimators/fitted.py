@@ -1,6 +1,8 @@
-"""From the end of a path to what an estimator keeps of it."""
+"""From the result of a path to the fitted attributes of an estimator."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -10,31 +12,51 @@ from skprecgd.factors import FactorPair, Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
 
-# Share of the norm of a matrix that no one misses.
-_NEGLIGIBLE = 1e-6
-# Residual that counts as explained, in units of the tol of the fit.
-_EXPLAINED = 10.0
-# What a fit that is explained to tol leaves in spare columns, in units of tol: at most,
-# and where as much as that would be missed.
-_SPARE, _SPARE_LOOSE = 10.0, 3.0
+
+@dataclass(frozen=True)
+class SpareTuning:
+    """Which trailing components of a fit hold only unfinished convergence.
+
+    Attributes
+    ----------
+    explained : float
+        Relative residual of a fit that explains its data at most, in units of its tol.
+    spare : float
+        Norm that such a fit leaves in spare columns at most, as a share of the norm of
+        the matrix in units of tol.
+    spare_loose : float
+        The same for a loose tol, where `spare` times tol would no longer be negligible.
+    negligible : float
+        Share of the norm of the matrix that is always negligible.
+    """
+
+    explained: float = 10.0
+    spare: float = 10.0
+    spare_loose: float = 3.0
+    negligible: float = 1e-6
 
 
-def found_factors(objective: Objective, result: PathResult, tol: float) -> Factors:
+SPARE = SpareTuning()
+
+
+def found_factors(
+    objective: Objective, result: PathResult, tol: float, tuning: SpareTuning = SPARE
+) -> Factors:
     """The factors without the columns that hold only unfinished convergence.
 
     A fit that explains the data to `tol` leaves errors of a few `tol` in its spare
     columns, so trailing singular values count as zero while together they stay
     below ten times that (three times, if that is no longer negligible). Where noise
     or a ridge keeps the residual up, a loose `tol` says nothing of that kind, and only
-    what is negligible anyway goes.
+    negligible singular values count as zero.
     """
     tol = objective.working_tol(tol)
     factors = result.factors
     s = factors.singular_values().astype(np.float64)
     eps = np.finfo(factors.dtype).eps
-    explained = result.relative_residual <= _EXPLAINED * tol
-    spare = min(_SPARE * tol, max(_SPARE_LOOSE * tol, _NEGLIGIBLE))
-    unfinished = spare if explained else min(tol, _NEGLIGIBLE)
+    explained = result.relative_residual <= tuning.explained * tol
+    spare = min(tuning.spare * tol, max(tuning.spare_loose * tol, tuning.negligible))
+    unfinished = spare if explained else min(tol, tuning.negligible)
     level = max(unfinished, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
     return factors.truncated(max(1, int(np.sum(tails > level))))
@@ -43,17 +65,17 @@ def found_factors(objective: Objective, result: PathResult, tol: float) -> Facto
 def kept_factors(
     objective: Objective, result: PathResult, tol: float, seen: tuple[Array, Array]
 ) -> Factors:
-    """What an estimator keeps of a data matrix: all components, or those found.
+    """The factors that PrecGDFactorization keeps: all components, or those found.
 
     Parameters
     ----------
     objective : Objective
     result : PathResult
     tol : float
-        What was asked for.
+        The tolerance that was asked for.
     seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
-        Where something was observed. Elsewhere the factors are zero: a start that is
-        not zero there has stayed as it was.
+        Rows and columns with an observed entry. The factors are set to zero in all
+        others, where the fit has left them as they were at the start.
     """
     if objective.has_closed_form:
         return result.factors
@@ -65,7 +87,7 @@ def kept_factors(
 
 
 def minimised(objective: Objective, result: PathResult) -> Objective:
-    """What the path minimised in the end: its loss may have become sharper."""
+    """The objective that the path minimised last; its loss may have been sharpened."""
     if result.sharpened is None:
         return objective
     return objective.with_loss(result.sharpened)
@@ -80,7 +102,7 @@ def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
 
 
 def outlier_matrix(objective: Objective, gross: GrossErrors | None) -> sparse.csr_array:
-    """The gross errors of a fit where they stand in the matrix, if there are any."""
+    """The gross errors of a fit as a sparse matrix, which stores nothing else."""
     if gross is None:
         return sparse.csr_array(objective.matrix_shape, dtype=objective.dtype)
     return gross.matrix()

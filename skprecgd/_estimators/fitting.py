@@ -1,4 +1,4 @@
-"""Around a fit: who is told of it, and what is undone when it fails."""
+"""Around a fit: callbacks are informed, and the changes of a failed fit are undone."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def undone_on_failure(estimator: Any) -> Iterator[None]:
 
 @contextmanager
 def callbacks_told(estimator: Any, X: Any, y: Any = None) -> Iterator[None]:
-    """Tell scikit-learn's callbacks, where it has any, of the fit that the block is.
+    """Inform scikit-learn's callbacks, where it has any, of the fit in the block.
 
-    Belongs around `undone_on_failure`: what scikit-learn keeps on the estimator
-    meanwhile is taken off again by the decorator of `fit`.
+    This must be the outer context manager, around `undone_on_failure`: scikit-learn
+    stores its context on the estimator, and its decorator of `fit` removes it there.
     """
     context = new_callback_context(estimator)
     if context is None:
@@ -51,7 +51,10 @@ def callbacks_told(estimator: Any, X: Any, y: Any = None) -> Iterator[None]:
 
 
 def iteration_callback(estimator: Any) -> Callback | None:
-    """What is called after every iteration: to print it, and for the callbacks set."""
+    """The function to call after every iteration: it prints, and informs callbacks.
+
+    None if there is nothing to print and no callback.
+    """
     context = callback_context(estimator)
     if context is None and not estimator.verbose:
         return None

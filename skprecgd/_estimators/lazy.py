@@ -1,4 +1,4 @@
-"""What estimators do with dask collections: check their columns, and lazy methods."""
+"""Estimators and dask collections: checks of columns, and lazy methods."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sklearn.utils.validation import validate_data
 from skprecgd._runtime.compat import output_container
 from skprecgd._runtime.dask_kinds import is_dask_frame
 from skprecgd._runtime.typing import Array
-from skprecgd.distributed.rows import as_dask_array, check_kind, plain
+from skprecgd.distributed.rows import array_or_csr, as_dask_array, check_kind
 
-# What no chunk needs, because it is about other data.
+# Fitted attributes that describe the training data, which no other chunk needs.
 _NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
 
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Names and number of columns by scikit-learn's rules; no chunk is looked at."""
+    """Check names and number of columns by scikit-learn's rules; no chunk is read."""
     check_kind(X, "X")
-    # What dask knows of a frame is a frame without rows.
+    # dask describes a DataFrame by one without rows.
     known = X._meta if is_dask_frame(X) else X
     validate_data(estimator, known, reset=reset, skip_check_array=True)
 
@@ -41,7 +41,7 @@ def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
         _check_output(model)
         check_columns(model, X, reset=False)
     X = as_dask_array(X, 2, lengths=False)
-    return _mapped(_light(model, "left_", "right_"), method, X, n_columns)
+    return _mapped(_without_unused(model, "left_", "right_"), method, X, n_columns)
 
 
 def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) -> Any:
@@ -67,7 +67,7 @@ def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) ->
             f"X holds measurements of shape {X.shape[1:]}, but the matrix found has "
             f"shape {own}."
         )
-    return _mapped(_light(model), method, X, n_columns)
+    return _mapped(_without_unused(model), method, X, n_columns)
 
 
 def _mapped(model: Any, method: str, X: Any, n_columns: int | None) -> Any:
@@ -87,7 +87,7 @@ def _mapped(model: Any, method: str, X: Any, n_columns: int | None) -> Any:
 
 
 def _check_output(model: Any) -> None:
-    """Refuse to transform lazily where scikit-learn would compute what comes out."""
+    """Refuse containers of `set_output` that make scikit-learn compute the result."""
     container = output_container(model)
     if container != "default":
         raise ValueError(
@@ -96,8 +96,8 @@ def _check_output(model: Any) -> None:
         )
 
 
-def _light(model: Any, *unused: str) -> Any:
-    """The model without what would be sent along for nothing."""
+def _without_unused(model: Any, *unused: str) -> Any:
+    """A copy of the model without attributes that would be sent to chunks in vain."""
     light = copy.copy(model)
     for name in (*_NOT_NEEDED, *unused):
         light.__dict__.pop(name, None)
@@ -108,4 +108,4 @@ def _apply(block: Any, model: Any, method: str, width: tuple[int, ...]) -> Array
     dtype = np.result_type(model.components_, block.dtype)
     if not block.shape[0]:
         return np.empty((0, *width), dtype)
-    return np.asarray(getattr(model, method)(plain(block)), dtype)
+    return np.asarray(getattr(model, method)(array_or_csr(block)), dtype)

@@ -1,4 +1,4 @@
-"""What PrecGDMatrixSensing measures: measurements of any kind, and their targets."""
+"""The input of PrecGDMatrixSensing: measurements of any kind, targets and weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROWS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float3
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Measurements, what was measured, and how much each counts.
+    """Measurements, their targets and their weights.
 
     Attributes
     ----------
@@ -34,9 +34,10 @@ class Measured:
     targets : ndarray or dask array of shape (n,)
     weights : Weights, default=ONCE
     order : ndarray of int, shape (n,), or None
-        Which measurement, as they came, each one is; None where they are as they came.
+        Position of each measurement in the input; None if these are the measurements of
+        the input in the same order.
     n_given : int or None
-        How many there were; None where all of them are here.
+        Number of measurements in the input; None if all of them are here.
     """
 
     measurements: Measurements
@@ -46,19 +47,19 @@ class Measured:
     n_given: int | None = None
 
     def weighted(self, sample_weight: Any, noise_variance: Any) -> Measured:
-        """The measurements that count at all, with weights; see `read_weights`."""
+        """The measurements of positive frequency, with weights; see `read_weights`."""
         n = len(self.measurements)
         weights = read_weights(sample_weight, noise_variance, n)
         kept, counts = replace(self, weights=weights), positive(weights)
         return kept if counts is None else kept._at(np.flatnonzero(counts))
 
     def in_natural_order(self) -> Measured:
-        """The same in the order in which products are fastest."""
+        """The same measurements in the order in which products are fastest."""
         order = self.measurements.natural_order()
         return self if order is None else self._at(order)
 
-    def as_they_came(self, values: Array) -> Array:
-        """Values of the measurements here, in the order in which these came.
+    def in_input_order(self, values: Array) -> Array:
+        """Values of the measurements here, in the order of the input.
 
         Parameters
         ----------
@@ -67,7 +68,7 @@ class Measured:
         Returns
         -------
         ndarray of shape (n_given,)
-            Zero for measurements that were left out because they do not count.
+            Zero for measurements that were left out because their frequency is zero.
         """
         if self.order is None:
             return values
@@ -122,8 +123,8 @@ def read_measured(estimator: Any, X: Any, y: Any) -> Measured:
 def _read_rows(estimator: Any, X: Any, y: Any) -> Measured:
     """Measurement matrices in an array, and their targets, as scikit-learn checks them.
 
-    The mean square of a dense stack is wanted anyway, and it is finite only if every
-    entry is.
+    scikit-learn does not look for infinite entries of a dense stack: its mean square is
+    computed anyway, and is finite only if every entry is.
     """
     rows, shape = _flat(X, estimator.matrix_shape)
     all_finite = sparse.issparse(rows)
@@ -161,12 +162,12 @@ def read_measurements(estimator: Any, X: Any) -> Measurements:
 
 
 def _is_wrapped(X: Any) -> bool:
-    """Whether scikit-learn's checks know nothing of what X is."""
+    """Whether X is an object that scikit-learn's checks cannot read."""
     return isinstance(X, (Measurements, LinearOperator))
 
 
 def _of_rows(rows: Any, shape: Any) -> Measurements:
-    """Measurements of rows that scikit-learn has looked at: not looked at again."""
+    """Measurements of rows that scikit-learn has validated; no entry is read again."""
     if isinstance(rows, np.ndarray):
         return DenseMeasurements.of(rows, shape)
     return as_measurements(rows, shape)

@@ -19,12 +19,12 @@ from skprecgd.robust import TrimmedObjective
 def objective_of(
     estimator: Any, measurements: Measurements, targets: Any, weights: Weights = ONCE
 ) -> Objective:
-    """What is minimised, given the measurements and their targets.
+    """The objective of a fit, given the measurements and their targets.
 
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-        Its `loss`, `alpha` and `outlier_fraction` count.
+        Its `loss`, `alpha` and `outlier_fraction` are read.
     measurements : Measurements
     targets : ndarray, dask array or list by chunk
         The targets of `FullObservation` may be the matrix itself, in any form.
@@ -39,7 +39,7 @@ def objective_of(
             estimator.alpha,
             chunked_weights(measurements, weights),
         )
-    # All residuals are compared, so one number a measurement has to be here.
+    # Targets and weights must be in memory, because all residuals are compared.
     targets, often, precision = in_memory(targets, weights.frequency, weights.precision)
     weights = Weights(often, precision, weights.unit_variance)
     if looks_for_outliers(estimator):

@@ -1,4 +1,4 @@
-"""What the parameters of the estimators may be: each by itself, and together."""
+"""Allowed values of the estimators' parameters, one by one and together."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_together(estimator: Any, center: str | None = None) -> None:
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
     center : str or None
-        What is subtracted from the data first.
+        The parameter of that name, for estimators that have it.
     """
     loss = make_loss(estimator.loss)
     if center is not None and loss.generalized:
@@ -106,7 +106,7 @@ def _check_beside_outliers(estimator: Any, loss: Loss, center: str | None) -> No
 
 
 def needs_each_entry(estimator: Any) -> str | None:
-    """The parameter for which the residual of each entry is looked at, as given.
+    """The parameter, as given, that needs the residual of each single entry.
 
     None if products of the data with factors are all that a fit needs, so that a sparse
     matrix of zeros or one in chunks will do.

@@ -12,7 +12,7 @@ from skprecgd.kernels import sampled_product
 
 @dataclass(frozen=True, eq=False)
 class RowSpace:
-    """Where rows have their coordinates: row i is ``basis @ z_i + offsets``.
+    """The space in which rows have coordinates: row i is ``basis @ z_i + offsets``.
 
     Attributes
     ----------

@@ -1,9 +1,10 @@
-"""How rows get their coordinates in the row space found: chosen once, by the fit."""
+"""Solvers for the coordinates of rows in the row space found; a fit chooses one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -11,7 +12,7 @@ from scipy import sparse
 from skprecgd._estimators.data import Rows, VisibleRows
 from skprecgd._estimators.fitted import minimised
 from skprecgd._estimators.row_space import RowSpace
-from skprecgd._estimators.scoring import explained, without_largest
+from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._linalg.row_systems import (
     normal_matrices,
     row_products,
@@ -29,33 +30,61 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
 from skprecgd.robust import largest_of_lines, line_limits
 
-# Newton steps for all rows together, cuts of one of them, and the relative length of a
-# step that says that nothing more happens.
-_MAX_NEWTON = 100
-_MAX_CUTS = 30
-_NEWTON_TOLERANCE = 1e-10
-# Fits of a row before its gross errors are taken as they are; most need five.
-_MAX_ROUNDS = 50
+
+@dataclass(frozen=True)
+class RowTuning:
+    """How far the iterations for coordinates of rows go.
+
+    Attributes
+    ----------
+    max_newton : int
+        Newton steps at most, each of them for many rows together.
+    max_cuts : int
+        Halvings of a Newton step at most.
+    tolerance : float
+        Length of a Newton step, relative to the coordinates, that ends the iteration.
+    max_rounds : int
+        Fits of a row at most, before its gross errors are taken as they are. Most rows
+        need five.
+    """
+
+    max_newton: int = 100
+    max_cuts: int = 30
+    tolerance: float = 1e-10
+    max_rounds: int = 50
+
+
+ROW_TUNING = RowTuning()
 
 
 class RowSolver(ABC):
     """Coordinates of rows from their visible entries, and scores of hidden ones.
 
-    Knows what the fit decided, but not the row space, which the estimator shows.
+    It holds what the fit decided, except for the row space, which is among the fitted
+    attributes of the estimator.
 
     Parameters
     ----------
     loss : Loss
-        What was minimised in the end.
+        The loss that was minimised in the end.
     ridge : ndarray of shape (r,)
         Ridge on each coordinate; see `row_ridge`.
     each_entry : str, default=None
-        The parameter of the estimator, if there is one, for which each entry of a row
-        has to be looked at by itself; see `needs_each_entry`.
+        The parameter of the estimator that needs single entries of a row, if there is
+        one; see `needs_each_entry`.
+    tuning : RowTuning, default=ROW_TUNING
     """
 
-    def __init__(self, loss: Loss, ridge: Array, each_entry: str | None = None) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        ridge: Array,
+        each_entry: str | None = None,
+        *,
+        tuning: RowTuning = ROW_TUNING,
+    ) -> None:
         self.loss, self.ridge, self.each_entry = loss, ridge, each_entry
+        self.tuning = tuning
 
     @abstractmethod
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
@@ -81,7 +110,7 @@ class RowSolver(ABC):
         rows : Rows
         space : RowSpace
         share : float
-            Of the entries, hidden in each round.
+            Share of the entries that is hidden in each round.
         rng : RandomState
         """
         for visible, hidden in rows.rounds(share, rng):
@@ -98,11 +127,11 @@ class RowSolver(ABC):
         values, predictions : ndarray of shape (n,)
         weight : ndarray of shape (n,) or None
         """
-        return explained(self.loss, values, predictions, weight)
+        return explained_share(self.loss, values, predictions, weight)
 
 
 class LeastSquaresRows(RowSolver):
-    """Least squares, of least norm where a row shows too little."""
+    """Least squares, of least norm where a row has too few visible entries."""
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         return rows.least_squares(space, self.ridge)
@@ -140,23 +169,27 @@ class LossRows(RowSolver):
         for part in row_slabs(out):
             for stage in self.loss.continuation():
                 problem = _RowProblem(stage, visible[part], basis, space.offsets)
-                out[part] = _newton(problem, products, self.ridge, out[part])
+                out[part] = _newton(
+                    problem, products, self.ridge, out[part], self.tuning
+                )
         return out.astype(space.basis.dtype)
 
 
 class TrimmedRows(RowSolver):
-    """Least squares of the entries of a row that agree: of those no gross errors.
+    """Least squares of those entries of a row that are no gross errors.
 
-    Fit and leave out in turn, each row by itself: what a row leaves out are its largest
-    residuals, as many as `robust.line_limits` allows, if they exceed a level.
+    Least-squares fits and choices of the gross errors alternate, for each row by
+    itself. The gross errors of a row are its largest residuals: at most as many as
+    `robust.line_limits` allows, and only those above a level.
 
     Parameters
     ----------
-    loss, ridge, each_entry
+    loss, ridge, each_entry, tuning
         See `RowSolver`.
     fraction : float
         Upper bound of the corrupted share of a row.
     level : float
+        Residuals up to this size are no gross errors.
     """
 
     def __init__(
@@ -167,8 +200,9 @@ class TrimmedRows(RowSolver):
         *,
         fraction: float,
         level: float,
+        tuning: RowTuning = ROW_TUNING,
     ) -> None:
-        super().__init__(loss, ridge, each_entry)
+        super().__init__(loss, ridge, each_entry, tuning=tuning)
         self.fraction, self.level = fraction, level
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
@@ -192,7 +226,7 @@ class TrimmedRows(RowSolver):
         out = np.zeros((visible.shape[0], basis.shape[1]), dtype=basis.dtype)
         pending = np.arange(visible.shape[0])
         before: Array | None = None
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(self.tuning.max_rounds):
             part = visible[pending]
             lines = np.repeat(np.arange(len(pending)), np.diff(part.indptr))
             errors = self._errors(part, lines, out[pending], basis, limits[pending])
@@ -241,12 +275,12 @@ def make_row_solver(
     Parameters
     ----------
     objective : Objective
-        What was minimised.
+        The objective of the fit.
     result : PathResult
     factors : Factors
-        What is kept of the result.
+        The factors that the estimator keeps.
     gross : GrossErrors or None
-        What the fit left out; None if it had to fit everything.
+        The errors that the fit left out; None if the objective leaves nothing out.
     each_entry : str or None
         See `RowSolver`.
     """
@@ -263,18 +297,20 @@ def make_row_solver(
 def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Array:
     """The ridge on coordinates of rows that goes with a fit, shape (r,).
 
-    With a ridge on the factors, what that amounts to: a row of the left factor is its
-    coordinates divided by the roots of the singular values.
+    A ridge alpha on the factors is a ridge ``alpha / s`` on the coordinates, because a
+    row of the left factor is its coordinates divided by the roots of the singular
+    values s.
 
-    Where held-out entries ended the fit, they say nothing of a single row, and few
-    labels are explained best by infinite coordinates. But the coordinates of the rows
-    fitted have mean square ``s^2 / n_rows``, which is what to expect of any row.
+    A fit that held-out entries ended needs another one: the few labels of a single row
+    are often explained best by infinite coordinates, and no entries of it are held out.
+    The coordinates of the fitted rows have mean square ``s^2 / n_rows``. With that
+    variance as a Gaussian prior, the ridge is ``n_rows / s^2``.
     """
     s = factors.singular_values().astype(np.float64)
     safe = np.where(s > 0, s, 1.0)
     if result.status is Status.HELD_OUT:
         return np.where(s > 0, objective.matrix_shape[0] / safe**2, 0.0)
-    # In units of the squared residual of one entry.
+    # The objective multiplies losses by its weight; here the loss of an entry counts 1.
     alpha = objective.alpha / objective.weight if objective.alpha else 0.0
     return np.where(s > 0, alpha / safe, 0.0)
 
@@ -312,20 +348,24 @@ class _RowProblem:
         return np.bincount(self.rows, weights=values, minlength=self.n_rows)
 
 
-def _newton(problem: _RowProblem, products: Array, ridge: Array, start: Array) -> Array:
+def _newton(
+    problem: _RowProblem, products: Array, ridge: Array, start: Array, tuning: RowTuning
+) -> Array:
     r, z = len(ridge), start
     predictions = problem.start + problem.products(z)
-    for _ in range(_MAX_NEWTON):
+    for _ in range(tuning.max_newton):
         pull = problem.gradient(predictions)
         gradient = with_values(problem.pattern, pull) @ problem.basis + ridge * z
         weights = with_values(problem.pattern, problem.curvature(predictions))
         normal = normal_matrices(weights, products, r) + np.diag(ridge)
         step = -solve_systems(normal, gradient, np.finfo(np.float64).eps, relative=True)
         ahead = problem.products(step)
-        length = _row_lengths(problem, predictions, ahead, z, step, gradient, ridge)
+        length = _row_lengths(
+            problem, predictions, ahead, z, step, gradient, ridge, tuning.max_cuts
+        )
         z = z + length[:, None] * step
         predictions = predictions + length[problem.rows] * ahead
-        if np.linalg.norm(step) <= _NEWTON_TOLERANCE * np.linalg.norm(z):
+        if np.linalg.norm(step) <= tuning.tolerance * np.linalg.norm(z):
             break
     return z
 
@@ -338,15 +378,17 @@ def _row_lengths(
     step: Array,
     gradient: Array,
     ridge: Array,
+    max_cuts: int,
 ) -> Array:
-    """Each row's own length of its step: 1, halved while the slope has turned.
+    """The length of each row's step: 1, halved while it overshoots (backtracking).
 
-    The losses are convex, so a slope that has not become steep upwards says that the
-    minimum along the step was not overshot by much.
+    A step overshoots if the slope at its end is more than half as steep upwards as the
+    slope at its start was downwards. The losses are convex, so any other step ends
+    before the minimum along it or not far beyond.
     """
     start = np.abs(np.einsum("ij,ij->i", gradient, step))
     length = np.ones(problem.n_rows)
-    for _ in range(_MAX_CUTS):
+    for _ in range(max_cuts):
         at = predictions + length[problem.rows] * ahead
         moved = z + length[:, None] * step
         with np.errstate(over="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Which entries `PrecGDFactorization.score` hides, and what a score says."""
+"""Choice of the entries that `PrecGDFactorization.score` hides, and the scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.losses import Loss
 from skprecgd.robust import largest
 
-# Hidden entries in all: enough for three digits of R^2, however large X is.
+# Most entries that one round hides: enough for three digits of R^2, however large X is.
 _MAX_HIDDEN = 1_000_000
 
 
@@ -22,8 +22,8 @@ def hidden_rounds(
     """Random sets of entries to hide, sorted, each about `fraction` of all.
 
     Every entry is hidden once, because the difference between two ranks is a few
-    percent of the noise: a single share would often not show it. Of very many
-    entries one share is plenty.
+    percent of the noise: a single share would often not show it. With more than
+    `_MAX_HIDDEN` entries, one share is enough.
     """
     n_hidden = min(max(1, round(fraction * n_entries)), _MAX_HIDDEN)
     if n_entries <= _MAX_HIDDEN:
@@ -31,13 +31,13 @@ def hidden_rounds(
         for hidden in np.array_split(rng.permutation(n_entries), n_rounds):
             yield np.sort(hidden)
         return
-    # Twice too many, for some are drawn twice. (np.unique is slow here.)
+    # Twice as many draws as needed, because some repeat. (np.unique is slow here.)
     drawn = np.sort(rng.randint(n_entries, size=2 * n_hidden))
     drawn = drawn[np.diff(drawn, prepend=-1) > 0]
     yield np.sort(rng.permutation(drawn)[:n_hidden])
 
 
-def explained(
+def explained_share(
     loss: Loss, values: Array, z: Array, weight: Array | None = None
 ) -> float:
     """Share of the loss of the best constant that the predictions z take away.
@@ -81,9 +81,10 @@ def checked_weight(sample_weight: Any, n_samples: int) -> Array | None:
 def without_largest(
     values: Array, predictions: Array, share: float, weight: Array | None = None
 ) -> tuple[Array, Array, Array | None]:
-    """All without the entries with the largest residuals, that share of them.
+    """All entries but the share of them that has the largest residuals.
 
-    Of their weight if they have one; the last one may lose a part of its own.
+    With weights it is a share of the total weight, and the smallest of the residuals
+    left out may keep a part of its weight.
     """
     sizes = np.abs(values - predictions)
     if weight is None:

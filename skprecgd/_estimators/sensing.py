@@ -29,7 +29,7 @@ from skprecgd._estimators.parameters import (
     check_together,
     check_y_scale,
 )
-from skprecgd._estimators.scoring import checked_weight, explained
+from skprecgd._estimators.scoring import checked_weight, explained_share
 from skprecgd._runtime.compat import Interval, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -122,7 +122,7 @@ class PrecGDMatrixSensing(
         remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
         iterations without a warning.
     random_state : int, RandomState instance or None, default=None
-        Of random starts.
+        Seed of random starts.
     warm_start : bool, default=False
         Start from the previous solution, if it fits.
     verbose : int, default=0
@@ -141,11 +141,11 @@ class PrecGDMatrixSensing(
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
     outliers_ : ndarray of shape (n,)
-        What is wrong with the targets that were left out of the fit, 0 for the others:
+        Errors of the targets that were left out of the fit, 0 for the others:
         ``y - outliers_`` is what was fitted.
     certificate_ : Certificate
         Bound of the distance to the global optimum; see `optim.Certificate`. With
-        outliers, of the problem without them.
+        outliers it is that of the problem without them.
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
@@ -251,7 +251,7 @@ class PrecGDMatrixSensing(
             The measured numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
-            zero not at all. (How precise it is says `noise_variance`.)
+            zero not at all. (The parameter `noise_variance` says how precise it is.)
 
         Returns
         -------
@@ -284,7 +284,7 @@ class PrecGDMatrixSensing(
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         errors = np.zeros_like(measured.targets) if gross is None else gross.values
         objective = minimised(objective, result).without(errors)
-        self.outliers_ = measured.as_they_came(errors)
+        self.outliers_ = measured.in_input_order(errors)
         self._loss = objective.loss
         self.certificate_ = certificate(
             objective, factors, search_rank=rank, random_state=self.random_state
@@ -318,8 +318,8 @@ class PrecGDMatrixSensing(
         -------
         ndarray of shape (n,)
             Lazy where `X` is a dask array.
-            With ``loss="logistic"`` probabilities, with ``loss="poisson"`` means: the
-            measurements are their log-odds and their logarithms.
+            With ``loss="logistic"`` these are probabilities, with ``loss="poisson"``
+            means: the measurements are their log-odds and their logarithms.
         """
         if is_dask(X):
             check_is_fitted(self)
@@ -349,14 +349,14 @@ class PrecGDMatrixSensing(
                 return super().score(X, y, sample_weight)
             from sklearn.metrics import r2_score
 
-            # Both in one pass, which else would be one for every look at them.
+            # One pass computes both; `super().score` would make one for every use.
             predictions, y = compute(self.predict(X), y)
             return float(r2_score(y, predictions, sample_weight=sample_weight))
         z = self._measure(X)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(z, y)
         self._loss.target_check(y)
-        return explained(self._loss, y, z, checked_weight(sample_weight, len(y)))
+        return explained_share(self._loss, y, z, checked_weight(sample_weight, len(y)))
 
     def _measure(self, X: Any) -> Array:
         check_is_fitted(self)

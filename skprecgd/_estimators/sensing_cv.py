@@ -50,11 +50,11 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     loss, damping, noise_variance : default="squared", "auto", None
         See :class:`PrecGDMatrixSensing`.
     outlier_fraction : float or "auto", default=0.0
-        See :class:`PrecGDMatrixSensing`. The worst of the held-out measurements, that
-        share of them, do not count in the default score.
+        See :class:`PrecGDMatrixSensing`. In the default score, that share of the
+        held-out measurements, those with the largest residuals, does not count.
     validation_fraction, n_iter_no_change : default=0.1, 2
-        Of the fits to labels or counts ("logistic", "poisson"), which held-out
-        measurements end, those of the folds too.
+        For fits to labels or counts ("logistic", "poisson"), which held-out
+        measurements end, also in the folds.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : float, default=1e-9
@@ -71,12 +71,12 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Which candidate is refitted: the one with the highest mean score, or the
         smallest rank whose mean score is within one standard error of it.
     n_jobs : int, default=None
-        Paths at a time; None is 1, or what a ``joblib.parallel_config`` says. -1 is all
-        processors.
+        Number of paths at a time; None is 1, or what a ``joblib.parallel_config`` says.
+        -1 is all processors.
     random_state : int, RandomState instance or None, default=None
-        Of the folds of an integer `cv` and of random starts.
+        Seed of the folds of an integer `cv` and of random starts.
     verbose : int, default=0
-        Of `joblib.Parallel`.
+        Passed to `joblib.Parallel`.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         The line of `cv_results_` that `refit_rule` chose.
     best_params_ : dict
     best_score_ : float
-        Its mean score.
+        The mean score of that candidate.
     step_size_, alpha_ : str, float or StepRule, float
         The values chosen.
     train_error_path_ : ndarray of shape (n_candidates, n_splits)
@@ -222,8 +222,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Samples:
         check_in_memory(self, X)
-        # The model that is refitted leaves out samples of weight zero; folds are told
-        # by positions among all of them.
+        # Folds are positions among all samples, so samples of weight zero stay here;
+        # the refit leaves them out.
         measured = read_measured(self, X, y)
         self._check(measured.weighted(sample_weight, self.noise_variance))
         n = len(measured.measurements)

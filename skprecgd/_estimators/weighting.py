@@ -29,7 +29,7 @@ def read_weights(
         Only an array says how precise each measurement is.
     n : int
     name : str, default="sample_weight"
-        What messages call the frequency.
+        Name of the frequency in messages.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def has_variances(noise_variance: Any) -> bool:
 
 
 def positive(weights: Weights) -> Array | None:
-    """Which measurements count at all, as a mask; None where all of them do."""
+    """Mask of the measurements of positive frequency; None if all of them are."""
     often = weights.frequency
     if often is None or _range(often)[0] > 0:
         return None
@@ -107,7 +107,7 @@ def _precise(often: Any, variance: Array) -> Weights:
     expectation that the same number of measurements with noise of that variance have.
     """
     counted = None if often is None else np.asarray(*in_memory(often))
-    # In units of the least, because the inverse of a small number may overflow.
+    # In units of the smallest, because the inverse of a small number may overflow.
     least = float(np.min(variance))
     share = float(np.average(least / variance, weights=counted))
     unit = least / share

@@ -63,7 +63,7 @@ class _Basis:
         return fresh
 
     def _rest(self, vector: Array) -> tuple[Array, float]:
-        # Made orthogonal twice, a vector is so to machine precision.
+        # A vector that was made orthogonal twice is so to machine precision.
         for _ in range(2):
             vector = vector - (self.rows @ vector) @ self.rows
         return vector, float(np.linalg.norm(vector))

@@ -19,8 +19,9 @@ def conjugate_gradients(
 ) -> Array:
     """Solve a symmetric semidefinite system, from zero.
 
-    The operator may be singular (turning one factor against the other changes no
-    matrix): a consistent system keeps the iteration in its range.
+    The operator may be singular, as the Hessian in the factors is (turning one factor
+    against the other changes no matrix). If the system is consistent, the iteration
+    stays in the range of the operator.
 
     Parameters
     ----------
@@ -29,9 +30,9 @@ def conjugate_gradients(
     target : ndarray of shape (n,)
         Right-hand side.
     max_steps : int
-        Products with the operator, at most.
+        Largest number of products with the operator.
     tolerance : float
-        Stop at this share of the first residual.
+        Stop when the residual is at most this share of the first one.
 
     Returns
     -------

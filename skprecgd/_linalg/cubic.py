@@ -1,37 +1,39 @@
 """Roots of a cubic polynomial, each to the accuracy that its coefficients allow.
 
-An exact step needs one such cubic. The eigenvalues of a companion matrix would be
-accurate to the largest root only, and near a solution the step is a small one.
+An exact step is a root of such a cubic. The eigenvalues of a companion matrix would be
+accurate relative to the largest root only, and near a solution the step is a small one.
 """
 
 from __future__ import annotations
 
 from math import copysign, sqrt
 
-# Newton's method starts this much farther out than the distance of the nearest root
-# can be: the real root of x^3 = x + 1.
+# Factor on the estimated distance of the outermost root from the inflection point, so
+# that Newton's method starts beyond that root: the real root of x^3 = x + 1.
 _OUTSIDE = 1.324718
-# A little short of a Newton step, so that rounding cannot take it past the root.
+# Share of a Newton step that is taken, so that rounding cannot lead past the root.
 _SHORT = 1 - 1e-15
-# A triple root is approached by a third of the distance each time.
+# Newton steps at most. Near a triple root each one covers a third of the distance.
 _MOST_STEPS = 100
 
 
 def cubic_roots(c0: float, c1: float, c2: float, c3: float) -> list[float]:
     """Real parts of the roots of ``c0 + c1 x + c2 x^2 + c3 x^3``.
 
-    Newton's method finds the outermost real root. What is left when it is divided out
-    is a quadratic, found from the end where that root tells most.
+    Newton's method finds the outermost real root. Dividing by it (deflation) leaves a
+    quadratic, whose coefficients are computed from the end where this is stable.
 
     Parameters
     ----------
     c0, c1, c2, c3 : float
-        Leading ones may be zero; the ratio to others must not overflow.
+        Leading coefficients may be zero; the ratios of the others to the first that is
+        not zero must not overflow.
 
     Returns
     -------
     list of float
-        Three, fewer for a lower degree. Of a complex pair twice the same.
+        Three numbers, fewer for a lower degree. A complex pair gives its real part
+        twice.
 
     References
     ----------
@@ -41,7 +43,7 @@ def cubic_roots(c0: float, c1: float, c2: float, c3: float) -> list[float]:
     if c3 == 0.0:
         return _quadratic_roots(c0, c1, c2)
     b0, b1, b2 = c0 / c3, c1 / c3, c2 / c3
-    # No root is larger than twice this; in its units nothing overflows.
+    # No root is larger than twice the unit, so nothing overflows in this unit.
     unit = max(abs(b2), sqrt(abs(b1)), abs(b0) ** (1 / 3))
     if unit == 0.0:
         return [0.0, 0.0, 0.0]

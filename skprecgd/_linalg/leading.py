@@ -32,12 +32,12 @@ def leading_triplets(
         The eigenvectors of ``S^T S`` are computed by `Matrix.gram_operator` where there
         is one, and n_columns is not the larger side.
     rank : int
-        How many.
+        Number of triplets.
     random_state : int, RandomState instance or None, default=None
         Draws the start vector of the iterative decomposition.
     tol : float, default=0.0
-        Relative error of the squared singular values that will do; 0 is machine
-        precision, and takes two or three times as many products as 0.1.
+        Relative error allowed in the squared singular values; 0 is machine precision,
+        and takes two or three times as many products as 0.1.
     tuning : ArpackTuning
 
     Returns
@@ -81,7 +81,7 @@ def leading_eigenpairs(
     ----------
     matrix : Matrix, array, sparse array or LinearOperator of shape (n, n)
     rank : int
-        How many.
+        Number of eigenpairs.
     random_state : int, RandomState instance or None, default=None
         Draws the start vector of the iterative decomposition.
     tuning : ArpackTuning
@@ -113,7 +113,7 @@ def leading_eigenpairs(
 def _svds_by_gram(
     matrix: Matrix, gram: LinearOperator, rank: int, how: dict[str, Any]
 ) -> Triplets:
-    """What `svds` does, where a product with ``S^T S`` costs less than two with S."""
+    """`svds` for a matrix whose product with ``S^T S`` costs less than two with S."""
     how = {**how, "tol": how["tol"] ** 2}
     basis = np.linalg.qr(np.asarray(eigsh(gram, k=rank, which="LM", **how)[1]))[0]
     u, s, vt = np.linalg.svd(matrix.times(basis), full_matrices=False)

@@ -63,7 +63,7 @@ class Matrix(LinearOperator, ABC):
     shape : tuple of int
         ``(n_rows, n_columns)``.
     dtype : dtype
-        Of the entries.
+        Type of the entries.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class Matrix(LinearOperator, ABC):
     def in_single(
         self, size: float | None, tuning: SinglePrecision
     ) -> tuple[Matrix, float] | None:
-        """The same matrix for products in single precision, if there is such a thing.
+        """The matrix in single precision, or None if it has no such form.
 
         Parameters
         ----------
@@ -392,7 +392,7 @@ class ScaledMatrix(Matrix):
     matrix : Matrix of shape (n_rows, n_columns)
     factor : float
     dtype : dtype
-        What it claims to be of: eigensolvers take their precision from that.
+        The type that the operator claims; eigensolvers take their precision from it.
     """
 
     def __init__(self, matrix: Matrix, factor: float, dtype: Any) -> None:

@@ -13,11 +13,11 @@ from skprecgd._runtime.typing import Array
 
 # Numbers that `dot` converts to float64 at a time (512 kB).
 _BLOCK = 1 << 16
-# Numbers that are looked at together where a temporary as large as the data is too much
-# (8 MB of float64).
+# Numbers of a slab (8 MB of float64), where a temporary as large as the data would take
+# too much memory.
 _SLAB = 1 << 20
-# Numbers that are copied and read again while they are in the second-level cache (1 MB
-# of float64).
+# Numbers that are copied at a time (1 MB of float64), so that they are read again from
+# the second-level cache.
 _COPIED = 1 << 17
 # A sum of squares below this may have lost terms to underflow.
 _SAFE_SQUARE = 1e-280
@@ -58,38 +58,41 @@ def norm(a: Array) -> float:
 
 
 def sum_with_error(n: float, total: float, squares: float) -> tuple[float, float]:
-    """A sum of n independent numbers, given that of their squares; its error."""
+    """A sum of n independent numbers, and its standard error.
+
+    `squares` is the sum of the squared numbers.
+    """
     spread = max(0.0, squares - total**2 / max(1, n))
     return total, float(np.sqrt(spread * n / max(1, n - 1)))
 
 
 def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
-    """Slices of rows that hold at most so many entries each (or are one row)."""
+    """Slices of rows that hold at most `most` entries each, and at least one row."""
     step = max(1, most // max(1, shape[1]))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
 
 
-def picked(
+def selected_rows(
     stack: Array, index: Array, most: int = _SLAB
 ) -> Iterator[tuple[slice, Array]]:
-    """Some rows of a stack, a block at a time.
+    """Selected rows of a stack, block by block.
 
-    Rows that follow one another are looked at in place. If hardly any do, a few rows at
-    a time are copied.
+    Runs of consecutive rows are views of the stack. If such runs are rare, a few rows
+    at a time are copied instead.
 
     Parameters
     ----------
     stack : ndarray of shape (n, width)
     index : ndarray of int
-        Which rows.
+        The rows to select.
     most : int
         Most numbers a block.
 
     Yields
     ------
     part : slice
-        Which of the wanted rows the block holds.
+        Which positions of `index` the block holds.
     block : ndarray
     """
     n, width = len(index), stack.shape[1]
@@ -122,12 +125,12 @@ def as_operator(
     )
 
 
-def tally(
+def slab_bincount(
     groups: Array, n_groups: int, weights: Callable[[slice], Array] | None = None
 ) -> Array:
-    """How many entries, or which sum of weights, each group has.
+    """Number of entries, or sum of their weights, in each group.
 
-    As `numpy.bincount`, which would convert all indices at once.
+    This is `numpy.bincount` in slabs; NumPy would convert all indices at once.
 
     Parameters
     ----------
@@ -139,7 +142,7 @@ def tally(
     Returns
     -------
     ndarray of shape (n_groups,)
-        Of int without weights, else of float64.
+        Numbers of type int without weights, else of type float64.
     """
     total = np.zeros(n_groups, np.intp if weights is None else np.float64)
     for start in range(0, len(groups), _SLAB):
@@ -170,7 +173,7 @@ def working_dtype(*dtypes: np.dtype) -> np.dtype:
     return np.dtype(np.float64)
 
 
-def falling_until(
+def first_minimum(
     slope: Callable[[float], float],
     start: float,
     first: float,
@@ -178,7 +181,7 @@ def falling_until(
     accuracy: float = 0.1,
     max_trials: int = 60,
 ) -> float:
-    """About the first minimum of a function of one variable (a line search).
+    """A point close to the first minimum of a function of one variable (line search).
 
     The zero of the derivative is bracketed, and the bracket is closed by secants.
 

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
-from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs, tally
+from skprecgd._linalg.numerics import dot, is_mapped, norm, slab_bincount, slabs
 from skprecgd._runtime.typing import Array
 
 # Sweeps over the rows' and the columns' offsets of incomplete data.
@@ -211,10 +211,10 @@ def observed_variance(
         return weighted((values[part] - means[columns[part]]) ** 2, part)
 
     each = None if weights is None else weights.__getitem__
-    counts = at_least_something(tally(columns, n_columns, each))
-    sums = tally(columns, n_columns, lambda part: weighted(values[part], part))
+    counts = at_least_something(slab_bincount(columns, n_columns, each))
+    sums = slab_bincount(columns, n_columns, lambda part: weighted(values[part], part))
     means = sums / counts
-    return float(np.sum(tally(columns, n_columns, squares) / counts))
+    return float(np.sum(slab_bincount(columns, n_columns, squares) / counts))
 
 
 def _group_means(

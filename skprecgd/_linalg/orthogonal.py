@@ -26,7 +26,7 @@ def orthogonalised(block: Array, basis: Array) -> tuple[Array, Array]:
     -------
     rest : ndarray of shape (n, width)
     coefficients : ndarray of shape (size, width)
-        In float64.
+        Numbers of type float64.
     """
     coefficients = basis.T @ block
     return block - basis @ coefficients, coefficients.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Small linear systems, one a row: many at a time."""
+"""Least-squares problems of single rows, many of them solved at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scipy import sparse
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
 
+# Numbers of the normal matrices that are formed at a time (32 MB of float64).
 _CHUNK_NUMBERS = 1 << 22
 
 
@@ -42,11 +43,12 @@ def solve_rows(
     Returns
     -------
     ndarray of shape (n_rows, r)
-        The solution of least norm where a row sees too little.
+        The solution of least norm where a row has too few visible entries.
     """
     r = basis.shape[1]
     products = row_products(basis)
-    # What is left of a complete row is only as exact as the basis is orthonormal.
+    # With hidden entries, ``basis.T @ basis`` is taken to be the identity, which is
+    # only as exact as the basis is orthonormal.
     rounding = float(np.finfo(basis.dtype if hidden else np.float64).eps)
     out = np.empty((pattern.shape[0], r))
     for part in row_slabs(out):
@@ -79,13 +81,14 @@ def solve_weighted_rows(
     Returns
     -------
     ndarray of shape (n_rows, r)
-        The solution of least norm where a row sees too little.
+        The solution of least norm where a row has too few visible entries.
     """
     r = factor.shape[1]
     products = row_products(factor)
     out = np.zeros((weights.shape[0], r))
     traces = weights @ np.sum(np.square(factor, dtype=np.float64), axis=1)
-    # `solve_systems` takes 1 for the largest eigenvalue there can be.
+    # The systems are divided by a bound of their eigenvalues, because `solve_systems`
+    # compares eigenvalues with 1.
     top = float(np.max(traces, initial=0.0)) + ridge
     if top == 0.0:
         return out.astype(factor.dtype)
@@ -98,13 +101,13 @@ def solve_weighted_rows(
 
 
 def row_slabs(coordinates: Array) -> Iterator[slice]:
-    """As many rows at a time as their normal matrices leave room for."""
+    """Slices of rows whose normal matrices hold at most `_CHUNK_NUMBERS` numbers."""
     n_rows, r = coordinates.shape
     return slabs((n_rows, r * r), _CHUNK_NUMBERS)
 
 
 def row_products(basis: Array) -> Array:
-    """Products of a row's entries, the upper triangle: shape (n, r (r + 1) / 2)."""
+    """Upper triangle of ``b b^T`` for every row b, shape (n, r (r + 1) / 2)."""
     upper = np.triu_indices(basis.shape[1])
     return (basis[:, upper[0]] * basis[:, upper[1]]).astype(np.float64)
 
@@ -130,8 +133,9 @@ def solve_systems(
 ) -> Array:
     """Minimum-norm solutions of a batch of positive semidefinite systems.
 
-    An eigenvalue at rounding level, of one or of the largest in its own system, belongs
-    to a direction the row does not see.
+    An eigenvalue at rounding level belongs to a direction that the entries of the row
+    do not determine, and is left out. That level is relative to 1, or with `relative`
+    to the largest eigenvalue of the same system.
     """
     values, vectors = np.linalg.eigh(normal)
     largest = values[:, -1:] if relative else 1.0

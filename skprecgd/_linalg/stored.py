@@ -1,4 +1,4 @@
-"""What users store in matrices, dense or sparse: no entry twice, and some missing."""
+"""Stored values of users' matrices, dense or sparse: duplicates and missing entries."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def stored_values(X: Any) -> Array:
 
 
 def has_nan(X: Any) -> bool:
-    """Whether a stored value is NaN, as a rule without a mask as large as X."""
+    """Whether a stored value is NaN; as a rule this forms no mask as large as X."""
     values = stored_values(X)
-    # A sum of finite numbers that overflows may send us to the exact test.
+    # Infinities of both signs make the sum NaN, too: then the exact test decides.
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(values)
     return bool(np.isnan(total) and np.any(np.isnan(values)))

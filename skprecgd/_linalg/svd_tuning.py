@@ -44,9 +44,9 @@ class DirectSvd:
     Attributes
     ----------
     size : int
-        Up to so many rows in the smaller dimension.
+        Largest smaller side of an array that is left to LAPACK.
     share : float
-        Where more than this share of all triplets is wanted.
+        Share of all triplets above which any array is left to LAPACK.
     """
 
     size: int = 256
@@ -57,19 +57,20 @@ class DirectSvd:
 class BlockWidths:
     """How many columns a Krylov space grows by at a time, and up to which dimension.
 
-    Few columns, because a Krylov space of given dimension reaches further with more
-    blocks; more than one, so that the work is matrix products.
+    Blocks have few columns, because a Krylov space of given dimension reaches further
+    with more blocks, but more than one, so that the work is matrix products.
 
     Attributes
     ----------
     width : int
-        Columns a block.
+        Columns of a block.
     wide : int
-        Most columns a block of a matrix that is read from memory once a product, which
-        takes as long for 8 columns as for 16. It gets half the rank, up to so many.
+        Most columns of a block for a matrix that is read from memory once per product,
+        which takes as long for 8 columns as for 16. A block has half the rank, if that
+        is more than `width` and not more than this.
     spare_blocks, least_spare_blocks : int
-        The bases hold the wanted vectors and so many blocks; for ranks above a few
-        blocks twice the wanted vectors and `least_spare_blocks`.
+        The bases hold the wanted vectors and `spare_blocks` more blocks; for ranks
+        above a few blocks twice the wanted vectors and `least_spare_blocks` more.
     judged : int
         Times between two restarts that the triplets are judged: it costs a small SVD.
     """
@@ -81,7 +82,7 @@ class BlockWidths:
     judged: int = 8
 
     def of(self, rank: int, *, reads_once: bool) -> int:
-        """Columns a block where `rank` triplets are wanted."""
+        """Columns of a block if `rank` triplets are wanted."""
         if not reads_once:
             return self.width
         return min(max(self.width, rank // 2), self.wide)
@@ -95,17 +96,18 @@ class BlockWidths:
 
 @dataclass(frozen=True)
 class RoundingLevels:
-    """What counts as rounding, in units of machine precision times the largest value.
+    """Levels of rounding, in units of machine precision times the largest value.
 
     Attributes
     ----------
     zero : float
-        A residual up to here is not told from zero.
+        A residual up to this level cannot be distinguished from zero.
     suspect : float
-        Where all residuals are up to here, rounding may be all they are: they are not
-        expected to fall further.
+        If all residuals are at most at this level, they may be rounding alone, and are
+        not expected to fall further.
     direction : float
-        What is left of a column up to here is no new direction.
+        A column whose remainder after orthogonalisation is at most at this level is no
+        new direction.
     """
 
     zero: float = 4
@@ -120,12 +122,12 @@ class SinglePrecision:
     Attributes
     ----------
     tol : float
-        From this error of the vectors on, the iteration may run in single precision.
+        Error of the vectors from which on the iteration may run in single precision.
     copied : int
-        An array of up to so many numbers is copied to float32 (2**26 are 256 MB). A
-        larger one is converted slab by slab, for every product anew.
+        Most numbers of an array that is copied to float32 (2**26 are 256 MB). A larger
+        one is converted slab by slab, for every product anew.
     slab : int
-        Numbers a slab, so that it stays in the cache (2**18 are 1 MB).
+        Numbers of a slab, which stays in the cache (2**18 are 1 MB).
     exponent : int
         A Frobenius norm between ``2**-exponent`` and ``2**exponent`` is far from the
         limits of float32 (2**-126, 2**128); other data are scaled when converted.
@@ -137,7 +139,7 @@ class SinglePrecision:
     exponent: int = 30
 
     def factor(self, size: float) -> float:
-        """By what to multiply data of Frobenius norm `size` before they are cast."""
+        """Factor on data of Frobenius norm `size`, before they are cast to float32."""
         exponent = int(np.frexp(size)[1])
         if abs(exponent) <= self.exponent:
             return 1.0
@@ -147,7 +149,7 @@ class SinglePrecision:
 
 @dataclass(frozen=True)
 class SvdTuning:
-    """What `truncated_svd` is tuned by.
+    """The numbers that tune `truncated_svd`.
 
     Attributes
     ----------
@@ -165,19 +167,20 @@ class SvdTuning:
 
 @dataclass(frozen=True)
 class ArpackTuning:
-    """What `leading_triplets` and `leading_eigenpairs` are tuned by.
+    """The numbers that tune `leading_triplets` and `leading_eigenpairs`.
 
     Attributes
     ----------
     direct_size : int
-        A matrix with up to the square of so many entries is formed and decomposed.
+        A matrix with at most the square of this number of entries is formed, and
+        decomposed by LAPACK.
     rough_basis : int
-        Least number of Lanczos vectors where a rough answer will do. SciPy would take
+        Least number of Lanczos vectors where a rough answer is enough. SciPy would take
         twenty.
     max_restarts : int
-        Restarts to reach full accuracy.
+        Most restarts to reach full accuracy.
     low_accuracy : float
-        Relative accuracy to be content with where they do not suffice.
+        Relative accuracy that is accepted where these restarts do not suffice.
     """
 
     direct_size: int = 200
@@ -188,15 +191,15 @@ class ArpackTuning:
 
 @dataclass(frozen=True)
 class BidiagonalTuning:
-    """What `spectrum` is tuned by.
+    """The numbers that tune `spectrum`.
 
     Attributes
     ----------
     direct_size : int
-        An array whose longer side has up to so many rows is decomposed at once.
+        Largest longer side of an array that is decomposed at once, by LAPACK.
     rounding : float
-        A vector that was made orthogonal to others and is left with less than so many
-        units of machine precision of its length is rounding.
+        Length, in units of machine precision times the length before, below which a
+        vector that was made orthogonal to others is rounding.
     """
 
     direct_size: int = 100

@@ -115,9 +115,9 @@ class _Search:
     Parameters
     ----------
     X : Matrix of shape (n_rows, n_columns)
-        With at least as many rows as columns.
+        It has at least as many rows as columns.
     rank, tol, max_blocks, random_state, tuning
-        As `truncated_svd` takes them.
+        See `truncated_svd`.
     """
 
     X: Matrix
@@ -128,11 +128,11 @@ class _Search:
     tuning: SvdTuning
 
     def in_double(self) -> TruncatedSvd:
-        """By products in the precision of the data."""
+        """The result of products in the precision of the data."""
         return self._iterate(self.X, _ToTheEnd)
 
     def in_single(self, size: float | None) -> TruncatedSvd | None:
-        """By products in single precision; None if they are not accurate enough."""
+        """The result of single-precision products, or None if it is too inaccurate."""
         if self.tol < self.tuning.single.tol:
             return None
         cast = self.X.in_single(size, self.tuning.single)
@@ -143,7 +143,7 @@ class _Search:
         return _in_double(found, factor) if np.isfinite(found.error) else None
 
     def _iterate(self, X: Matrix, kind: type[_Judge]) -> TruncatedSvd:
-        """Expand the bases, restart with the wanted part kept, until it will do."""
+        """Expand the bases; restart with the wanted part kept, until it is found."""
         rank, blocks, levels = self.rank, self.tuning.blocks, self.tuning.rounding
         judge = kind(rank, self.tol, levels)
         width = blocks.of(rank, reads_once=X.reads_once)
@@ -170,7 +170,7 @@ class _Search:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What is thought of the triplets so far.
+    """The judgement of the present triplets.
 
     Attributes
     ----------

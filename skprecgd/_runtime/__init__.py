@@ -1,1 +1,1 @@
-"""What the package runs on: threads, memory, optional packages, versions, types."""
+"""Threads, reused arrays, optional packages, scikit-learn's versions, type aliases."""

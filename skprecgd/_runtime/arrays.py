@@ -1,9 +1,9 @@
-"""Large arrays used over and over.
+"""A pool of large arrays that a fit uses again.
 
-An array of a hundred megabytes that is freed goes back to the system, and the next one
-is mapped page by page, which takes longer than to compute what stands in it. Within a
-fit, arrays with a number an entry are therefore kept and handed out again, once nobody
-else holds them.
+When an array of a hundred megabytes is freed, its memory goes back to the system. The
+next one is mapped page by page, which takes longer than computing its values. Within a
+fit, large arrays are therefore kept, and `empty` hands one out again once nothing else
+refers to it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ import numpy as np
 
 from skprecgd._runtime.typing import Array
 
-# Bytes from which memory is likely to go back to the system.
+# Arrays of at least this many bytes are likely to go back to the system when freed.
 _LARGE = 1 << 20
 
 
 def _holders(arrays: list[Array], k: int) -> int:
-    """How many hold an array, in whatever way this Python counts.
+    """The reference count of ``arrays[k]``, in whatever way this Python counts.
 
-    Views hold the array they look at.
+    A view refers to the array it is a view of.
     """
     return sys.getrefcount(arrays[k])
 
 
+# The count of an array that only the pool refers to; -1 if this Python does not count.
 _ALONE = _holders([np.empty(1)], 0) if hasattr(sys, "getrefcount") else -1
 
 
 class _Shelf(local):
-    """The arrays of a thread, while it keeps any."""
+    """The pool of each thread; None outside of `kept_arrays`."""
 
     arrays: list[Array] | None = None
 
@@ -52,7 +53,7 @@ def kept_arrays() -> Iterator[None]:
 
 
 def empty(n: int, dtype: np.dtype) -> Array:
-    """An array with nothing in it yet, new or used before.
+    """An uninitialised array, new or from the pool.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def empty(n: int, dtype: np.dtype) -> Array:
     for k in idle:
         if len(arrays[k]) == n and arrays[k].dtype == dtype:
             return arrays[k]
-    # Those of another size will hardly be asked for again.
+    # Idle arrays of other sizes will hardly be asked for again, so they are freed.
     for k in reversed(idle):
         del arrays[k]
     arrays.append(np.empty(n, dtype))

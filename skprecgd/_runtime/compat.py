@@ -13,11 +13,11 @@ try:
 except ImportError:  # Before scikit-learn 1.9 there are no callbacks to set.
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Adds nothing."""
+        """Stands in for scikit-learn's mixin, and adds nothing."""
 
 
 def output_container(estimator: object) -> str:
-    """What `set_output`, or the configuration, makes of the result of `transform`."""
+    """The container that `set_output` or the configuration asks of `transform`."""
     return str(_get_output_config("transform", estimator)["dense"])
 
 
@@ -27,15 +27,15 @@ def validate_params(estimator: Any) -> None:
 
 
 def new_callback_context(estimator: Any) -> Any:
-    """What tells the callbacks of a fit that begins; None before scikit-learn 1.9."""
+    """The context that informs callbacks of a new fit; None before scikit-learn 1.9."""
     if not hasattr(estimator, "_init_callback_context"):
         return None
-    # How many iterations there will be is not known: a refit has max_iter of its own.
+    # The number of iterations is not known: a refit has max_iter of its own.
     return estimator._init_callback_context(max_subtasks=None)
 
 
 def callback_context(estimator: Any) -> Any:
-    """That of the fit that runs; None where it has no callbacks to tell."""
+    """The context of the running fit; None if the estimator has no callbacks."""
     told = bool(getattr(estimator, "_skl_callbacks", ()))
     return getattr(estimator, "_callback_fit_ctx", None) if told else None
 

@@ -1,4 +1,4 @@
-"""What is of dask, told without importing it."""
+"""Recognises dask collections without importing dask."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def is_dask_frame(X: Any) -> bool:
 
 
 def _is_collection(X: Any) -> bool:
-    # A delayed value has whatever attribute it is asked for.
+    # `hasattr` is true of every name for a delayed value.
     return is_dask(X) and type(X).__module__ != "dask.delayed"

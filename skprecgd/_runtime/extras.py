@@ -1,4 +1,4 @@
-"""Optional packages: which extra brings them, said where one is missing."""
+"""Imports of optional packages; errors name the extra that installs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ __all__ = ["import_extra"]
 def import_extra(module: str, caller: str, extra: str) -> Any:
     """Import an optional module; where it is missing, say what to install.
 
-    `caller` is what needs it and `extra` the extra of the package that brings it.
+    `caller` is the function that needs the module, and `extra` the extra of this
+    package that installs it.
     """
     try:
         return import_module(module)

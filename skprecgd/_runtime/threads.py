@@ -1,8 +1,8 @@
-"""Threads: BLAS held to one where more would hurt, and our own loops shared out.
+"""Threads: limits for BLAS, and the compiled loops of the package on several threads.
 
-The compiled loops run on plain Python threads and let go of the interpreter lock.
-Such threads sleep between two calls, where those of OpenMP and BLAS spin on the cores
-and slow down whatever comes next.
+The compiled loops run on plain Python threads and release the interpreter lock. These
+threads sleep between two calls, while those of OpenMP and BLAS spin on the cores and
+slow down whatever runs next.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ except ImportError:  # pragma: no cover - scikit-learn depends on it
 
 @lru_cache(maxsize=2)
 def _libraries(user_api: str) -> list[Any]:
-    # Looking them up costs milliseconds, so it is done once.
+    # The search for libraries takes milliseconds, so it is done once.
     if ThreadpoolController is None:
         return []
     return list(ThreadpoolController().select(user_api=user_api).lib_controllers)
@@ -38,16 +38,18 @@ def _cpu_count() -> int:
 
 
 class _RunningFits:
-    """The fits that run in this process now, and BLAS held to what they leave it.
+    """The running fits of this process, which share the threads of BLAS.
 
-    A number of threads in BLAS is one for the whole process: were every fit to set and
-    restore its own, the last one would restore what another had set.
+    BLAS has one number of threads for the whole process. If every fit set and restored
+    it, the last fit to end would restore the number that another fit had set.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        # Of each block that a fit is in: its thread, and whether it holds BLAS to one.
+        # One item for each open `running_fit` block: the thread that runs it, and
+        # whether it limits BLAS to one thread.
         self._blocks: list[tuple[int, bool]] = []
+        # Threads of each BLAS library before the first block was entered.
         self._before: list[int] = []
 
     @property
@@ -72,7 +74,7 @@ class _RunningFits:
                 self._hold_blas()
 
     def after_fork(self) -> None:
-        """In a child process, where only the thread that forked goes on."""
+        """Keep the blocks of the thread that forked: a child process has no other."""
         self._lock = Lock()
         self._blocks = [block for block in self._blocks if block[0] == get_ident()]
 
@@ -85,8 +87,8 @@ class _RunningFits:
 
 
 def _set_threads(library: Any, n: int) -> None:
-    # From 3.8 on threadpoolctl heeds nobody but the thread that set a number first;
-    # but which of the fits begins and which ends last is chance.
+    # From 3.8 on, threadpoolctl obeys only the thread that set a number first, until
+    # that thread gives up control. The fit that ends last may run on another thread.
     release = getattr(library, "clear_controlling_thread", None)
     if release is not None:
         release(force=True)
@@ -100,7 +102,7 @@ _fits = _RunningFits()
 
 @contextmanager
 def running_fit(*, one_blas_thread: bool = False) -> Iterator[None]:
-    """Inside the block this thread is a fit that shares the cores with all others.
+    """Count this thread as a fit inside the block; all running fits share the cores.
 
     Parameters
     ----------
@@ -114,11 +116,11 @@ def running_fit(*, one_blas_thread: bool = False) -> Iterator[None]:
 
 
 def allowed_threads() -> int:
-    """How many threads a loop of ours may use here and now.
+    """The number of threads that a compiled loop may use now.
 
-    As many as OpenMP would: what `OMP_NUM_THREADS` or a limit set with threadpoolctl
-    says, in a worker process of joblib its share, and never more than the cores this
-    process may run on. Fits on several threads share them.
+    It is the number that OpenMP would use: that of `OMP_NUM_THREADS` or of a limit set
+    with threadpoolctl, in a worker process of joblib its share, and never more than the
+    cores this process may run on. Fits on several threads share this number.
     """
     limits = [
         _cpu_count(),
@@ -135,12 +137,12 @@ def share_out(
 ) -> None:
     """Call ``task(*piece)`` for every piece, on up to `threads` threads.
 
-    The calling thread works too, and whoever is free takes the next piece, so a slow
-    piece or a busy core holds up nobody else. Which thread does what must not matter
-    to the result.
+    The calling thread works too. A free thread takes the next piece, so that a slow
+    piece or a busy core delays no other thread. The result must not depend on which
+    thread computes which piece.
     """
-    # The pool holds `work` a moment longer than it runs: the task, and with it large
-    # arrays, must be gone from it by then.
+    # The pool refers to `work` for a moment after it has run. By then `work` must not
+    # refer to the task and its large arrays, so every call leaves the queue.
     waiting = deque(partial(task, *piece) for piece in pieces)
 
     def work() -> None:
@@ -158,7 +160,7 @@ def share_out(
     finally:
         waiting.clear()
         for helper in helpers:
-            # One that has not begun by now finds nothing left to do.
+            # A helper that has not begun yet would find the queue empty.
             if not helper.cancel():
                 helper.result()
 
@@ -169,6 +171,6 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    # A forked child inherits the pool without its threads, and fits without theirs.
+    # A forked child inherits the pool and the list of fits, but not their threads.
     os.register_at_fork(after_in_child=_pool.cache_clear)
     os.register_at_fork(after_in_child=_fits.after_fork)

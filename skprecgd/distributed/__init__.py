@@ -1,7 +1,6 @@
 """Data in chunks: dask arrays and data frames, beyond the memory of one machine.
 
-The estimators take dask collections as they are; see the chapter on large data in the
-user guide.
+The estimators accept dask collections; see the chapter on large data in the user guide.
 """
 
 from skprecgd._runtime.dask_kinds import is_dask

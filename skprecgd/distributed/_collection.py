@@ -1,6 +1,6 @@
 """Several keys of one graph as a collection, so that any scheduler takes them.
 
-Imported when dask is needed, and not before.
+This module imports dask, so it is itself imported only when dask is needed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dask.optimization import cull
 
 
 class Collection:
-    """What `dask.compute` and `dask.persist` need to know; see dask's "Custom
-    Collections".
+    """The protocol of `dask.compute` and `dask.persist` (dask's "Custom Collections").
 
     Parameters
     ----------
@@ -36,7 +35,7 @@ class Collection:
             return list(values)
         values = [self.graph[key] for key in keys]
         if any(hasattr(value, "client") for value in values):
-            # Futures of a cluster.
+            # The values are futures of a cluster.
             (values,) = dask.compute(
                 Collection(dict(zip(keys, values, strict=True)), keys)
             )

@@ -1,8 +1,8 @@
 """Passes over chunks: the only module that talks to dask.
 
-A pass calls one function on every chunk. What is kept stays where the chunk was read;
-what is wanted, small, comes back. Everything that goes out is part of the graph and not
-put on a worker beforehand, so that dask can compute again what a lost worker held.
+A pass calls one function on every chunk. Large results stay where the chunk was read;
+small ones come back to the client. Values for the chunks are part of the graph and are
+not put on a worker beforehand, so that dask can compute again what a lost worker held.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import numpy as np
 
 from skprecgd._runtime.dask_kinds import is_dask
 
-# How many results are added up in one task.
+# Number of results that one task of a sum adds up.
 _FAN_IN = 8
-# A graph carries the factors; dask warns above 10 MiB, and we know.
+# Graphs carry the factors on purpose, so dask's warning above 10 MiB is turned off.
 _LARGE_GRAPH = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 
 
 @dataclass
 class Traffic:
-    """What went out to the chunks and came back while it was counted.
+    """Passes, messages and bytes between client and chunks, while they were counted.
 
     Attributes
     ----------
     passes : int
-        Rounds of one task a chunk.
+        Rounds in which every chunk gets one task.
     messages : int
-        Tasks that got something and results that came back to the client.
+        Tasks that were sent out, and results that came back to the client.
     bytes_out, bytes_back : int
-        Size of what every chunk was given, and of what came back.
+        Size of the values given to the chunks, and of those that came back.
     """
 
     passes: int = 0
@@ -46,7 +46,7 @@ class Traffic:
     bytes_back: int = 0
 
 
-_tally: ContextVar[Traffic | None] = ContextVar("skprecgd_traffic", default=None)
+_traffic: ContextVar[Traffic | None] = ContextVar("skprecgd_traffic", default=None)
 
 
 @contextmanager
@@ -68,12 +68,12 @@ def count_traffic() -> Iterator[Traffic]:
     >>> traffic.messages > 10 * traffic.passes
     True
     """
-    tally = Traffic()
-    token = _tally.set(tally)
+    traffic = Traffic()
+    token = _traffic.set(traffic)
     try:
-        yield tally
+        yield traffic
     finally:
-        _tally.reset(token)
+        _traffic.reset(token)
 
 
 def compute(*values: Any) -> tuple[Any, ...]:
@@ -84,14 +84,14 @@ def compute(*values: Any) -> tuple[Any, ...]:
 
 
 def in_memory(*values: Any) -> tuple[Any, ...]:
-    """The same, and dask is not imported for values that are in memory already."""
+    """`compute`, which does not import dask if all values are in memory already."""
     return compute(*values) if any(map(is_dask, values)) else values
 
 
-class Lazy:
-    """A value dask has not computed yet, or holds: a key, and the graph it is in.
+class LazyValue:
+    """A value that dask holds or has yet to compute: a key, and the graph it is in.
 
-    `dask.delayed` would do, but takes ten times as long to build as our tasks to run.
+    `dask.delayed` would do, but building it takes ten times as long as a task here.
     """
 
     __slots__ = ("graph", "key")
@@ -101,51 +101,51 @@ class Lazy:
 
 
 @dataclass(frozen=True)
-class Same:
+class Broadcast:
     """One value that every chunk is given; it is sent once."""
 
     value: Any
 
 
-def blocks(X: Any) -> list[Lazy]:
+def blocks(X: Any) -> list[LazyValue]:
     """The chunks of a dask array or the partitions of another collection, in order."""
-    made = lazy(_delayed(X, optimize_graph=True))
+    made = as_lazy(_delayed(X, optimize_graph=True))
     if all(block.key in block.graph for block in made):
         return made
-    # Persisted on a cluster: dask's optimisation leaves nothing of what it holds.
-    return lazy(_delayed(X, optimize_graph=False))
+    # If X is persisted on a cluster, dask's optimisation drops the keys that it holds.
+    return as_lazy(_delayed(X, optimize_graph=False))
 
 
 def _delayed(X: Any, **how: bool) -> list[Any]:
     return list(np.ravel(np.array(X.to_delayed(**how), dtype=object)))
 
 
-def lazy(items: list[Any]) -> list[Lazy]:
-    """`dask.delayed.Delayed` objects and values as `Lazy` ones."""
+def as_lazy(items: list[Any]) -> list[LazyValue]:
+    """`dask.delayed.Delayed` objects and values as `LazyValue` ones."""
     graphs: dict[int, dict[Any, Any]] = {}
     made = []
     for item in items:
-        if isinstance(item, Lazy):
+        if isinstance(item, LazyValue):
             made.append(item)
         elif is_dask(item):
             graph = item.__dask_graph__()
-            # The chunks of an array share their graph.
+            # The chunks of an array share their graph, so it is copied once.
             flat = graphs.setdefault(id(graph), {})
             if not flat:
                 flat.update(graph)
-            made.append(Lazy(item.key, flat))
+            made.append(LazyValue(item.key, flat))
         else:
             key = _names("value")(0)
-            made.append(Lazy(key, {key: item}))
+            made.append(LazyValue(key, {key: item}))
     return made
 
 
-def each(
+def call_each(
     function: Callable[..., Any],
     items: list[Any],
-    *columns: list[Any] | Same,
+    *columns: list[Any] | Broadcast,
     common: Sequence[Any] = (),
-) -> list[Lazy]:
+) -> list[LazyValue]:
     """A lazy call for every chunk.
 
     Parameters
@@ -153,64 +153,84 @@ def each(
     function : callable
         Called with the chunk's item, its value in each of the columns, and `common`.
     items : list
-        One a chunk: lazy, or a list of lazy ones.
-    *columns : list or Same
-        Further values, one a chunk; lazy or not, or lists of lazy ones.
+        One item for each chunk: lazy, or a list of lazy ones.
+    *columns : list or Broadcast
+        Further arguments, one for each chunk; lazy or not, or lists of lazy ones.
     common : sequence
-        What all calls are given last.
+        The last arguments, which are the same for all calls.
 
     Returns
     -------
-    list of Lazy
+    list of LazyValue
     """
-    columns = (*columns, *(Same(value) for value in common))
+    columns = (*columns, *(Broadcast(value) for value in common))
     _count(items, columns)
     name, shared = _names(function.__name__), _names("shared")
     graph: dict[Any, Any] = {}
     merged: set[int] = set()
     arguments = []
     for k, column in enumerate([items, *columns]):
-        if isinstance(column, Same):
+        if isinstance(column, Broadcast):
             graph[shared(k)] = column.value
             column = [_Key(shared(k))] * len(items)
         arguments.append([_placed(value, graph, merged) for value in column])
     made = []
     for i, row in enumerate(zip(*arguments, strict=True)):
         graph[name(i)] = (function, *(_task(value) for value in row))
-        made.append(Lazy(name(i), graph))
+        made.append(LazyValue(name(i), graph))
     return made
 
 
-def split(results: list[Lazy], count: int) -> list[list[Lazy]]:
-    """Lazy tuples taken apart: one list for each of their `count` items."""
+def unpacked(results: list[LazyValue], count: int) -> list[list[LazyValue]]:
+    """Lazy tuples, unpacked: one list for each of their `count` items."""
     lists = []
     for k in range(count):
         name = _names("item")
         for i, result in enumerate(results):
             result.graph[name(i)] = (getitem, result.key, k)
-        lists.append([Lazy(name(i), r.graph) for i, r in enumerate(results)])
+        lists.append([LazyValue(name(i), r.graph) for i, r in enumerate(results)])
     return lists
 
 
-def total(results: list[Lazy]) -> Lazy:
+def summed(results: list[LazyValue]) -> LazyValue:
     """Lazy sum, in a tree whose order is fixed; tuples are added item by item."""
     graph = results[0].graph
     keys = [result.key for result in results]
     while len(keys) > 1:
-        name = _names("total")
+        name = _names("sum")
         groups = range(0, len(keys), _FAN_IN)
         for i, start in enumerate(groups):
             graph[name(i)] = (_add, keys[start : start + _FAN_IN])
         keys = [name(i) for i in range(len(groups))]
-    return Lazy(keys[0], graph)
+    return LazyValue(keys[0], graph)
 
 
-def run(wanted: Any, kept: Any = ()) -> tuple[Any, Any]:
-    """Compute both at once: `wanted` comes back, `kept` stays where it is.
+def gathered(wanted: Any) -> Any:
+    """The values of lazy values, brought to the client.
 
     Parameters
     ----------
-    wanted, kept : Lazy, or a nested list or tuple of them
+    wanted : LazyValue, or a nested list or tuple of them
+    """
+    return gathered_and_persisted(wanted, ())[0]
+
+
+def persisted(kept: Any) -> Any:
+    """The same lazy values, computed and held by dask.
+
+    Parameters
+    ----------
+    kept : LazyValue, or a nested list or tuple of them
+    """
+    return gathered_and_persisted((), kept)[1]
+
+
+def gathered_and_persisted(wanted: Any, kept: Any) -> tuple[Any, Any]:
+    """`gathered` and `persisted` in one computation.
+
+    Parameters
+    ----------
+    wanted, kept : LazyValue, or a nested list or tuple of them
 
     Returns
     -------
@@ -230,7 +250,7 @@ def run(wanted: Any, kept: Any = ()) -> tuple[Any, Any]:
         for leaf in _leaves(tree):
             _merge(leaf.graph, graph, merged)
             keys[name].append(leaf.key)
-    # Not where distributed is not loaded: it could not set its own defaults later.
+    # Set only if distributed is loaded: else it could not set its own defaults later.
     quiet = _LARGE_GRAPH if "distributed" in sys.modules else {}
     with dask.config.set(quiet):
         held = Collection(graph, keys["wanted"])
@@ -239,11 +259,13 @@ def run(wanted: Any, kept: Any = ()) -> tuple[Any, Any]:
         values = held.values(keys["wanted"])
     found = dict(zip(keys["wanted"], values, strict=True))
     wanted = _mapped(wanted, lambda leaf: found[leaf.key])
-    kept = _mapped(kept, lambda leaf: Lazy(leaf.key, {leaf.key: held.graph[leaf.key]}))
-    tally = _tally.get()
-    if tally is not None:
-        tally.messages += len(values)
-        tally.bytes_back += _size(list(values))
+    kept = _mapped(
+        kept, lambda leaf: LazyValue(leaf.key, {leaf.key: held.graph[leaf.key]})
+    )
+    traffic = _traffic.get()
+    if traffic is not None:
+        traffic.messages += len(values)
+        traffic.bytes_back += _size(list(values))
     return wanted, kept
 
 
@@ -268,26 +290,26 @@ def _placed(value: Any, graph: dict[Any, Any], merged: set[int]) -> Any:
 
 
 def _task(value: Any) -> Any:
-    """The value as it stands in a task: keys for what is lazy."""
-    if isinstance(value, (Lazy, _Key)):
+    """The value as an argument of a task: lazy values are replaced by their keys."""
+    if isinstance(value, (LazyValue, _Key)):
         return value.key
     if isinstance(value, list):
         return [_task(item) for item in value]
     return value
 
 
-def _leaves(tree: Any) -> Iterator[Lazy]:
-    if isinstance(tree, Lazy):
+def _leaves(tree: Any) -> Iterator[LazyValue]:
+    if isinstance(tree, LazyValue):
         yield tree
     elif isinstance(tree, (list, tuple)):
         for item in tree:
             yield from _leaves(item)
 
 
-def _mapped(tree: Any, function: Callable[[Lazy], Any]) -> Any:
+def _mapped(tree: Any, function: Callable[[LazyValue], Any]) -> Any:
     if isinstance(tree, (list, tuple)):
         return type(tree)(_mapped(item, function) for item in tree)
-    return function(tree) if isinstance(tree, Lazy) else tree
+    return function(tree) if isinstance(tree, LazyValue) else tree
 
 
 def _merge(part: dict[Any, Any], graph: dict[Any, Any], merged: set[int]) -> None:
@@ -305,26 +327,26 @@ def _add(items: list[Any]) -> Any:
     return result
 
 
-def _count(items: list[Any], columns: tuple[list[Any] | Same, ...]) -> None:
+def _count(items: list[Any], columns: tuple[list[Any] | Broadcast, ...]) -> None:
     """Add a pass to what is being counted."""
-    tally = _tally.get()
-    if tally is None:
+    traffic = _traffic.get()
+    if traffic is None:
         return
-    tally.passes += 1
-    tally.messages += len(items)
+    traffic.passes += 1
+    traffic.messages += len(items)
     for column in columns:
-        if isinstance(column, Same):
-            tally.bytes_out += len(items) * _size(column.value)
+        if isinstance(column, Broadcast):
+            traffic.bytes_out += len(items) * _size(column.value)
         else:
-            tally.bytes_out += _size(column)
+            traffic.bytes_out += _size(column)
 
 
 def _size(value: Any) -> int:
-    """Bytes of the arrays inside; what is lazy does not travel."""
+    """Bytes of the arrays inside; lazy values do not travel."""
     if isinstance(value, (list, tuple)):
         return sum(_size(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
         return sum(_size(getattr(value, item.name)) for item in fields(value))
-    if isinstance(value, Lazy):
+    if isinstance(value, LazyValue):
         return 0
     return int(getattr(value, "nbytes", 8))

@@ -14,7 +14,7 @@ from skprecgd._linalg.offsets import subtract
 from skprecgd._linalg.orthogonal import is_independent
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
-from skprecgd.distributed.rows import RowChunks, plain
+from skprecgd.distributed.rows import RowChunks, array_or_csr
 
 
 class ChunkedMatrix(Matrix):
@@ -36,36 +36,36 @@ class ChunkedMatrix(Matrix):
         # The blocks are lazy and computed again for every product: X is never held.
         if row_offsets.any() or column_offsets.any():
             rows = [row_offsets[part] for part in chunks.slices]
-            self.blocks = graph.each(
+            self.blocks = graph.call_each(
                 _centred, chunks.blocks, rows, common=(column_offsets,)
             )
         else:
-            self.blocks = graph.each(plain, chunks.blocks)
+            self.blocks = graph.call_each(array_or_csr, chunks.blocks)
 
     def frobenius_norm(self) -> float:
-        sizes, _ = graph.run(graph.each(_size, self.blocks))
+        sizes = graph.gathered(graph.call_each(_size, self.blocks))
         return norm(np.array(sizes))
 
     def both_products(self, left: Array, right: Array) -> tuple[Array, Array]:
         lefts = [self._cast(left[part]) for part in self.slices]
         right = self._cast(right)
-        calls = graph.each(_both, self.blocks, lefts, common=(right,))
-        images, sums = graph.split(calls, 2)
-        (images, back), _ = graph.run((images, graph.total(sums)))
+        calls = graph.call_each(_both, self.blocks, lefts, common=(right,))
+        images, sums = graph.unpacked(calls, 2)
+        images, back = graph.gathered((images, graph.summed(sums)))
         return np.concatenate(images), back
 
     def left_basis(self, capacity: int) -> LeftBasis:
-        # Its rows stay beside those of X.
+        # The rows of the basis stay with those of X.
         return ChunkedBasis(self)
 
     def times(self, block: Array) -> Array:
-        calls = graph.each(_times, self.blocks, common=(self._cast(block),))
-        return np.concatenate(graph.run(calls)[0])
+        calls = graph.call_each(_times, self.blocks, common=(self._cast(block),))
+        return np.concatenate(graph.gathered(calls))
 
     def transposed_times(self, block: Array) -> Array:
         blocks = [self._cast(block[part]) for part in self.slices]
-        sums = graph.each(_transposed_times, self.blocks, blocks)
-        return np.asarray(graph.run(graph.total(sums))[0])
+        sums = graph.call_each(_transposed_times, self.blocks, blocks)
+        return np.asarray(graph.gathered(graph.summed(sums)))
 
     def _cast(self, block: Array) -> Array:
         return block.astype(self.dtype, copy=False)
@@ -89,22 +89,26 @@ class ChunkedBasis(LeftBasis):
         self._parts: list[list[Any]] = [[] for _ in X.blocks]
 
     def expand(self, block: Array, known: Array) -> tuple[Array, Array, Array]:
-        calls = graph.each(
+        calls = graph.call_each(
             _image, self._chunks.blocks, self._parts, common=(block, known)
         )
-        images, sums = graph.split(calls, 2)
-        (squares, correction), images = graph.run(graph.total(sums), images)
+        images, sums = graph.unpacked(calls, 2)
+        (squares, correction), images = graph.gathered_and_persisted(
+            graph.summed(sums), images
+        )
         scale = float(np.sqrt(np.max(squares, initial=0.0)))
         q, turns, triangle = self._triangulated(images, correction)
         if not is_independent(triangle, scale):
             # A visible remainder of the basis may be left, so it is removed once more.
-            calls = graph.each(_turned, q, turns, self._parts)
-            images, sums = graph.split(calls, 2)
-            again, images = graph.run(graph.total(sums), images)
+            calls = graph.call_each(_turned, q, turns, self._parts)
+            images, sums = graph.unpacked(calls, 2)
+            again, images = graph.gathered_and_persisted(graph.summed(sums), images)
             q, turns, outer = self._triangulated(images, again)
             triangle = outer @ triangle
-        new, sums = graph.split(graph.each(_back, self._chunks.blocks, q, turns), 2)
-        back, new = graph.run(graph.total(sums), new)
+        new, sums = graph.unpacked(
+            graph.call_each(_back, self._chunks.blocks, q, turns), 2
+        )
+        back, new = graph.gathered_and_persisted(graph.summed(sums), new)
         self._parts = [[*parts, u] for parts, u in zip(self._parts, new, strict=True)]
         self.size += triangle.shape[0]
         return known + correction, triangle, np.asarray(back)
@@ -112,39 +116,39 @@ class ChunkedBasis(LeftBasis):
     def _triangulated(
         self, images: list[Any], correction: Array
     ) -> tuple[list[Any], list[Array], Array]:
-        """QR of the images less their part in U, every chunk by itself first.
+        """QR of the images minus their part in U, first in every chunk by itself.
 
         Returns
         -------
         q : list
-            Lazy, by chunk.
+            Lazy arrays, one for each chunk.
         turns : list of ndarray
-            What to multiply each `q` with.
+            The matrices by which each `q` is to be multiplied.
         triangle : ndarray
         """
-        calls = graph.each(_reduced, images, self._parts, common=(correction,))
-        q, r = graph.split(calls, 2)
-        r, q = graph.run(r, q)
+        calls = graph.call_each(_reduced, images, self._parts, common=(correction,))
+        q, r = graph.unpacked(calls, 2)
+        r, q = graph.gathered_and_persisted(r, q)
         turn, triangle = linalg.qr(np.concatenate(r), mode="economic")
         edges = np.cumsum([len(part) for part in r])[:-1]
         return q, np.split(turn, edges), triangle.astype(np.float64)
 
     def times(self, small: Array) -> Array:
-        calls = graph.each(_combined, self._parts, common=(small,))
-        return np.concatenate(graph.run(calls)[0])
+        calls = graph.call_each(_combined, self._parts, common=(small,))
+        return np.concatenate(graph.gathered(calls))
 
     def restart(self, small: Array) -> None:
-        calls = graph.each(_combined, self._parts, common=(small,))
-        _, kept = graph.run(None, calls)
+        calls = graph.call_each(_combined, self._parts, common=(small,))
+        kept = graph.persisted(calls)
         self._parts = [[part] for part in kept]
         self.size = small.shape[1]
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _centred(block: Any, rows: Array, columns: Array) -> Any:
-    return subtract(plain(block), rows, columns)
+    return subtract(array_or_csr(block), rows, columns)
 
 
 def _size(block: Any) -> float:

@@ -1,4 +1,4 @@
-"""Measurements in chunks: any kind, read where they are."""
+"""Measurements in chunks, of any kind, which are read where dask has them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from skprecgd._linalg.matrices import Matrix
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
-from skprecgd.distributed.graph import Same
+from skprecgd.distributed.graph import Broadcast
 from skprecgd.distributed.rows import (
     RowChunks,
     Survey,
+    array_or_csr,
     as_dask_array,
-    plain,
     weighted_entries,
 )
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
@@ -28,7 +28,7 @@ from skprecgd.measurements.validation import all_finite
 
 
 class _Facts(NamedTuple):
-    """What the client knows of a chunk of measurements."""
+    """Facts about a chunk of measurements that the client keeps."""
 
     length: int
     matrix_shape: tuple[int, int]
@@ -38,7 +38,7 @@ class _Facts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Draw:
+class RandomShare:
     """A random share of a chunk's measurements, drawn where the chunk is.
 
     Parameters
@@ -46,7 +46,7 @@ class Draw:
     n_measurements, n_held_out : int
     seed : int
     held_out : bool
-        Whether the `n_held_out` drawn ones are meant, or all the others.
+        Whether these are the `n_held_out` drawn measurements, or all the others.
     """
 
     n_measurements: int
@@ -67,10 +67,9 @@ class Draw:
 class ChunkedMeasurements(Measurements):
     """Measurements of one matrix in chunks, which stay where dask has them.
 
-    A product calls the chunks' own products, and what travels are factors and their
-    gradients. The contract of `Measurements` also has a number for each measurement
-    come back to the client; a fit with the squared loss leaves those, too, with the
-    chunks.
+    A product calls the chunks' own products; factors and their gradients travel. Some
+    methods of `Measurements` return a number for each measurement to the client, but a
+    fit with the squared loss leaves those, too, with the chunks.
 
     Parameters
     ----------
@@ -106,8 +105,8 @@ class ChunkedMeasurements(Measurements):
     def __init__(self, parts: list[Any]) -> None:
         if not parts:
             raise ValueError("parts is empty; at least one chunk is needed.")
-        parts = graph.lazy(list(parts))
-        facts, _ = graph.run(graph.each(_facts, parts))
+        parts = graph.as_lazy(list(parts))
+        facts = graph.gathered(graph.call_each(_facts, parts))
         shapes = {part.matrix_shape for part in facts}
         if len(shapes) > 1:
             raise ValueError(
@@ -126,14 +125,14 @@ class ChunkedMeasurements(Measurements):
         """Fill in the fields.
 
         `slices` are the rows of the matrix that each part measures (None: all of
-        them), and `positions` says which measurement a part's next one is.
+        them). `positions` numbers the measurements, part after part (None: in order).
         """
         self.parts, self._facts, self.slices = parts, facts, slices
         self.matrix_shape, self._positions = matrix_shape, positions
         self.dtype = np.result_type(*(part.dtype for part in facts))
         self.single_entries = all(part.single_entries for part in facts)
         self.lengths = [part.length for part in facts]
-        # Two numbers a measurement; gathered when they are asked for.
+        # Two numbers for each measurement, gathered when they are first asked for.
         self._cells: tuple[Array, Array] | None = None
 
     @classmethod
@@ -145,7 +144,7 @@ class ChunkedMeasurements(Measurements):
         matrix_shape: tuple[int, int],
         dtype: np.dtype,
     ) -> ChunkedMeasurements:
-        """Entries of rows ``slices[i]`` of the matrix, in a part each."""
+        """Entries of a matrix; part i holds those of rows ``slices[i]``."""
         facts = [
             _Facts(n, (s.stop - s.start, matrix_shape[1]), dtype, False, True)
             for n, s in zip(lengths, slices, strict=True)
@@ -181,14 +180,14 @@ class ChunkedMeasurements(Measurements):
 
     # ---- what goes to the chunks and comes back from them
 
-    def rows_of(self, left: Array) -> list[Any] | Same:
+    def rows_of(self, left: Array) -> list[Any] | Broadcast:
         """The rows of the left factor that each chunk needs."""
         if self.slices is None:
-            return Same(left)
+            return Broadcast(left)
         return [left[rows] for rows in self.slices]
 
     def gathered_rows(self, blocks: list[Array]) -> Array:
-        """Sum of what the chunks give for their rows."""
+        """Sum of the blocks, each of which belongs to the rows of its chunk."""
         if self.slices is None:
             return np.sum(blocks, axis=0, dtype=blocks[0].dtype)
         gathered = np.zeros((self.matrix_shape[0], *blocks[0].shape[1:]), self.dtype)
@@ -197,7 +196,7 @@ class ChunkedMeasurements(Measurements):
         return gathered
 
     def scattered(self, vector: Array) -> list[Array]:
-        """One number a measurement, cut up by chunks."""
+        """A vector with one number for each measurement, split by chunks."""
         if self._positions is not None:
             vector = vector[self._positions]
         return np.split(vector, np.cumsum(self.lengths)[:-1])
@@ -223,17 +222,19 @@ class ChunkedMeasurements(Measurements):
     # ---- the contract
 
     def forward(self, left: Array, right: Array) -> Array:
-        calls = graph.each(_forward, self.parts, self.rows_of(left), common=(right,))
-        return self._gathered(graph.run(calls)[0])
+        calls = graph.call_each(
+            _forward, self.parts, self.rows_of(left), common=(right,)
+        )
+        return self._gathered(graph.gathered(calls))
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
         lefts, d_lefts = self.rows_of(left), self.rows_of(d_left)
-        calls = graph.each(
+        calls = graph.call_each(
             _forward_ray, self.parts, lefts, d_lefts, common=(right, d_right)
         )
-        both, _ = graph.run(calls)
+        both = graph.gathered(calls)
         linear, quadratic = zip(*both, strict=True)
         return self._gathered(list(linear)), self._gathered(list(quadratic))
 
@@ -241,10 +242,10 @@ class ChunkedMeasurements(Measurements):
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> Array:
         lefts, d_lefts = self.rows_of(left), self.rows_of(d_left)
-        calls = graph.each(
+        calls = graph.call_each(
             _forward_tangent, self.parts, lefts, d_lefts, common=(right, d_right)
         )
-        return self._gathered(graph.run(calls)[0])
+        return self._gathered(graph.gathered(calls))
 
     def tangent(self, left: Array, right: Array) -> Tangent:
         kept = self.contracted(left, right)
@@ -253,38 +254,41 @@ class ChunkedMeasurements(Measurements):
         return _ChunkedTangent(self, kept)
 
     def contracted(self, left: Array, right: Array) -> list[Any] | None:
-        """The chunks' own tangents, kept there, where they are smaller than the chunks.
+        """The tangents of all chunks, kept with dask.
 
-        They are where contracting measurement matrices with the factors pays.
+        They hold measurement matrices contracted with the factors. None where these
+        would not be smaller than the measurement matrices themselves.
         """
         n_rows, n_columns = self.matrix_shape
         if not self.dense or (n_rows + n_columns) * left.shape[1] >= n_rows * n_columns:
             return None
-        calls = graph.each(_tangent, self.parts, self.rows_of(left), common=(right,))
-        return list(graph.run(None, calls)[1])
+        calls = graph.call_each(
+            _tangent, self.parts, self.rows_of(left), common=(right,)
+        )
+        return list(graph.persisted(calls))
 
     def adjoint(self, weights: Array) -> Any:
         return self.adjoint_of(self.scattered(weights))
 
     def adjoint_of(self, weights: list[Any]) -> Any:
-        """The adjoint of weights that are cut up by chunks, lazy or not."""
+        """The adjoint of weights that are split by chunks, lazy or not."""
         if self.dense:
-            calls = graph.each(_adjoint, self.parts, weights)
-            return np.asarray(graph.run(graph.total(calls))[0])
+            calls = graph.call_each(_adjoint, self.parts, weights)
+            return np.asarray(graph.gathered(graph.summed(calls)))
         return ChunkedAdjoint(self, weights)
 
     def adjoint_products(
         self, weights: Array, left: Array, right: Array
     ) -> tuple[Array, Array]:
-        calls = graph.each(
+        calls = graph.call_each(
             _adjoint_products,
             self.parts,
             self.scattered(weights),
             self.rows_of(left),
             common=(right,),
         )
-        to_left, to_right = graph.split(calls, 2)
-        (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
+        to_left, to_right = graph.unpacked(calls, 2)
+        blocks, to_right = graph.gathered((to_left, graph.summed(to_right)))
         return self.gathered_rows(blocks), to_right
 
     def rows(self, index: Array) -> ChunkedMeasurements:
@@ -293,7 +297,7 @@ class ChunkedMeasurements(Measurements):
             index = np.argsort(self._positions)[index]
         edges = np.concatenate([[0], np.cumsum(self.lengths)])
         chunk = np.searchsorted(edges, index, side="right") - 1
-        # Stable: within a chunk the order asked for is kept.
+        # The sort is stable, so that measurements of a chunk keep their order.
         order = np.argsort(chunk, kind="stable")
         bounds = np.searchsorted(chunk[order], np.arange(len(self.parts) + 1))
         local = [
@@ -306,11 +310,15 @@ class ChunkedMeasurements(Measurements):
     def selected(
         self, local: list[Any], positions: Array | None = None
     ) -> ChunkedMeasurements:
-        """Of every chunk the measurements at its `local` positions (or `Draw`)."""
-        parts = graph.each(_selected, self.parts, local)
+        """The measurements at the `local` positions of each chunk.
+
+        A `RandomShare` stands for positions, too.
+        """
+        parts = graph.call_each(_selected, self.parts, local)
         if self.single_entries:
-            # Selecting takes longer than a product, and entries are held anyway.
-            parts = list(graph.run(None, parts)[1])
+            # Selecting takes longer than a product, and chunks of entries are kept
+            # with dask anyway.
+            parts = list(graph.persisted(parts))
         facts = [
             part._replace(length=len(index))
             for part, index in zip(self._facts, local, strict=True)
@@ -321,7 +329,7 @@ class ChunkedMeasurements(Measurements):
         if not self.single_entries:
             return None
         if self._cells is None:
-            pairs, _ = graph.run(graph.each(_cells, self.parts))
+            pairs = graph.gathered(graph.call_each(_cells, self.parts))
             firsts = [part.start for part in self.slices or ()] or [0] * len(pairs)
             down = [i + first for (i, _), first in zip(pairs, firsts, strict=True)]
             self._cells = self._gathered(down), self._gathered([j for _, j in pairs])
@@ -331,17 +339,19 @@ class ChunkedMeasurements(Measurements):
     def _mean_square(self) -> float:
         if self.single_entries:
             return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
-        means, _ = graph.run(graph.each(_mean_square, self.parts))
+        means = graph.gathered(graph.call_each(_mean_square, self.parts))
         return float(np.average(means, weights=self.lengths))
 
     def weighted_mean_square(self, weights: Array) -> float:
         return self.weighted_mean_square_of(self.scattered(weights))
 
     def weighted_mean_square_of(self, weights: list[Any]) -> float:
-        """The same for weights that are cut up by chunks, lazy or not."""
+        """`weighted_mean_square` for weights that are split by chunks, lazy or not."""
         if self.single_entries:
             return self.mean_square
-        sums, _ = graph.run(graph.total(graph.each(_weighted, self.parts, weights)))
+        sums = graph.gathered(
+            graph.summed(graph.call_each(_weighted, self.parts, weights))
+        )
         squares, total = sums
         return float(squares / total)
 
@@ -353,7 +363,7 @@ class ChunkedAdjoint(Matrix):
     ----------
     measurements : ChunkedMeasurements
     weights : list
-        By chunk; arrays, lazy or not.
+        One array for each chunk, lazy or not.
     """
 
     def __init__(self, measurements: ChunkedMeasurements, weights: list[Any]) -> None:
@@ -361,34 +371,34 @@ class ChunkedAdjoint(Matrix):
         self._a, self._weights = measurements, weights
 
     def gram_operator(self) -> LinearOperator | None:
-        # One pass a product, unless chunks share rows of S.
+        # A product with ``S^T S`` is one pass, unless chunks share rows of S.
         if not self._a.disjoint_rows:
             return None
 
         def times(block: Array) -> Array:
             block = np.asarray(block, self.dtype).reshape(len(block), -1)
-            calls = graph.each(
+            calls = graph.call_each(
                 _adjoint_gram, self._a.parts, self._weights, common=(block,)
             )
-            return np.asarray(graph.run(graph.total(calls))[0])
+            return np.asarray(graph.gathered(graph.summed(calls)))
 
         n = self.shape[1]
         return LinearOperator((n, n), matvec=times, matmat=times, dtype=self.dtype)
 
     def times(self, block: Array) -> Array:
-        calls = graph.each(
+        calls = graph.call_each(
             _adjoint_times, self._a.parts, self._weights, common=(block,)
         )
-        return self._a.gathered_rows(graph.run(calls)[0])
+        return self._a.gathered_rows(graph.gathered(calls))
 
     def transposed_times(self, block: Array) -> Array:
-        calls = graph.each(
+        calls = graph.call_each(
             _adjoint_transposed_times,
             self._a.parts,
             self._weights,
             self._a.rows_of(block),
         )
-        return np.asarray(graph.run(graph.total(calls))[0])
+        return np.asarray(graph.gathered(graph.summed(calls)))
 
 
 class _ChunkedTangent(Tangent):
@@ -398,18 +408,18 @@ class _ChunkedTangent(Tangent):
         self._a, self._kept = measurements, kept
 
     def forward(self, d_left: Array, d_right: Array) -> Array:
-        calls = graph.each(
+        calls = graph.call_each(
             _forward_of, self._kept, self._a.rows_of(d_left), common=(d_right,)
         )
-        return self._a._gathered(graph.run(calls)[0])
+        return self._a._gathered(graph.gathered(calls))
 
     def adjoint(self, weights: Array) -> tuple[Array, Array]:
-        calls = graph.each(_adjoint_of, self._kept, self._a.scattered(weights))
-        to_left, to_right = graph.run(graph.total(calls))[0]
+        calls = graph.call_each(_adjoint_of, self._kept, self._a.scattered(weights))
+        to_left, to_right = graph.gathered(graph.summed(calls))
         return to_left, to_right
 
 
-# From what users hold -----------------------------------------------------------------
+# Measurements of dask collections -----------------------------------------------------
 
 
 def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasurements:
@@ -425,31 +435,31 @@ def chunked_stack(X: Any, matrix_shape: tuple[int, int] | None) -> ChunkedMeasur
         matrix_shape = own
     else:
         matrix_shape = check_matrix_shape(matrix_shape, int(X.shape[1]))
-    # Whole measurements in every chunk.
+    # Every chunk must hold whole measurements.
     X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     blocks = [
         block for block, n in zip(graph.blocks(X), X.chunks[0], strict=True) if n > 0
     ]
-    parts = graph.each(_checked, blocks, common=(matrix_shape,))
+    parts = graph.call_each(_checked, blocks, common=(matrix_shape,))
     measurements = ChunkedMeasurements(parts)
     if measurements.dense:
-        # Read again for every product, but looked at for infinities only once.
-        measurements.parts = graph.each(_stack, blocks, common=(matrix_shape,))
+        # Chunks are read again for every product, but checked for infinities only once.
+        measurements.parts = graph.call_each(_stack, blocks, common=(matrix_shape,))
     else:
-        # Small, and slow to sort.
-        measurements.parts = list(graph.run(None, parts)[1])
+        # Sparse chunks are small, and slow to sort: they are kept with dask.
+        measurements.parts = list(graph.persisted(parts))
     return measurements
 
 
 def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
-    """A dask array of targets, checked in one pass, and left where it is."""
+    """A dask array of targets, checked in one pass; it stays with dask."""
     y = as_dask_array(y, 1, name="y")
     if len(y) != len(measurements):
         raise ValueError(
             f"X holds {len(measurements)} measurements and y {len(y)} values; they "
             "must agree."
         )
-    finite, _ = graph.run(graph.each(all_finite, graph.blocks(y)))
+    finite = graph.gathered(graph.call_each(all_finite, graph.blocks(y)))
     if not all(finite):
         raise ValueError("y holds NaN or infinity.")
     return y
@@ -471,21 +481,21 @@ def chunked_entries(
     -------
     measurements : ChunkedMeasurements
     values : list
-        Lazy, by chunk.
+        Lazy arrays, one for each chunk.
     weights : list or None
-        The same; None where the chunks have none.
+        The same for the weights; None where the chunks have none.
     """
-    calls = graph.each(
+    calls = graph.call_each(
         _entries, chunks.blocks, chunks.weights, common=(missing_values, offsets)
     )
-    _, (parts, values, often) = graph.run(None, tuple(graph.split(calls, 3)))
+    parts, values, often = graph.persisted(tuple(graph.unpacked(calls, 3)))
     measurements = ChunkedMeasurements.of_rows(
         parts, list(survey.chunk_sizes), chunks.slices, chunks.shape, chunks.dtype
     )
     return measurements, values, None if chunks.weights[0] is None else often
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _facts(part: Measurements) -> _Facts:
@@ -501,17 +511,19 @@ def _cells(part: Measurements) -> Any:
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
-    return as_measurements(plain(block), matrix_shape)
+    return as_measurements(array_or_csr(block), matrix_shape)
 
 
 def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
-    return DenseMeasurements.of(plain(block).reshape(len(block), -1), matrix_shape)
+    return DenseMeasurements.of(
+        array_or_csr(block).reshape(len(block), -1), matrix_shape
+    )
 
 
 def _entries(
     block: Any, weights: Any, missing_values: float, offsets: Array
 ) -> tuple[EntryMeasurements, Array, Array | None]:
-    block = plain(block)
+    block = array_or_csr(block)
     rows, columns, values, often = weighted_entries(block, missing_values, weights)
     measured = EntryMeasurements(rows, columns, block.shape, values.dtype)
     return measured, (values - offsets[columns]).astype(values.dtype), often
@@ -574,19 +586,19 @@ def _selected(part: Measurements, index: Any) -> Measurements:
     return part.rows(np.asarray(index))
 
 
-def taken(values: Array, index: Any) -> Array:
-    """Values at an index or a `Draw`."""
+def values_at(values: Array, index: Any) -> Array:
+    """Values at an index or a `RandomShare`."""
     return values[np.asarray(index)]
 
 
 def _weighted(part: Measurements, weights: Array) -> Array:
-    """Weighted sum of the mean squares, and of the weights."""
+    """The weighted sum of the mean squares, and the sum of the weights."""
     total = float(np.sum(weights))
     mean = part.weighted_mean_square(weights) if total > 0 else 0.0
     return np.array([total * mean, total])
 
 
 def _mean_square(part: Measurements) -> float:
-    # Not the cached property: the client holds its lock, which Python 3.11 has one of
-    # for all instances, while it waits for the chunks.
+    # The cached property cannot be used: in Python 3.11 all instances share its lock,
+    # which the client holds while it waits for the chunks.
     return part._mean_square() if part.n_measurements else 0.0

@@ -12,8 +12,12 @@ import numpy as np
 from skprecgd._linalg.numerics import dot, norm, sum_with_error
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
-from skprecgd.distributed.graph import Same
-from skprecgd.distributed.measurements import ChunkedMeasurements, Draw, taken
+from skprecgd.distributed.graph import Broadcast
+from skprecgd.distributed.measurements import (
+    ChunkedMeasurements,
+    RandomShare,
+    values_at,
+)
 from skprecgd.distributed.weights import ChunkedWeights
 from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point
@@ -45,10 +49,11 @@ class ChunkedObjective(Objective):
     ----------
     measurements : ChunkedMeasurements
     targets : list
-        By chunk; arrays, lazy or not.
+        One array for each chunk, lazy or not.
     alpha : float, default=0.0
     weights : ChunkedWeights, default=None
-        How often each measurement was made, and how precisely; None is once.
+        How often each measurement was made, and how precisely; None is once each, all
+        of them equally precise.
     """
 
     can_split = True
@@ -60,7 +65,7 @@ class ChunkedObjective(Objective):
         alpha: float = 0.0,
         weights: ChunkedWeights | None = None,
     ) -> None:
-        self.measurements, self.targets = measurements, graph.lazy(targets)
+        self.measurements, self.targets = measurements, graph.as_lazy(targets)
         self.weights = weights
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
@@ -69,7 +74,9 @@ class ChunkedObjective(Objective):
         self.ridge = NuclearRidge(alpha)
         alike = WeightedLoss(self.loss, ONCE, self.dtype)
         self._costs = (
-            Same(alike) if weights is None else weights.costs(self.loss, self.dtype)
+            Broadcast(alike)
+            if weights is None
+            else weights.costs(self.loss, self.dtype)
         )
 
     @property
@@ -103,15 +110,15 @@ class ChunkedObjective(Objective):
 
     @cached_property
     def data_norm(self) -> float:
-        sizes, _ = graph.run(graph.each(_size, self.targets, self._costs))
+        sizes = graph.gathered(graph.call_each(_size, self.targets, self._costs))
         return norm(np.array(sizes)) * float(np.sqrt(self.weight))
 
     def normalised(self) -> tuple[ChunkedObjective, float]:
         unit = self.data_norm
         if unit == 0.0:
             return self, 1.0
-        calls = graph.each(_scaled, self.targets, common=(unit, self.dtype))
-        _, targets = graph.run(None, calls)
+        calls = graph.call_each(_scaled, self.targets, common=(unit, self.dtype))
+        targets = graph.persisted(calls)
         alpha = self.alpha / unit
         return self._with(self.measurements, targets, alpha, self.weights), unit
 
@@ -130,14 +137,14 @@ class ChunkedObjective(Objective):
         def part(held_out: bool) -> ChunkedObjective:
             drawn = zip(lengths, counts, seeds, strict=True)
             return self._subset(
-                [Draw(int(n), int(k), int(s), held_out) for n, k, s in drawn]
+                [RandomShare(int(n), int(k), int(s), held_out) for n, k, s in drawn]
             )
 
         return part(False), part(True)
 
-    def _subset(self, local: list[Draw]) -> ChunkedObjective:
-        calls = graph.each(taken, self.targets, local)
-        _, targets = graph.run(None, calls)
+    def _subset(self, local: list[RandomShare]) -> ChunkedObjective:
+        calls = graph.call_each(values_at, self.targets, local)
+        targets = graph.persisted(calls)
         weights = None if self.weights is None else self.weights.selected(local)
         return self._with(
             self.measurements.selected(local), targets, self.alpha, weights
@@ -157,16 +164,16 @@ class ChunkedObjective(Objective):
 
     def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
         z, other_z = evaluation.state.z, other.state.z
-        calls = graph.each(_gains, self.targets, self._costs, z, other_z)
-        total, squares = graph.run(graph.total(calls))[0]
+        calls = graph.call_each(_gains, self.targets, self._costs, z, other_z)
+        total, squares = graph.gathered(graph.summed(calls))
         w = self.weight
         return sum_with_error(self.n_measurements, w * total, w**2 * squares)
 
     # ---- one point
 
     def evaluate(self, factors: Factors) -> Evaluation:
-        z, totals = graph.split(self._each(_evaluated, factors), 2)
-        total, z = graph.run(graph.total(totals), z)
+        z, totals = graph.unpacked(self._each(_evaluated, factors), 2)
+        total, z = graph.gathered_and_persisted(graph.summed(totals), z)
         return self._evaluation(factors, total, _State(z))
 
     def gradient(self, evaluation: Evaluation) -> Factors:
@@ -174,8 +181,8 @@ class ChunkedObjective(Objective):
         products = state.products
         if products is None:
             calls = self._each(_products, factors, state.z, common=(self._weight,))
-            to_left, to_right = graph.split(calls, 2)
-            (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
+            to_left, to_right = graph.unpacked(calls, 2)
+            blocks, to_right = graph.gathered((to_left, graph.summed(to_right)))
             products = self.measurements.gathered_rows(blocks), to_right
         g = factors.joined(*products)
         return self.ridge.added(g, factors)
@@ -187,10 +194,10 @@ class ChunkedObjective(Objective):
         return self._adjoint([0.0] * len(self.targets))
 
     def _adjoint(self, z: list[Any]) -> Any:
-        calls = graph.each(
+        calls = graph.call_each(
             _slopes, self.targets, self._costs, z, common=(self._weight,)
         )
-        _, slopes = graph.run(None, calls)
+        slopes = graph.persisted(calls)
         return self.measurements.adjoint_of(slopes)
 
     # ---- along a direction
@@ -200,8 +207,10 @@ class ChunkedObjective(Objective):
         rows_of = self.measurements.rows_of
         d_left, d_right = rows_of(direction.left), direction.right
         calls = self._each(_ray, factors, z, d_left, common=(d_right,))
-        lines, polynomials = graph.split(calls, 2)
-        polynomial, lines = graph.run(graph.total(polynomials), lines)
+        lines, polynomials = graph.unpacked(calls, 2)
+        polynomial, lines = graph.gathered_and_persisted(
+            graph.summed(polynomials), lines
+        )
         ridge = self.ridge.along(factors, direction)
 
         def advance(t: float) -> Evaluation:
@@ -212,11 +221,11 @@ class ChunkedObjective(Objective):
     def _advanced(
         self, factors: Factors, z: list[Any], lines: list[Any], t: float
     ) -> Evaluation:
-        """The point at step t, with its gradient: they are one pass."""
+        """The evaluation at step t, with its gradient, in one pass."""
         calls = self._each(_advanced, factors, z, lines, common=(self._weight, t))
-        z, totals, to_left, to_right = graph.split(calls, 4)
-        sums = graph.total(totals), graph.total(to_right)
-        (blocks, total, to_right), z = graph.run((to_left, *sums), z)
+        z, totals, to_left, to_right = graph.unpacked(calls, 4)
+        sums = graph.summed(totals), graph.summed(to_right)
+        (blocks, total, to_right), z = graph.gathered_and_persisted((to_left, *sums), z)
         products = self.measurements.gathered_rows(blocks), to_right
         return self._evaluation(factors, total, _State(z, products))
 
@@ -224,10 +233,10 @@ class ChunkedObjective(Objective):
         z = [0.0] * len(self.targets) if evaluation is None else evaluation.state.z
         rows = self.measurements.rows_of(u)
         parts = self.measurements.parts
-        calls = graph.each(
+        calls = graph.call_each(
             _growth, parts, self._costs, self.targets, z, rows, common=(v,)
         )
-        slope, curvature = self.weight * graph.run(graph.total(calls))[0]
+        slope, curvature = self.weight * graph.gathered(graph.summed(calls))
         slope = self.ridge.excess(slope)
         return Growth(slope / curvature if curvature > 0 else 0.0, self.evaluate)
 
@@ -241,9 +250,11 @@ class ChunkedObjective(Objective):
                 calls = self._each(_curvature, factors, d_left, common=common)
             else:
                 known = self._costs, self.targets, d_left
-                calls = graph.each(_curvature_of, contracted, *known, common=common)
-            to_left, to_right = graph.split(calls, 2)
-            (blocks, to_right), _ = graph.run((to_left, graph.total(to_right)))
+                calls = graph.call_each(
+                    _curvature_of, contracted, *known, common=common
+                )
+            to_left, to_right = graph.unpacked(calls, 2)
+            blocks, to_right = graph.gathered((to_left, graph.summed(to_right)))
             both = factors.joined(a.gathered_rows(blocks), to_right)
             return self.ridge.added(both, direction)
 
@@ -267,7 +278,7 @@ class ChunkedObjective(Objective):
         ``function(part, costs, targets, left rows, *columns, right, *common)``
         """
         a = self.measurements
-        return graph.each(
+        return graph.call_each(
             function,
             a.parts,
             self._costs,
@@ -284,7 +295,7 @@ class ChunkedObjective(Objective):
         return Evaluation(factors, loss, value, residual, state)
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _scaled(targets: Array, unit: float, dtype: np.dtype) -> Array:
@@ -296,7 +307,7 @@ def _size(targets: Array, costs: WeightedLoss) -> float:
 
 
 def _slopes(targets: Array, costs: WeightedLoss, z: Any, weight: Any) -> Array:
-    # Of the zero matrix the predictions are one number.
+    # The predictions of the zero matrix are given as a single 0.
     return costs.slopes(np.broadcast_to(z, targets.shape), targets, weight)
 
 
@@ -374,7 +385,8 @@ def _curvature(
     weight: Any,
 ) -> tuple[Array, Array]:
     z1 = part.forward_tangent(left, right, d_left, d_right)
-    # The squared loss has the same curvature wherever it is asked for.
+    # The curvature of the squared loss does not depend on the predictions, so any will
+    # do.
     weights = costs.curvatures(targets, targets, weight)
     return part.adjoint_products(weights * z1, left, right)
 

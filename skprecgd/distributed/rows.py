@@ -1,4 +1,4 @@
-"""A data matrix in chunks of whole rows: what it is, and one look at all of it."""
+"""A data matrix in chunks of whole rows, and statistics of it from one pass."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from skprecgd.measurements.validation import check_real
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the data tells.
+    """Statistics of the observed entries, from one pass over the data.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Survey:
     seen_rows : ndarray of bool, shape (n_rows,)
         Rows with an observed entry.
     row_means : ndarray of shape (n_rows,)
-        Of complete data.
+        Means of the rows of complete data, otherwise zeros.
     size : float
         Norm of the observed entries.
     complete : bool
@@ -92,7 +92,7 @@ class RowChunks:
     Attributes
     ----------
     blocks, weights : list
-        One a chunk: its rows, and the weights of their entries or None.
+        One item for each chunk: its rows, and the weights of their entries or None.
     """
 
     def __init__(self, X: Any, entry_weight: Any = None) -> None:
@@ -136,10 +136,10 @@ class RowChunks:
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
         shapes = [(part.stop - part.start, self.shape[1]) for part in self.slices]
-        calls = graph.each(
+        calls = graph.call_each(
             _survey, self.blocks, shapes, self.weights, common=(missing_values,)
         )
-        parts, _ = graph.run(calls)
+        parts = graph.gathered(calls)
         counts, means, squares = parts[0].counts, parts[0].means, parts[0].squares
         for part in parts[1:]:
             counts, means, squares = _merged((counts, means, squares), part)
@@ -159,7 +159,7 @@ class RowChunks:
 
 
 def check_kind(X: Any, name: str) -> None:
-    """Refuse what is of dask, but no array and no frame."""
+    """Refuse dask collections that are neither arrays nor DataFrames."""
     if not (is_dask_array(X) or is_dask_frame(X)):
         kind = f"{type(X).__module__.rpartition('.')[0]}.{type(X).__name__}"
         raise ValueError(
@@ -182,7 +182,7 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
     return X if X.dtype == dtype else X.astype(dtype)
 
 
-def plain(block: Any) -> Any:
+def array_or_csr(block: Any) -> Any:
     """A chunk as an array, or a csr_array whose stored values are the entries."""
     if not sparse.issparse(block):
         return np.asarray(block)
@@ -199,7 +199,7 @@ def weighted_entries(
     block : ndarray or sparse array of shape (n_rows, n_columns)
     missing_values : nan or 0
     weights : matrix of that shape or None
-        None is one each, and then so is what comes back.
+        None counts every entry once; the weights that are returned are then None, too.
     """
     if weights is not None and sparse.issparse(block) and np.isnan(missing_values):
         raise ValueError(
@@ -210,7 +210,7 @@ def weighted_entries(
     rows, columns, values, _ = matrix_entries(block, missing_values)
     if weights is None:
         return rows, columns, values, None
-    often = np.asarray(plain(weights)[rows, columns], dtype=np.float64).ravel()
+    often = np.asarray(array_or_csr(weights)[rows, columns], dtype=np.float64).ravel()
     if not (np.all(np.isfinite(often)) and np.all(often >= 0)):
         raise ValueError("entry_weight must be finite and not negative.")
     counts = often > 0
@@ -220,7 +220,7 @@ def weighted_entries(
 def _survey(
     block: Any, shape: tuple[int, int], weights: Any, missing_values: float
 ) -> Survey:
-    block = plain(block)
+    block = array_or_csr(block)
     if block.shape != shape:
         raise ValueError(
             f"A chunk of X has shape {block.shape}, while dask was told {shape}."

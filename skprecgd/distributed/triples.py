@@ -20,7 +20,7 @@ _NAMES = ("row", "column", "value")
 
 
 class _Found(NamedTuple):
-    """What the client knows of a partition."""
+    """Facts about a partition that the client keeps."""
 
     n_entries: int
     first_row: int
@@ -35,7 +35,7 @@ def frame_entries(
 ) -> tuple[ChunkedMeasurements, Any]:
     """Measurements and targets of the entries in a dask DataFrame or bag of triples.
 
-    See `observed_entries`. Two passes: one that looks at the indices, one that sorts
+    See `observed_entries`. There are two passes: one reads the indices, and one sorts
     every partition by rows, which is then kept with dask.
     """
     import dask.array as da
@@ -48,16 +48,18 @@ def frame_entries(
             "matrix in chunks."
         )
 
-    triples = graph.each(_triples, graph.blocks(X), common=(_names(X),))
-    found, triples = graph.run(graph.each(_found, triples), triples)
+    triples = graph.call_each(_triples, graph.blocks(X), common=(_names(X),))
+    found, triples = graph.gathered_and_persisted(
+        graph.call_each(_found, triples), triples
+    )
     check_any_observed(np.arange(sum(part.n_entries for part in found)))
     pairs = [(t, f) for t, f in zip(triples, found, strict=True) if f.n_entries]
     triples, found = [t for t, _ in pairs], [f for _, f in pairs]
     shape = _shape(found, matrix_shape)
     slices = [slice(part.first_row, part.last_row + 1) for part in found]
     dtype = working_dtype(*(part.dtype for part in found))
-    calls = graph.each(_sorted, triples, slices, common=(shape[1], dtype))
-    _, (parts, values) = graph.run(None, tuple(graph.split(calls, 2)))
+    calls = graph.call_each(_sorted, triples, slices, common=(shape[1], dtype))
+    parts, values = graph.persisted(tuple(graph.unpacked(calls, 2)))
     lengths = [part.n_entries for part in found]
     entries = ChunkedMeasurements.of_rows(parts, lengths, slices, shape, dtype)
     y = [
@@ -100,7 +102,7 @@ def _shape(
     return shape
 
 
-# What runs on a partition -------------------------------------------------------------
+# Functions that run on a partition ----------------------------------------------------
 
 
 def _triples(partition: Any, names: list[Any] | None) -> tuple[Array, Array, Array]:
@@ -134,7 +136,7 @@ def _found(triples: tuple[Array, Array, Array]) -> _Found:
 def _sorted(
     triples: tuple[Array, Array, Array], rows: slice, n_columns: int, dtype: np.dtype
 ) -> tuple[EntryMeasurements, Array]:
-    """Entries by rows, counted from the partition's first."""
+    """Entries sorted by rows; the first row of the partition is number 0."""
     i, j, values = triples
     order = np.lexsort((j, i))
     shape = (rows.stop - rows.start, n_columns)

@@ -21,7 +21,7 @@ class ChunkedWeights:
     Attributes
     ----------
     parts : list
-        One `Weights` a chunk, lazy and kept with dask.
+        One `Weights` for each chunk, lazy and kept with dask.
     count : float
         How many measurements there are, each counted as often as it was made.
     unit_variance : float or None
@@ -37,21 +37,23 @@ class ChunkedWeights:
         cls, parts: list[Any], lengths: list[int], unit_variance: float | None
     ) -> ChunkedWeights:
         """Keep lazy parts where their chunks are, and count the measurements."""
-        counts, parts = graph.run(graph.each(_count, parts, lengths), parts)
+        counts, parts = graph.gathered_and_persisted(
+            graph.call_each(_count, parts, lengths), parts
+        )
         return cls(parts, float(np.sum(counts)), unit_variance)
 
     def of_losses(self) -> list[Any]:
-        """Lazy arrays of what the losses are multiplied with, by chunk."""
-        return graph.each(_of_losses, self.parts)
+        """The factors of the losses: a lazy array for each chunk."""
+        return graph.call_each(_of_losses, self.parts)
 
     def costs(self, loss: Loss, dtype: np.dtype) -> list[Any]:
         """The weighted loss of each chunk, kept with dask."""
-        calls = graph.each(_weighted_loss, self.parts, common=(loss, dtype))
-        return list(graph.run(None, calls)[1])
+        calls = graph.call_each(_weighted_loss, self.parts, common=(loss, dtype))
+        return list(graph.persisted(calls))
 
     def selected(self, local: list[Any]) -> ChunkedWeights:
-        """The weights at the `local` positions of each chunk (or `Draw`)."""
-        calls = graph.each(_at, self.parts, local)
+        """The weights at the `local` positions of each chunk (or `RandomShare`)."""
+        calls = graph.call_each(_at, self.parts, local)
         lengths = [len(index) for index in local]
         return self.of(calls, lengths, self.unit_variance)
 
@@ -65,7 +67,7 @@ def chunked_weights(
     ----------
     measurements : ChunkedMeasurements
     weights : Weights
-        Of arrays in memory or dask arrays, or of lists by chunk; see
+        Its arrays may be in memory, dask arrays, or lists by chunk; see
         `ChunkedMeasurements.targets`.
     """
     given = weights.frequency, weights.precision
@@ -73,11 +75,11 @@ def chunked_weights(
         return None
     nothing = [None] * len(measurements.parts)
     columns = (nothing if w is None else measurements.targets(w) for w in given)
-    parts = graph.each(Weights, *columns)
+    parts = graph.call_each(Weights, *columns)
     return ChunkedWeights.of(parts, measurements.lengths, weights.unit_variance)
 
 
-# What runs on a chunk -----------------------------------------------------------------
+# Functions that run on a chunk --------------------------------------------------------
 
 
 def _count(weights: Weights, length: int) -> float:

@@ -37,15 +37,15 @@ __all__ = [
 ]
 
 VARIABLE = "SKPRECGD_KERNELS"
-# Numbers read below which NumPy has finished before it matters.
+# Inputs of fewer numbers than this are left to NumPy, which needs no compiler to start.
 _SMALL = 1 << 15
-# Columns of a factor up to which BLAS is slow: from there on it needs no help.
+# Largest number of columns of a factor for which compiled contractions beat BLAS.
 _FEW_COLUMNS = 12
 
 
 @lru_cache(maxsize=3)
 def _choose(asked: str) -> tuple[ModuleType, str]:
-    """The kernels for large inputs, and a word on the choice."""
+    """The kernels for large inputs, and a description of the choice."""
     if asked == "numpy":
         return _numpy, f"numpy ({VARIABLE}=numpy)"
     try:
@@ -66,7 +66,7 @@ def _checked(asked: str) -> str:
             f"{VARIABLE} must be 'auto', 'numpy' or 'numba', got {asked!r}."
         )
     if asked == "numba":
-        # Missing, it had better be missed at once.
+        # If numba is missing, the import of the package should say so.
         _choose(asked)
     return asked
 
@@ -80,7 +80,7 @@ def description() -> str:
 
 
 def are_compiled(n_numbers: int) -> bool:
-    """Whether the kernels are, for inputs of that size."""
+    """Whether inputs of that size get compiled kernels."""
     return _for(n_numbers) is not _numpy
 
 
@@ -163,23 +163,24 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
         Overwritten: row k with ``A_k @ right`` and ``left.T @ A_k``, each flattened in
         C order. Computed in the precision of the stack, whatever that of `out`.
     """
-    # What is not laid out row by row would have to be copied.
+    # A stack that is not laid out row by row would have to be copied.
     thin = left.shape[1] <= _FEW_COLUMNS and stack.flags.c_contiguous
     kernels = _for(stack.size) if thin else _numpy
     kernels.contraction(stack, left, right, out)
 
 
 def contracted_dtype(size: int, dtype: np.dtype) -> np.dtype:
-    """Of a contraction of so many numbers that serves `normal_product` alone.
+    """The type of a contraction that is used by `normal_product` alone.
 
-    Compiled, a product with single precision takes half the time, and its sums are in
-    double precision all the same.
+    The compiled product reads single precision in half the time, and its sums have the
+    precision of the vector all the same.
 
     Parameters
     ----------
     size : int
+        Numbers of the contraction.
     dtype : dtype
-        Of the stack.
+        Type of the stack.
 
     Returns
     -------
@@ -194,7 +195,7 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     Parameters
     ----------
     design : ndarray of shape (n, p)
-        In the precision of the others, or as `contracted_dtype` says.
+        Its type is that of the other arguments, or that of `contracted_dtype`.
     weights, vector : ndarray of shape (n,), (p,)
 
     Returns
@@ -216,7 +217,7 @@ def there_and_back(
     ----------
     stack : ndarray of shape (n_rows, n_cells)
     index : ndarray of int, shape (n,)
-        Which rows of the stack are meant.
+        The rows of the stack to use.
     cells : ndarray of shape (1 or 2, n_cells)
     weights : float or ndarray of shape (n,)
 

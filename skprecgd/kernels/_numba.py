@@ -31,14 +31,15 @@ _FAST_MATH = {"reassoc", "contract", "nsz"}
 # Entries of a piece, and numbers of a piece of a stack.
 _PIECE = 1 << 15
 _STACK_PIECE = 1 << 18
-# Numbers read below which waking a second thread costs more than it gives.
+# With fewer numbers than this, waking a second thread costs more time than it saves.
 _SHARED = 1 << 20
-# The transposed product is summed in parts, each an array of its size: at most so
-# many, of so many entries a column at least, and together at most a number an entry.
+# The transposed product is summed in parts, each an array as large as the result: at
+# most `_MOST_PARTS`, each of at least `_ENTRIES_OF_PART` entries for every column, and
+# together not more numbers than there are entries.
 _MOST_PARTS, _ENTRIES_OF_PART = 16, 48
-# The same for sums over rows, each part of so many rows at least.
+# Sums over rows are computed in parts, too, each of at least this many rows.
 _ROWS_OF_PART = 64
-# float32 sums go on for so many entries before they are added to a float64 sum.
+# Entries that are summed in float32 before the sum is added to one in float64.
 _RUN = 256
 # Seconds of compiling after which the user is told what takes so long.
 _PATIENCE = 2.0
@@ -52,7 +53,7 @@ def _compiled(function: Callable[..., None]) -> Any:
     try:
         loop = numba.njit(cache=True, **options)(function)
     except RuntimeError:
-        # No directory to write to.
+        # There is no directory that the cache could be written to.
         loop = numba.njit(**options)(function)
 
     met: set[Any] = set()
@@ -132,7 +133,7 @@ def _ray(
     first: int,
     last: int,
 ) -> None:
-    """For ``[left, d_left]`` and ``[right, d_right]`` side by side."""
+    """`sampled_ray`, given ``[left, d_left]`` and ``[right, d_right]``."""
     r = lefts.shape[1] // 2
     zero = lefts.dtype.type(0)
     for p in range(first, last):
@@ -188,10 +189,10 @@ def _adjoint(
     first: int,
     last: int,
 ) -> None:
-    """Parts of the entries, each of which begins in a row.
+    """`adjoint_products` for some parts of the entries.
 
-    What it adds to that row goes to a head, because earlier parts may hold some of
-    the row as well; all later rows begin in this part.
+    A part may begin within a row. Its sum for that row is stored in `heads`, because
+    earlier parts may hold other entries of the row; all later rows begin in this part.
     """
     r = left.shape[1]
     part = np.empty(r, left.dtype)
@@ -220,7 +221,7 @@ def _adjoint(
                         part[c] += (w * right[j, c] + w1 * right[j1, c]) + (
                             w2 * right[j2, c] + w3 * right[j3, c]
                         )
-                    # One column after the other: two of them may be the same.
+                    # One after the other, because two of the columns may be the same.
                     for c in range(r):
                         to_right[j, c] += w * left[row, c]
                     for c in range(r):
@@ -335,11 +336,11 @@ def _point(
 def _contraction(
     stack: Array, left: Array, right: Array, out: Array, start: int, stop: int
 ) -> None:
-    """For `right` transposed."""
+    """`contraction`, given the transposed `right`."""
     n_rows, n_columns = stack.shape[1:]
     r = left.shape[1]
     zero = left.dtype.type(0)
-    # Written a row of `stack` after the other, so it had better stay in the cache.
+    # Every row of a matrix is added to this array, so it should stay in the cache.
     by_columns = np.empty((r, n_columns), left.dtype)
     for k in range(start, stop):
         matrix, row = stack[k], out[k]
@@ -439,7 +440,7 @@ def _both_there_and_back(
     first: int,
     last: int,
 ) -> None:
-    """The same for two vectors."""
+    """`_there_and_back` for two vectors."""
     n_columns = stack.shape[1]
     x, y, z, w = cells[0], cells[1], out[0], out[1]
     zero = stack.dtype.type(0)
@@ -496,7 +497,7 @@ def _normal(
     first: int,
     last: int,
 ) -> None:
-    """In the precision of the vector, whatever that of the design."""
+    """`normal_product` in the precision of the vector, whatever that of the design."""
     n_columns = design.shape[1]
     zero = vector.dtype.type(0)
     for p in range(first, last):
@@ -609,7 +610,7 @@ def there_and_back(
 
 
 def _sum_over_rows(loop: Callable[..., None], n: int, like: Array) -> Array:
-    """What the loop adds up from one row to another, in parts, each an array."""
+    """The sum over n rows that the loop computes in parts, arrays like `like`."""
     size = n * like.shape[-1]
     n_parts = min(max(1, size // _SHARED), max(1, n // _ROWS_OF_PART), _MOST_PARTS)
     parts = np.empty((n_parts, *like.shape), like.dtype)
@@ -661,10 +662,10 @@ def _pieces(n_entries: int, threads: int) -> Iterable[tuple[int, int]]:
 
 
 def _runs(n_parts: int, threads: int) -> Iterable[tuple[int, int]]:
-    """First and last, exclusive, of the parts that a thread takes at a time.
+    """Ranges (first, last) of the parts that a thread takes at a time.
 
-    A thread alone takes them all: so it gives up the interpreter lock, and waits for
-    it again, but once.
+    A single thread takes all of them, so that it releases the interpreter lock, and
+    waits for it again, only once.
     """
     return pairwise(range(n_parts + 1)) if threads > 1 else [(0, n_parts)]
 
@@ -678,7 +679,7 @@ def _floats(dtype: np.dtype, *arrays: Array) -> tuple[Array, ...]:
 
 
 def _indices(*arrays: Array) -> tuple[Array, ...]:
-    """As unsigned integers: without a sign there is no counting from the end."""
+    """Unsigned integers, for which numba compiles no indexing from the end."""
     small = all(array.dtype == np.int32 for array in arrays)
     signed, unsigned = (np.int32, np.uint32) if small else (np.int64, np.uint64)
     return tuple(

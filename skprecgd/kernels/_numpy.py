@@ -13,19 +13,20 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import dot, picked, slabs
+from skprecgd._linalg.numerics import dot, selected_rows, slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 
 # Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
 _CHUNK = 1 << 16
 _BUFFER = 1 << 16
-# Numbers of a stack that serve both factors while they are in the second-level cache.
+# Numbers of a stack (1 MB of float64) that are multiplied by both factors while in the
+# second-level cache.
 _STACK_CHUNK = 1 << 17
-# Numbers of rows that are summed while they are in the third-level cache: the longer
-# the products, the less threads wait for one another.
+# Numbers of rows (4 MB of float64) that are summed while they are in the third-level
+# cache: the longer the products, the less threads wait for one another.
 _ROWS_CHUNK = 1 << 19
-# A matrix product costs so much less than a gather, per entry and column.
+# Cost of a gather in units of that of a matrix product, per entry and column.
 _DENSE_GAIN = 8
 
 
@@ -107,8 +108,8 @@ def there_and_back(
 ) -> tuple[Array, Array]:
     measured = np.empty((len(cells), len(index)), stack.dtype)
     back = np.zeros_like(cells)
-    for part, rows in picked(stack, index, _ROWS_CHUNK):
-        # Each with a vector: BLAS prepares two columns as if they were many.
+    for part, rows in selected_rows(stack, index, _ROWS_CHUNK):
+        # One vector at a time, because BLAS packs two columns as if they were many.
         for flat, z, total in zip(cells, measured, back, strict=True):
             np.dot(rows, flat, out=z[part])
             total += (weights[part] * z[part]) @ rows

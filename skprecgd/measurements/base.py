@@ -1,4 +1,4 @@
-"""The contract every kind of measurements keeps."""
+"""The contract that every kind of measurements keeps."""
 
 from __future__ import annotations
 
@@ -70,24 +70,24 @@ class Measurements(ABC):
 
     @property
     def folds_share(self) -> bool:
-        """Whether `fold` reads what all folds share instead of a copy of its own."""
+        """Whether all folds read the same data in place, instead of copies."""
         return False
 
     def fold(self, index: Array) -> Measurements:
-        """The same as `rows`, for a long fit beside fits on other measurements.
+        """The same as `rows`, for one of several long fits side by side.
 
-        Override it where all of them had better read the same data in place.
+        Override it if all of these fits should read the same data in place.
         """
         return self.rows(index)
 
     def natural_order(self) -> Array | None:
-        """Order of the measurements in which products are fastest; None is this."""
+        """The order in which products are fastest; None if the measurements have it."""
         return None
 
     def cells(self, index: Array | None = None) -> tuple[Array, Array] | None:
         """Rows and columns of the cells that the measurements at `index` read.
 
-        Without an index they are those of all measurements, and then perhaps not
+        Without an index they are those of all measurements, which are perhaps not
         copied. None unless the measurements are `single_entries`.
         """
         return None
@@ -150,7 +150,8 @@ class Measurements(ABC):
     def _sizes(self) -> Array:
         """The Frobenius norm of each measurement matrix, shape (n_measurements,).
 
-        Here they are asked for one by one; a kind that has them all at hand says so.
+        The base class computes them one by one; a kind that can compute all of them at
+        once overrides this.
         """
         n_cells = self.matrix_shape[0] * self.matrix_shape[1]
         alone = (self.rows(np.array([i])) for i in range(self.n_measurements))
@@ -159,7 +160,7 @@ class Measurements(ABC):
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
-        """Both measurements that describe a straight line in the factors.
+        """The two measurements that describe a straight line in the factors.
 
         Returns
         -------
@@ -211,10 +212,10 @@ class Measurements(ABC):
         return Tangent(self, left, right)
 
     def contracts(self, rank: int) -> bool:
-        """Whether a `tangent` at factors of that rank is a matrix of its own.
+        """Whether a `tangent` at factors of that rank contracts measurement matrices.
 
-        One that is at most half as large as the measurement matrices, so that products
-        at a fixed point are best taken from it.
+        The contracted ones are at most half as large, so that products at a fixed point
+        are best computed from them.
         """
         return False
 
@@ -276,7 +277,7 @@ class Tangent:
     ) -> tuple[Array, Array]:
         """`adjoint` of `forward` times the weights, a number or shape (n,).
 
-        For directions, which need few digits: single precision will do.
+        It is used for directions, which need few digits: single precision is enough.
         """
         return self.adjoint(weights * self.forward(d_left, d_right))
 

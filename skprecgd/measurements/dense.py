@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skprecgd._linalg.numerics import is_mapped, norm, picked, slabs
+from skprecgd._linalg.numerics import is_mapped, norm, selected_rows, slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
@@ -20,11 +20,12 @@ from skprecgd.kernels import (
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
 from skprecgd.measurements.validation import as_real_array
 
-# Numbers of the stack whose squares are summed at a time.
+# Numbers of the stack whose squares are summed at a time (1 MB of float64).
 _CHUNK = 1 << 17
-# Rows and columns of the stack that tell the size of all entries.
+# Numbers of rows and of columns from which the size of all entries is estimated.
 _FEW = 16, 1 << 12
-# Numbers that serve both products of a ray while they are in the third-level cache.
+# Numbers (4 MB of float64) that both products of a ray read while they are in the
+# third-level cache.
 _RAY_CHUNK = 1 << 19
 
 
@@ -50,7 +51,7 @@ class DenseMeasurements(Measurements):
 
     keeps_adjoint = True
     shared_bytes: ClassVar[int] = 1 << 26
-    """Size from which on all folds read the stack in place: no worker copies it."""
+    """Bytes above which all folds read the stack in place, instead of copying it."""
 
     def __init__(self, stack: Any, matrix_shape: tuple[int, int] | None = None) -> None:
         stack = as_real_array(stack, "the measurements", (2, 3))
@@ -67,14 +68,15 @@ class DenseMeasurements(Measurements):
 
     @classmethod
     def of(cls, stack: Array, matrix_shape: tuple[int, int]) -> DenseMeasurements:
-        """Measurements of a flat stack that is known to be sound."""
+        """Measurements of a flat stack that has been validated."""
         made = cls.__new__(cls)
         made._hold(stack, matrix_shape)
         return made
 
     def _hold(self, stack: Array, matrix_shape: tuple[int, int]) -> None:
         self.stack, self.matrix_shape, self.dtype = stack, matrix_shape, stack.dtype
-        # Of the user's array: a worker process gets every large one as a map of a file.
+        # Decided by the user's array: joblib gives every large one to worker processes
+        # as a map of a file.
         self._in_file = is_mapped(stack)
 
     @property
@@ -125,7 +127,7 @@ class DenseMeasurements(Measurements):
 
     def contracts(self, rank: int) -> bool:
         n_rows, n_columns = self.matrix_shape
-        # What is in a file may leave no room for more than a small share of it.
+        # A stack in a file may be larger than memory: the result must be far smaller.
         share = 1 / 8 if self._in_file else 1 / 2
         return (n_rows + n_columns) * rank <= share * n_rows * n_columns
 
@@ -141,7 +143,8 @@ class DenseMeasurements(Measurements):
     def fold(self, index: Array) -> DenseMeasurements:
         if self.folds_share:
             return DenseSelection(self, index)
-        # A worker process gets the stack as a map of a file, slow to pick rows from.
+        # A worker process gets the stack as a map of a file, from which selected rows
+        # are slow to read.
         return self.of(np.array(self.stack[index], subok=False), self.matrix_shape)
 
     def _mean_square(self) -> float:
@@ -159,18 +162,18 @@ class DenseMeasurements(Measurements):
 
     @property
     def _positions(self) -> Array:
-        """Which rows of the stack there are."""
+        """The rows of the stack that the measurements use."""
         return np.arange(len(self.stack))
 
     def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
-        """The measurements by blocks of so many numbers, and where each lies."""
+        """Blocks of at most `most` numbers, each with the slice of its measurements."""
         for part in slabs(self.stack.shape, most):
             yield part, self.stack[part]
 
     def _times(self, *matrices: Array) -> Array:
-        """Shape (n_matrices, n); with the next the only products with the stack."""
-        # Block by block, two products of a vector take less time than one with a
-        # matrix of two columns, which BLAS prepares as if it had many.
+        """The measurements of each matrix, shape (n_matrices, n)."""
+        # Block by block, two products with a vector take less time than one with a
+        # matrix of two columns, which BLAS packs as if it had many.
         out = np.empty((len(matrices), self.n_measurements), self.dtype)
         flat = [matrix.astype(self.dtype, copy=False).ravel() for matrix in matrices]
         most = _RAY_CHUNK if len(flat) > 1 else self.stack.size
@@ -185,7 +188,7 @@ class DenseMeasurements(Measurements):
     def _there_and_back(
         self, matrices: Sequence[Array], weights: Any
     ) -> tuple[Array, Array]:
-        """Measure the matrices, and sum the stack with the weights times that."""
+        """Measure the matrices, and take the adjoint of the weighted measurements."""
         cells = np.stack([m.ravel() for m in matrices]).astype(self.dtype, copy=False)
         measured, back = there_and_back(self.stack, self._positions, cells, weights)
         return measured, back.reshape(-1, *self.matrix_shape)
@@ -194,17 +197,17 @@ class DenseMeasurements(Measurements):
 def _ray(
     left: Array, right: Array, d_left: Array, d_right: Array
 ) -> tuple[Array, Array]:
-    """The matrices that the measurements of a ray are of."""
-    # The two products of the first in one.
+    """The two matrices that are measured for a ray."""
+    # The first is a sum of two products, which are computed as one.
     linear = np.hstack([d_left, left]) @ np.hstack([right, d_right]).T
     return linear, d_left @ d_right.T
 
 
 class DenseSelection(DenseMeasurements):
-    """Some of a stack of measurement matrices, picked out anew at every product.
+    """Selected measurement matrices of a stack, which every product reads in place.
 
-    `DenseMeasurements.rows` copies, which is faster to read. Here nothing is: the stack
-    may be a file larger than memory, or shared by several workers.
+    `DenseMeasurements.rows` makes a copy, which is faster to read. Here nothing is
+    copied: the stack may be a file larger than memory, or shared by several workers.
 
     Parameters
     ----------
@@ -239,7 +242,7 @@ class DenseSelection(DenseMeasurements):
         return self._index
 
     def _blocks(self, most: int) -> Iterator[tuple[slice, Array]]:
-        return picked(self.stack, self._index, most)
+        return selected_rows(self.stack, self._index, most)
 
     def _mean_square(self) -> float:
         sizes = np.array([norm(rows) for _, rows in self._blocks(_CHUNK)])
@@ -253,7 +256,7 @@ class DenseSelection(DenseMeasurements):
 
 
 class _ContractedTangent(Tangent):
-    """The stack contracted with both factors: one pass, then `normal` needs none."""
+    """The stack contracted with both factors in one pass; `normal` needs no other."""
 
     def __init__(
         self, measurements: DenseMeasurements, left: Array, right: Array
@@ -278,7 +281,7 @@ class _ContractedTangent(Tangent):
         self, d_left: Array, d_right: Array, weights: Any
     ) -> tuple[Array, Array]:
         tangent = np.concatenate([d_left.ravel(), d_right.T.ravel()])
-        # The square of what is small or large may be neither.
+        # The square of the unit may leave the range of single precision.
         scaled = np.multiply(weights, self._unit**2, dtype=np.float64)
         weights = np.full(len(self._design), scaled, tangent.dtype)
         both = normal_product(self._design, weights, tangent)
@@ -289,9 +292,9 @@ class _ContractedTangent(Tangent):
 
 
 def _size_of(stack: Array) -> float:
-    """About the size of the entries, which single precision may not reach.
+    """A power of two close to the size of the entries, estimated from a few of them.
 
-    By a few of them, and a power of two, so that nothing is rounded by dividing by it.
+    Divided by it, entries lie in the range of single precision, and nothing is rounded.
     """
     rows, columns = (max(1, n // few) for n, few in zip(stack.shape, _FEW, strict=True))
     some = stack[::rows, ::columns]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import tally
+from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.row_systems import solve_weighted_rows
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
@@ -155,7 +155,7 @@ class EntryMeasurements(Measurements):
     @cached_property
     def _pattern(self) -> _Pattern:
         n_rows = self.matrix_shape[0]
-        counts = tally(self.row_index, n_rows)
+        counts = slab_bincount(self.row_index, n_rows)
         few = self.n_measurements < 2**31
         indptr = np.concatenate([[0], np.cumsum(counts)])
         order = self.natural_order()

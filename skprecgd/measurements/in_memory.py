@@ -18,13 +18,13 @@ from skprecgd.measurements.validation import as_real_array
 
 
 def check_any_observed(values: Array) -> None:
-    """Refuse a matrix of which nothing is known."""
+    """Refuse a matrix without an observed entry."""
     if not len(values):
         raise ValueError("X has no observed entry; at least one is needed.")
 
 
 def check_missing_values(value: Any) -> None:
-    """Refuse what marks no missing entry."""
+    """Refuse values of `missing_values` other than nan and 0."""
     if not (isinstance(value, Real) and (value == 0 or np.isnan(float(value)))):
         raise ValueError(f"missing_values must be nan or 0, got {value!r}.")
 
@@ -47,7 +47,7 @@ def checked_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> Triple
         raise ValueError(
             f"X as a tuple must be (rows, columns, values), got {len(X)} items."
         )
-    # Copies: what the user does with the triples later is no change of the samples.
+    # Copied, so that later changes of the user's arrays do not change the samples.
     rows, columns = np.array(X[0]), np.array(X[1])
     values = as_real_array(np.array(X[2]), "the values of X", (1,))
     if not len(rows) == len(columns) == len(values):
@@ -63,7 +63,7 @@ def checked_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> Triple
 
 
 def _stored_zeros(X: Any) -> Array:
-    """A sparse matrix whose missing entries are zeros, dense."""
+    """The dense form of a sparse matrix whose entries not stored are zeros."""
     dense = np.asarray(X.toarray())
     if dense.dtype.kind in "fc" and np.isnan(dense).any():
         raise ValueError(
@@ -91,7 +91,7 @@ def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
 def matrix_entries(X: Any, missing_values: float) -> Triples:
     """Rows, columns and values of the observed entries, and the shape.
 
-    In row-major order. See `observed_entries`; here none may be observed.
+    They are in row-major order. Unlike in `observed_entries`, there may be none.
     """
     stored_only = sparse.issparse(X) and missing_values == 0
     if stored_only:

@@ -9,6 +9,7 @@ from skprecgd._linalg.numerics import working_dtype
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 
+# Vectors of random signs from which the mean square is estimated.
 _N_PROBES = 8
 
 

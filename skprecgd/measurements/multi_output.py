@@ -142,9 +142,9 @@ class MultiOutputMeasurements(Measurements):
         return unit * np.sqrt(squares)[self.sample_index]
 
     def _squares(self) -> tuple[float, Array]:
-        """The norm of X, and the squared norm of each of its rows in that unit.
+        """The norm of X, and the squared norms of the rows of X divided by it.
 
-        They stay finite for very small or very large samples.
+        Both stay finite for very small and very large samples.
         """
         unit = norm(_stored(self.X))
         if unit == 0.0:
@@ -153,7 +153,7 @@ class MultiOutputMeasurements(Measurements):
         return unit, np.asarray((scaled * scaled).sum(axis=1), np.float64).ravel()
 
     def _times(self, block: Array) -> Array:
-        """``X @ block``; the only products with X are this and the next."""
+        """``X @ block``; only this and `_transposed_times` multiply by X."""
         return np.asarray(self.X @ block)
 
     def _transposed_times(self, block: Array) -> Array:

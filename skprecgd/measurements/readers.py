@@ -1,4 +1,4 @@
-"""From what users hold to Measurements."""
+"""Users' arrays, sparse matrices, operators and collections as Measurements."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Reader(NamedTuple):
     entries: Callable[[Any, tuple[int, int] | None], tuple[Measurements, Any]]
 
 
-# Readers of collections that do not lie in memory stand in layers above this one, which
-# enter them here when the package is imported.
+# Readers of collections that do not lie in memory belong to layers above this one. They
+# append them to this list when the package is imported.
 READERS: list[Reader] = []
 
 
 def as_measurements(
     X: Any, matrix_shape: tuple[int, int] | None = None
 ) -> Measurements:
-    """Wrap what a user holds as `Measurements`.
+    """Make `Measurements` of an array, a sparse matrix or an operator.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def observed_entries(
     ----------
     X : array-like, sparse array, triple (rows, columns, values), or dask collection
         A dense matrix whose missing cells hold `missing_values`; a sparse matrix;
-        or the row index, column index and value of each observed entry. Of dask, a
+        or the row index, column index and value of each observed entry. With dask, a
         DataFrame (columns ``row``, ``column``, ``value``, or three in this order) or
         a bag of such triples, best partitioned by rows.
     missing_values : nan or 0, default=nan

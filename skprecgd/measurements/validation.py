@@ -22,7 +22,7 @@ def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
 
 
 def check_real(array: Any, name: str, ndim: tuple[int, ...]) -> None:
-    """Whether an array, lazy or not, holds real numbers in an allowed dimension."""
+    """Refuse an array, lazy or not, that is not real or has a wrong dimension."""
     if array.dtype.kind == "c":
         raise ValueError(f"{name} is complex; only real data are supported.")
     if array.dtype.kind not in "fiub":
@@ -45,7 +45,7 @@ def as_real_csr(matrix: Any, name: str) -> sparse.csr_array:
 
 def all_finite(array: Array) -> bool:
     """Whether every entry is finite, without a temporary of the array's size."""
-    # An overflowing sum of finite numbers sends us to the exact test.
+    # The sum of finite numbers may overflow: then the exact test decides.
     with np.errstate(over="ignore", invalid="ignore"):
         total = array.sum()
     return bool(np.isfinite(total) or np.all(np.isfinite(array)))

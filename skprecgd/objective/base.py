@@ -1,4 +1,4 @@
-"""The contract of an objective, and what is known of it at one point."""
+"""The contract of an objective, and of its evaluation at a point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skprecgd.measurements import Measurements
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known at one point; products with the data are never repeated.
+    """The objective at one point, with the products that later steps use again.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Evaluation:
 
     @property
     def linearised(self) -> Evaluation:
-        """Where the next step linearises the problem: at this point."""
+        """The evaluation at which the next step linearises the problem: this one."""
         return self
 
     def direction_from_here(self, direction: Factors) -> Factors:
@@ -56,7 +56,7 @@ class Evaluation:
         return direction
 
     def by_factors(self, factors: Factors, value: float) -> Evaluation:
-        """What is known of the matrix stays true of other factors of it.
+        """The evaluation for other factors of the same matrix.
 
         Parameters
         ----------
@@ -93,10 +93,12 @@ class PendingEvaluation(Evaluation):
         return self.by_factors(self.ahead, self.value)
 
     def direction_from_here(self, direction: Factors) -> Factors:
-        """Both new factors a and b move by half of themselves more.
+        """The direction from `factors`, given the one found at `linearised`.
 
-        To first order that adds the matrix ``a b^T`` of the new columns, which a
-        direction that was solved for without that matrix contains.
+        The residuals at `linearised` do not contain the matrix ``a b^T`` of the new
+        columns a and b, so the direction found there provides it. To move the columns
+        from zero to a and b would add it a second time: they move by a / 2 and b / 2
+        instead, which to first order is right.
         """
         return direction.moved(self.ahead.moved(self.factors, -1.0), 0.5)
 
@@ -108,7 +110,7 @@ class Growth:
     Attributes
     ----------
     length : float
-        Its singular value, the exact minimiser.
+        The singular value of the term that minimises the objective.
     arrive : callable
         Factors of the sum -> Evaluation.
     """
@@ -125,7 +127,7 @@ class ObservedEntries(NamedTuple):
     rows, columns : ndarray of int
     values : ndarray
     weights : ndarray or None
-        What the squared residual of each entry is multiplied with; None is one.
+        The factor of the squared residual of each entry; None is one.
     """
 
     rows: Array
@@ -137,8 +139,8 @@ class ObservedEntries(NamedTuple):
 class Ray(ABC):
     """The objective along ``factors + t * direction``, as a step rule sees it.
 
-    Comes from `Objective.ray`, which makes one pass over the measurements; nothing that
-    is asked of a ray makes another.
+    `Objective.ray` makes one with a single pass over the measurements; the methods of a
+    ray make no other.
 
     Examples
     --------
@@ -187,7 +189,7 @@ class Ray(ABC):
         -------
         float
             0 if no step decreases the objective. With another loss than the squared
-            one, about the first minimum.
+            one, a step close to the first minimum.
         """
 
 
@@ -198,13 +200,13 @@ class GrossErrors:
     Attributes
     ----------
     values : ndarray of shape (n_measurements,)
-        What is wrong with each target, zero for those that were fitted.
+        The error of each target, zero for those that were fitted.
     level : float
         The size above which a residual was taken for a gross error.
     fraction : float
-        Upper bound of the share of them that the fit allowed for.
+        Upper bound of the share of gross errors that the fit allowed for.
     measurements : Measurements
-        What `values` belong to.
+        The measurements whose errors these are.
     """
 
     values: Array
@@ -213,7 +215,7 @@ class GrossErrors:
     measurements: Measurements
 
     def matrix(self) -> sparse.csr_array:
-        """The errors where they stand, if measurements are single entries."""
+        """The errors as a sparse matrix, if measurements are single entries."""
         found = np.flatnonzero(self.values)
         shape = self.measurements.matrix_shape
         return sparse.csr_array(
@@ -235,7 +237,7 @@ class Objective(ABC):
 
     @property
     def weight(self) -> float:
-        """What the sum of the losses of all measurements is multiplied with."""
+        """The factor by which the sum of all losses is multiplied."""
         return 1.0
 
     @property
@@ -252,7 +254,7 @@ class Objective(ABC):
     def known_variance(self) -> float | None:
         """Variance of the noise of a measurement of precision one, if that is known.
 
-        It is where the noise was given measurement by measurement; see `Weights`.
+        It is known if the noise of each measurement was given; see `Weights`.
         """
         return None
 
@@ -273,10 +275,10 @@ class Objective(ABC):
 
     @property
     def plain_least_squares(self) -> bool:
-        """Whether this is the squared loss of a list of measurements, and no more.
+        """Whether this is the squared loss of a list of measurements, and nothing else.
 
-        No ridge, and no measurement is left out as a gross error: then the residuals
-        are to be explained to the last, or are noise whose signs are chance.
+        There is no ridge, and no measurement is left out as a gross error. Every
+        residual is then either still to be explained, or noise of random sign.
         """
         return False
 
@@ -292,12 +294,12 @@ class Objective(ABC):
     def split(
         self, n_held_out: int, rng: np.random.RandomState
     ) -> tuple[Objective, Objective]:
-        """Two objectives, normalised alike: of most measurements, and of the others.
+        """Split the measurements between two objectives that are normalised alike.
 
         Parameters
         ----------
         n_held_out : int
-            How many random measurements make up the second.
+            Number of random measurements in the second one.
         rng : RandomState
 
         Raises
@@ -308,7 +310,7 @@ class Objective(ABC):
         raise NotImplementedError(f"{type(self).__name__} has nothing to hold out.")
 
     def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:
-        """By how much the loss is less at another point, and the error of that.
+        """By how much the loss is lower at another point, and its standard error.
 
         Parameters
         ----------
@@ -317,7 +319,7 @@ class Objective(ABC):
         Returns
         -------
         difference, standard_error : float
-            Over measurements drawn like these.
+            The standard error is that over measurements drawn like these.
 
         Raises
         ------
@@ -328,7 +330,7 @@ class Objective(ABC):
 
     @abstractmethod
     def noise_share(self, noise_variance: float) -> float:
-        """What noise of that variance per measurement adds to ``2 * loss``."""
+        """The expected contribution of noise of that variance to ``2 * loss``."""
 
     @abstractmethod
     def evaluate(self, factors: Factors) -> Evaluation:
@@ -344,7 +346,7 @@ class Objective(ABC):
         Parameters
         ----------
         evaluation : Evaluation
-            A minimum of this one.
+            A minimum of this objective.
         tol : float
             Relative residual that is wanted.
         """
@@ -376,21 +378,21 @@ class Objective(ABC):
         factors : Factors
             The solution.
         relative_residual : float
-            What the fit ended with.
+            The one that the fit ended with.
         tol : float
-            What was asked for; the fit itself used `working_tol`.
+            The tolerance that was asked for; the fit itself used `working_tol`.
         """
         return None
 
     def without(self, errors: Array) -> Objective:
-        """The problem that is left once the gross errors are known.
+        """The objective without the gross errors, once these are known.
 
-        An objective that fits all of its measurements is left as it is.
+        An objective that fits all of its measurements returns itself.
 
         Parameters
         ----------
         errors : ndarray of shape (n_measurements,)
-            As the values of `gross_errors`.
+            The `values` of `gross_errors`.
         """
         return self
 
@@ -411,19 +413,19 @@ class Objective(ABC):
         """The Gauss-Newton Hessian at a point: direction -> Hessian @ direction."""
 
     def contracts(self, rank: int) -> bool:
-        """Whether a pass at a point spares `curvature_in` all others there."""
+        """Whether all products of `curvature_in` at a point share one pass."""
         return False
 
     def curvature_in(
         self, evaluation: Evaluation, roots: Sequence[Array]
     ) -> Callable[[Array], Array]:
-        """`curvature` in other coordinates, on the numbers of a direction in a row.
+        """`curvature` in other coordinates, as a map of flat vectors (`Factors.flat`).
 
         Parameters
         ----------
         evaluation : Evaluation
         roots : sequence of ndarray of shape (r, r)
-            Per block W: the coordinates are those of ``direction W^-T``.
+            A matrix W for each block: the coordinates are those of ``direction W^-T``.
         """
         product, factors = self.curvature(evaluation), evaluation.factors
         transposed = [root.T for root in roots]
@@ -441,7 +443,7 @@ class Objective(ABC):
         ----------
         evaluation : Evaluation
         gradient : ndarray of shape (n_rows, r) or (n_columns, r)
-            The objective's, in that block.
+            The gradient of the objective in that block.
         block : {0, 1}
             The left or the right factor of a pair.
         """
@@ -451,7 +453,8 @@ class Objective(ABC):
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
         """Exact step along ``u v^T`` (unit vectors) from a point or from zero.
 
-        Of length 0 where the ridge outweighs the slope: the term would not pay.
+        Its length is 0 where the ridge outweighs the slope, so that the term would
+        raise the objective.
         """
 
     @abstractmethod
@@ -481,7 +484,7 @@ class Objective(ABC):
     def observed_entries(self) -> ObservedEntries | None:
         """The entries that are measured, if each measurement is a single one.
 
-        Not copied; None where a measurement sees more than one entry.
+        The arrays are not copied. None where a measurement sees more than one entry.
         """
         return None
 
@@ -499,7 +502,9 @@ class Objective(ABC):
     def sign_flipped_gradient(
         self, evaluation: Evaluation | None, random_state: RandomState
     ) -> Any:
-        """`matrix_gradient` with the signs of the residuals drawn anew: all chance.
+        """`matrix_gradient` with random signs of the residuals.
+
+        Its singular values are those of noise alone (signflip parallel analysis).
 
         Parameters
         ----------

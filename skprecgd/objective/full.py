@@ -32,15 +32,15 @@ class FullObjective(Objective):
     Parameters
     ----------
     X : Matrix, ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
-        Or whatever else `as_matrix` takes.
+        Anything that `as_matrix` takes.
     alpha : float, default=0.0
     unit : float, default=1.0
-        What to divide X by. X itself is never copied, so the products are divided.
+        The number by which X is divided. X is never copied: products are divided.
 
     Attributes
     ----------
     X : Matrix
-        Before it is divided by the unit.
+        The data, not divided by the unit.
     """
 
     has_closed_form = True
@@ -106,7 +106,8 @@ class FullObjective(Objective):
         return low_rank + self.matrix_gradient_at_zero()
 
     def matrix_gradient_at_zero(self) -> LinearOperator:
-        # Claims double precision even for float32 data, so that eigensolvers use it.
+        # The operator claims double precision even for float32 data, so that
+        # eigensolvers use it.
         dtype = np.result_type(self.X.dtype, np.float64)
         return ScaledMatrix(self.X, -1.0 / self._unit, dtype)
 

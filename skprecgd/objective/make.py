@@ -27,13 +27,13 @@ def make_objective(
     Parameters
     ----------
     measurements : Measurements
-        What was measured.
+        The measurements.
     targets : array-like of shape (n_measurements,)
         The measured numbers. For `FullObservation` the data matrix itself: dense,
         sparse or a LinearOperator of shape ``(n_rows, n_columns)``.
     loss : Loss, default=None
-        None is the squared loss. Constants of it that depend on the scale of the
-        data are filled in from the targets.
+        None is the squared loss. Constants of the loss that depend on the scale of the
+        data are computed from the targets.
     alpha : float, default=0.0
         Ridge on both factors, that is a nuclear-norm penalty on the matrix, in
         units of the singular values of the matrix.

@@ -50,7 +50,7 @@ class NuclearRidge:
         Parameters
         ----------
         gradient : Factors
-            What to add to.
+            The gradient to add to.
         at : Factors
             The point, or the direction.
         """
@@ -82,6 +82,6 @@ class NuclearRidge:
         Parameters
         ----------
         slope : float
-            What the loss falls by, for each unit of singular value that is added.
+            The decrease of the loss per unit of the singular value of the column.
         """
         return max(0.0, slope - self.alpha)

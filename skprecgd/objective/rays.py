@@ -11,13 +11,13 @@ from skprecgd._linalg.cubic import cubic_roots
 from skprecgd._runtime.typing import Array
 from skprecgd.objective.base import Evaluation, Ray
 
-# Rounding of a value, as a share of it.
+# Relative rounding error of a value of the objective.
 _VALUE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
-# Rounding of a polynomial, as a share of its terms: their coefficients are sums, too.
+# Rounding error of a polynomial, relative to its terms, whose coefficients are sums.
 _SUM_ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
-# Of the coefficients of a polynomial, what is smaller beside the largest is zero.
+# Coefficients below this share of the largest one count as zero.
 _TINY = 1e16 * float(np.finfo(np.float64).tiny)
-# A step that has to be cut more often than this leads nowhere.
+# Most halvings of a step, after which the direction counts as leading nowhere.
 _MAX_HALVINGS = 60
 
 
@@ -42,7 +42,7 @@ class Quartic(Ray):
         return float(np.polyval(self.coefficients[::-1], t))
 
     def minimizer(self) -> float:
-        # Plain numbers: arrays of five would take ten times as long.
+        # Python floats, because arrays of five numbers would take ten times as long.
         a = [float(coefficient) for coefficient in self.coefficients]
         if not all(isfinite(coefficient) for coefficient in a):
             return 0.0
@@ -52,12 +52,12 @@ class Quartic(Ray):
         roots = cubic_roots(*(c if abs(c) >= least else 0.0 for c in cubic))
         best = lowest = 0.0
         # Nearly double roots may come out as a complex pair: their real part is a
-        # candidate, too, since the best one is chosen by value. Of two that are as
-        # good, the step forward.
+        # candidate, too, since the best one is chosen by value. Among equally good
+        # steps the largest wins.
         for step in sorted(roots, reverse=True):
             change = self._change(a, step)
-            # Far out a decrease may be nothing but the rounding of huge terms: along a
-            # direction without a quadratic part, that part is rounding, too.
+            # Far out, a decrease may be the rounding error of huge terms, for example
+            # along a direction whose quadratic part is nothing but rounding.
             terms = self._change([abs(c) for c in a], abs(step))
             if change < lowest and -change >= _SUM_ROUNDING * terms:
                 best, lowest = step, change
@@ -73,7 +73,7 @@ class Quartic(Ray):
 
 
 class SampledRay(Ray):
-    """Any loss along a ray: evaluated pointwise, no pass over the measurements."""
+    """Any loss along a ray, evaluated pointwise, without a pass over the data."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Any loss of a list of measurements."""
+"""The objective for any loss of a list of measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from skprecgd._linalg.numerics import (
     dot,
-    falling_until,
+    first_minimum,
     norm,
     sum_with_error,
     working_dtype,
@@ -57,8 +57,8 @@ class SampledObjective(Objective):
         self.measurements = measurements
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
-        # Not cast to the measurements' dtype before they are brought to unit scale:
-        # float64 targets may lie outside the range of float32.
+        # Targets are cast to the measurements' dtype only after they are brought to
+        # unit scale: float64 targets may lie outside the range of float32.
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
         self.alpha = float(alpha)
@@ -92,7 +92,7 @@ class SampledObjective(Objective):
 
     @cached_property
     def typical_curvature(self) -> float:
-        """The curvature of the loss that counts as one."""
+        """The curvature of the loss, by which the objective is divided."""
         return self.loss.typical_curvature(self.targets, self.weights.of_losses)
 
     @cached_property
@@ -106,7 +106,7 @@ class SampledObjective(Objective):
     @cached_property
     def weight(self) -> float:
         scale = self.mean_square * self.typical_curvature
-        # Precisions have mean one, so this is the sum of all weights.
+        # Precisions have mean one, so the count is the sum of all weights.
         return 1.0 / (max(self.n_measurements, 1) * scale) if scale > 0 else 0.0
 
     @cached_property
@@ -159,7 +159,7 @@ class SampledObjective(Objective):
         )
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
-        # A ridge leaves residuals of its own, and is weighed against this loss.
+        # A ridge leaves residuals of its own, and its size is relative to this loss.
         if self.alpha > 0:
             return None
         finest = max(tol, float(np.sqrt(np.finfo(self.dtype).eps)))
@@ -186,7 +186,7 @@ class SampledObjective(Objective):
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         if not self.measurements.keeps_adjoint:
             return self.measurements.adjoint(self._slopes(evaluation.state))
-        # Wanted for the gradient in the factors, for growth and for the certificate.
+        # The gradient in the factors, growth and the certificate all need S.
         kept = evaluation.kept
         if "S" not in kept:
             kept["S"] = self.measurements.adjoint(self._slopes(evaluation.state))
@@ -234,7 +234,7 @@ class SampledObjective(Objective):
         return SampledRay(advance, evaluation.value, minimum)
 
     def _polynomial(self, evaluation: Evaluation, z1: Array, z2: Array) -> Any:
-        """The loss along a ray as a polynomial in the step, or None; no weight yet."""
+        """The sum of the losses along a ray as a polynomial in the step, or None."""
         return self.costs.polynomial(evaluation.state, self.targets, z1, z2)
 
     def _ray_point(self, evaluation: Evaluation, z1: Array, z2: Array, t: float) -> Any:
@@ -244,7 +244,7 @@ class SampledObjective(Objective):
     def _measured_ray(
         self, evaluation: Evaluation, direction: Factors
     ) -> tuple[Array, Array, _CarriedGradient | None]:
-        """Both measurements of a ray, and S along it where that comes with them."""
+        """Both measurements of a ray, and S along it if the same pass computes it."""
         blocks = evaluation.factors.left, evaluation.factors.right
         moves = direction.left, direction.right
         if not self._carries(evaluation):
@@ -255,7 +255,7 @@ class SampledObjective(Objective):
         return z1, z2, _CarriedGradient(evaluation.kept, S1, S2)
 
     def _carries(self, evaluation: Evaluation) -> bool:
-        """Whether S is known at the point, and follows along straight lines."""
+        """Whether S is known at the point and can be updated along straight lines."""
         # S is linear in the predictions for the squared loss only. Near an exact fit
         # rounding of the predictions dominates, so that S has to be summed afresh.
         linear = self.loss.least_squares
@@ -289,7 +289,7 @@ class SampledObjective(Objective):
         factors = evaluation.factors
         if not self.contracts(factors.rank):
             return super().curvature_in(evaluation, roots)
-        # What stands to the right of a move of one factor is the other factor.
+        # A move of one factor is multiplied by the other one, which takes its root.
         there = factors.other_times_right(roots)
         product = self.curvature(replace(evaluation, factors=there))
 
@@ -330,7 +330,7 @@ class SampledObjective(Objective):
     def _length(self, z: Array, rank_one: Array) -> float:
         """The exact step from predictions z along a rank-one term's measurements."""
         if self.loss.least_squares:
-            # In closed form, by curvature weights that may leave measurements out.
+            # The closed form; measurements that are left out have curvature weight 0.
             slope = -dot(self._slopes(z), rank_one)
             weighted = empty(len(z), self.dtype)
             np.multiply(self._curvature_weights(z), rank_one, out=weighted)
@@ -341,7 +341,9 @@ class SampledObjective(Objective):
             return self._minimum_along(z, rank_one, flat, [0.0, self.alpha, 0.0])
 
     def _minimum_along(self, z: Array, z1: Array, z2: Array, ridge: Any) -> float:
-        """About the first minimum of the objective along ``z + t z1 + t^2 z2``.
+        """A step close to the first minimum of the objective along a ray.
+
+        The predictions are ``z + t z1 + t^2 z2``.
 
         `ridge` are the coefficients of the ridge as a polynomial in t.
         """
@@ -358,7 +360,7 @@ class SampledObjective(Objective):
             along = self.weight * dot(pull, z1 + self.dtype.type(2 * t) * z2)
             return along + ridge[1] + 2 * t * ridge[2]
 
-        return falling_until(slope, start, first)
+        return first_minimum(slope, start, first)
 
     def _curvature_weights(self, z: Array) -> Any:
         return self.costs.curvatures(z, self.targets, self.weight)
@@ -371,7 +373,7 @@ class SampledObjective(Objective):
     def _reached(
         self, factors: Factors, z: Array, S: _CarriedGradient | None, t: float
     ) -> Evaluation:
-        """The evaluation at step t of a line, with S where it comes along."""
+        """The evaluation at step t of a line, with S if that is updated."""
         there = self._evaluation(factors, z)
         if S is not None:
             there.kept.update(S.at(t))
@@ -401,13 +403,13 @@ class SampledObjective(Objective):
         """The same kind of objective with other parts."""
         made = type(self)(**{**self._parts(), **changed})
         if not changed.keys() & {"measurements", "weights"}:
-            # It may be that of a whole of which this is a part, and may have cost a
-            # pass over the measurements.
+            # The mean square may be that of the whole of which this is a part (see
+            # `subset`), and may have taken a pass over the measurements.
             made.mean_square = self.mean_square
         return made
 
     def _parts(self) -> dict[str, Any]:
-        """What the constructor is given."""
+        """The arguments of the constructor."""
         return {
             "measurements": self.measurements,
             "targets": self.targets,
@@ -423,20 +425,20 @@ class _CarriedGradient:
     Parameters
     ----------
     kept : dict
-        Of the evaluation the ray starts from, with S.
+        `Evaluation.kept` at the start of the ray, which holds S.
     linear, quadratic : ndarray of shape `matrix_shape`
     """
 
     def __init__(self, kept: dict[str, Any], linear: Array, quadratic: Array) -> None:
         self._start, self._linear, self._quadratic = kept["S"], linear, quadratic
-        # Its rounding does not get smaller with it: half the digits are to be left.
+        # The rounding errors of S do not shrink with it; half its digits must be right.
         self._least = float(np.sqrt(np.finfo(self._start.dtype).eps))
-        # The largest since S was summed afresh: its rounding is what S has.
+        # The largest norm since S was last summed afresh determines those errors.
         largest = kept.get("largest S")
         self._largest = norm(self._start) if largest is None else largest
 
     def at(self, t: float) -> dict[str, Any]:
-        """What there is to keep at a step: nothing where too few digits are left."""
+        """Items for `Evaluation.kept` at a step; none if too few digits are right."""
         start, linear, quadratic = self._start, self._linear, self._quadratic
         S = ray_point(start.ravel(), linear.ravel(), quadratic.ravel(), t)
         size = norm(S)

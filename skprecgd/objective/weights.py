@@ -48,7 +48,7 @@ class Weights:
 
     @property
     def of_losses(self) -> Array | None:
-        """What the loss of each measurement is multiplied with; None is one."""
+        """The factor of the loss of each measurement; None is one."""
         if self.frequency is None or self.precision is None:
             return self.precision if self.frequency is None else self.frequency
         return self.frequency * self.precision
@@ -81,7 +81,7 @@ class WeightedLoss:
     loss : Loss
     weights : Weights
     dtype : dtype
-        In which the arithmetic is done.
+        Type in which the arithmetic is done.
     """
 
     loss: Loss
@@ -90,7 +90,7 @@ class WeightedLoss:
 
     @cached_property
     def each(self) -> Array | None:
-        """What the single losses are multiplied with, in working precision."""
+        """The factors of the single losses, in working precision; None is one."""
         each = self.weights.of_losses
         return None if each is None else each.astype(self.dtype, copy=False)
 
@@ -103,7 +103,7 @@ class WeightedLoss:
         return self.loss.slopes(z, y, scale, self.each)
 
     def curvatures(self, z: Array, y: Array, scale: float) -> Any:
-        """`scale` times its second derivatives, a number if they are all the same."""
+        """`scale` times the second derivatives, one number if all are the same."""
         return self.loss.curvatures(z, y, self.dtype.type(scale), self.each)
 
     def polynomial(self, z: Array, y: Array, z1: Array, z2: Array) -> Array | None:
@@ -115,12 +115,12 @@ class WeightedLoss:
         return self.loss.size(y, scale, self.each)
 
     def pull(self, z: Array, y: Array) -> Array:
-        """The derivative of `total` itself, which need not be an array of its own."""
+        """The derivative of `total`; callers must not write to it."""
         pull = self.loss.gradient(z, y)
         return pull if self.each is None else self.each * pull
 
     def gain(self, z: Array, other: Array, y: Array) -> Array:
-        """By how much `total` is less at other predictions, and the sum of squares.
+        """By how much `total` is lower at other predictions, and the sum of squares.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""How far from the global optimum a point is, at most.
+"""An upper bound of the distance of a point to the global optimum.
 
 For a convex loss phi of the matrix, ``S = grad phi(M)`` and a ridge alpha,
 
@@ -71,7 +71,7 @@ class Certificate:
 
     @property
     def gap(self) -> float:
-        """The bound."""
+        """The bound of ``f(M) - f*``."""
         return max(0.0, self.stationarity + self.violation * self.trace_bound)
 
     @property

@@ -1,4 +1,4 @@
-"""Which way to go: directions built from the gradient in the metric."""
+"""Directions of descent, built from the gradient in the metric."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skprecgd.optim.metric import Metric
 
 @dataclass(frozen=True)
 class NewtonTuning:
-    """How accurately a Gauss-Newton direction is solved for (inexact Newton).
+    """Accuracy to which a Gauss-Newton direction is solved for (inexact Newton).
 
     Attributes
     ----------
@@ -27,8 +27,9 @@ class NewtonTuning:
         The system of the point before is used once more if the error of its
         linearisation stays below this share of the wanted relative residual.
     new_columns : float
-        The tolerance of a step that also sets the length of new columns is multiplied
-        by this: what new columns gain by their length alone takes no accuracy.
+        Factor on the tolerance of a step that also sets the length of new columns. The
+        length alone gains much without an accurate solution, so a more accurate one is
+        needed.
     least : float
         No system is solved to a smaller relative residual: the products with it are
         rounded to single precision.
@@ -42,7 +43,7 @@ class NewtonTuning:
 
 @dataclass(frozen=True)
 class BlockTuning:
-    """How accurately one factor is solved for where there is no closed form.
+    """Accuracy to which one factor is solved for where there is no closed form.
 
     Attributes
     ----------
@@ -72,7 +73,7 @@ class Local:
     gradient : Factors
         The objective's, at that point.
     metric : Metric
-        Of the solver; ``metric.apply(gradient)`` is the preconditioned gradient.
+        The solver's metric; ``metric.apply(gradient)`` is the preconditioned gradient.
     tol : float, default=0.0
         The relative residual that is wanted.
     adds_columns : bool, default=False
@@ -135,7 +136,8 @@ class Direction(ABC):
         Returns
         -------
         Factors
-            Of the shape of the point's factors. The step rule says how far to go.
+            It has the shape of the point's factors. The step rule sets the length of
+            the step.
         """
 
     def restart(self) -> None:
@@ -143,7 +145,7 @@ class Direction(ABC):
         return None
 
     def diagnostics(self, factors: Factors) -> Mapping[str, float]:
-        """What to report of a point in the history, by the name of its column.
+        """Numbers to report of a point in the history, by the names of their columns.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Fixed random feedback: what descent does without its own transpose.
+"""Fixed random feedback: descent with a random matrix in the place of a factor.
 
 In ``f(L, R)`` the gradient with respect to R is ``S^T L``. Feedback replaces L there
 by a random matrix that is drawn once and never learns (feedback alignment, FA). The
@@ -71,7 +71,7 @@ class Feedback(Direction):
 
 
 class FeedbackStar(Feedback):
-    """FA*: takes turns between the best L for the present R and a step of R."""
+    """FA*: the best L for the present R, and a step of R, in turns."""
 
     def __init__(self, random_state: RandomState = None) -> None:
         super().__init__(random_state)

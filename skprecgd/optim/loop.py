@@ -22,8 +22,8 @@ from skprecgd.optim.stopping import Progress, Watch
 
 Callback = Callable[[Record], bool | None]
 
-# The predictions are updated along each ray. They are computed afresh every so many
-# iterations, so that accumulated rounding cannot carry them away from the factors.
+# Iterations after which the predictions, which are updated along each ray, are computed
+# afresh, so that accumulated rounding cannot carry them away from the factors.
 _REFRESH_EVERY = 50
 # The largest number whose square is finite.
 _LARGEST_UNIT = float(np.sqrt(np.finfo(np.float64).max))
@@ -40,7 +40,7 @@ def check_unit(unit: float) -> None:
 
 @dataclass
 class Journal:
-    """What outlives one call of `descend`: history, clock and callback."""
+    """History, clock and callback, which outlive one call of `descend`."""
 
     callback: Callback | None = None
     unit: float = 1.0
@@ -244,7 +244,7 @@ def minimize(
         Start, from `skprecgd.initialization` or your own `FactorPair` or
         `SymmetricFactor`; its rank is the search rank.
     solver : str or Solver, default="precgd"
-        Which way to go, and in which metric: the name of one of
+        Chooses the direction of a step and its metric: the name of one of
         `skprecgd.optim.SOLVERS` (the table in :ref:`optimization` says what each does),
         or a solver of your own.
     damping : str, float or Damping, default="auto"
@@ -253,8 +253,8 @@ def minimize(
         variance is given, else "sqrt_loss"; "dual_norm" with another loss than the
         squared one.
     step_size : str, float or StepRule, default="auto"
-        How far to go: a name of `skprecgd.optim.STEP_RULES`, a number, or a rule.
-        "auto" is "exact", the minimiser along the direction.
+        Chooses the length of a step: a name of `skprecgd.optim.STEP_RULES`, a number,
+        or a rule. "auto" is "exact", the minimiser along the direction.
     noise_variance : float, default=None
         Variance of the noise of one measurement; only with the squared loss.
     max_iter : int, default=1000
@@ -263,7 +263,7 @@ def minimize(
         remove (the gradient's norm in the metric), is at most `tol` times the norm
         of the data. 0 runs to `max_iter`.
     random_state : int, RandomState instance or None, default=None
-        Of solvers that draw random numbers.
+        Seed of solvers that draw random numbers.
     callback : callable, default=None
         Called with each `Record`; returning True stops.
 

@@ -64,7 +64,7 @@ class Metric:
     ) -> None:
         self._multiplicity = factors.multiplicity
         self._dtype = factors.dtype
-        # One call serves all blocks: it costs more than its few numbers.
+        # One call for all blocks: the call itself takes longer than its small matrices.
         eigenvalues, self._bases = np.linalg.eigh(np.stack(factors.metric_grams()))
         self._eigenvalues = np.maximum(eigenvalues, 0.0)
         if identity:
@@ -149,7 +149,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class DampingState:
-    """What a damping rule may look at; everything is in units of the data norm.
+    """The input of a damping rule; everything is in units of the data norm.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ class DampingState:
         Norm of the gradient in the undamped metric: about the part of the error that
         moving the factors can still remove.
     iteration : int
-        How many steps came before, at this rank.
+        Number of steps before, at this rank.
 
     Examples
     --------
@@ -382,7 +382,7 @@ def _check_factor(value: float, name: str = "factor") -> None:
 
 
 def _by_noise(noise_share: float | None) -> Damping:
-    """What "auto" is where the loss measures the error."""
+    """The rule of "auto" for a loss that measures the error."""
     return SqrtLossDamping() if noise_share is None else _variance_proxy(noise_share)
 
 
@@ -402,7 +402,7 @@ DAMPING_RULES: dict[str, Callable[[float | None], Damping]] = {
     "variance_proxy": _variance_proxy,
     "geometric": lambda noise_share: GeometricDamping(),
 }
-"""What makes the damping rule of each name, given the noise's share of the data."""
+"""Functions that make the damping rule of each name, given the noise's share."""
 
 
 def make_damping(

@@ -79,7 +79,7 @@ class Record(_Numbers):
     seconds : float
         Since the start.
     extra : mapping of str to float
-        What the solver's direction reports besides (`Direction.diagnostics`), by the
+        Numbers that the solver's direction adds (`Direction.diagnostics`), by the
         name of its column in the history. No part of the tuple, and empty for most
         solvers.
     """
@@ -176,7 +176,7 @@ def format_record(record: Record, columns: Iterable[str] | None = None) -> str:
     ----------
     record : Record
     columns : iterable of str, default=None
-        Those of the header. None: the record's own.
+        The columns of the header. None takes those of the record.
     """
     values = {**record._asdict(), **record.extra}
     names = values if columns is None else columns

@@ -36,10 +36,10 @@ class Solver:
     Parameters
     ----------
     name : str
-        What messages and `stop_reason_` call it.
+        Name in messages and in `stop_reason_`.
     direction : callable
-        Makes the `Direction` of one run: a class, or a function without arguments. Of
-        a `random` solver it is given the random state.
+        Makes the `Direction` of one run: a class, or a function without arguments. That
+        of a `random` solver is given the random state.
     metric : {"damped", "undamped", "identity"}, default="damped"
         The metric of its gradients: that of PrecGD, of ScaledGD or of plain gradient
         descent.
@@ -175,7 +175,7 @@ def make_method(
     damping, step_size
         See `minimize`.
     noise_variance : float, default=None
-        In the objective's units.
+        Variance of the noise in the objective's units.
     symmetric : bool, default=False
         Whether the unknown is ``X X^T``.
     random_state : int, RandomState instance or None, default=None

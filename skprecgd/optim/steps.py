@@ -1,4 +1,4 @@
-"""How far to go along a direction.
+"""Step rules: the length of a step along a direction.
 
 A step rule sees the ray (the objective along the direction) and the slope at its
 start, and knows no algorithm. `STEP_RULES` says what each value of the `step_size`

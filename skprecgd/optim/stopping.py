@@ -13,7 +13,7 @@ from skprecgd.optim.result import Status
 
 @dataclass(frozen=True)
 class StopTuning:
-    """What counts as divergence, and as standing still.
+    """When a descent counts as diverging, and when as standing still.
 
     Attributes
     ----------
@@ -54,9 +54,10 @@ class Progress:
         the loss, as the gradient's dual norm tells.
     of_decrease : float, default=None
         The quantity must also have fallen by less than this share of its whole fall
-        since the start. For losses of which much remains however good the fit is.
+        since the start. This is for losses of which much remains in the best of fits.
     patience : int, default=None
-        Progress also ends after so many iterations without a lower held-out loss.
+        Progress also ends after this number of iterations without a lower held-out
+        loss.
     """
 
     window: int = 5

@@ -1,4 +1,4 @@
-"""How many directions to add at a time: those that stand out from chance.
+"""The directions to add to a point: those that stand out from chance.
 
 Measurements and noise give the gradient singular values of their own. Flipping the
 signs of the residuals at random gives such values and no others, and the largest of
@@ -42,7 +42,7 @@ class Cluster:
     def triplets(
         self, evaluation: Evaluation | None, least: int, most: int
     ) -> Triplets:
-        """The directions that stand out, but no fewer and no more than asked for."""
+        """The directions that stand out, but at least `least` and at most `most`."""
         objective = self._objective
         if evaluation is None:
             gradient, residual = objective.matrix_gradient_at_zero(), 1.0
@@ -74,7 +74,7 @@ class Cluster:
     def _outstanding(
         self, gradient: Any, least: int, most: int, residual: float
     ) -> Triplets:
-        """Leading triplets down to the level, at least and at most so many."""
+        """The leading triplets down to the level, from `least` to `most` of them."""
         tuning, level = self._tuning, self._level * residual
 
         def count(values: Array) -> int:

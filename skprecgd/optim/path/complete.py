@@ -26,7 +26,7 @@ def explain_complete(
     Parameters
     ----------
     objective : Objective
-        With `has_closed_form`, in the units of the data.
+        It has a closed form, and the units of the data.
     rank : int
     settings : PathSettings
     random_state : int, RandomState instance or None

@@ -1,4 +1,4 @@
-"""What `early_stopping` does: whether measurements are held out, and when to give up.
+"""The parameter `early_stopping`: when measurements are held out, and when a path ends.
 
 True
     Measurements are held out at once, and choose the rank.
@@ -9,8 +9,8 @@ True
 False
     Nothing is held out, and the last rank is kept.
 
-Where nothing can be held out, "auto" and True do as False does. How the rank is chosen
-then is in `held_out.py`.
+Where nothing can be held out, "auto" and True are the same as False. `held_out.py`
+chooses the rank by the measurements held out.
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ class LowestHeldOutLoss:
     Attributes
     ----------
     share : float
-        By how much a stage must be lower to count, as a share of the lowest.
+        A stage counts as lower if its loss is lower than the lowest by this share.
     patience : int
-        The path ends after so many stages that were not: `n_iter_no_change`.
+        Number of stages without a lower loss after which the path ends
+        (`n_iter_no_change`).
     """
 
     share: float

@@ -40,10 +40,10 @@ class Grower:
         self._cluster = Cluster(strategy.objective, self._tuning)
 
     def first(self, max_rank: int) -> Evaluation:
-        """Where a path starts: at rank one, or at the rank of a given pair.
+        """The start of a path, at rank one or at the rank of a given pair.
 
-        The spectral start is that of growing from zero, so several columns may stand
-        out there, too.
+        The spectral start is grown from the zero matrix, so several columns may stand
+        out and be added there, too.
         """
         init, rank = self._settings.init, 1
         if not isinstance(init, str):
@@ -84,9 +84,9 @@ class Grower:
         evaluation : Evaluation or None
             None is the zero matrix.
         room : int
-            How many columns there may be, at most.
+            Largest number of new columns.
         count : int, default=None
-            How many there ought to be. None: as many as stand out from chance.
+            Number of new columns. None takes those that stand out from chance.
         """
         if count is None:
             u, values, v = self._new_directions(evaluation, room)
@@ -125,7 +125,7 @@ class Grower:
             values, u = leading_eigenpairs(-1.0 * gradient, count, seed)
             v = u
         else:
-            # With a ridge the value itself counts: whether there is one above it.
+            # With a ridge the value must be accurate, to be compared with the ridge.
             tol = 0.0 if objective.alpha > 0 else self._tuning.direction_tol
             u, values, v = leading_triplets(gradient, count, seed, tol=tol)
             # The triplets are those of the gradient; the descent has the other sign.
@@ -143,7 +143,7 @@ class Grower:
         u, values, v = triplets
         objective = self._objective
         growth = objective.growth(evaluation, u[:, :1], v[:, :1])
-        # At an optimum with a ridge, what the slope exceeds the ridge by is rounding.
+        # At an optimum with a ridge, the slope exceeds the ridge by rounding only.
         ridge = objective.alpha > 0
         least = self._settings.tol * objective.data_norm if ridge else 0.0
         if growth.length <= least:
@@ -159,7 +159,7 @@ class Grower:
     ) -> bool:
         """Whether new columns may get their length from the first step with them.
 
-        If they explain little, there will be others, and no step yet.
+        If they explain little, other columns follow before any step is made.
         """
         objective = self._objective
         rank, loss = 0, 0.5 * objective.data_norm**2
@@ -176,11 +176,11 @@ class Grower:
     def _with_columns_ahead(
         self, evaluation: Evaluation | None, triplets: Triplets
     ) -> Evaluation:
-        """The same matrix, ready to be linearised where it has the new columns.
+        """The same matrix, which the next step linearises with the new columns.
 
-        To measure them beforehand would take a pass over the data. The length at which
-        they are linearised changes the metric only, and the curvature in the matrix is
-        about one.
+        Measuring the columns beforehand would take a pass over the data. Their length
+        in the linearisation changes the metric only, and it is about right because the
+        curvature in the matrix is about one.
         """
         u, values, v = triplets
         start = evaluation or self._objective.at_zero

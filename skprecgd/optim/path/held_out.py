@@ -23,18 +23,19 @@ from skprecgd.optim.result import Status
 
 
 class HeldOutPath:
-    """A path on most of the measurements, and the others that judge it.
+    """A path on most of the measurements, judged by the others.
 
     Parameters
     ----------
     walk : Walk
-        On all measurements; how it walks is copied, where it got to is not.
+        The walk on all measurements. Its settings are copied, its stages are not.
 
     Attributes
     ----------
     walk : Walk
-        On most of them.
+        The walk on most of the measurements.
     n_held_out : int
+        Number of the other measurements.
     """
 
     def __init__(self, walk: Walk) -> None:
@@ -67,7 +68,7 @@ class HeldOutPath:
         return best if walk.stopped else self._as_good(best)
 
     def or_by_means(self, best: Factors, max_rank: int) -> Factors:
-        """The better on held-out measurements: `best`, or where the posterior leads."""
+        """`best`, or the fit from posterior means if held-out data prefer that."""
         means = scarce.grown_means(self.walk, max_rank)
         if means is None:
             return best
@@ -78,7 +79,7 @@ class HeldOutPath:
         return self._judge.evaluate(factors).loss
 
     def _as_good(self, best: Factors) -> Factors:
-        """The stage of the lowest rank down to which nothing is lost for certain."""
+        """The lowest rank with a held-out loss within the margin of the best (1-SE)."""
         judge, visited = self._judge, self.walk.visited
         margin = self.walk.settings.tuning.hold_out.standard_errors
         reference, chosen = judge.evaluate(best), best
@@ -93,16 +94,16 @@ class HeldOutPath:
 def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Ending:
     """Choose the rank by held-out measurements, then refit on everything.
 
-    With fewer measurements the path may end wrong where it did not before, so a rank
-    that uncertain rows found competes.
+    With fewer measurements the path may end in a wrong local optimum that it avoided
+    with all of them, so the rank that uncertain rows find is tried, too.
 
     Parameters
     ----------
     walk : Walk
-        What all measurements have led to so far.
+        The walk on all measurements so far.
     max_rank : int
     means : Factors or None, default=None
-        What uncertain rows have found on all measurements.
+        The posterior means of uncertain rows, given all measurements.
     """
     path = HeldOutPath(walk)
     best = path.best(max_rank)
@@ -130,7 +131,8 @@ def _followed(path: HeldOutPath, best: Factors) -> Outcome:
 def _on_all(walk: Walk, outcome: Outcome) -> Outcome:
     """The outcome of a fit to most measurements, evaluated on all.
 
-    How far to go is no number that could be carried over to a fit on all of them.
+    Held-out measurements ended that fit, and a fit to all measurements has none: so
+    there is no refit.
     """
     slow = outcome.status is Status.SLOW
     return replace(

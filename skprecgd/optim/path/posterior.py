@@ -60,7 +60,7 @@ class Rows:
         return np.sum(self.mean**2, axis=0) + own
 
     def with_column(self, column: Array, variance: float) -> Rows:
-        """One more column, independent of the others."""
+        """The rows with one more column, independent of the others."""
         n_lines, rank = self.mean.shape
         covariance = np.zeros((n_lines, rank + 1, rank + 1))
         covariance[:, :rank, :rank] = self.covariance
@@ -68,14 +68,14 @@ class Rows:
         return Rows(np.hstack([self.mean, column]), covariance)
 
     def forget(self, lines: Array, prior: Array) -> None:
-        """Back to the prior."""
+        """Reset lines to the prior."""
         self.mean[lines] = 0.0
         self.covariance[lines] = np.diag(prior)
 
 
 @dataclass(frozen=True)
 class PosteriorState:
-    """What is believed at one point of the iteration.
+    """The posterior at one point of the iteration.
 
     Attributes
     ----------
@@ -103,8 +103,8 @@ class Posterior:
     rank : int
         Number of columns.
     start : RandomState or None, default=None
-        Where the first means come from; None takes the leading singular vectors of
-        the entries, with zero for what was not observed.
+        Draws the first means; None takes the leading singular vectors of the matrix of
+        entries, with zeros where nothing was observed.
     tuning : PosteriorTuning, optional
 
     Attributes

@@ -6,8 +6,7 @@ path stops growing
 
 - when a stage explains the data: its residual is at most `tol`;
 - when no rank-one term decreases the objective;
-- when whoever follows it says so, which `early_stopping.py` does by held-out
-  measurements;
+- when `goes_on` says so, as `early_stopping.py` does by held-out measurements;
 - at the highest rank allowed, or when iterations or the user's patience run out.
 """
 
@@ -66,8 +65,8 @@ def pursue(
         room = max_rank - start.rank
         grown = grower.grow(outcome.evaluation, room)
         if grown is None and walk.objective.alpha > 0:
-            # Where a ridge outweighs all other directions, those at hand may still be
-            # on their way.
+            # If the ridge outweighs all new directions, the present columns may not
+            # have converged yet.
             outcome = walk.settle(outcome.evaluation.factors)
             wanted = goes_on(outcome.evaluation.factors)
             if not wanted or not outcome.status.converged:

@@ -2,9 +2,9 @@
 
 The path fits one rank after the other, and where measurements are scarce an early rank
 can end in a wrong local optimum that later ones do not leave. `explain` then starts
-afresh, in one of two ways. For entries, no row counts before it is known (variational
-Bayes, `posterior.py`). For other measurements, there is a ridge at each rank that
-shrinks to nothing (continuation).
+afresh, in one of two ways. For entries, rows count by how certain they are (variational
+Bayes, `posterior.py`). For other measurements, a ridge at each rank shrinks to nothing
+(continuation).
 
 Nothing here changes a path: what was found is returned.
 """
@@ -27,7 +27,7 @@ from skprecgd.optim.result import Status
 
 @dataclass(frozen=True)
 class Found:
-    """What fresh starts have found.
+    """The result of fresh starts.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Found:
 
 
 def _shrunk_ridge(walk: Walk, rank: int) -> Factors | None:
-    """Where one step for each of the shrinking ridges leads; None if the user stops."""
+    """The factors after a step for each shrinking ridge; None if the user stops."""
     tuning, objective = _tuning(walk), walk.objective
     factors = spectral(
         objective, rank, symmetric=walk.settings.symmetric, random_state=tuning.seed
@@ -147,7 +147,7 @@ def _shrunk_ridge(walk: Walk, rank: int) -> Factors | None:
 
 
 def _by_uncertain_rows(walk: Walk, ranks: list[int]) -> Found:
-    """Grown column by column, then, unless only noise is left, every rank afresh."""
+    """Grow column by column, then start every rank afresh unless only noise is left."""
     found = _grown_column_by_column(walk, ranks)
     if found.outcome is not None or found.noise_is_left or walk.stopped:
         return found
@@ -163,9 +163,9 @@ def _by_uncertain_rows(walk: Walk, ranks: list[int]) -> Found:
 
 
 def _grown_column_by_column(walk: Walk, ranks: list[int]) -> Found:
-    """One column after the other, until nothing but noise is left.
+    """Grow one column after the other, until nothing but noise is left.
 
-    That finds components in the order of their size, which suits all but flat spectra.
+    This finds components in the order of their size, which suits all but flat spectra.
     """
     posterior, means = _posterior(walk, 1), None
     most, in_vain = 0, 0
@@ -184,7 +184,7 @@ def _grown_column_by_column(walk: Walk, ranks: list[int]) -> Found:
 
 
 def _explain_from(walk: Walk, posterior: Posterior) -> Outcome | None:
-    """At one rank, with fresh starts of the lines that went wrong."""
+    """The outcome at one rank, with fresh starts of the lines that went wrong."""
     outcome = _step_until_explained(walk, posterior)
     for raised in _tuning(walk).raised:
         done = outcome is not None or walk.stopped
@@ -195,7 +195,7 @@ def _explain_from(walk: Walk, posterior: Posterior) -> Outcome | None:
 
 
 def _step_until_explained(walk: Walk, posterior: Posterior) -> Outcome | None:
-    """Steps until Gauss-Newton leaves no residual, or the noise falls no more."""
+    """Make steps until Gauss-Newton leaves no residual, or the noise falls no more."""
     tuning, noise = _tuning(walk), list[float]()
     low_enough = tuning.small_noise
     max_steps = min(tuning.max_steps, walk.settings.max_iter)

@@ -52,7 +52,7 @@ def search(walk: Walk, max_rank: int) -> Ending:
 
 
 def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
-    """Where the pursuit ends at the latest.
+    """The rank at which the pursuit ends at the latest.
 
     A rank that is not determined explains anything, so if held-out measurements can
     choose one later, the pursuit does not go there.
@@ -63,7 +63,7 @@ def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
 
 
 def _pursued(walk: Walk, last_rank: int) -> Outcome:
-    """Greedy pursuit; at its last rank slow steps prove nothing, so Gauss-Newton."""
+    """Greedy pursuit, with Gauss-Newton at its last rank if steps got slow there."""
     outcome = pursue_twice(walk, last_rank)
     if outcome.status is Status.SLOW and len(walk.strategy.solvers) > 1:
         outcome = walk.attempt(outcome.evaluation.factors)
@@ -74,7 +74,7 @@ def _pursued(walk: Walk, last_rank: int) -> Outcome:
 def _with_fresh_starts(
     walk: Walk, outcome: Outcome, max_rank: int
 ) -> tuple[Outcome, Factors | None]:
-    """What scarce measurements need besides the pursuit.
+    """The outcome of the pursuit, or that of fresh starts where it may have failed.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def _unexplained(walk: Walk, outcome: Outcome) -> bool:
 
 
 def _doubtful_ranks(walk: Walk, outcome: Outcome, max_rank: int) -> int:
-    """Up to which rank the pursuit may have missed a solution; 0 if it has not."""
+    """The highest rank at which the pursuit may have missed a solution, or 0."""
     if outcome.status not in (Status.SLOW, Status.RESIDUAL):
         return 0
     if _unexplained(walk, outcome):
@@ -129,7 +129,7 @@ def _doubtful_ranks(walk: Walk, outcome: Outcome, max_rank: int) -> int:
 def _or_from_means(walk: Walk, outcome: Outcome, means: Factors | None) -> Outcome:
     """The outcome, or that of Gauss-Newton from the posterior means.
 
-    Where the path did clearly worse at the same rank it has ended in a wrong local
+    If the path did clearly worse at the same rank, it has ended in a wrong local
     optimum there, and is corrected.
     """
     if means is None:

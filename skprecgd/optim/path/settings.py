@@ -20,7 +20,7 @@ RANK_SEARCHES = ("path", "fixed")
 
 @dataclass(frozen=True)
 class PathSettings:
-    """How to search for a rank; the defaults are those of `rank_path`.
+    """Settings of a rank search; the defaults are those of `rank_path`.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class PathSettings:
         Whether every stage is solved so far that little is left to gain at its rank,
         because others judge the stages.
     tuning : PathTuning
-        The numbers behind all of it.
+        The constants of the search.
     """
 
     symmetric: bool = False

@@ -1,4 +1,4 @@
-"""What suits an objective at a rank: which solvers, how patient, how many columns.
+"""Decisions about a stage: its solvers, when it ends, and how many columns follow.
 
 A `Strategy` only answers questions. It runs nothing, keeps nothing, and gives the same
 answer whenever it is asked.
@@ -21,7 +21,7 @@ _CONJUGATE, _NEWTON = SOLVERS["precgd-cg"], SOLVERS["gauss-newton"]
 
 @dataclass(frozen=True)
 class Phase:
-    """What one solver does for a stage.
+    """The part of a stage that one solver runs.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class Strategy:
     def by_clusters(self) -> bool:
         """Whether all directions that stand out from chance may be added at once.
 
-        Not where a rank is chosen among all: there every single one counts.
+        They may not if the rank is chosen among all of them, which must all be visited.
         """
         every_rank_counts = self.settings.keep_factors or self.judged_by_held_out
         if every_rank_counts or self.one_by_one or self.settings.symmetric:
@@ -169,10 +169,10 @@ class Strategy:
         return objective.plain_least_squares and objective.loss.signs_are_chance
 
     def block(self, rank: int, room: int) -> int:
-        """How many columns to add to a rank at least.
+        """The least number of columns to add to a rank.
 
-        One, or a share of the rank where many are wanted; no more than lead to the next
-        rank that has to be visited, nor than there is room for.
+        It is one, or a share of the rank where many are wanted. It neither skips the
+        next rank that has to be visited, nor exceeds `room`.
         """
         tuning = self.settings.tuning.growth
         size = rank // tuning.block_share if rank + room >= tuning.many else 1
@@ -180,7 +180,7 @@ class Strategy:
         return min(max(1, size), min(gaps, default=room))
 
     def plenty(self, rank: int) -> int:
-        """How many columns can be added to a rank before measurements get scarce."""
+        """The number of columns that can be added before measurements get scarce."""
         if not self.by_clusters:
             return 0
         ranks = range(rank + 1, min(self.objective.matrix_shape) + 1)

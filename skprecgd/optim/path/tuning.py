@@ -132,8 +132,8 @@ class HoldOutTuning:
         For labels and counts a new column must lower the held-out loss by this share of
         it. Smaller gains are usually overfitting.
     standard_errors : float
-        A lower rank is worse if its held-out loss is higher by more than so many
-        standard errors. Two would be the usual proof, but to leave out a real component
+        Standard errors by which the held-out loss of a lower rank must be higher to
+        count as worse. Two would be the usual proof, but to leave out a real component
         costs more than to add one of noise.
     """
 
@@ -157,16 +157,17 @@ class ScarceTuning:
         Another solution at the rank of a stage replaces it if its loss is at most this
         share of the stage's.
     max_steps : int
-        A rank that explains the entries does so within so many steps of the posterior,
-        or not without starting some lines afresh.
+        Most steps of the posterior at one rank. A rank that explains the entries does
+        so within these steps, or not without starting some lines afresh.
     raised : tuple of float
-        Factors by which the noise is raised when lines are started afresh, one a time.
+        Factors by which the noise is raised when lines are started afresh, one factor
+        for each time.
     random_starts : int
-        Random starts after the one from singular vectors: where one ends wrong another
-        need not.
+        Random starts after the one from singular vectors: where one start ends in a
+        wrong local optimum, another need not.
     in_vain : int
-        After so many columns in a row that do not stand out of the noise, only noise
-        is left.
+        Number of columns in a row that do not stand out of the noise, after which only
+        noise is left.
     stall_window, stall_share : int, float
         Noise that fell by less than 2 % in 20 steps does not fall any more.
     small_noise : float
@@ -214,8 +215,8 @@ class PosteriorTuning:
     forgotten : float
         Share of the lines of each side that are forgotten at once.
     concentrated : float
-        The worst lines are wrong, not unlucky, when they hold more than so many times
-        their share of the residual.
+        The worst lines are wrong, not unlucky, when they hold more than this multiple
+        of their share of the residual.
     seed : int
         Draws the start vector of a Lanczos iteration, which is no experiment that the
         user controls.

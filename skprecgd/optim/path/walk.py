@@ -25,10 +25,10 @@ from skprecgd.optim.solvers import Method
 
 
 class Handover:
-    """A point on its way from who found it to who goes on from it.
+    """A point that is handed over from one solver to the next.
 
-    The predictions at a point are as large as the data, so nobody may hold on to those
-    of a point that is left behind: whoever takes the point out is its only holder.
+    The predictions at a point are as large as the data, so those of a point that is
+    left behind must be freed: after `take`, only the caller refers to the point.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Walk:
     ----------
     objective : Objective
     settings : PathSettings
-        In the units of the objective.
+        Settings in the units of the objective.
     journal : Journal
     rng : RandomState
 
@@ -116,7 +116,7 @@ class Walk:
         return self._follow(self.objective, start, plan)
 
     def one_step(self, factors: Factors, objective: Objective) -> Factors:
-        """Where one iteration of the last solver leads on another objective."""
+        """The factors after one iteration of the last solver on another objective."""
         start = Handover(objective.evaluate(factors))
         plan = [Phase(self.strategy.solvers[-1])]
         return self._follow(objective, start, plan, 1).evaluation.factors
@@ -135,7 +135,7 @@ class Walk:
         return self._sharpen(outcome, plan)
 
     def record(self, outcome: Outcome, n_iter: int) -> None:
-        """Add a stage that ended in `outcome` after so many iterations."""
+        """Add a stage that ended in `outcome` after `n_iter` iterations."""
         best, unit = outcome.evaluation, self.journal.unit
         validation = np.nan
         if self.journal.validation_loss is not None:
@@ -159,7 +159,7 @@ class Walk:
         del self.stages[which]
 
     def remember(self, factors: Factors) -> None:
-        """Set the factors that their rank is left with."""
+        """Keep the factors as those with which the path left their rank."""
         self.visited[factors.rank] = factors
 
     def record_posterior_step(self, evaluation: Evaluation, noise: float) -> bool:
@@ -258,7 +258,7 @@ class Walk:
 
 @dataclass(frozen=True)
 class Ending:
-    """Where a search ended, and what all of its walks took.
+    """The outcome of a search, with the stages and iterations of all its walks.
 
     Attributes
     ----------
