@@ -132,23 +132,28 @@ class Watch:
         """Why to stop here, or None."""
         if gradient_norm == 0.0 or (evaluation.loss == 0.0 and self._resolution == 0):
             return Status.PRECISION
-        if self._tol > 0:
-            status = self._converged(evaluation, gradient_norm)
-            if status is not None:
-                return status
-        exploring = self._exploring
-        settled = self._descends and not exploring
+        status = self._converged(evaluation, gradient_norm) if self._tol > 0 else None
+        if status is not None:
+            return status
+        settled = self._descends and not self._exploring
         if settled and self._stands_still(evaluation, gradient_norm):
             return Status.PRECISION if self._tol > 0 else None
         if self._progress is None:
             return None
-        patience = self._progress.patience
+        slow = self._gains_little(evaluation, gradient_norm, self._progress)
+        return Status.SLOW if slow else None
+
+    def _gains_little(
+        self, evaluation: Evaluation, gradient_norm: float, progress: Progress
+    ) -> bool:
+        """Whether a stage ends here, because others promise more."""
+        patience = progress.patience
         if patience is not None and self._since_lower_held_out >= patience:
-            return Status.SLOW
-        if 0.5 * gradient_norm**2 < self._progress.removable * evaluation.loss:
-            return Status.SLOW
-        watched = evaluation.value if exploring else gradient_norm
-        return Status.SLOW if self._slow(watched, self._progress) else None
+            return True
+        if 0.5 * gradient_norm**2 < progress.removable * evaluation.loss:
+            return True
+        watched = evaluation.value if self._exploring else gradient_norm
+        return self._slow(watched, progress)
 
     @property
     def _exploring(self) -> bool:
