@@ -14,8 +14,9 @@ measurement costs; the squared loss has one compiled pass for each.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from scipy import special
@@ -34,6 +35,9 @@ _NEAR = 0.5
 _SMOOTHING = 0.03
 # Another fit with less smoothing is worthwhile if the smoothing can at least be halved.
 _WORTHWHILE = 0.5
+
+
+L = TypeVar("L", bound="Loss")
 
 
 class Loss(ABC):
@@ -260,18 +264,25 @@ class SummedLoss(Loss):
         return float(np.sum(self.pointwise(z, y), dtype=np.float64))
 
 
-# The methods that define what a residual costs.
-_POINTWISE = ("value", "pointwise", "gradient", "curvature")
-# Facts that hold because a residual costs half its square.
+# Whatever a loss computes: who changes one of them has another loss.
+_METHODS = tuple(
+    name for name, method in vars(Loss).items() if callable(method) and name[0] != "_"
+)
+# Facts that hold because the loss is half the squared residual.
 _FACTS_OF_SQUARES = ("least_squares", "measures_error", "signs_are_chance")
+
+
+def _differs(kind: type, base: type, name: str) -> bool:
+    return getattr(kind, name) is not getattr(base, name)
 
 
 @dataclass(frozen=True)
 class SquaredLoss(Loss):
     """Half the squared residual, ``(z - y)^2 / 2``.
 
-    A subclass that overrides what a residual costs is treated like any other loss: its
-    own methods are called, and the closed forms of least squares are not used for it.
+    A subclass that overrides a method is treated like any other loss: its own methods
+    are called, and the closed forms of least squares are not used for it. If it has
+    one of `value` and `pointwise`, the other follows from that.
 
     Examples
     --------
@@ -291,11 +302,19 @@ class SquaredLoss(Loss):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         base = next(kind for kind in cls.__mro__[1:] if issubclass(kind, SquaredLoss))
-        if all(getattr(cls, name) is getattr(base, name) for name in _POINTWISE):
+        changed = {name for name in _METHODS if _differs(cls, base, name)}
+        if not changed:
             return
         for fact in _FACTS_OF_SQUARES:
             if fact not in vars(cls):
                 setattr(cls, fact, False)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+        # The squared loss has both at hand, and neither is true of another loss.
+        if "pointwise" in changed and "value" not in changed:
+            setattr(cls, "value", SummedLoss.value)  # noqa: B010
+        if "value" in changed and "pointwise" not in changed:
+            setattr(cls, "pointwise", Loss.pointwise)  # noqa: B010
 
     def value(self, z: Array, y: Array) -> float:
         residual = z - y
@@ -426,10 +445,10 @@ class HuberLoss(SummedLoss):
     def relative_to(self, y: Array, weights: Array | None = None) -> HuberLoss:
         if self.scale is not None:
             return self
-        return replace(self, scale=robust_scale(y, weights))
+        return _changed(self, scale=robust_scale(y, weights))
 
     def rescaled(self, factor: float) -> HuberLoss:
-        return replace(self, scale=_or_one(self.scale) * factor)
+        return _changed(self, scale=_or_one(self.scale) * factor)
 
 
 @dataclass(frozen=True)
@@ -516,10 +535,10 @@ class AbsoluteLoss(SummedLoss):
     def relative_to(self, y: Array, weights: Array | None = None) -> AbsoluteLoss:
         if self.scale is not None:
             return self
-        return replace(self, scale=robust_scale(y, weights))
+        return _changed(self, scale=robust_scale(y, weights))
 
     def rescaled(self, factor: float) -> AbsoluteLoss:
-        return replace(self, scale=_or_one(self.scale) * factor)
+        return _changed(self, scale=_or_one(self.scale) * factor)
 
     def sharpened(
         self, z: Array, y: Array, finest: float, weights: Array | None = None
@@ -530,12 +549,12 @@ class AbsoluteLoss(SummedLoss):
         share = max(typical, finest * _or_one(self.scale)) / self.delta
         if share > _WORTHWHILE:
             return None
-        return replace(self, refined=share * self.refined)
+        return _changed(self, refined=share * self.refined)
 
     def continuation(self) -> list[AbsoluteLoss]:
         # From a distant start, a loss with little smoothing is minimised slowly.
         n_steps = int(np.ceil(-np.log10(self.refined)))
-        smoother = [replace(self, refined=10.0**-k) for k in range(n_steps)]
+        smoother = [_changed(self, refined=10.0**-k) for k in range(n_steps)]
         return [*smoother, self]
 
     def _ratio(self, z: Array, y: Array) -> Array:
@@ -723,8 +742,9 @@ def weighted_median(values: Array, weights: Array | None = None) -> float:
         return float(np.median(values))
     order = np.argsort(values)
     below = np.cumsum(weights[order], dtype=np.float64)
-    half = 0.5 * below[-1]
-    middle = (np.searchsorted(below, half, side) for side in ("left", "right"))
+    half, rounding = 0.5 * below[-1], len(values) * float(np.finfo(np.float64).eps)
+    # Rounding of the sums must not decide whether half of the weight is reached.
+    middle = (np.searchsorted(below, half * (1 + s * rounding)) for s in (-1, 1))
     lower, upper = (values[order[min(k, len(values) - 1)]] for k in middle)
     return 0.5 * (float(lower) + float(upper))
 
@@ -733,6 +753,17 @@ def _mean(y: Array, weights: Array | None) -> float:
     if weights is None:
         return float(np.mean(y, dtype=np.float64))
     return float(np.average(y.astype(np.float64, copy=False), weights=weights))
+
+
+def _changed(loss: L, **constants: float) -> L:
+    """The same loss with other constants.
+
+    `dataclasses.replace` would call the constructor, which a subclass may have changed.
+    """
+    made = copy(loss)
+    for name, value in constants.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _or_one(scale: float | None) -> float:

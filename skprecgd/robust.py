@@ -134,7 +134,7 @@ class Corruption:
     ) -> None:
         self.fraction = upper_bound(fraction)
         self.measurements = measurements
-        self.weights = weights
+        self.weights = _in_whole_counts(weights)
         self.tuning = tuning
 
     def positions(self, residual: Array) -> Array:
@@ -241,6 +241,18 @@ def upper_bound(fraction: float | str) -> float:
             f"share of the data that may be corrupted; got {fraction!r}."
         )
     return float(fraction)
+
+
+def _in_whole_counts(weights: Weights) -> Weights:
+    """The weights, larger if measurements count less than once on average.
+
+    Numbers of errors are rounded, and a share of less than one measurement is none.
+    """
+    often = weights.frequency
+    if often is None:
+        return weights
+    mean = float(np.mean(often[often > 0]))
+    return weights if mean >= 1.0 else replace(weights, frequency=often / mean)
 
 
 def largest(sizes: Array, count: float, often: Array | None = None) -> Array:
@@ -474,7 +486,7 @@ class TrimmedObjective(SampledObjective):
     def data_norm(self) -> float:
         residual = -self.targets
         residual[self.corruption.positions(residual)] = 0
-        return self.costs.size(residual, self.weight)
+        return self.costs.size(residual, self._scale)
 
     def evaluate(self, factors: Factors) -> TrimmedEvaluation:
         z = self.measurements.forward(factors.left, factors.right)

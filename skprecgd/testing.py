@@ -611,6 +611,11 @@ def _check_pointwise_values(loss: Loss, z: Array, y: Array, report: _Report) -> 
         np.sum(values),
         float(np.sum(np.abs(values))),
     )
+    report.compare(
+        "pointwise against the value of each measurement by itself",
+        loss.pointwise(z, y),
+        values,
+    )
     shapes = [method(z, y).shape for method in _pointwise_methods(loss)[1:]]
     report.ensure(
         all(shape == z.shape for shape in shapes),

@@ -25,7 +25,7 @@ from skprecgd import (
 )
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.initialization import spectral
-from skprecgd.losses import Loss, SquaredLoss, SummedLoss
+from skprecgd.losses import HuberLoss, Loss, SquaredLoss, SummedLoss
 from skprecgd.measurements import Measurements, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import (
@@ -215,6 +215,62 @@ def test_a_subclass_that_keeps_the_arithmetic_is_the_squared_loss(global_random_
         for loss in (Renamed(), SquaredLoss())
     ]
     np.testing.assert_array_equal(models[0].matrix_, models[1].matrix_)
+
+
+def unequal(z, y):
+    return np.where(z < y, 3.0, 1.0).astype(np.result_type(z))
+
+
+class Unequal:
+    """Derivatives of the losses of `Asymmetric`."""
+
+    curvature_bound = 3.0
+
+    def gradient(self, z, y):
+        return unequal(z, y) * (z - y)
+
+    def curvature(self, z, y):
+        return unequal(z, y)
+
+
+class ByElement(Unequal, SquaredLoss):
+    """Says what a residual costs, and not what their sum is."""
+
+    def pointwise(self, z, y):
+        return 0.5 * unequal(z, y) * (z - y) ** 2
+
+
+class BySum(Unequal, SquaredLoss):
+    """The other way round."""
+
+    def value(self, z, y):
+        return float(np.sum(0.5 * unequal(z, y) * (z - y) ** 2))
+
+
+@pytest.mark.parametrize("loss", [ByElement, BySum])
+def test_the_sum_and_its_terms_say_the_same(loss, rng):
+    z, y = rng.normal(size=(2, 30))
+    expected = Asymmetric()
+    np.testing.assert_allclose(loss().value(z, y), expected.value(z, y))
+    np.testing.assert_allclose(loss().pointwise(z, y), expected.pointwise(z, y))
+    assert loss().name == loss.__name__
+    assert not loss().least_squares
+    assert check_loss(loss(), z, y) < 1e-6
+
+
+class Scaled(HuberLoss):
+    """A Huber loss whose constructor takes something else."""
+
+    def __init__(self, width):
+        super().__init__(threshold=width / 2)
+
+
+def test_a_robust_loss_with_another_constructor(global_random_seed):
+    A, y, _ = sensing(global_random_seed, noise=0.1)
+    options = {"matrix_shape": (20, 15), "early_stopping": False}
+    own = PrecGDMatrixSensing(2, loss=Scaled(2.0), **options).fit(A, y)
+    known = PrecGDMatrixSensing(2, loss=HuberLoss(threshold=1.0), **options).fit(A, y)
+    np.testing.assert_array_equal(own.matrix_, known.matrix_)
 
 
 # --------------------------------------------------------------------------------------
@@ -635,6 +691,29 @@ def test_parts_are_refused_by_a_sentence():
             PrecGDMatrixSensing(2, **{name: HeavyBall}).fit(A, y)
         with pytest.raises(ValueError, match=f"{name} must be one of .* got"):
             minimize(objective, start, **{name: HeavyBall})
+
+
+class Returns(StepRule, Damping):
+    """A rule, wrong on purpose, that returns what it was given."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, *arguments):
+        return self.value
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, None, "small"])
+def test_a_damping_that_is_none_is_refused(value):
+    A, y, _ = sensing(0)
+    with pytest.raises(ValueError, match=r"A damping rule must return a finite number"):
+        PrecGDMatrixSensing(2, damping=Returns(value), solver="precgd").fit(A, y)
+
+
+def test_a_step_that_is_no_number_is_refused():
+    A, y, _ = sensing(0)
+    with pytest.raises(ValueError, match=r"A step rule must return a number, got None"):
+        PrecGDMatrixSensing(2, step_size=Returns(None), solver="precgd").fit(A, y)
 
 
 def test_an_interrupted_rule_keeps_the_best_point(global_random_seed):

@@ -88,6 +88,26 @@ def test_weights_follow_entries_into_their_natural_order(rng):
     assert distance(weighted, model.fit(A[again], y[again]).matrix_) <= 10 * TOL
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-30, 1e-3, 1e6, 1e200])
+@pytest.mark.parametrize("options", [{}, {"loss": "huber"}, {"outlier_fraction": 0.1}])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.filterwarnings("ignore:sample_weight says how often")
+def test_the_unit_of_weights_does_not_matter(unit, options, dtype, rng):
+    """Without a hold-out, in either precision, in memory and in chunks."""
+    A, y, often = sensing(rng)
+    A, y = A.astype(dtype), y.astype(dtype)
+    tol = TOL if dtype is np.float64 else 1e-5
+    model = PrecGDMatrixSensing(2, early_stopping=False, tol=tol, **options)
+    expected = model.fit(A, y, often).matrix_
+    assert distance(model.fit(A, y, unit * often).matrix_, expected) <= 10 * tol
+    if "outlier_fraction" in options:
+        return
+    chunks = da.from_array(A.reshape(N, -1), chunks=(40, -1))
+    model.set_params(matrix_shape=SHAPE)
+    found = model.fit(chunks, da.from_array(y, chunks=40), unit * often).matrix_
+    assert distance(found, expected) <= 10 * tol
+
+
 @pytest.mark.parametrize("as_dask", [False, True])
 @pytest.mark.parametrize("weights_too", [False, True])
 def test_measurements_in_chunks(as_dask, weights_too, rng):
@@ -177,6 +197,24 @@ def test_weights_in_any_form(rng):
         assert distance(found, expected) <= 10 * TOL
 
 
+@pytest.mark.parametrize("center", [None, "columns"])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_coordinates_are_those_of_the_weighted_fit(center, alpha, rng):
+    """An entry of weight zero is missing for them, too."""
+    X, _ = table(rng)
+    weight = (rng.random(X.shape) < 0.7).astype(float)
+    options = {"center": center, "alpha": alpha, "early_stopping": False, "tol": TOL}
+    model = PrecGDFactorization(2, **options)
+    holes = np.where(weight > 0, X, np.nan)
+    expected = model.inverse_transform(model.fit_transform(holes))
+    X[weight == 0] = 1e3
+    found = model.inverse_transform(model.fit_transform(X, entry_weight=weight))
+    assert distance(found, expected) <= 100 * TOL
+    precise = model.set_params(noise_variance=np.where(weight > 0, 1.0, 1e30))
+    found = model.inverse_transform(precise.fit_transform(X))
+    assert distance(found, expected) <= 100 * TOL
+
+
 @pytest.mark.parametrize("loss", ["squared", "huber", "logistic"])
 def test_weights_of_complete_data(loss, rng):
     X, often = table(rng)
@@ -257,6 +295,15 @@ def test_scorers_of_scikit_learn_are_given_the_weights(scoring, rng):
     np.testing.assert_allclose(scores, expected, rtol=1e-9)
 
 
+def test_entries_of_weight_zero_are_missing_in_the_folds(rng):
+    X, _ = table(rng)
+    weight = (rng.random(X.shape) < 0.7).astype(float)
+    model = PrecGDFactorizationCV([1, 2, 3], cv=3, random_state=0)
+    weighted = model.fit(X, entry_weight=weight).cv_results_["mean_test_score"]
+    missing = model.fit(np.where(weight > 0, X, np.nan)).cv_results_["mean_test_score"]
+    np.testing.assert_allclose(weighted, missing, rtol=1e-6)
+
+
 def test_groups_are_held_out_together(rng):
     A, y, _ = sensing(rng)
     groups = np.arange(N) // 10
@@ -282,7 +329,8 @@ def test_groups_of_entries(rng):
     model = PrecGDFactorizationCV([1, 2, 3], center="columns", cv=GroupKFold(4))
     model.fit(X, entry_weight=often, groups=groups)
     scores = model.cv_results_["mean_test_score"]
-    flat = groups.ravel()
+    # An entry of weight zero is missing, so it is no sample.
+    flat = groups[often > 0]
     model.set_params(cv=list(GroupKFold(4).split(flat, flat, flat)))
     model.fit(X, entry_weight=often)
     np.testing.assert_array_equal(model.cv_results_["mean_test_score"], scores)
@@ -330,6 +378,7 @@ def test_wrong_entry_weights(rng):
     for weights, sentence in [
         (often[:, :3], r"entry_weight must have the shape of X, \(40, 25\)"),
         (2.0, r"entry_weight must be a matrix of shape \(40, 25\)"),
+        (often[0], r"entry_weight must be a matrix .* got shape \(25,\)"),
         (-1.0 * often, r"entry_weight must be finite and not negative"),
         (sparse.csr_array(often), r"stores nothing for \d+ of the 1000 observed"),
     ]:
@@ -342,6 +391,38 @@ def test_wrong_entry_weights(rng):
         model.fit(chunks, entry_weight=-1.0 * often)
     with pytest.raises(ValueError, match=r"entry_weight must have the shape of X"):
         model.fit(chunks, entry_weight=often[:3])
+
+
+def test_weights_in_another_order_of_columns(rng):
+    pd = pytest.importorskip("pandas")
+    X, often = table(rng)
+    names = [f"x{j}" for j in range(X.shape[1])]
+    frame, weights = pd.DataFrame(X, columns=names), pd.DataFrame(often, columns=names)
+    model = PrecGDFactorization(2, early_stopping=False).fit(frame, entry_weight=often)
+    expected = completed(model)
+    again = completed(model.fit(frame, entry_weight=weights))
+    np.testing.assert_array_equal(again, expected)
+    with pytest.raises(ValueError, match=r"entry_weight must have the columns of X"):
+        model.fit(frame, entry_weight=weights[names[::-1]])
+    precise = PrecGDFactorization(2, noise_variance=1.0 + weights[names[::-1]])
+    with pytest.raises(ValueError, match=r"noise_variance must have the columns of X"):
+        precise.fit(frame)
+
+
+def test_weights_of_a_score_are_not_negative(rng):
+    A, y, often = sensing(rng)
+    model = PrecGDMatrixSensing(2).fit(A, y)
+    counted = model.score(A, y, often)
+    repeated = np.repeat(np.arange(N), often)
+    assert counted == pytest.approx(model.score(A[repeated], y[repeated]), rel=1e-9)
+    with pytest.raises(ValueError, match=r"sample_weight must not be negative"):
+        model.score(A, y, -1.0 * often)
+
+
+def test_shares_of_one_are_told_from_numbers_of_times(rng):
+    A, y, often = sensing(rng)
+    with pytest.warns(UserWarning, match=r"sample_weight says how often .* by their m"):
+        PrecGDMatrixSensing(2).fit(A, y, often / np.sum(often))
 
 
 def test_wrong_variances(rng):
@@ -363,9 +444,6 @@ def test_a_subclass_that_changes_the_loss_is_weighted_too(rng):
     class Doubled(SquaredLoss):
         def pointwise(self, z, y):
             return (z - y) ** 2
-
-        def value(self, z, y):
-            return float(np.sum(self.pointwise(z, y)))
 
         def gradient(self, z, y):
             return 2 * (z - y)

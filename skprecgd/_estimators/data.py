@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -241,10 +240,10 @@ class EntryData(Data, Rows):
 
     def _of_matrix(self, matrix: Any, name: str) -> Array:
         """The values of another matrix at the positions of the entries."""
-        if isinstance(matrix, Real):
+        if np.ndim(matrix) != 2:
             raise ValueError(
                 f"{name} must be a matrix of shape {self.shape}, a number for each "
-                f"entry, got {matrix!r}."
+                f"entry, got shape {np.shape(matrix)}."
             )
         matrix = check_array(
             matrix,
@@ -459,6 +458,7 @@ def read_data(estimator: Any, X: Any, entry_weight: Any = None) -> Data:
     if each_entry is not None:
         raise ValueError(f"{each_entry} needs X in memory, got a dask collection.")
     check_columns(estimator, X, reset=True)
+    _check_names(estimator, entry_weight, "entry_weight")
     return ChunkedData(RowChunks(X, entry_weight), estimator.missing_values)
 
 
@@ -478,7 +478,18 @@ def read_weighted(
         return read_rows(estimator, X, each_entry, reset=True)
     given = "noise_variance" if entry_weight is None else "entry_weight"
     data = read_rows(estimator, X, each_entry or given, reset=True)
+    _check_names(estimator, entry_weight, "entry_weight")
+    _check_names(estimator, estimator.noise_variance, "noise_variance")
     return data.entries().weighted(entry_weight, estimator.noise_variance)
+
+
+def _check_names(estimator: Any, matrix: Any, name: str) -> None:
+    """Refuse a data frame beside X whose columns have other names, or another order."""
+    fitted = getattr(estimator, "feature_names_in_", None)
+    columns = getattr(matrix, "columns", None)
+    if fitted is None or columns is None or list(columns) == list(fitted):
+        return
+    raise ValueError(f"{name} must have the columns of X, in the same order.")
 
 
 def read_rows(

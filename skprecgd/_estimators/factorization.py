@@ -33,6 +33,7 @@ from skprecgd._estimators.parameters import (
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
+from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, Options, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
@@ -313,14 +314,18 @@ class PrecGDFactorization(
             Ignored.
         entry_weight : array-like or sparse array of shape (n_samples, n_features), \
                 default=None
-            As in `fit`; `transform` takes no weights.
+            As in `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
+            What `transform` returns; but with weights, or a variance for each entry,
+            the coordinates of the weighted fit, as `transform` takes no weights.
         """
         self.fit(X, entry_weight=entry_weight)
-        return self._transform(X)
+        if entry_weight is None and not has_variances(self.noise_variance):
+            return self._transform(X)
+        return self.left_ * np.sqrt(self.singular_values_)
 
     def transform(self, X: Any) -> Array:
         """Coordinates of rows in the row space found, from their visible entries.

@@ -227,7 +227,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
 
     def _samples(self, X: Any, entry_weight: Any, groups: Any) -> Samples:
         check_in_memory(self, X)
-        data = read_weighted(self, X, entry_weight).entries()
+        data = read_weighted(self, X, entry_weight).that_count().entries()
         return Samples(
             data.measurements(),
             data.values,

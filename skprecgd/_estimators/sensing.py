@@ -345,13 +345,14 @@ class PrecGDMatrixSensing(
         """
         check_is_fitted(self)
         if self._loss.least_squares:
-            if not is_dask(X):
-                return super().score(X, y, sample_weight)
             from sklearn.metrics import r2_score
 
-            # One pass computes both; `super().score` would make one for every use.
-            predictions, y = compute(self.predict(X), y)
-            return float(r2_score(y, predictions, sample_weight=sample_weight))
+            predictions = self.predict(X)
+            if is_dask(X):
+                # One pass computes both.
+                predictions, y = compute(predictions, y)
+            weight = checked_weight(sample_weight, len(predictions))
+            return float(r2_score(y, predictions, sample_weight=weight))
         z = self._measure(X)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(z, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 from typing import Any
 
@@ -39,9 +40,12 @@ def read_weights(
     """
     often = None if frequency is None else _checked(frequency, n, name)
     if often is not None:
-        _check_frequency(often, name)
-        if _range(often) == (1.0, 1.0):
+        least, most = _range(often)
+        _check_range(least, most, name)
+        if least == most == 1.0:
             often = None
+        elif most < 1.0:
+            _warn_about_shares(most, name)
     if not has_variances(noise_variance):
         return Weights(frequency=often)
     variance = np.asarray(*in_memory(_checked(noise_variance, n, "noise_variance")))
@@ -70,7 +74,7 @@ def _checked(values: Any, n: int, name: str) -> Any:
     """One number for each measurement, lazy if given so."""
     if is_dask_array(values):
         values = as_dask_array(values, 1, name=name)
-    elif isinstance(values, Real):
+    elif np.ndim(values) == 0:
         values = np.full(n, values, dtype=np.float64)
     else:
         values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
@@ -82,14 +86,24 @@ def _checked(values: Any, n: int, name: str) -> Any:
     return values
 
 
-def _check_frequency(often: Any, name: str) -> None:
-    least, most = _range(often)
+def _check_range(least: float, most: float, name: str) -> None:
     # The comparison is false for nan, too.
     if not (least >= 0 and 0 < most < np.inf):
         raise ValueError(
             f"{name} must be finite and not negative, nor zero everywhere; it runs "
             f"from {least:g} to {most:g}."
         )
+
+
+def _warn_about_shares(most: float, name: str) -> None:
+    """Warn of weights that are no numbers of times, such as shares of one."""
+    warnings.warn(
+        f"{name} says how often a measurement was made, and no weight is above "
+        f"{most:.3g}, so the data count as fewer measurements than there are; if the "
+        "weights only say which measurements matter more, divide them by their mean.",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _range(values: Any) -> tuple[float, float]:

@@ -104,14 +104,19 @@ class ChunkedObjective(Objective):
 
     @cached_property
     def weight(self) -> float:
-        scale = self.mean_square
         # Precisions have mean one, so the count is the sum of all weights.
-        return 1.0 / (max(self.n_measurements, 1) * scale) if scale > 0 else 0.0
+        scale = self.n_measurements * self.mean_square
+        return 1.0 / scale if scale > 0 else 0.0
+
+    @cached_property
+    def _scale(self) -> float:
+        """The same for the losses as the chunks have them, with a unit of weights."""
+        return self.weight * (1.0 if self.weights is None else self.weights.unit)
 
     @cached_property
     def data_norm(self) -> float:
         sizes = graph.gathered(graph.call_each(_size, self.targets, self._costs))
-        return norm(np.array(sizes)) * float(np.sqrt(self.weight))
+        return norm(np.array(sizes)) * float(np.sqrt(self._scale))
 
     def normalised(self) -> tuple[ChunkedObjective, float]:
         unit = self.data_norm
@@ -216,7 +221,7 @@ class ChunkedObjective(Objective):
         def advance(t: float) -> Evaluation:
             return self._advanced(factors.moved(direction, t), z, lines, t)
 
-        return Quartic(self.weight * polynomial + ridge, advance)
+        return Quartic(self._scale * polynomial + ridge, advance)
 
     def _advanced(
         self, factors: Factors, z: list[Any], lines: list[Any], t: float
@@ -236,7 +241,7 @@ class ChunkedObjective(Objective):
         calls = graph.call_each(
             _growth, parts, self._costs, self.targets, z, rows, common=(v,)
         )
-        slope, curvature = self.weight * graph.gathered(graph.summed(calls))
+        slope, curvature = self._scale * graph.gathered(graph.summed(calls))
         slope = self.ridge.excess(slope)
         return Growth(slope / curvature if curvature > 0 else 0.0, self.evaluate)
 
@@ -264,7 +269,7 @@ class ChunkedObjective(Objective):
 
     @property
     def _weight(self) -> Any:
-        return self.dtype.type(self.weight)
+        return self.dtype.type(self._scale)
 
     def _each(
         self,
@@ -289,7 +294,7 @@ class ChunkedObjective(Objective):
         )
 
     def _evaluation(self, factors: Factors, total: float, state: _State) -> Evaluation:
-        loss = self.weight * float(total)
+        loss = self._scale * float(total)
         value = loss + self.ridge.value(factors)
         residual = relative(loss, self.data_norm)
         return Evaluation(factors, loss, value, residual, state)

@@ -24,12 +24,13 @@ class ChunkedWeights:
         One `Weights` for each chunk, lazy and kept with dask.
     count : float
         How many measurements there are, each counted as often as it was made.
-    unit_variance : float or None
-        See `Weights`.
+    unit, unit_variance : float, float or None
+        See `Weights`; the unit is that of all chunks together.
     """
 
     parts: list[Any]
     count: float
+    unit: float = 1.0
     unit_variance: float | None = None
 
     @classmethod
@@ -37,10 +38,11 @@ class ChunkedWeights:
         cls, parts: list[Any], lengths: list[int], unit_variance: float | None
     ) -> ChunkedWeights:
         """Keep lazy parts where their chunks are, and count the measurements."""
-        counts, parts = graph.gathered_and_persisted(
-            graph.call_each(_count, parts, lengths), parts
+        known, parts = graph.gathered_and_persisted(
+            graph.call_each(_count_and_unit, parts, lengths), parts
         )
-        return cls(parts, float(np.sum(counts)), unit_variance)
+        counts, units = zip(*known, strict=True)
+        return cls(parts, float(np.sum(counts)), max(units), unit_variance)
 
     def of_losses(self) -> list[Any]:
         """The factors of the losses: a lazy array for each chunk."""
@@ -48,7 +50,8 @@ class ChunkedWeights:
 
     def costs(self, loss: Loss, dtype: np.dtype) -> list[Any]:
         """The weighted loss of each chunk, kept with dask."""
-        calls = graph.call_each(_weighted_loss, self.parts, common=(loss, dtype))
+        common = loss, dtype, self.unit
+        calls = graph.call_each(_weighted_loss, self.parts, common=common)
         return list(graph.persisted(calls))
 
     def selected(self, local: list[Any]) -> ChunkedWeights:
@@ -82,16 +85,18 @@ def chunked_weights(
 # Functions that run on a chunk --------------------------------------------------------
 
 
-def _count(weights: Weights, length: int) -> float:
-    return weights.count(length)
+def _count_and_unit(weights: Weights, length: int) -> tuple[float, float]:
+    return weights.count(length), weights.unit
 
 
 def _of_losses(weights: Weights) -> Array | None:
     return weights.of_losses
 
 
-def _weighted_loss(weights: Weights, loss: Loss, dtype: np.dtype) -> WeightedLoss:
-    return WeightedLoss(loss, weights, dtype)
+def _weighted_loss(
+    weights: Weights, loss: Loss, dtype: np.dtype, unit: float
+) -> WeightedLoss:
+    return WeightedLoss(loss, weights, dtype, unit)
 
 
 def _at(weights: Weights, index: Any) -> Weights:

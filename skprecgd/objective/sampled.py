@@ -64,7 +64,7 @@ class SampledObjective(Objective):
         self.alpha = float(alpha)
         self.ridge = NuclearRidge(alpha)
         self.weights = weights
-        self.costs = WeightedLoss(loss, weights, self.dtype)
+        self.costs = WeightedLoss(loss, weights, self.dtype, weights.unit)
 
     @cached_property
     def n_measurements(self) -> float:
@@ -105,13 +105,19 @@ class SampledObjective(Objective):
 
     @cached_property
     def weight(self) -> float:
-        scale = self.mean_square * self.typical_curvature
         # Precisions have mean one, so the count is the sum of all weights.
-        return 1.0 / (max(self.n_measurements, 1) * scale) if scale > 0 else 0.0
+        scale = self.mean_square * self.typical_curvature
+        scale *= self.n_measurements
+        return 1.0 / scale if scale > 0 else 0.0
+
+    @cached_property
+    def _scale(self) -> float:
+        """The same for the losses as `costs` has them, whose weights have a unit."""
+        return self.weight * self.costs.unit
 
     @cached_property
     def data_norm(self) -> float:
-        return self.costs.size(self.targets, self.weight)
+        return self.costs.size(self.targets, self._scale)
 
     def split(
         self, n_held_out: int, rng: np.random.RandomState
@@ -226,7 +232,7 @@ class SampledObjective(Objective):
 
         polynomial = self._polynomial(evaluation, z1, z2)
         if polynomial is not None:
-            return Quartic(self.weight * polynomial + ridge, advance)
+            return Quartic(self._scale * polynomial + ridge, advance)
 
         def minimum() -> float:
             return self._minimum_along(z, z1, z2, ridge)
@@ -348,25 +354,25 @@ class SampledObjective(Objective):
         `ridge` are the coefficients of the ridge as a polynomial in t.
         """
         pull = self.costs.pull(z, self.targets)
-        start = self.weight * dot(pull, z1) + ridge[1]
+        start = self._scale * dot(pull, z1) + ridge[1]
         first = 1.0
         if self.loss.has_curvature:
             curvature = dot(self._curvature_weights(z) * z1, z1)
-            curvature += 2 * (self.weight * dot(pull, z2) + ridge[2])
+            curvature += 2 * (self._scale * dot(pull, z2) + ridge[2])
             first = -start / curvature if curvature > 0 else 1.0
 
         def slope(t: float) -> float:
             pull = self.costs.pull(ray_point(z, z1, z2, t), self.targets)
-            along = self.weight * dot(pull, z1 + self.dtype.type(2 * t) * z2)
+            along = self._scale * dot(pull, z1 + self.dtype.type(2 * t) * z2)
             return along + ridge[1] + 2 * t * ridge[2]
 
         return first_minimum(slope, start, first)
 
     def _curvature_weights(self, z: Array) -> Any:
-        return self.costs.curvatures(z, self.targets, self.weight)
+        return self.costs.curvatures(z, self.targets, self._scale)
 
     def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
-        loss = self.weight * self.costs.total(z, self.targets)
+        loss = self._scale * self.costs.total(z, self.targets)
         value = loss + self.ridge.value(factors)
         return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
 
@@ -396,7 +402,7 @@ class SampledObjective(Objective):
         Weighted before the adjoint, so that very small or very large measurement
         matrices neither underflow nor overflow in the products.
         """
-        slopes = self.costs.slopes(z, self.targets, self.weight)
+        slopes = self.costs.slopes(z, self.targets, self._scale)
         return slopes.astype(self.dtype, copy=False)
 
     def _with(self, **changed: Any) -> Self:

@@ -47,6 +47,16 @@ class Weights:
     unit_variance: float | None = None
 
     @property
+    def unit(self) -> float:
+        """A power of two near the largest factor of a loss.
+
+        The objective divides the factors by it, which rounds nothing, so that their
+        size does not matter to the range of floating-point numbers.
+        """
+        each = self.of_losses
+        return 1.0 if each is None else power_of_two(float(np.max(each, initial=0.0)))
+
+    @property
     def of_losses(self) -> Array | None:
         """The factor of the loss of each measurement; None is one."""
         if self.frequency is None or self.precision is None:
@@ -82,17 +92,22 @@ class WeightedLoss:
     weights : Weights
     dtype : dtype
         Type in which the arithmetic is done.
+    unit : float, default=1.0
+        The factors of the losses are divided by it; see `Weights.unit`.
     """
 
     loss: Loss
     weights: Weights
     dtype: np.dtype
+    unit: float = 1.0
 
     @cached_property
     def each(self) -> Array | None:
         """The factors of the single losses, in working precision; None is one."""
         each = self.weights.of_losses
-        return None if each is None else each.astype(self.dtype, copy=False)
+        if each is None:
+            return None
+        return (each / self.unit).astype(self.dtype, copy=False)
 
     def total(self, z: Array, y: Array) -> float:
         """Sum of the weighted losses."""
@@ -134,3 +149,10 @@ class WeightedLoss:
         often = self.weights.frequency
         repeated = gains if often is None else often * gains
         return np.array([np.sum(repeated, dtype=np.float64), dot(repeated, gains)])
+
+
+def power_of_two(size: float) -> float:
+    """The power of two next to a positive size; 1 where there is none."""
+    if not (np.isfinite(size) and size > 0):
+        return 1.0
+    return float(np.exp2(np.floor(np.log2(size))))

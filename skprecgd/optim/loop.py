@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -190,9 +192,27 @@ def _local(
         metric = Metric(here.factors, identity=True)
     elif method.solver.metric == "damped":
         state = DampingState(here, objective, gradient_norm, iteration)
-        metric = metric.damped(method.damping(state))
+        damping = method.damping(state)
+        _check_damping(damping, gradient_norm)
+        metric = metric.damped(damping)
     adds_columns = evaluation.adds_columns
     return Local(objective, here, gradient, metric, tol, adds_columns), gradient_norm
+
+
+def _check_damping(damping: Any, gradient_norm: float) -> None:
+    # Numbers that overflow are not the rule's fault; such a fit diverges.
+    if np.isfinite(gradient_norm) and not (
+        isinstance(damping, Real) and 0 <= float(damping) < np.inf
+    ):
+        raise ValueError(
+            "A damping rule must return a finite number that is not negative, got "
+            f"{damping!r}."
+        )
+
+
+def _check_step(step: Any) -> None:
+    if not isinstance(step, Real):
+        raise ValueError(f"A step rule must return a number, got {step!r}.")
 
 
 def _final(status: Status | None, *, stop: bool, spent: bool) -> Status | None:
@@ -215,6 +235,7 @@ def _advance(
         ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
             step = method.step(ray, slope)
+            _check_step(step)
             if step != 0.0 or attempt == 1:
                 return ray.advance(step), step
         method.direction.restart()

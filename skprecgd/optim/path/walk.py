@@ -200,7 +200,10 @@ class Walk:
         These fits are no stages of their own.
         """
         objective = self.objective
-        while outcome.status.converged:
+        # Each fit may take no iteration at all, so their number is limited, too.
+        for _ in range(self.settings.max_iter):
+            if not outcome.status.converged:
+                break
             best = outcome.evaluation
             sharper = objective.sharpened(best, self.settings.tol)
             if sharper is None:
