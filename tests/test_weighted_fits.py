@@ -378,7 +378,8 @@ def test_wrong_entry_weights(rng):
     for weights, sentence in [
         (often[:, :3], r"entry_weight must have the shape of X, \(40, 25\)"),
         (2.0, r"entry_weight must be a matrix of shape \(40, 25\)"),
-        (often[0], r"entry_weight must be a matrix .* got shape \(25,\)"),
+        (np.array(2.0), r"entry_weight must be a matrix of shape \(40, 25\)"),
+        (often[0], r"entry_weight must have the shape of X, \(40, 25\), got \(25,\)"),
         (-1.0 * often, r"entry_weight must be finite and not negative"),
         (sparse.csr_array(often), r"stores nothing for \d+ of the 1000 observed"),
     ]:

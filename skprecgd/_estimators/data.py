@@ -21,7 +21,12 @@ from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
-from skprecgd._estimators.weighting import has_variances, positive, read_weights
+from skprecgd._estimators.weighting import (
+    has_variances,
+    is_number,
+    positive,
+    read_weights,
+)
 from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
@@ -240,15 +245,16 @@ class EntryData(Data, Rows):
 
     def _of_matrix(self, matrix: Any, name: str) -> Array:
         """The values of another matrix at the positions of the entries."""
-        if np.ndim(matrix) != 2:
+        if is_number(matrix):
             raise ValueError(
                 f"{name} must be a matrix of shape {self.shape}, a number for each "
-                f"entry, got shape {np.shape(matrix)}."
+                f"entry, got {matrix!r}."
             )
         matrix = check_array(
             matrix,
             accept_sparse="csr",
             dtype=np.float64,
+            ensure_2d=False,
             ensure_all_finite=False,
             input_name=name,
         )

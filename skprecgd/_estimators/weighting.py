@@ -59,7 +59,16 @@ def read_weights(
 
 def has_variances(noise_variance: Any) -> bool:
     """Whether the value of `noise_variance` has a number for each measurement."""
-    return not (noise_variance is None or isinstance(noise_variance, (str, Real)))
+    return not (
+        noise_variance is None
+        or isinstance(noise_variance, str)
+        or is_number(noise_variance)
+    )
+
+
+def is_number(values: Any) -> bool:
+    """Whether the values are a single number, an array of no dimension included."""
+    return isinstance(values, Real) or getattr(values, "shape", None) == ()
 
 
 def positive(weights: Weights) -> Array | None:
@@ -74,7 +83,7 @@ def _checked(values: Any, n: int, name: str) -> Any:
     """One number for each measurement, lazy if given so."""
     if is_dask_array(values):
         values = as_dask_array(values, 1, name=name)
-    elif np.ndim(values) == 0:
+    elif is_number(values):
         values = np.full(n, values, dtype=np.float64)
     else:
         values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
