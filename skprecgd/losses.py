@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -46,7 +47,8 @@ class Loss(ABC):
     Attributes
     ----------
     name : str
-        The value of the estimators' `loss` parameter.
+        What messages call the loss: the value of the estimators' `loss` parameter.
+        The name of the class if there is no other.
     curvature_bound : float
         Upper bound of the second derivative in z; infinity if there is none.
     homogeneous : bool
@@ -78,6 +80,11 @@ class Loss(ABC):
     least_squares: bool = False
     measures_error: bool = False
     signs_are_chance: bool = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__
 
     @abstractmethod
     def value(self, z: Array, y: Array) -> float:
@@ -264,9 +271,12 @@ class SummedLoss(Loss):
         return float(np.sum(self.pointwise(z, y), dtype=np.float64))
 
 
-# Whatever a loss computes: who changes one of them has another loss.
+# Whatever a loss computes: who changes one of them has another loss. Which targets a
+# loss takes, and what predictions stand for, say nothing of its arithmetic.
 _METHODS = tuple(
-    name for name, method in vars(Loss).items() if callable(method) and name[0] != "_"
+    name
+    for name, method in vars(Loss).items()
+    if callable(method) and name[0] != "_" and name not in ("target_check", "mean")
 )
 # Facts that hold because the loss is half the squared residual.
 _FACTS_OF_SQUARES = ("least_squares", "measures_error", "signs_are_chance")
@@ -280,9 +290,9 @@ def _differs(kind: type, base: type, name: str) -> bool:
 class SquaredLoss(Loss):
     """Half the squared residual, ``(z - y)^2 / 2``.
 
-    A subclass that overrides a method is treated like any other loss: its own methods
-    are called, and the closed forms of least squares are not used for it. If it has
-    one of `value` and `pointwise`, the other follows from that.
+    A subclass that overrides a method of the arithmetic is treated like any other loss:
+    its own methods are called, and the closed forms of least squares are not used. If
+    it has one of `value` and `pointwise`, the other follows from that.
 
     Examples
     --------
@@ -771,7 +781,9 @@ def _or_one(scale: float | None) -> float:
 
 
 def _check_positive(loss: Loss, name: str, value: float | None) -> None:
-    if value is not None and not (value > 0 and np.isfinite(value)):
+    if value is None:
+        return
+    if not (isinstance(value, Real) and value > 0 and np.isfinite(value)):
         raise ValueError(
             f"{type(loss).__name__} needs a positive, finite {name}, got {value!r}."
         )

@@ -134,7 +134,7 @@ class Corruption:
     ) -> None:
         self.fraction = upper_bound(fraction)
         self.measurements = measurements
-        self.weights = _in_whole_counts(weights)
+        self.weights = whole_counts(weights)
         self.tuning = tuning
 
     def positions(self, residual: Array) -> Array:
@@ -243,10 +243,18 @@ def upper_bound(fraction: float | str) -> float:
     return float(fraction)
 
 
-def _in_whole_counts(weights: Weights) -> Weights:
+def whole_counts(weights: Weights) -> Weights:
     """The weights, larger if measurements count less than once on average.
 
     Numbers of errors are rounded, and a share of less than one measurement is none.
+
+    Parameters
+    ----------
+    weights : Weights
+
+    Returns
+    -------
+    Weights
     """
     often = weights.frequency
     if often is None:

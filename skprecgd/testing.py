@@ -566,7 +566,8 @@ def check_loss(loss: Loss, z: Any, y: Any, *, exact_curvature: bool = True) -> f
         _check_curvature_bounds(loss, curvature, slope, report)
         if exact_curvature:
             _compare_pointwise(
-                "curvature against difference quotients of gradient",
+                "curvature against difference quotients of gradient (with "
+                "exact_curvature=False it may be an upper bound)",
                 curvature,
                 slope,
                 [loss.curvature(end, y) for end in ends],

@@ -207,6 +207,9 @@ def test_a_subclass_that_keeps_the_arithmetic_is_the_squared_loss(global_random_
     class Renamed(SquaredLoss):
         name = "renamed"
 
+        def target_check(self, y):
+            assert np.all(np.isfinite(y))
+
     A, y, _ = sensing(global_random_seed, noise=0.1)
     models = [
         PrecGDMatrixSensing(
@@ -714,6 +717,17 @@ def test_a_step_that_is_no_number_is_refused():
     A, y, _ = sensing(0)
     with pytest.raises(ValueError, match=r"A step rule must return a number, got None"):
         PrecGDMatrixSensing(2, step_size=Returns(None), solver="precgd").fit(A, y)
+
+
+class Nowhere(Direction):
+    def __call__(self, local):
+        return None
+
+
+def test_a_direction_that_is_none_is_refused():
+    A, y, _ = sensing(0)
+    with pytest.raises(ValueError, match=r"A direction must be Factors, .* NoneType"):
+        PrecGDMatrixSensing(2, solver=Solver("nowhere", Nowhere)).fit(A, y)
 
 
 def test_an_interrupted_rule_keeps_the_best_point(global_random_seed):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 
+from skprecgd._estimators.data import EntryData
 from skprecgd._estimators.row_space import RowSpace
-from skprecgd._estimators.rows import LossRows
-from skprecgd._linalg.row_systems import solve_rows
+from skprecgd._estimators.rows import LeastSquaresRows, LossRows, TrimmedRows
+from skprecgd._linalg.row_systems import solve_rows, weighted_least_squares
 from skprecgd.losses import (
     AbsoluteLoss,
     HuberLoss,
@@ -19,6 +20,7 @@ from skprecgd.losses import (
     PoissonLoss,
     SquaredLoss,
 )
+from skprecgd.objective import Weights
 
 
 def make_rows(shape, r, share, seed, dtype=np.float64):
@@ -129,6 +131,61 @@ def test_explicit_zeros_are_visible():
     z = solve_rows(pattern, pattern @ basis, basis, np.zeros(1))
     # Half-way between the visible 2 and the visible 0, not the 2 alone.
     assert_allclose(z @ basis.T, np.full((1, 4), 1.0))
+
+
+# --------------------------------------------------------------------------------------
+# Weights
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize("r", [1, 3])
+def test_weights_of_any_size(r, unit, global_random_seed):
+    """Each row by itself, whatever the size of its weights."""
+    X, visible, basis = make_rows((30, 40), r, 0.5, global_random_seed)
+    visible[4] = False
+    rng = np.random.default_rng(global_random_seed)
+    weights = rng.uniform(0.1, 1.0, X.shape) * 10.0 ** rng.integers(-9, 9, (30, 1))
+    ridge = rng.uniform(0.1, 1.0, r)
+    pattern = sparse.csr_array(visible)
+    pattern = sparse.csr_array((X[visible], pattern.indices, pattern.indptr))
+    z = weighted_least_squares(pattern, unit * weights[visible], basis, unit * ridge)
+    roots = np.sqrt(weights)
+    for row, mask, root, found in zip(X, visible, roots, z, strict=True):
+        design = np.vstack([root[mask, None] * basis[mask], np.diag(np.sqrt(ridge))])
+        values = np.append((root * row)[mask], np.zeros(r))
+        expected = linalg.lstsq(design, values)[0]
+        assert_allclose(found, expected, rtol=1e-8, atol=1e-10 * np.max(np.abs(row)))
+
+
+SOLVERS = [
+    LeastSquaresRows(SquaredLoss(), np.array([0.1, 0.3])),
+    LossRows(HuberLoss(), np.array([0.1, 0.3])),
+    LossRows(LogisticLoss(), np.array([0.1, 0.3])),
+    TrimmedRows(SquaredLoss(), np.zeros(2), fraction=0.2, level=1.0),
+]
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{type(s).__name__}")
+def test_an_entry_of_weight_two_is_two_entries(solver, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    X, visible, basis = make_rows((20, 25), 2, 0.7, global_random_seed)
+    X += 9.0 * (rng.random(X.shape) < 0.05)
+    if isinstance(solver.loss, LogisticLoss):
+        X = (X > 0).astype(float)
+    often = rng.integers(1, 4, size=25)
+    rows, columns = np.nonzero(visible)
+    space = RowSpace(basis, np.zeros(25))
+    counts = Weights(frequency=often[columns].astype(float))
+    z = solver.coordinates(EntryData(rows, columns, X[visible], X.shape, counts), space)
+    # The same columns, each as often as it counts.
+    copies = np.repeat(np.arange(25), often)
+    rows, columns = np.nonzero(visible[:, copies])
+    values = X[:, copies][visible[:, copies]]
+    repeated = EntryData(rows, columns, values, (20, len(copies)))
+    space = RowSpace(basis[copies], np.zeros(len(copies)))
+    expected = solver.coordinates(repeated, space)
+    assert_allclose(z, expected, rtol=1e-6, atol=1e-8 * np.max(np.abs(expected)))
 
 
 # --------------------------------------------------------------------------------------

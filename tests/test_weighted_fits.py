@@ -215,6 +215,28 @@ def test_coordinates_are_those_of_the_weighted_fit(center, alpha, rng):
     assert distance(found, expected) <= 100 * TOL
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"loss": "huber"}, {"center": "both"}], ids=str
+)
+def test_weights_of_one_leave_the_coordinates(options, rng):
+    X, _ = table(rng)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    model = PrecGDFactorization(3, early_stopping=False, tol=TOL, **options)
+    expected = model.fit_transform(X)
+    found = model.fit_transform(X, entry_weight=np.ones(X.shape))
+    assert distance(found, expected) <= 10 * TOL
+
+
+def test_coordinates_of_weighted_chunks(rng):
+    X, often = table(rng)
+    options = {"early_stopping": False, "tol": TOL}
+    model = PrecGDFactorization(2, **options)
+    expected = model.inverse_transform(model.fit_transform(X, entry_weight=often))
+    chunks = da.from_array(X, chunks=(10, 25))
+    found = model.inverse_transform(model.fit_transform(chunks, entry_weight=often))
+    assert distance(found, expected) <= 100 * TOL
+
+
 @pytest.mark.parametrize("loss", ["squared", "huber", "logistic"])
 def test_weights_of_complete_data(loss, rng):
     X, often = table(rng)
@@ -363,6 +385,9 @@ def test_metadata_are_routed(rng):
         (-np.ones(N), r"sample_weight must be finite and not negative"),
         (np.zeros(N), r"nor zero everywhere; it runs from 0 to 0"),
         (np.full(N, np.nan), r"NaN"),
+        ("balanced", r"sample_weight must hold real numbers, .* got str"),
+        ({0: 1.0}, r"sample_weight must hold real numbers, .* got dict"),
+        (np.full(N, 1j), r"sample_weight must hold real numbers, .* Complex data"),
     ],
 )
 def test_wrong_sample_weights(weights, sentence, rng):

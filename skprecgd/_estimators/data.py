@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import validate_data
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.lazy import check_columns
@@ -22,6 +22,7 @@ from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
 from skprecgd._estimators.weighting import (
+    checked_numbers,
     has_variances,
     is_number,
     positive,
@@ -35,7 +36,7 @@ from skprecgd._linalg.offsets import (
     subtract,
     total_variance,
 )
-from skprecgd._linalg.row_systems import solve_rows
+from skprecgd._linalg.row_systems import solve_rows, weighted_least_squares
 from skprecgd._linalg.stored import is_incomplete, without_duplicates
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array
@@ -196,7 +197,9 @@ class EntryData(Data, Rows):
         return self
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
-        visible = self.centred(space)
+        visible, weights = self.centred(space), self.weights.of_losses
+        if weights is not None:
+            return weighted_least_squares(visible, weights, space.basis, ridge)
         return solve_rows(visible, visible @ space.basis, space.basis, ridge)
 
     def rounds(
@@ -250,13 +253,8 @@ class EntryData(Data, Rows):
                 f"{name} must be a matrix of shape {self.shape}, a number for each "
                 f"entry, got {matrix!r}."
             )
-        matrix = check_array(
-            matrix,
-            accept_sparse="csr",
-            dtype=np.float64,
-            ensure_2d=False,
-            ensure_all_finite=False,
-            input_name=name,
+        matrix = checked_numbers(
+            matrix, name, accept_sparse="csr", ensure_all_finite=False
         )
         if matrix.shape != self.shape:
             raise ValueError(

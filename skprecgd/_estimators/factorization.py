@@ -18,6 +18,7 @@ from skprecgd._estimators.data import (
     EntryData,
     read_data,
     read_rows,
+    read_weighted,
     warn_about_unseen,
 )
 from skprecgd._estimators.fitted import kept_factors, outlier_matrix
@@ -319,13 +320,17 @@ class PrecGDFactorization(
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
-            What `transform` returns; but with weights, or a variance for each entry,
-            the coordinates of the weighted fit, as `transform` takes no weights.
+            What `transform` returns, if there are no weights; otherwise the same from
+            the weighted entries.
         """
         self.fit(X, entry_weight=entry_weight)
         if entry_weight is None and not has_variances(self.noise_variance):
             return self._transform(X)
-        return self.left_ * np.sqrt(self.singular_values_)
+        if is_dask(X):
+            # Chunks keep no weights for single rows, but the fit has found the same.
+            return self.left_ * np.sqrt(self.singular_values_)
+        data = read_weighted(self, X, entry_weight).that_count()
+        return self._row_solver.coordinates(data, self._row_space)
 
     def transform(self, X: Any) -> Array:
         """Coordinates of rows in the row space found, from their visible entries.

@@ -19,16 +19,18 @@ from skprecgd._linalg.row_systems import (
     row_slabs,
     solve_rows,
     solve_systems,
+    weighted_least_squares,
     with_values,
 )
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
-from skprecgd.objective import GrossErrors, Objective
+from skprecgd.objective import GrossErrors, Objective, Weights
+from skprecgd.objective.weights import ONCE
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
-from skprecgd.robust import largest_of_lines, line_limits
+from skprecgd.robust import largest_of_lines, line_limits, whole_counts
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class LeastSquaresRows(RowSolver):
 class LossRows(RowSolver):
     """The lowest loss, one small convex problem a row.
 
-    Minimises ``sum_j loss(basis_j z + offset_j, x_j) + z^T diag(ridge) z / 2`` over
+    Minimises ``sum_j w_j loss(basis_j z + offset_j, x_j) + z^T diag(ridge) z / 2`` over
     the visible entries j of a row, by Newton steps (with the curvature's bound where
     the loss gives one), for many rows at once.
     """
@@ -148,9 +150,16 @@ class LossRows(RowSolver):
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
         self.loss.target_check(entries.values)
-        return self.of_entries(entries.csr(), space)
+        weights = entries.weights.of_losses
+        weighted = None if weights is None else entries.csr(weights)
+        return self.of_entries(entries.csr(), space, weighted)
 
-    def of_entries(self, visible: sparse.csr_array, space: RowSpace) -> Array:
+    def of_entries(
+        self,
+        visible: sparse.csr_array,
+        space: RowSpace,
+        weights: sparse.csr_array | None = None,
+    ) -> Array:
         """Coordinates of each row.
 
         Parameters
@@ -158,6 +167,8 @@ class LossRows(RowSolver):
         visible : csr_array of shape (n_rows, n_columns)
             Its stored values are the visible entries, explicit zeros included.
         space : RowSpace
+        weights : csr_array of the same pattern, default=None
+            The factor of each entry's loss; None is one.
 
         Returns
         -------
@@ -167,8 +178,11 @@ class LossRows(RowSolver):
         products = row_products(basis)
         out = np.zeros((visible.shape[0], basis.shape[1]))
         for part in row_slabs(out):
+            factors = 1.0 if weights is None else weights[part].data
             for stage in self.loss.continuation():
-                problem = _RowProblem(stage, visible[part], basis, space.offsets)
+                problem = _RowProblem(
+                    stage, visible[part], basis, space.offsets, factors
+                )
                 out[part] = _newton(
                     problem, products, self.ridge, out[part], self.tuning
                 )
@@ -206,9 +220,12 @@ class TrimmedRows(RowSolver):
         self.fraction, self.level = fraction, level
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
-        return self.of_entries(rows.entries().centred(space), space.basis)
+        entries = rows.entries()
+        return self.of_entries(entries.centred(space), space.basis, entries.weights)
 
-    def of_entries(self, visible: sparse.csr_array, basis: Array) -> Array:
+    def of_entries(
+        self, visible: sparse.csr_array, basis: Array, weights: Weights = ONCE
+    ) -> Array:
         """Coordinates of each row.
 
         Parameters
@@ -217,44 +234,52 @@ class TrimmedRows(RowSolver):
             The visible entries, explicit zeros included.
         basis : ndarray of shape (n_columns, r)
             Orthonormal columns.
+        weights : Weights, default=ONCE
+            Weights of the visible entries.
 
         Returns
         -------
         ndarray of shape (n_rows, r)
         """
-        limits = line_limits(np.diff(visible.indptr), self.fraction)
+        weights = whole_counts(weights)
+        limits = self._limits(visible, weights)
+        numbers = with_values(visible, np.arange(visible.nnz))
         out = np.zeros((visible.shape[0], basis.shape[1]), dtype=basis.dtype)
         pending = np.arange(visible.shape[0])
         before: Array | None = None
         for _ in range(self.tuning.max_rounds):
-            part = visible[pending]
-            lines = np.repeat(np.arange(len(pending)), np.diff(part.indptr))
-            errors = self._errors(part, lines, out[pending], basis, limits[pending])
+            part = _Part(visible[pending], weights.at(numbers[pending].data))
+            errors = self._errors(part, out[pending], basis, limits[pending])
             moved = np.ones(len(pending), dtype=bool)
             if before is not None:
-                changed = lines[errors != before]
+                changed = part.lines[errors != before]
                 moved = np.bincount(changed, minlength=len(pending)) > 0
             if not moved.any():
                 break
-            pending, before = pending[moved], errors[moved[lines]]
-            kept = _where(part[moved], ~before)
-            out[pending] = solve_rows(kept, kept @ basis, basis, self.ridge)
+            pending, before = pending[moved], errors[moved[part.lines]]
+            kept = ~errors & moved[part.lines]
+            out[pending] = part.least_squares(moved, kept, basis, self.ridge)
         return out
 
-    def _errors(
-        self,
-        part: sparse.csr_array,
-        lines: Array,
-        z: Array,
-        basis: Array,
-        limits: Array,
-    ) -> Array:
+    def _limits(self, visible: sparse.csr_array, weights: Weights) -> Array:
+        """Largest numbers of gross errors of each row."""
+        if weights.frequency is None:
+            return line_limits(np.diff(visible.indptr), self.fraction)
+        often = with_values(visible, weights.frequency)
+        return line_limits(np.asarray(often.sum(axis=1)).ravel(), self.fraction)
+
+    def _errors(self, part: _Part, z: Array, basis: Array, limits: Array) -> Array:
         """Which entries are gross errors, given coordinates z of their rows."""
-        fitted = sampled_product(z, basis, lines, part.indices)
-        sizes = np.abs(part.data - fitted)
+        lines, often = part.lines, part.weights.frequency
+        fitted = sampled_product(z, basis, lines, part.visible.indices)
+        sizes = np.abs(part.visible.data - fitted)
+        if part.weights.precision is not None:
+            sizes *= np.sqrt(part.weights.precision)
         large = np.flatnonzero(sizes > self.level)
-        errors = np.zeros(part.nnz, dtype=bool)
-        errors[large] = largest_of_lines(sizes[large], lines[large], limits)
+        errors = np.zeros(len(sizes), dtype=bool)
+        errors[large] = largest_of_lines(
+            sizes[large], lines[large], limits, None if often is None else often[large]
+        )
         return errors
 
     def score(self, values: Array, predictions: Array, weight: Array | None) -> float:
@@ -322,9 +347,15 @@ class _RowProblem:
     """The losses of some rows as functions of their predictions."""
 
     def __init__(
-        self, loss: Loss, visible: sparse.csr_array, basis: Array, offsets: Array
+        self,
+        loss: Loss,
+        visible: sparse.csr_array,
+        basis: Array,
+        offsets: Array,
+        weights: Array | float,
     ) -> None:
         self.loss, self.basis, self.pattern = loss, basis, visible
+        self.weights = weights
         self.n_rows = visible.shape[0]
         self.columns = visible.indices
         self.rows = np.repeat(np.arange(self.n_rows), np.diff(visible.indptr))
@@ -336,12 +367,13 @@ class _RowProblem:
 
     def gradient(self, predictions: Array) -> Array:
         with np.errstate(over="ignore"):
-            return self.loss.gradient(predictions, self.targets)
+            return self.weights * self.loss.gradient(predictions, self.targets)
 
     def curvature(self, predictions: Array) -> Array:
         if self.loss.has_curvature:
-            return self.loss.curvature(predictions, self.targets)
-        return np.full_like(predictions, self.loss.typical_curvature(self.targets))
+            return self.weights * self.loss.curvature(predictions, self.targets)
+        typical = self.loss.typical_curvature(self.targets)
+        return self.weights * np.full_like(predictions, typical)
 
     def sums(self, values: Array) -> Array:
         """Sum of the entries' values in each row."""
@@ -402,6 +434,24 @@ def _row_lengths(
 
 
 # Gross errors -------------------------------------------------------------------------
+
+
+class _Part:
+    """Some rows with the weights of their visible entries."""
+
+    def __init__(self, visible: sparse.csr_array, weights: Weights) -> None:
+        self.visible, self.weights = visible, weights
+        self.lines = np.repeat(np.arange(visible.shape[0]), np.diff(visible.indptr))
+
+    def least_squares(
+        self, rows: Array, kept: Array, basis: Array, ridge: Array
+    ) -> Array:
+        """Coordinates of the rows where a mask is true, from the entries kept."""
+        part = _where(self.visible, kept)[rows]
+        weights = self.weights.at(kept).of_losses
+        if weights is not None:
+            return weighted_least_squares(part, weights, basis, ridge)
+        return solve_rows(part, part @ basis, basis, ridge)
 
 
 def _where(matrix: sparse.csr_array, mask: Array) -> sparse.csr_array:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_array
 
+from skprecgd._estimators.weighting import checked_numbers
 from skprecgd._runtime.typing import Array
 from skprecgd.losses import Loss
 from skprecgd.robust import largest
@@ -60,9 +60,7 @@ def checked_weight(sample_weight: Any, n_samples: int) -> Array | None:
     """Weights of samples, their mean one, or None for none."""
     if sample_weight is None:
         return None
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
+    weight = checked_numbers(sample_weight, "sample_weight")
     if weight.shape != (n_samples,):
         raise ValueError(
             f"sample_weight must hold one number for each of the {n_samples} samples, "

@@ -66,6 +66,29 @@ def has_variances(noise_variance: Any) -> bool:
     )
 
 
+def checked_numbers(values: Any, name: str, **options: Any) -> Any:
+    """An array of real numbers, from anything that scikit-learn takes for one.
+
+    Parameters
+    ----------
+    values : array-like
+    name : str
+        Begins the message if it is none.
+    **options
+        Of `sklearn.utils.check_array`.
+    """
+    options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
+    try:
+        return check_array(values, **options)
+    except (TypeError, ValueError) as error:
+        if name in str(error):
+            raise
+        raise ValueError(
+            f"{name} must hold real numbers, one for each measurement, got "
+            f"{type(values).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+
+
 def is_number(values: Any) -> bool:
     """Whether the values are a single number, an array of no dimension included."""
     return isinstance(values, Real) or getattr(values, "shape", None) == ()
@@ -86,7 +109,7 @@ def _checked(values: Any, n: int, name: str) -> Any:
     elif is_number(values):
         values = np.full(n, values, dtype=np.float64)
     else:
-        values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+        values = checked_numbers(values, name)
     if values.shape != (n,):
         raise ValueError(
             f"{name} must hold one number for each of the {n} samples, got shape "

@@ -21,10 +21,11 @@ def solve_rows(
     ridge: Array,
     *,
     hidden: bool = False,
+    weights: Array | None = None,
 ) -> Array:
     """Least-squares coordinates of each row, one small problem a row.
 
-    Minimises ``sum_j (x_j - basis_j z)^2 + z^T diag(ridge) z`` over the visible
+    Minimises ``sum_j w_j (x_j - basis_j z)^2 + z^T diag(ridge) z`` over the visible
     entries j of a row.
 
     Parameters
@@ -32,13 +33,15 @@ def solve_rows(
     pattern : csr_array of shape (n_rows, n_columns)
         Its stored positions are the visible entries, explicit zeros included.
     right_hand_side : ndarray of shape (n_rows, r)
-        ``sum_j x_j basis_j`` over the visible entries.
+        ``sum_j w_j x_j basis_j`` over the visible entries.
     basis : ndarray of shape (n_columns, r)
         Orthonormal columns.
-    ridge : ndarray of shape (r,)
+    ridge : ndarray of shape (r,) or (n_rows, r)
     hidden : bool, default=False
         The stored positions are instead the few entries of a complete row that are
         *not* visible.
+    weights : ndarray of shape (nnz,), default=None
+        The w_j of the stored positions, at most one. None is one.
 
     Returns
     -------
@@ -51,16 +54,46 @@ def solve_rows(
     # only as exact as the basis is orthonormal.
     rounding = float(np.finfo(basis.dtype if hidden else np.float64).eps)
     out = np.empty((pattern.shape[0], r))
+    weights = np.ones(pattern.nnz) if weights is None else weights
+    weighted, diagonal = with_values(pattern, weights), np.arange(r)
+    ridge = np.broadcast_to(ridge, out.shape)
     for part in row_slabs(out):
-        rows = pattern[part]
-        normal = normal_matrices(with_values(rows, np.ones(rows.nnz)), products, r)
+        normal = normal_matrices(weighted[part], products, r)
         if hidden:
             normal = np.eye(r) - normal
-        normal += np.diag(ridge)
+        normal[:, diagonal, diagonal] += ridge[part]
         rhs = right_hand_side[part].astype(np.float64)
-        # The basis is orthonormal: no eigenvalue is larger than one.
+        # The basis is orthonormal and weights are at most one: so are eigenvalues.
         out[part] = solve_systems(normal, rhs, rounding)
     return out.astype(basis.dtype)
+
+
+def weighted_least_squares(
+    visible: sparse.csr_array, weights: Array, basis: Array, ridge: Array
+) -> Array:
+    """Coordinates of each row, whose entries have weights of any size.
+
+    Parameters
+    ----------
+    visible : csr_array of shape (n_rows, n_columns)
+        Its stored values are the visible entries, explicit zeros included.
+    weights : ndarray of shape (nnz,)
+        See `solve_rows`.
+    basis, ridge
+        See `solve_rows`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, r)
+    """
+    lines = np.repeat(np.arange(visible.shape[0]), np.diff(visible.indptr))
+    largest = np.zeros(visible.shape[0])
+    np.maximum.at(largest, lines, weights)
+    largest[largest == 0] = 1.0
+    # Dividing the problem of a row by a number leaves its solution.
+    weights, ridge = weights / largest[lines], ridge / largest[:, None]
+    weighted = with_values(visible, weights * visible.data)
+    return solve_rows(visible, weighted @ basis, basis, ridge, weights=weights)
 
 
 def solve_weighted_rows(

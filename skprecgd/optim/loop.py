@@ -210,6 +210,14 @@ def _check_damping(damping: Any, gradient_norm: float) -> None:
         )
 
 
+def _check_direction(direction: Any) -> None:
+    if not isinstance(direction, Factors):
+        raise ValueError(
+            "A direction must be Factors, like the gradient that it is made of, got "
+            f"{type(direction).__name__}."
+        )
+
+
 def _check_step(step: Any) -> None:
     if not isinstance(step, Real):
         raise ValueError(f"A step rule must return a number, got {step!r}.")
@@ -230,7 +238,9 @@ def _advance(
 ) -> tuple[Evaluation, float]:
     """The next point; a direction that leads nowhere is replaced by a fresh one."""
     for attempt in range(2):
-        direction = start.direction_from_here(method.direction(local))
+        direction = method.direction(local)
+        _check_direction(direction)
+        direction = start.direction_from_here(direction)
         slope = local.gradient.inner(direction)
         ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
