@@ -154,7 +154,7 @@ def test_one_component_of_a_fold_is_the_offsets_alone(global_random_seed):
     train, test = np.split(rng.permutation(X.size), [80])
     rows, columns = np.divmod(np.arange(X.size), 9)
     design = np.hstack([np.eye(12)[rows], np.eye(9)[columns]])
-    fitted = design @ np.linalg.lstsq(design[train], X.ravel()[train])[0]
+    fitted = design @ np.linalg.lstsq(design[train], X.ravel()[train], rcond=None)[0]
     y = X.ravel()[test]
     expected = 1 - np.sum((y - fitted[test]) ** 2) / np.sum((y - y.mean()) ** 2)
     model = PrecGDFactorizationCV(1, center="both", cv=[(train, test)], random_state=0)
