@@ -71,7 +71,10 @@ def test_a_sample_of_weight_two_is_two_samples(options, rng):
     weighted = model.fit(A, y, sample_weight=often).matrix_
     outliers, score = model.outliers_, model.score(A, y, often)
     repeated = model.fit(A[again], y[again])
-    assert distance(weighted, repeated.matrix_) <= 10 * TOL
+    # Labels and counts have regions of little curvature, where a gradient as small as
+    # tol moves the matrix further.
+    close = 100 if repeated._loss.generalized else 10
+    assert distance(weighted, repeated.matrix_) <= close * TOL
     assert score == pytest.approx(repeated.score(A[again], y[again]), abs=1e-6)
     assert outliers.shape == (N,)
     np.testing.assert_array_equal(outliers[again] != 0, repeated.outliers_ != 0)
@@ -144,7 +147,8 @@ def test_held_out_samples_are_samples_that_count(rng):
 def test_an_entry_of_weight_zero_is_missing(center, rng):
     X, often = table(rng)
     holes = np.where(often == 0, np.nan, X)
-    model = PrecGDFactorization(4, center=center, early_stopping=False, tol=TOL)
+    rank = 3 if center is None else 2
+    model = PrecGDFactorization(rank, center=center, early_stopping=False, tol=TOL)
     given = completed(model.fit(X, entry_weight=often))
     again = completed(model.fit(holes, entry_weight=often))
     np.testing.assert_array_equal(again, given)
