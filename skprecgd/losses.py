@@ -278,6 +278,8 @@ _METHODS = tuple(
     for name, method in vars(Loss).items()
     if callable(method) and name[0] != "_" and name not in ("target_check", "mean")
 )
+# What the squared loss computes in one pass, and any loss from its other methods.
+_CLOSED_FORMS = ("total", "slopes", "curvatures", "polynomial", "size", "constant")
 # Facts that hold because the loss is half the squared residual.
 _FACTS_OF_SQUARES = ("least_squares", "measures_error", "signs_are_chance")
 
@@ -320,11 +322,16 @@ class SquaredLoss(Loss):
                 setattr(cls, fact, False)
         if "name" not in vars(cls):
             cls.name = cls.__name__
-        # The squared loss has both at hand, and neither is true of another loss.
-        if "pointwise" in changed and "value" not in changed:
-            setattr(cls, "value", SummedLoss.value)  # noqa: B010
-        if "value" in changed and "pointwise" not in changed:
-            setattr(cls, "pointwise", Loss.pointwise)  # noqa: B010
+        if cls.least_squares:
+            return
+        # What the squared loss has at hand is not true of another loss.
+        general = SummedLoss if "pointwise" in changed else Loss
+        closed = {"value", "pointwise", *_CLOSED_FORMS} - changed
+        if not changed & {"value", "pointwise"}:
+            closed -= {"value", "pointwise"}
+        for name in closed:
+            if not _differs(cls, SquaredLoss, name):
+                setattr(cls, name, getattr(general, name))
 
     def value(self, z: Array, y: Array) -> float:
         residual = z - y
@@ -340,15 +347,11 @@ class SquaredLoss(Loss):
         return 0.5 * (z - y) ** 2
 
     def total(self, z: Array, y: Array, weights: Array | None = None) -> float:
-        if not self.least_squares:
-            return super().total(z, y, weights)
         return 0.5 * squared_distance(z, y, weights)
 
     def slopes(
         self, z: Array, y: Array, scale: Any, weights: Array | None = None
     ) -> Array:
-        if not self.least_squares:
-            return super().slopes(z, y, scale, weights)
         dtype = np.result_type(z, y)
         slopes = np.subtract(z, y, out=empty(len(z), dtype))
         slopes *= dtype.type(scale)
@@ -359,8 +362,6 @@ class SquaredLoss(Loss):
     def curvatures(
         self, z: Array, y: Array, scale: Any, weights: Array | None = None
     ) -> Any:
-        if not self.least_squares:
-            return super().curvatures(z, y, scale, weights)
         return scale if weights is None else scale * weights
 
     def polynomial(
@@ -371,21 +372,15 @@ class SquaredLoss(Loss):
         z2: Array,
         weights: Array | None = None,
     ) -> Array | None:
-        if not self.least_squares:
-            return super().polynomial(z, y, z1, z2, weights)
         s00, s01, s11, s02, s12, s22 = ray_sums(z, y, z1, z2, weights)
         return np.array([0.5 * s00, s01, 0.5 * s11 + s02, s12, 0.5 * s22])
 
     def size(self, y: Array, scale: float, weights: Array | None = None) -> float:
-        if not self.least_squares:
-            return super().size(y, scale, weights)
         # The square of a very small or very large number might be zero or infinite.
         size = norm(y if weights is None else np.sqrt(weights) * y)
         return size * float(np.sqrt(scale))
 
     def constant(self, y: Array, weights: Array | None = None) -> float:
-        if not self.least_squares:
-            return super().constant(y, weights)
         return _mean(y, weights)
 
 

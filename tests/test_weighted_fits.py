@@ -66,15 +66,15 @@ def test_a_sample_of_weight_two_is_two_samples(options, rng):
     """Zero is none; fits without held-out samples agree to a few tol."""
     A, y, often = sensing(rng, options.get("loss", "squared"))
     again = np.repeat(np.arange(N), often)
-    model = PrecGDMatrixSensing(early_stopping=False, tol=TOL, random_state=0)
+    # The loss of labels and counts is not zero in the end, and with a tol of 1e-8 the
+    # decrease, of the order of its square, is lost in the rounding of that loss.
+    tol = 10 * TOL if options.get("loss") in ("logistic", "poisson") else TOL
+    model = PrecGDMatrixSensing(early_stopping=False, tol=tol, random_state=0)
     model.set_params(**options)
     weighted = model.fit(A, y, sample_weight=often).matrix_
     outliers, score = model.outliers_, model.score(A, y, often)
     repeated = model.fit(A[again], y[again])
-    # Labels and counts have regions of little curvature, where a gradient as small as
-    # tol moves the matrix further.
-    close = 100 if repeated._loss.generalized else 10
-    assert distance(weighted, repeated.matrix_) <= close * TOL
+    assert distance(weighted, repeated.matrix_) <= 10 * tol
     assert score == pytest.approx(repeated.score(A[again], y[again]), abs=1e-6)
     assert outliers.shape == (N,)
     np.testing.assert_array_equal(outliers[again] != 0, repeated.outliers_ != 0)

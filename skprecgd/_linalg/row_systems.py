@@ -54,11 +54,15 @@ def solve_rows(
     # only as exact as the basis is orthonormal.
     rounding = float(np.finfo(basis.dtype if hidden else np.float64).eps)
     out = np.empty((pattern.shape[0], r))
-    weights = np.ones(pattern.nnz) if weights is None else weights
-    weighted, diagonal = with_values(pattern, weights), np.arange(r)
+    if weights is not None:
+        pattern = with_values(pattern, weights)
+    diagonal = np.arange(r)
     ridge = np.broadcast_to(ridge, out.shape)
     for part in row_slabs(out):
-        normal = normal_matrices(weighted[part], products, r)
+        rows = pattern[part]
+        if weights is None:
+            rows = with_values(rows, np.ones(rows.nnz))
+        normal = normal_matrices(rows, products, r)
         if hidden:
             normal = np.eye(r) - normal
         normal[:, diagonal, diagonal] += ridge[part]
