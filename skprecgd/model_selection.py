@@ -20,6 +20,8 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_array, check_random_state
 
+from skprecgd._linalg.containers import marked
+from skprecgd._linalg.naming import columns_named
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.measurements import Measurements
@@ -230,12 +232,14 @@ def _cells(X: Any, missing_values: float, name: str) -> _Cells:
             )
         return *cells, X.matrix_shape
     check_missing_values(missing_values)
-    X = check_array(
-        X,
-        accept_sparse=["csr", "csc"],
-        dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan" if np.isnan(missing_values) else True,
-    )
+    with columns_named(X):
+        X, missing_values = marked(X, missing_values)
+        X = check_array(
+            X,
+            accept_sparse=["csr", "csc"],
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan" if np.isnan(missing_values) else True,
+        )
     rows, columns, values, shape = matrix_entries(X, missing_values)
     check_any_observed(values)
     return rows, columns, shape

@@ -503,10 +503,15 @@ OBSERVED = [
     entries("X must be 2-D, got 1-D", "1-D", X[0]),
     entries("X must be 2-D, got 0-D", "None", None),
     entries("X must be numeric, got dtype <U1", "text", [["a"]]),
-    entries("NaN among the observed values", "NaN, missing_values=0", HOLES, 0),
+    entries(
+        "X contains NaN in column 0: with missing_values=0",
+        "NaN, missing_values=0",
+        HOLES,
+        0,
+    ),
     entries("sparse X holds NaN", "sparse NaN", sparse.csr_array(HOLES)),
     entries(
-        "NaN among the observed values",
+        "X contains NaN in column 0: with missing_values=0",
         "sparse NaN, missing_values=0",
         sparse.csr_array(HOLES),
         0,

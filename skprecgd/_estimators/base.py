@@ -13,6 +13,7 @@ from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
 from skprecgd._estimators.weighting import has_variances
+from skprecgd._linalg.containers import marked
 from skprecgd._runtime.compat import CallbackSupportMixin
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
@@ -82,7 +83,9 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         # The value of an earlier fit would be wrong now.
         self.__dict__.pop("noise_variance_", None)
         if has_variances(self.noise_variance):
-            self.noise_variance_: Any = np.array(self.noise_variance, np.float64)
+            self.noise_variance_: Any = np.array(
+                marked(self.noise_variance, np.nan).matrix, np.float64
+            )
         elif result.noise_variance is not None:
             self.noise_variance_ = result.noise_variance
         if result.status is Status.INTERRUPTED:

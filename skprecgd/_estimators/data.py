@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import validate_data
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
+from skprecgd._estimators.validation import validated
 from skprecgd._estimators.weighting import (
     checked_numbers,
     has_variances,
@@ -28,6 +28,8 @@ from skprecgd._estimators.weighting import (
     positive,
     read_weights,
 )
+from skprecgd._linalg.containers import marked, unmasked
+from skprecgd._linalg.naming import columns_named
 from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
@@ -36,6 +38,7 @@ from skprecgd._linalg.offsets import (
     subtract,
     total_variance,
 )
+from skprecgd._linalg.ratings import StoredValues
 from skprecgd._linalg.row_systems import solve_rows, weighted_least_squares
 from skprecgd._linalg.stored import is_incomplete, without_duplicates
 from skprecgd._runtime.dask_kinds import is_dask
@@ -65,6 +68,10 @@ class Data(ABC):
     @abstractmethod
     def seen(self) -> Seen:
         """Which rows and which columns have an observed entry, as two masks."""
+
+    def stored_values(self) -> StoredValues | None:
+        """What is stored where entries not stored are zeros; None if all are stored."""
+        return None
 
     @abstractmethod
     def offsets(self, center: str | None) -> Offsets:
@@ -238,13 +245,14 @@ class EntryData(Data, Rows):
 
     def of_groups(self, groups: Any) -> Array:
         """The group of each entry, from a matrix of them."""
-        matrix = np.asarray(groups)
+        matrix = np.asanyarray(groups)
         if matrix.shape != self.shape:
             raise ValueError(
                 f"groups must have the shape of X, {self.shape}, one for each entry: "
                 f"folds hold out entries, not whole rows; got shape {matrix.shape}."
             )
-        return np.asarray(matrix[self.rows, self.columns])
+        found = matrix[self.rows, self.columns]
+        return np.asarray(unmasked(found, "groups", "give each entry a group"))
 
     def _of_matrix(self, matrix: Any, name: str) -> Array:
         """The values of another matrix at the positions of the entries."""
@@ -253,16 +261,19 @@ class EntryData(Data, Rows):
                 f"{name} must be a matrix of shape {self.shape}, a number for each "
                 f"entry, got {matrix!r}."
             )
-        matrix = checked_numbers(
+        numbers = checked_numbers(
             matrix, name, accept_sparse="csr", ensure_all_finite=False
         )
-        if matrix.shape != self.shape:
+        if numbers.shape != self.shape:
             raise ValueError(
-                f"{name} must have the shape of X, {self.shape}, got {matrix.shape}."
+                f"{name} must have the shape of X, {self.shape}, got {numbers.shape}."
             )
-        if not sparse.issparse(matrix):
-            return np.asarray(matrix[self.rows, self.columns])
-        return self._stored(without_duplicates(matrix), name)
+        if sparse.issparse(numbers):
+            return self._stored(without_duplicates(numbers), name)
+        if isinstance(matrix, np.ma.MaskedArray):
+            given = f"{name} at the observed entries"
+            unmasked(matrix[self.rows, self.columns], given, "give each a number")
+        return np.asarray(numbers[self.rows, self.columns])
 
     def _stored(self, matrix: Any, name: str) -> Array:
         """The values of a sparse matrix at the entries; it must store each of them."""
@@ -309,6 +320,9 @@ class CompleteData(Data, Rows):
     def seen(self) -> Seen:
         n_rows, n_columns = self.shape
         return np.ones(n_rows, dtype=bool), np.ones(n_columns, dtype=bool)
+
+    def stored_values(self) -> StoredValues | None:
+        return StoredValues.of(self.X) if sparse.issparse(self.X) else None
 
     def offsets(self, center: str | None) -> Offsets:
         return Offsets.of(center, complete_offsets(self.X, center))
@@ -409,6 +423,9 @@ class ChunkedData(Data):
 
     def seen(self) -> Seen:
         return self.survey.seen_rows, self.survey.counts > 0
+
+    def stored_values(self) -> StoredValues | None:
+        return self.survey.stored_values
 
     def offsets(self, center: str | None) -> Offsets:
         if center == "both" and not self.survey.complete:
@@ -512,15 +529,17 @@ def read_rows(
         Whether X is fitted; then number and names of its columns are set on the
         estimator.
     """
-    missing_values = float(estimator.missing_values)
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse=["csr", "csc"],
-        dtype=[np.float64, np.float32],
-        ensure_all_finite="allow-nan" if np.isnan(missing_values) else True,
-    )
+    with columns_named(X):
+        matrix, missing_values = marked(X, float(estimator.missing_values))
+        X = validated(
+            estimator,
+            X,
+            matrix,
+            reset=reset,
+            accept_sparse=["csr", "csc"],
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan" if np.isnan(missing_values) else True,
+        )
     if is_incomplete(X, missing_values):
         data = EntryData(*matrix_entries(X, missing_values))
         if reset:
@@ -533,6 +552,20 @@ def read_rows(
             "X.toarray(), or missing_values=0 if they are missing."
         )
     return CompleteData(X)
+
+
+def warn_about_ratings(stored: StoredValues | None) -> None:
+    """Warn of a sparse matrix of zeros that looks like ratings."""
+    if stored is None or not stored.look_like_ratings():
+        return
+    warnings.warn(
+        "X is sparse with missing_values=nan, so that entries not stored are zeros; "
+        f"yet it looks like ratings, with {stored.share:.2g} of the entries stored, "
+        f"{len(stored.values)} different values and {stored.most_frequent:g} most "
+        "often. Use missing_values=0 if entries not stored are missing.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def warn_about_unseen(seen: Seen) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from skprecgd._estimators.data import (
     read_data,
     read_rows,
     read_weighted,
+    warn_about_ratings,
     warn_about_unseen,
 )
 from skprecgd._estimators.fitted import kept_factors, outlier_matrix
@@ -27,6 +28,7 @@ from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
+    MissingMarker,
     check_init,
     check_together,
     needs_each_entry,
@@ -35,8 +37,9 @@ from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.weighting import has_variances
+from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.offsets import score_variances
-from skprecgd._runtime.compat import Interval, Options, StrOptions, fit_context
+from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
@@ -185,7 +188,7 @@ class PrecGDFactorization(
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "missing_values": ["nan", Options(Real, {0})],
+        "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
     }
 
@@ -275,6 +278,7 @@ class PrecGDFactorization(
         check_rank(self.n_components, data.shape, "X.shape")
         seen = data.seen()
         warn_about_unseen(seen)
+        warn_about_ratings(data.stored_values())
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         rank = offsets.search_rank(self.n_components)
@@ -378,7 +382,7 @@ class PrecGDFactorization(
         if lazy:
             X = as_dask_array(X, 2, lengths=False)
         else:
-            X = check_array(X, dtype=[np.float64, np.float32])
+            X = check_array(unmasked(X, "X"), dtype=[np.float64, np.float32])
         if X.shape[1] != self.components_.shape[0]:
             raise ValueError(
                 f"X has {X.shape[1]} columns, but there are "

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from skprecgd._runtime.compat import output_container
 from skprecgd._runtime.dask_kinds import is_dask_frame
 from skprecgd._runtime.typing import Array
-from skprecgd.distributed.rows import array_or_csr, as_dask_array, check_kind
+from skprecgd.distributed.rows import as_dask_array, check_kind
 
 # Fitted attributes that describe the training data, which no other chunk needs.
 _NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
@@ -108,4 +108,4 @@ def _apply(block: Any, model: Any, method: str, width: tuple[int, ...]) -> Array
     dtype = np.result_type(model.components_, block.dtype)
     if not block.shape[0]:
         return np.empty((0, *width), dtype)
-    return np.asarray(getattr(model, method)(array_or_csr(block)), dtype)
+    return np.asarray(getattr(model, method)(block), dtype)

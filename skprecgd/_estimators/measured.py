@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
-from sklearn.utils.validation import assert_all_finite, check_array, validate_data
+from sklearn.utils.validation import assert_all_finite, check_array
 
 from skprecgd._estimators.lazy import check_columns
+from skprecgd._estimators.validation import validated
 from skprecgd._estimators.weighting import positive, read_weights
+from skprecgd._linalg.containers import complete, unmasked
+from skprecgd._linalg.naming import MEASUREMENTS, columns_named
 from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
@@ -126,17 +129,26 @@ def _read_rows(estimator: Any, X: Any, y: Any) -> Measured:
     scikit-learn does not look for infinite entries of a dense stack: its mean square is
     computed anyway, and is finite only if every entry is.
     """
-    rows, shape = _flat(X, estimator.matrix_shape)
-    all_finite = sparse.issparse(rows)
-    rows, y = validate_data(
-        estimator, rows, y, y_numeric=True, ensure_all_finite=all_finite, **_ROWS
-    )
+    given, shape = _flat(X, estimator.matrix_shape)
+    y = unmasked(y, "y")
+    with columns_named(given, MEASUREMENTS):
+        rows = complete(given)
+        all_finite = sparse.issparse(rows)
+        rows, y = validated(
+            estimator,
+            given,
+            rows,
+            y,
+            y_numeric=True,
+            ensure_all_finite=all_finite,
+            **_ROWS,
+        )
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
     measurements = _of_rows(rows, _shape_of(estimator, rows, shape))
     if not np.isfinite(measurements.mean_square):
-        name = type(estimator).__name__
-        assert_all_finite(rows, estimator_name=name, input_name="X")
+        with columns_named(given, MEASUREMENTS):
+            assert_all_finite(rows, input_name="X")
     return Measured(measurements, y)
 
 
@@ -157,8 +169,10 @@ def read_measurements(estimator: Any, X: Any) -> Measurements:
             check_columns(estimator, X, reset=False)
     if is_dask(X) or _is_wrapped(X):
         return as_measurements(X, shape)
-    rows, shape = _flat(X, shape)
-    return _of_rows(validate_data(estimator, rows, reset=False, **_ROWS), shape)
+    given, shape = _flat(X, shape)
+    with columns_named(given, MEASUREMENTS):
+        rows = validated(estimator, given, complete(given), reset=False, **_ROWS)
+    return _of_rows(rows, shape)
 
 
 def _is_wrapped(X: Any) -> bool:
@@ -182,7 +196,7 @@ def _flat(X: Any, shape: Any) -> tuple[Any, Any]:
     ndim = np.ndim(X) if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
     if ndim != 3:
         return X, shape
-    stack = X if sparse.issparse(X) else np.asarray(X)
+    stack = X if hasattr(X, "reshape") else np.asarray(X)
     own = stack.shape[1:]
     if shape is not None and tuple(shape) != tuple(own):
         raise ValueError(
@@ -207,6 +221,7 @@ def _shape_of(estimator: Any, rows: Any, shape: Any) -> tuple[int, int]:
 def _checked_targets(y: Any, n_measurements: int) -> Array:
     if y is None:
         raise ValueError("fit needs y, the measured numbers, got None.")
+    y = unmasked(y, "y")
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     if y.ndim != 1:
         raise ValueError(f"y must be 1-D, got shape {y.shape}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._runtime.compat import Interval, StrOptions
+from skprecgd._runtime.compat import Interval, Options, StrOptions
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd.losses import LOSSES, Loss, make_loss
 from skprecgd.measurements.validation import as_real_array
@@ -53,6 +53,16 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "verbose": ["verbose"],
 }
+
+
+class MissingMarker(Options):
+    """The allowed value of `missing_values` beside nan, and what to do about others."""
+
+    def __init__(self) -> None:
+        super().__init__(Real, {0})
+
+    def __str__(self) -> str:
+        return "0 (replace another marker first: np.where(X == marker, np.nan, X))"
 
 
 def looks_for_outliers(estimator: Any) -> bool:

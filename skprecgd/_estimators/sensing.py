@@ -30,6 +30,7 @@ from skprecgd._estimators.parameters import (
     check_y_scale,
 )
 from skprecgd._estimators.scoring import checked_weight, explained_share
+from skprecgd._linalg.containers import unmasked
 from skprecgd._runtime.compat import Interval, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -352,8 +353,9 @@ class PrecGDMatrixSensing(
                 # One pass computes both.
                 predictions, y = compute(predictions, y)
             weight = checked_weight(sample_weight, len(predictions))
-            return float(r2_score(y, predictions, sample_weight=weight))
+            return float(r2_score(unmasked(y, "y"), predictions, sample_weight=weight))
         z = self._measure(X)
+        y = unmasked(y, "y")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(z, y)
         self._loss.target_check(y)

@@ -7,8 +7,10 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_array
 
+from skprecgd._linalg.containers import marked, unmasked
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed.graph import in_memory
@@ -78,8 +80,12 @@ def checked_numbers(values: Any, name: str, **options: Any) -> Any:
         Of `sklearn.utils.check_array`.
     """
     options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
+    if isinstance(values, np.ma.MaskedArray) and values.ndim == 1:
+        values = unmasked(values, name)
     try:
-        return check_array(values, **options)
+        # Of sparse numbers, those count that are stored.
+        marker = 0.0 if sparse.issparse(values) else np.nan
+        return check_array(marked(values, marker).matrix, **options)
     except (TypeError, ValueError) as error:
         if name in str(error):
             raise

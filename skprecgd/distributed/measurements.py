@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.matrices import Matrix
+from skprecgd._linalg.naming import MEASUREMENTS, columns_named
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
@@ -19,6 +21,7 @@ from skprecgd.distributed.rows import (
     Survey,
     array_or_csr,
     as_dask_array,
+    read_block,
     weighted_entries,
 )
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
@@ -459,7 +462,7 @@ def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
             f"X holds {len(measurements)} measurements and y {len(y)} values; they "
             "must agree."
         )
-    finite = graph.gathered(graph.call_each(all_finite, graph.blocks(y)))
+    finite = graph.gathered(graph.call_each(_finite_targets, graph.blocks(y)))
     if not all(finite):
         raise ValueError("y holds NaN or infinity.")
     return y
@@ -511,7 +514,12 @@ def _cells(part: Measurements) -> Any:
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
-    return as_measurements(array_or_csr(block), matrix_shape)
+    with columns_named(block, MEASUREMENTS):
+        return as_measurements(block, matrix_shape)
+
+
+def _finite_targets(block: Any) -> bool:
+    return all_finite(unmasked(block, "y"))
 
 
 def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
@@ -523,7 +531,7 @@ def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
 def _entries(
     block: Any, weights: Any, missing_values: float, offsets: Array
 ) -> tuple[EntryMeasurements, Array, Array | None]:
-    block = array_or_csr(block)
+    block, missing_values = read_block(block, missing_values)
     rows, columns, values, often = weighted_entries(block, missing_values, weights)
     measured = EntryMeasurements(rows, columns, block.shape, values.dtype)
     return measured, (values - offsets[columns]).astype(values.dtype), often

@@ -10,8 +10,16 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from skprecgd._linalg.containers import (
+    Marked,
+    check_no_dates,
+    marked,
+    numbers_of_frame,
+)
+from skprecgd._linalg.naming import columns_named
 from skprecgd._linalg.numerics import norm, working_dtype
 from skprecgd._linalg.offsets import at_least_something, squared_deviations
+from skprecgd._linalg.ratings import StoredValues
 from skprecgd._linalg.stored import (
     has_nan,
     is_incomplete,
@@ -44,6 +52,8 @@ class Survey:
         Whether no entry is missing.
     chunk_sizes : tuple of int
         Observed entries of each chunk.
+    stored_values : StoredValues or None, default=None
+        What complete data store, if all of their chunks are sparse.
     """
 
     counts: Array
@@ -54,6 +64,7 @@ class Survey:
     size: float
     complete: bool
     chunk_sizes: tuple[int, ...]
+    stored_values: StoredValues | None = None
 
     @property
     def variance(self) -> float:
@@ -119,8 +130,8 @@ class RowChunks:
         lazy = is_dask_array(entry_weight) or is_dask_frame(entry_weight)
         if lazy:
             entry_weight = as_dask_array(entry_weight, 2, name="entry_weight")
-        elif not sparse.issparse(entry_weight):
-            entry_weight = np.asarray(entry_weight)
+        else:
+            entry_weight = _array_or_sparse(marked(entry_weight, np.nan).matrix)
         if tuple(entry_weight.shape) != self.shape:
             raise ValueError(
                 f"entry_weight must have the shape of X, {self.shape}, got "
@@ -153,6 +164,7 @@ class RowChunks:
             norm(sizes),
             all(part.complete for part in parts),
             tuple(part.n_observed for part in parts),
+            _stored_together([part.stored_values for part in parts]),
         )
         check_any_observed(np.arange(found.n_observed))
         return found
@@ -173,7 +185,7 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
     With `lengths`, the lengths of chunks that dask does not know are computed.
     """
     if is_dask_frame(X):
-        X = X.to_dask_array(lengths=lengths or None)
+        X = _numbers(X).to_dask_array(lengths=lengths or None)
     check_kind(X, name)
     check_real(X, name, ndim)
     if lengths and np.isnan(np.sum(X.shape)):
@@ -182,11 +194,39 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
     return X if X.dtype == dtype else X.astype(dtype)
 
 
+def _numbers(X: Any) -> Any:
+    """A dask DataFrame whose columns are numbers of NumPy, `pd.NA` read as NaN."""
+    with columns_named(X._meta):
+        for dtype in X.dtypes:
+            check_no_dates(dtype)
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "fiubc" for dtype in X.dtypes):
+        return X
+    return X.map_partitions(_as_floats, meta=_as_floats(X._meta))
+
+
+def read_block(block: Any, missing_values: float) -> Marked:
+    """A chunk as an array, or a csr_array whose stored values are the entries.
+
+    Parameters
+    ----------
+    block : matrix in any container
+    missing_values : nan or 0
+        See `marked`.
+    """
+    matrix, missing_values = marked(block, missing_values)
+    matrix = _array_or_sparse(matrix)
+    if sparse.issparse(matrix):
+        matrix = without_duplicates(sparse.csr_array(matrix))
+    return Marked(matrix, missing_values)
+
+
 def array_or_csr(block: Any) -> Any:
-    """A chunk as an array, or a csr_array whose stored values are the entries."""
-    if not sparse.issparse(block):
-        return np.asarray(block)
-    return without_duplicates(sparse.csr_array(block))
+    """A chunk of complete data as an array or a csr_array, see `read_block`."""
+    return read_block(block, np.nan).matrix
+
+
+def _array_or_sparse(matrix: Any) -> Any:
+    return matrix if sparse.issparse(matrix) else np.asarray(matrix)
 
 
 def weighted_entries(
@@ -217,20 +257,28 @@ def weighted_entries(
     return rows[counts], columns[counts], values[counts], often[counts]
 
 
+def _as_floats(partition: Any) -> Any:
+    """A partition of a dask DataFrame whose columns are arrays of floats."""
+    with columns_named(partition):
+        numbers = numbers_of_frame(partition)
+    return type(partition)(
+        numbers, index=partition.index, columns=partition.columns, copy=False
+    )
+
+
 def _survey(
     block: Any, shape: tuple[int, int], weights: Any, missing_values: float
 ) -> Survey:
-    block = array_or_csr(block)
+    block, missing_values = read_block(block, missing_values)
     if block.shape != shape:
         raise ValueError(
             f"A chunk of X has shape {block.shape}, while dask was told {shape}."
         )
-    if np.any(np.isinf(_extremes(block))):
-        raise ValueError("X holds infinity.")
-    if missing_values == 0 and has_nan(block):
-        raise ValueError(
-            "X contains NaN, while with missing_values=0 zeros are what is missing."
-        )
+    with columns_named(block):
+        if np.any(np.isinf(_extremes(block))):
+            raise ValueError("Input X contains infinity.")
+        if missing_values == 0 and has_nan(block):
+            raise ValueError("Input X contains NaN.")
     if weights is not None or is_incomplete(block, missing_values):
         return _survey_entries(block, missing_values, weights)
     n_rows, n_columns = block.shape
@@ -242,8 +290,9 @@ def _survey(
         squares, size = squared_deviations(block, means), norm(block)
     row_means = np.asarray(block.mean(axis=1, dtype=np.float64)).ravel()
     counts, seen = np.full(n_columns, n_rows), np.ones(n_rows, dtype=bool)
-    n_entries = n_rows * n_columns
-    return Survey(counts, means, squares, seen, row_means, size, True, (n_entries,))
+    sizes = (n_rows * n_columns,)
+    stored = StoredValues.of(block) if sparse.issparse(block) else None
+    return Survey(counts, means, squares, seen, row_means, size, True, sizes, stored)
 
 
 def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
@@ -261,6 +310,11 @@ def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
     size = norm(values)
     no_means = np.zeros(n_rows)
     return Survey(counts, means, squares, seen, no_means, size, False, (len(values),))
+
+
+def _stored_together(parts: list[StoredValues | None]) -> StoredValues | None:
+    known = [part for part in parts if part is not None]
+    return StoredValues.together(known) if len(known) == len(parts) else None
 
 
 def _extremes(block: Any) -> Array:

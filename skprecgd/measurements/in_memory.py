@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.containers import marked, unmasked
+from skprecgd._linalg.naming import columns_named
 from skprecgd._linalg.numerics import slabs, working_dtype
-from skprecgd._linalg.stored import observed, without_duplicates
+from skprecgd._linalg.stored import has_nan, observed, without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
@@ -26,7 +28,10 @@ def check_any_observed(values: Array) -> None:
 def check_missing_values(value: Any) -> None:
     """Refuse values of `missing_values` other than nan and 0."""
     if not (isinstance(value, Real) and (value == 0 or np.isnan(float(value)))):
-        raise ValueError(f"missing_values must be nan or 0, got {value!r}.")
+        raise ValueError(
+            f"missing_values must be nan or 0, got {value!r}; replace another marker "
+            "first: np.where(X == marker, np.nan, X)."
+        )
 
 
 Triples = tuple[Array, Array, Array, tuple[int, int]]
@@ -48,8 +53,9 @@ def checked_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> Triple
             f"X as a tuple must be (rows, columns, values), got {len(X)} items."
         )
     # Copied, so that later changes of the user's arrays do not change the samples.
-    rows, columns = np.array(X[0]), np.array(X[1])
-    values = as_real_array(np.array(X[2]), "the values of X", (1,))
+    rows = np.array(unmasked(X[0], "rows"))
+    columns = np.array(unmasked(X[1], "columns"))
+    values = as_real_array(np.array(X[2], subok=True), "the values of X", (1,))
     if not len(rows) == len(columns) == len(values):
         raise ValueError(
             f"rows, columns and values must have equal length, got {len(rows)}, "
@@ -112,3 +118,13 @@ def matrix_entries(X: Any, missing_values: float) -> Triples:
         raise ValueError("X is complex; only real data are supported.")
     values = values.astype(working_dtype(values.dtype), copy=False)
     return rows, columns, values, (int(csr.shape[0]), int(csr.shape[1]))
+
+
+def given_entries(X: Any, missing_values: float) -> Triples:
+    """The same of a matrix in any container, none of whose observed entries is NaN."""
+    with columns_named(X):
+        matrix, missing_values = marked(X, missing_values)
+        entries = matrix_entries(matrix, missing_values)
+        if missing_values == 0 and has_nan(entries[2]):
+            raise ValueError("Input X contains NaN.")
+    return entries

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._linalg.containers import marked
 from skprecgd._linalg.numerics import as_operator, norm, working_dtype
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, Tangent, as_shape
@@ -224,7 +225,7 @@ def multi_output(
     (1, True)
     """
     samples = _as_samples(X)
-    Y = np.asarray(Y)
+    Y = np.asarray(marked(Y, np.nan).matrix)
     if np.iscomplexobj(Y) or Y.dtype.kind not in "fiub" or Y.ndim != 2:
         raise ValueError(
             f"Y must be a real 2-D array, got {Y.ndim}-D of dtype {Y.dtype}."

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._linalg.containers import complete
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape
 from skprecgd.measurements.dense import DenseMeasurements
@@ -17,7 +18,7 @@ from skprecgd.measurements.in_memory import (
     check_any_observed,
     check_missing_values,
     checked_triples,
-    matrix_entries,
+    given_entries,
     sparse_measurements,
 )
 from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
@@ -88,6 +89,7 @@ def as_measurements(
     reader = _reader_of(X)
     if reader is not None:
         return reader.measurements(X, matrix_shape)
+    X = complete(X)
     if isinstance(X, LinearOperator):
         return LinearOperatorMeasurements(X, matrix_shape)
     if sparse.issparse(X):
@@ -152,7 +154,7 @@ def observed_entries(
     if isinstance(X, tuple):
         rows, columns, values, shape = checked_triples(X, matrix_shape)
     else:
-        rows, columns, values, shape = matrix_entries(X, missing_values)
+        rows, columns, values, shape = given_entries(X, missing_values)
         if matrix_shape is not None and as_shape(matrix_shape) != shape:
             raise ValueError(
                 f"matrix_shape={tuple(matrix_shape)} does not match X of shape {shape}."

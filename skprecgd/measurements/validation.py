@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.numerics import working_dtype
 from skprecgd._runtime.typing import Array
 
 
 def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
     """Finite float32/float64 array of one of the allowed dimensions."""
-    array = np.asarray(values)
+    array = np.asarray(unmasked(values, name))
     check_real(array, name, ndim)
     array = array.astype(working_dtype(array.dtype), copy=False)
     if not all_finite(array):

@@ -1,0 +1,37 @@
+"""scikit-learn's checks of a matrix that came in a container it cannot read itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.utils.validation import check_array, check_X_y, validate_data
+
+# What scikit-learn's function takes for no targets, where None is a mistake.
+_NO_TARGETS = "no_validation"
+
+
+def validated(
+    estimator: Any, given: Any, matrix: Any, y: Any = _NO_TARGETS, **options: Any
+) -> Any:
+    """What `validate_data` returns for `matrix`, columns and names taken from `given`.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    given : matrix in any container
+        What the user gave.
+    matrix : matrix
+        The same as `skprecgd._linalg.containers.marked` reads it.
+    y : array-like, default="no_validation"
+        The targets; by default only the matrix is checked and returned.
+    **options
+        Of `validate_data`.
+    """
+    if matrix is given:
+        return validate_data(estimator, matrix, y, **options)
+    reset = options.pop("reset", True)
+    validate_data(estimator, given, y, reset=reset, skip_check_array=True)
+    options["estimator"] = estimator
+    if isinstance(y, str) and y == _NO_TARGETS:
+        return check_array(matrix, input_name="X", **options)
+    return check_X_y(matrix, y, **options)
