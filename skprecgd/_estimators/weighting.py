@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -112,6 +113,7 @@ def _checked(values: Any, n: int, name: str) -> Any:
     """One number for each measurement, lazy if given so."""
     if is_dask_array(values):
         values = as_dask_array(values, 1, name=name)
+        values = values.map_blocks(partial(unmasked, name=name), dtype=values.dtype)
     elif is_number(values):
         values = np.full(n, values, dtype=np.float64)
     else:

@@ -184,7 +184,7 @@ def _of_pydata(X: Any, missing_values: float) -> Marked:
 
 
 def _of_frame(X: Any, missing_values: float) -> Marked:
-    dtypes = list(X.dtypes)
+    dtypes = set(X.dtypes)
     for dtype in dtypes:
         check_no_dates(dtype)
     numbers = all(dtype.kind in "fiub" for dtype in dtypes)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.row_systems import solve_weighted_rows
 from skprecgd._runtime.typing import Array
@@ -173,7 +174,7 @@ class EntryMeasurements(Measurements):
 
 
 def _check_index(values: Any, name: str, size: int, index_type: type) -> Array:
-    index = np.asarray(values)
+    index = np.asarray(unmasked(values, name))
     if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
         raise ValueError(
             f"{name} must be a 1-D array of integers, got {index.ndim}-D of dtype "

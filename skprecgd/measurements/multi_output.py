@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._linalg.containers import marked
+from skprecgd._linalg.containers import marked, unmasked
 from skprecgd._linalg.numerics import as_operator, norm, working_dtype
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, Tangent, as_shape
@@ -196,7 +196,7 @@ def multi_output(
     X : array-like or sparse array of shape (n_samples, n_features)
         The samples.
     Y : array-like of shape (n_samples, n_targets)
-        Their outputs; NaN is missing.
+        Their outputs; NaN is missing, and so is what is masked.
     offset : array-like or sparse array of shape (n_features, n_targets), default=None
         Frozen coefficients, for example those of a model to adapt. None is zero.
 
@@ -248,7 +248,7 @@ def multi_output(
                 f"offset must have shape (n_features, n_targets) = "
                 f"{measurements.matrix_shape}, got {shape}."
             )
-        Y = Y - np.asarray(_dense(samples @ offset))
+        Y = Y - np.asarray(_dense(samples @ unmasked(offset, "offset")))
     y = Y.ravel()
     if observed.all():
         return measurements, y

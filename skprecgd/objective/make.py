@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.containers import unmasked
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective.base import Objective
@@ -52,6 +53,7 @@ def make_objective(
     >>> make_objective(FullObservation((2, 2)), np.diag([3.0, 4.0])).data_norm
     5.0
     """
+    targets = unmasked(targets, "targets")
     loss = SquaredLoss() if loss is None else loss
     plain = loss.least_squares and weights.of_losses is None
     if isinstance(measurements, FullObservation) and plain:
