@@ -70,7 +70,8 @@ class PrecGDFactorization(
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
         stored in a sparse `X` are missing; stored entries are observed, also
-        explicit zeros.
+        explicit zeros. Masked entries, and those not stored where the fill value is
+        NaN, are missing either way; see :ref:`missing_values`.
     center : {None, "mean", "columns", "both"}, default=None
         What is subtracted first: nothing, the overall mean, each column's mean, or
         offsets of columns and rows. With "both" the row offsets take one of the

@@ -88,7 +88,8 @@ def _about_other_things(X: Any, said: str) -> str | None:
 
 def _where(X: Any, test: Callable[[Array], Array]) -> str:
     """The columns with a value that passes the test, as the end of a sentence."""
-    matrix = marked(X, np.nan).matrix
+    # So that NaN is left only where it marks nothing.
+    matrix = marked(X, 0.0).matrix
     if sparse.issparse(matrix):
         csc = sparse.csc_array(matrix)
         passed = np.concatenate([[0], np.cumsum(test(csc.data))])
