@@ -496,7 +496,7 @@ def entries(message, name, X, *args, **options):
 
 
 OBSERVED = [
-    entries("X holds infinity", "inf", spoilt(X, np.inf)),
+    entries("X contains infinity in column 1", "inf", spoilt(X, np.inf)),
     entries("no observed entry", "all NaN", np.full((2, 2), np.nan)),
     entries("no observed entry", "all zero", np.zeros((2, 2)), 0),
     entries("X is complex", "complex", X * 1j),

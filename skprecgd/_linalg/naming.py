@@ -19,7 +19,9 @@ _NAMED = 5
 # What scikit-learn says of values that are not finite.
 _NOT_FINITE = re.compile(r"Input (X )?contains (?P<value>NaN|infinity)")
 # What NumPy, pandas and `marked` say where a value is no number.
-_NO_NUMBER = re.compile("could not convert|argument must be|X must be numeric")
+_NO_NUMBER = re.compile(
+    "could not convert|could not be promoted|argument must be|X must be numeric"
+)
 
 
 class Cures(NamedTuple):
@@ -56,7 +58,8 @@ def columns_named(X: Any, cures: Cures = ENTRIES) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        said = str(error).partition("\n")[0].rstrip(".")
+        # The first sentence.
+        said = re.split(r"\.\s|\.$|\n", str(error))[0]
         message = _about_infinite(X, said, cures) or _about_other_things(X, said)
         if message is None:
             raise

@@ -16,7 +16,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.sparse import SparseMeasurements
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.validation import all_finite, as_real_array
 
 
 def check_any_observed(values: Array) -> None:
@@ -121,10 +121,11 @@ def matrix_entries(X: Any, missing_values: float) -> Triples:
 
 
 def given_entries(X: Any, missing_values: float) -> Triples:
-    """The same of a matrix in any container, none of whose observed entries is NaN."""
+    """The same of a matrix in any container, whose observed entries are finite."""
     with columns_named(X):
         matrix, missing_values = marked(X, missing_values)
         entries = matrix_entries(matrix, missing_values)
-        if missing_values == 0 and has_nan(entries[2]):
-            raise ValueError("Input X contains NaN.")
+        if not all_finite(entries[2]):
+            what = "NaN" if has_nan(entries[2]) else "infinity"
+            raise ValueError(f"Input X contains {what}.")
     return entries
