@@ -127,7 +127,7 @@ def check_no_dates(dtype: Any) -> None:
     """
     temporal = getattr(dtype, "is_temporal", None)
     if getattr(dtype, "kind", "O") in "mM" or (temporal is not None and temporal()):
-        raise ValueError(f"X must be numeric, got dtype {dtype}.")
+        raise ValueError(f"A matrix must be numeric, got dtype {dtype}.")
 
 
 # One function for each container ------------------------------------------------------
@@ -172,7 +172,7 @@ def _of_scipy(X: Any, missing_values: float) -> Marked:
 
 def _of_pydata(X: Any, missing_values: float) -> Marked:
     if X.ndim != 2:
-        raise ValueError(f"X must be 2-D, got {X.ndim}-D.")
+        raise ValueError(f"A matrix must be 2-D, got {X.ndim}-D.")
     if X.fill_value != 0 and not np.isnan(X.fill_value):
         return Marked(np.asarray(X.todense()), missing_values)
     entries = X.asformat("coo")

@@ -20,7 +20,7 @@ _NAMED = 5
 _NOT_FINITE = re.compile(r"Input (X )?contains (?P<value>NaN|infinity)")
 # What NumPy, pandas and `marked` say where a value is no number.
 _NO_NUMBER = re.compile(
-    "could not convert|could not be promoted|argument must be|X must be numeric"
+    "could not convert|could not be promoted|argument must be|must be numeric"
 )
 
 
@@ -42,7 +42,8 @@ ENTRIES = Cures(
     "not stored, so take NaN out, or use missing_values=nan",
     "put a finite number there, or mark it as missing",
 )
-MEASUREMENTS = Cures(*["leave out the rows that are not finite, here and in y"] * 2)
+_COMPLETE_ROWS = "leave out the rows that are not finite, here and in y"
+MEASUREMENTS = Cures(_COMPLETE_ROWS, _COMPLETE_ROWS)
 
 
 @contextmanager
