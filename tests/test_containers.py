@@ -367,6 +367,18 @@ def test_masked_weights_count_where_an_entry_is_observed(given):
         PrecGDFactorization(2, noise_variance=hidden).fit(X)
 
 
+def test_padded_weights_are_not_stored(given):
+    values, seen = given
+    X = with_nan(values, seen)
+    weights = sparse.csr_array(np.where(seen, 2.0, 0.0))
+    ours = PrecGDFactorization(2).fit(X, entry_weight=weights.tobsr(BLOCKS))
+    theirs = PrecGDFactorization(2).fit(X, entry_weight=weights)
+    assert_array_equal(ours.left_, theirs.left_)
+    weights[0, np.nonzero(seen[0])[0][0]] = 0.0
+    with pytest.raises(ValueError, match="is sparse and stores nothing for 1 of the"):
+        PrecGDFactorization(2).fit(X, entry_weight=weights.tobsr(BLOCKS))
+
+
 def test_masked_weights_beside_chunks(given):
     da = pytest.importorskip("dask.array")
     X, weights = with_nan(*given), np.full(SHAPE, 2.0)

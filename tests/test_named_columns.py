@@ -122,6 +122,7 @@ ARRAYS = {
     "objects": np.array([[1.5, "x"], [2, "y"]], dtype=object),
     "lists": [[1.5, "x"], [2, "y"]],
     "dates among objects": np.array([[1.5, datetime.date(2020, 1, 1)]] * 2),
+    "objects that NumPy has": np.array([[1.5, np.datetime64("2020", "s")]] * 2),
     "masked objects": np.ma.array(
         [[1.5, "x"], [2, "y"]], mask=[[True, False], [False, False]], dtype=object
     ),
@@ -131,9 +132,18 @@ ARRAYS = {
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_columns_of_arrays_are_numbered(kind):
     with pytest.raises(
-        (TypeError, ValueError), match=r"unlike column 1 \((str|date)\)"
+        (TypeError, ValueError), match=r"unlike column 1 \((str|date|datetime64)\)"
     ):
         PrecGDFactorization(1).fit(ARRAYS[kind])
+
+
+def test_categories_may_be_dates():
+    pd = pytest.importorskip("pandas")
+    days = pd.Categorical(pd.date_range("2020-01-01", periods=12))
+    with pytest.raises(ValueError, match="unlike column 'b' \\(Timestamp\\)"):
+        PrecGDFactorization(1).fit(columns_with(b=days))
+    numbers = PrecGDFactorization(1).fit(columns_with(b=pd.Categorical([3, 4, 3] * 4)))
+    assert numbers.n_features_in_ == 4
 
 
 @pytest.mark.parametrize("unit", ["datetime64[s]", "timedelta64[D]"])

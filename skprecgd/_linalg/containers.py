@@ -114,8 +114,23 @@ def numbers_of_frame(X: Any) -> Array:
     single = all(getattr(d, "itemsize", 8) == 4 and d.kind == "f" for d in X.dtypes)
     out = np.empty(X.shape, np.float32 if single else np.float64)
     for k in range(X.shape[1]):
-        out[:, k] = X.iloc[:, k].to_numpy(dtype=out.dtype, na_value=np.nan)
+        column = X.iloc[:, k]
+        objects = column.dtype.kind == "O"
+        kind = object if objects else out.dtype
+        values = column.to_numpy(dtype=kind, na_value=np.nan)
+        out[:, k] = _floats(values) if objects else values
     return out
+
+
+def _floats(objects: Array) -> Array:
+    """An array of objects as an array of floats; `pd.NA` and None are NaN."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None:
+        objects = np.where(pandas.isna(objects), np.nan, objects)
+    for kind in set(map(type, objects.flat)):
+        if issubclass(kind, np.generic):
+            check_no_dates(np.dtype(kind))
+    return objects.astype(np.float64)
 
 
 def check_no_dates(dtype: Any) -> None:
@@ -125,6 +140,8 @@ def check_no_dates(dtype: Any) -> None:
     ----------
     dtype : dtype of NumPy, pandas or polars
     """
+    # Categories may be dates, too.
+    dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
     temporal = getattr(dtype, "is_temporal", None)
     if getattr(dtype, "kind", "O") in "mM" or (temporal is not None and temporal()):
         raise ValueError(f"A matrix must be numeric, got dtype {dtype}.")
@@ -144,10 +161,7 @@ def _of_array(X: Array, missing_values: float) -> Marked:
     check_no_dates(X.dtype)
     if X.dtype.kind != "O":
         return Marked(X, missing_values)
-    pandas = sys.modules.get("pandas")
-    if pandas is not None:
-        X = np.where(pandas.isna(X), np.nan, X)
-    return Marked(X.astype(np.float64), missing_values)
+    return Marked(_floats(X), missing_values)
 
 
 def _of_list(X: Any, missing_values: float) -> Marked:
