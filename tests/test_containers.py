@@ -66,8 +66,9 @@ def objects(values, seen):
 def frame(kind, values, seen):
     pd = pytest.importorskip("pandas")
     X = pd.DataFrame(with_nan(values, seen), columns=[f"c{k}" for k in range(SHAPE[1])])
-    if kind == "one of objects":
-        return X.assign(c3=X["c3"].astype(object).where(X["c3"].notna(), pd.NA))
+    if kind in ("one of objects", object):
+        objects = X.astype(object).where(X.notna(), pd.NA)
+        return objects if kind is object else X.assign(c9=objects["c9"])
     return X.astype(kind)
 
 
