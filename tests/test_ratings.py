@@ -53,6 +53,9 @@ OTHERS = {
     "short texts": lambda rng: stored(
         lambda n: rng.choice([1.0, 2.0], n, p=[0.9, 0.1]), 0.01, rng
     ),
+    "equally many of each": lambda rng: stored(
+        lambda n: rng.permutation(np.arange(n) % 4 + 1.0), 0.05, rng, (1000, 800)
+    ),
     "tf-idf": tf_idf,
     "binary": lambda rng: stored(np.ones, 0.05, rng),
     "one-hot": one_hot,

@@ -27,11 +27,14 @@ class RatingsTuning:
     sample : int
         Stored values that are looked at, at most: enough to see which one of 20 is the
         most frequent, and no work beside a fit.
+    certainty : float
+        Standard deviations of its estimate by which the most frequent value must lead.
     """
 
     max_share: float = 0.1
     max_values: int = 20
     sample: int = 1 << 10
+    certainty: float = 3.0
 
 
 TUNING = RatingsTuning()
@@ -48,29 +51,33 @@ class StoredValues(NamedTuple):
     n_stored : float
     values, counts : ndarray of shape (n_values,)
         Ascending; the smallest ones, if there are more than `max_values`.
+    each : float
+        How many values one of the sample stands for; 1 if all were counted.
     """
 
     n_cells: int
     n_stored: float
     values: Array
     counts: Array
+    each: float = 1.0
 
     @classmethod
     def of(cls, X: Any) -> StoredValues:
         """The values of one sparse matrix."""
         data = _spread(X.data, TUNING.sample)
         values, seen = np.unique(data, return_counts=True)
-        counts = seen * (len(X.data) / max(1, len(data)))
-        return cls._without_zeros(X.shape[0] * X.shape[1], values, counts)
+        each = len(X.data) / max(1, len(data))
+        found = cls._without_zeros(X.shape[0] * X.shape[1], values, seen * each)
+        return found._replace(each=each)
 
     @classmethod
     def together(cls, parts: Iterable[StoredValues]) -> StoredValues:
         """The values of several matrices, taken as one."""
-        n_cells, n_stored, values, counts = zip(*parts, strict=True)
+        n_cells, n_stored, values, counts, each = zip(*parts, strict=True)
         different, number = np.unique(np.concatenate(values), return_inverse=True)
         sums = np.bincount(number.ravel(), np.concatenate(counts), len(different))
         found = cls._without_zeros(sum(n_cells), different, sums)
-        return found._replace(n_stored=sum(n_stored))
+        return found._replace(n_stored=sum(n_stored), each=max(each))
 
     @classmethod
     def _without_zeros(cls, n_cells: int, values: Array, counts: Array) -> StoredValues:
@@ -92,7 +99,11 @@ class StoredValues(NamedTuple):
         """Whether few different values are stored, the smallest not most often."""
         if not 0 < len(self.values) <= TUNING.max_values:
             return False
-        return self.share < TUNING.max_share and self.most_frequent > self.values[0]
+        most, smallest = np.max(self.counts), self.counts[0]
+        error = 0.0
+        if self.each > 1.0:
+            error = TUNING.certainty * np.sqrt(self.each * (most + smallest))
+        return bool(self.share < TUNING.max_share and most - smallest > error)
 
 
 def _spread(data: Array, n: int) -> Array:
