@@ -189,6 +189,16 @@ def array_or_csr(block: Any) -> Any:
     return without_duplicates(sparse.csr_array(block))
 
 
+def whole_chunk(block: Any, shape: tuple[int, int]) -> Any:
+    """`array_or_csr` of a chunk, which must have the shape that dask was told."""
+    block = array_or_csr(block)
+    if block.shape != shape:
+        raise ValueError(
+            f"A chunk of X has shape {block.shape}, while dask was told {shape}."
+        )
+    return block
+
+
 def weighted_entries(
     block: Any, missing_values: float, weights: Any
 ) -> tuple[Array, Array, Array, Array | None]:
@@ -220,11 +230,7 @@ def weighted_entries(
 def _survey(
     block: Any, shape: tuple[int, int], weights: Any, missing_values: float
 ) -> Survey:
-    block = array_or_csr(block)
-    if block.shape != shape:
-        raise ValueError(
-            f"A chunk of X has shape {block.shape}, while dask was told {shape}."
-        )
+    block = whole_chunk(block, shape)
     if np.any(np.isinf(_extremes(block))):
         raise ValueError("X holds infinity.")
     if missing_values == 0 and has_nan(block):

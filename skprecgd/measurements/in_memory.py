@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -14,10 +15,9 @@ from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.sparse import SparseMeasurements
-from skprecgd.measurements.validation import as_real_array
 
 
-def check_any_observed(values: Array) -> None:
+def check_any_observed(values: Sequence[Any] | Array) -> None:
     """Refuse a matrix without an observed entry."""
     if not len(values):
         raise ValueError("X has no observed entry; at least one is needed.")
@@ -29,7 +29,30 @@ def check_missing_values(value: Any) -> None:
         raise ValueError(f"missing_values must be nan or 0, got {value!r}.")
 
 
-Triples = tuple[Array, Array, Array, tuple[int, int]]
+def missing_values_of(X: Any, missing_values: float | None) -> float:
+    """What is missing in a matrix; a sparse one is refused where nobody has said so."""
+    if missing_values is not None:
+        return missing_values
+    if sparse.issparse(X):
+        raise ValueError(
+            "X is sparse, so say what an entry that is not stored means: "
+            "missing_values=0 if it is missing, as in ratings, or "
+            "missing_values=np.nan if it is the value 0, as in counts."
+        )
+    return np.nan
+
+
+def check_own_shape(
+    matrix_shape: tuple[int, int] | None, shape: tuple[int, int]
+) -> None:
+    """Refuse a `matrix_shape` that is not the shape of X, a matrix."""
+    if matrix_shape is not None and as_shape(matrix_shape) != shape:
+        raise ValueError(
+            f"matrix_shape={tuple(matrix_shape)} does not match X of shape {shape}."
+        )
+
+
+Entries = tuple[Array, Array, Array, tuple[int, int]]
 
 
 def sparse_measurements(X: Any, matrix_shape: tuple[int, int] | None) -> Measurements:
@@ -40,26 +63,6 @@ def sparse_measurements(X: Any, matrix_shape: tuple[int, int] | None) -> Measure
     shape = check_matrix_shape(matrix_shape, csr.shape[1])
     rows, columns = np.divmod(csr.indices, shape[1])
     return EntryMeasurements(rows, columns, shape, working_dtype(csr.dtype))
-
-
-def checked_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> Triples:
-    if len(X) != 3:
-        raise ValueError(
-            f"X as a tuple must be (rows, columns, values), got {len(X)} items."
-        )
-    # Copied, so that later changes of the user's arrays do not change the samples.
-    rows, columns = np.array(X[0]), np.array(X[1])
-    values = as_real_array(np.array(X[2]), "the values of X", (1,))
-    if not len(rows) == len(columns) == len(values):
-        raise ValueError(
-            f"rows, columns and values must have equal length, got {len(rows)}, "
-            f"{len(columns)} and {len(values)}."
-        )
-    if shape is None:
-        check_any_observed(rows)
-        # A negative index is left to EntryMeasurements, which names it.
-        shape = max(int(rows.max()), 0) + 1, max(int(columns.max()), 0) + 1
-    return rows, columns, values, as_shape(shape)
 
 
 def _stored_zeros(X: Any) -> Array:
@@ -88,7 +91,7 @@ def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
     return rows, columns, values
 
 
-def matrix_entries(X: Any, missing_values: float) -> Triples:
+def matrix_entries(X: Any, missing_values: float) -> Entries:
     """Rows, columns and values of the observed entries, and the shape.
 
     They are in row-major order. Unlike in `observed_entries`, there may be none.
