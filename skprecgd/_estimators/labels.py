@@ -40,9 +40,7 @@ def matched_by_labels(estimator: Any, X: Measurements) -> Measurements:
     ValueError
         If an entry has an id that the fit has not seen.
     """
-    cells = None
-    if _differ(estimator, X):
-        cells = X.cells()
+    cells = X.cells() if _differ(estimator, X) else None
     if cells is None:
         return X
     placed = [

@@ -94,8 +94,7 @@ def located(ids: Array, labels: Array) -> Array:
         place = np.minimum(np.searchsorted(labels, ids), len(labels) - 1)
         return np.where(labels[place] == ids, place, -1)
     place_of = {label: k for k, label in enumerate(labels.tolist())}
-    places = (place_of.get(item, -1) for item in ids.tolist())
-    return np.fromiter(places, np.intp, len(ids))
+    return np.array([place_of.get(item, -1) for item in ids.tolist()], dtype=np.intp)
 
 
 def joined(parts: list[Array]) -> Array:

@@ -10,6 +10,9 @@ from skprecgd._runtime.typing import Array
 from skprecgd.measurements.labels import ARRAY_NAMES, as_ids
 from skprecgd.measurements.validation import as_real_array
 
+# So many columns of a frame are named in a message.
+_SHOWN = 20
+
 
 class Triples(NamedTuple):
     """Row id, column id and value of each entry, checked one by one.
@@ -52,7 +55,7 @@ class FrameColumns(NamedTuple):
                 "row, column and value name the columns of a long frame and go "
                 f"together; {' and '.join(absent)} must be given, too."
             )
-        if len(set(names)) < 3:
+        if row == column or value in (row, column):
             raise ValueError(
                 "row, column and value must be three different columns, got "
                 f"{row!r}, {column!r} and {value!r}."
@@ -71,7 +74,11 @@ class FrameColumns(NamedTuple):
         for name in self:
             if present.count(name) != 1:
                 how = "no column" if name not in present else "several columns"
-                raise ValueError(f"X has {how} {name!r}; its columns are {present}.")
+                shown = ", ".join(map(repr, present[:_SHOWN]))
+                more = ", ..." if len(present) > _SHOWN else ""
+                raise ValueError(
+                    f"X has {how} {name!r}; its columns are {shown}{more}."
+                )
 
     def read(self, frame: Any) -> Triples:
         """The triples of a frame in memory."""
