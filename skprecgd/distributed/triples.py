@@ -115,7 +115,8 @@ def _matrix_entries(
     facts, (parts, values) = graph.gathered_and_persisted(facts, (parts, values))
     lengths, long = zip(*facts, strict=True)
     check_any_observed(range(sum(lengths)))
-    if all(long):
+    # A short chunk looks like nothing.
+    if any(long) and sum(lengths) == chunks.shape[0] * chunks.shape[1]:
         warn_of_long_table(chunks.shape)
     entries = ChunkedMeasurements.of_rows(
         parts, list(lengths), chunks.slices, chunks.shape, chunks.dtype
