@@ -297,6 +297,31 @@ def test_sparse_containers_of_zeros_are_complete_data(given):
             assert_allclose(model.singular_values_, expected, rtol=1e-10)
 
 
+def test_what_is_not_stored_has_to_be_said_if_it_may_be_zero(given):
+    """`observed_entries` knows where the fill value is NaN."""
+    for name in AS_ZERO:
+        if not name.startswith("pydata"):
+            with pytest.raises(ValueError, match="say what an entry that is not"):
+                observed_entries(held(name, given))
+    assert len(observed_entries(sparse_frame(np.nan, *given))[1]) == np.sum(given[1])
+
+
+def test_pydata_arrays_of_zeros_have_to_be_explained(given):
+    with pytest.raises(ValueError, match="say what an entry that is not"):
+        observed_entries(pydata("coo", 0.0, *given))
+    entries, _ = observed_entries(pydata("coo", np.nan, *given))
+    assert len(entries) == np.sum(given[1])
+
+
+@pytest.mark.parametrize("missing_values", [None, np.nan, 0])
+def test_chunks_of_masked_arrays_are_entries(missing_values, given):
+    da = pytest.importorskip("dask.array")
+    lazy = da.from_array(masked(*given), chunks=(10, SHAPE[1]))
+    entries, y = observed_entries(lazy, missing_values)
+    assert_array_equal(with_nan(*given)[entries.cells()], y.compute())
+    assert len(entries) == np.sum(given[1])
+
+
 @pytest.mark.parametrize("fill", [0.0, 3.0])
 def test_pydata_arrays_with_a_number_as_fill_value_are_complete(fill, given):
     X = pydata("coo", fill, *given)

@@ -373,7 +373,9 @@ def chunked(cells: tuple[np.ndarray, np.ndarray], y: np.ndarray) -> tuple[Any, A
     frame = pd.DataFrame(
         dict(zip(("row", "column"), cells, strict=True)) | {"value": y}
     )
-    return observed_entries(dd.from_pandas(frame, npartitions=3), matrix_shape=(14, 14))
+    lazy = dd.from_pandas(frame, npartitions=3)
+    names = {"row": "row", "column": "column", "value": "value"}
+    return observed_entries(lazy, **names, matrix_shape=(14, 14))
 
 
 # ---- the fits

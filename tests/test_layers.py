@@ -40,7 +40,15 @@ FLOORS = [
 # the folder's `__init__`. A folder that is not here has none, and no circles either.
 INSIDE = {
     "kernels": [{"_numpy", "_numba"}, {""}],
-    "measurements": [{"validation", "base"}, {"*"}, {"in_memory"}, {"readers"}, {""}],
+    "measurements": [
+        {"validation", "base", "labels"},
+        {"*"},
+        {"in_memory"},
+        {"placing"},
+        {"tables"},
+        {"readers"},
+        {""},
+    ],
     "objective": [
         {"base", "weights"},
         {"rays", "penalty"},

@@ -640,7 +640,7 @@ def test_observed_entries_of_sparse_data():
         rows, _, values = by_rows(measurements, y)
         np.testing.assert_array_equal(values, [1, 0, 5])
         np.testing.assert_array_equal(rows, [0, 1, 1])
-        measurements, y = observed_entries(kind)
+        measurements, y = observed_entries(kind, np.nan)
         assert len(measurements) == 6
         np.testing.assert_array_equal(by_rows(measurements, y)[2], [1, 0, 0, 0, 0, 5])
 
@@ -677,7 +677,7 @@ def test_observed_entries_dtype(dtype):
         (([[1.0, np.inf]],), r"infinity"),
         (([[1.0, np.nan]], 0), r"NaN"),
         (([[1.0, 2.0]], 3), r"missing_values must be nan or 0, got 3"),
-        (([[1.0, 2.0]], None), r"missing_values must be nan or 0, got None"),
+        (([[1.0, 2.0]], "nan"), r"missing_values must be nan or 0, got 'nan'"),
         (([1.0, 2.0],), r"2-D, got 1-D"),
         (([["a"]],), r"numeric"),
         ((([0], [0]),), r"got 2 items"),

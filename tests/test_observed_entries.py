@@ -60,7 +60,7 @@ def test_zero_is_missing_on_request():
 @pytest.mark.parametrize("container", SPARSE)
 def test_sparse_with_zeros_as_values(container):
     dense = np.nan_to_num(X)
-    measurements, y = observed_entries(SPARSE[container](dense))
+    measurements, y = observed_entries(SPARSE[container](dense), NAN)
     assert samples(measurements, y) == [
         (i, j, v) for (i, j), v in np.ndenumerate(dense)
     ]
@@ -71,6 +71,12 @@ def test_sparse_with_stored_entries(container):
     dense = np.nan_to_num(X)
     measurements, y = observed_entries(SPARSE[container](dense), missing_values=0)
     assert samples(measurements, y) == NOT_ZERO
+
+
+@pytest.mark.parametrize("container", SPARSE)
+def test_sparse_needs_a_word_on_what_is_not_stored(container):
+    with pytest.raises(ValueError, match=r"missing_values=0 .* missing_values=np.nan"):
+        observed_entries(SPARSE[container](np.nan_to_num(X)))
 
 
 def test_explicit_zeros_are_observed():
@@ -118,7 +124,7 @@ def test_triples_keep_their_order():
 def test_dtype(dtype, expected):
     matrix = np.array([[1, 0], [1, 1]], dtype=dtype)
     for given_matrix in (matrix, sparse.csr_array(matrix)):
-        measurements, y = observed_entries(given_matrix)
+        measurements, y = observed_entries(given_matrix, NAN)
         assert y.dtype == measurements.dtype == expected
 
 
@@ -159,7 +165,7 @@ def test_consecutive_samples_come_from_everywhere(global_random_seed):
         assert len(set(part.column_index)) > 10
     # The order depends on nothing but the number of entries.
     for same in (X, sparse.csc_array(X)):
-        again, y_again = observed_entries(same)
+        again, y_again = observed_entries(same, NAN)
         assert cells(again) == cells(measurements)
         assert_array_equal(y_again, y)
 

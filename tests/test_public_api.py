@@ -267,6 +267,7 @@ def test_fitted_attributes_are_documented(estimator):
     stored = [n for n in vars(model) if n.endswith("_") and not n.startswith("_")]
     assert set(stored) <= set(documented)
     optional = {"feature_names_in_", "noise_variance_"}
+    optional |= {"row_labels_", "column_labels_"}
     for name in set(documented) - optional:
         assert hasattr(model, name), name
 

@@ -18,6 +18,7 @@ from skprecgd import (
     observed_entries,
 )
 from skprecgd.losses import SquaredLoss
+from skprecgd.measurements import EntryMeasurements
 
 SHAPE = (10, 8)
 N = 150
@@ -175,8 +176,8 @@ def test_entry_weights_are_samples_weights(center, rng):
         means = np.bincount(columns, values) / np.bincount(columns)
         np.testing.assert_allclose(model.center_, means, rtol=1e-12)
     if center is None:
-        A, y = observed_entries((rows, columns, values), matrix_shape=X.shape)
-        other = PrecGDMatrixSensing(3, early_stopping=False, tol=TOL).fit(A, y)
+        A = EntryMeasurements(rows, columns, X.shape)
+        other = PrecGDMatrixSensing(3, early_stopping=False, tol=TOL).fit(A, values)
         assert distance(completed(model), other.matrix_) <= 10 * TOL
 
 

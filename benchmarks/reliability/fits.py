@@ -212,14 +212,13 @@ def entries(noise: float = 0.0) -> Data:
     return split(X, y, len(y) - 50)
 
 
-def triples_frame() -> Data:
-    import dask.dataframe as dd
-    import pandas as pd
+def triples_bag() -> Data:
+    import dask.bag
 
     X = low_rank((30, 20), rank=2)
     rows, columns = np.nonzero(~np.isnan(holes(X, 0.6)))
-    frame = pd.DataFrame({"row": rows, "column": columns, "value": X[rows, columns]})
-    lazy = dd.from_pandas(frame, npartitions=3)
+    triples = zip(rows, columns, X[rows, columns], strict=True)
+    lazy = dask.bag.from_sequence(list(triples), npartitions=3)
     E, y = observed_entries(lazy, matrix_shape=(30, 20))
     new, new_y = observed_entries(X)
     return Data(E, y, new, new_y)
@@ -281,7 +280,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "outputs": outputs,
     "entries": entries,
     "entries, noise": lambda: entries(noise=0.2),
-    "triples in chunks": triples_frame,
+    "triples in chunks": triples_bag,
     "sensing, labels": lambda: (
         lambda d: d._replace(y=np.rint(1 / (1 + np.exp(-9 * d.y))), new_y=d.new_y > 0)
     )(sensing(n=500)),

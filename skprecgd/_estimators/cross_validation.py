@@ -24,6 +24,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData
+from skprecgd._estimators.labels import store_labels
 from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
@@ -208,6 +209,7 @@ class HeldOut:
         if self.scorer is not None:
             given = {} if often is None else {"sample_weight": often}
             model = regressor_of(factors, loss)
+            store_labels(model, measurements)
             return float(self.scorer(model, measurements, targets, **given))
         z = measurements.forward(factors.left, factors.right)
         if self.outlier_fraction != 0:

@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.validation import assert_all_finite, check_array
 
+from skprecgd._estimators.labels import matched_by_labels, store_labels
 from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.validation import validated
 from skprecgd._estimators.weighting import positive, read_weights
@@ -95,7 +96,7 @@ def read_measured(estimator: Any, X: Any, y: Any) -> Measured:
     Parameters
     ----------
     estimator : PrecGDMatrixSensing
-        Number and names of the columns are set on it.
+        Number and names of the columns are set on it, and labels of the matrix.
     X, y
         As in its `fit`.
 
@@ -116,6 +117,7 @@ def read_measured(estimator: Any, X: Any, y: Any) -> Measured:
     estimator.n_features_in_ = measurements.shape[1]
     # Names of an earlier fit on a data frame do not describe these.
     estimator.__dict__.pop("feature_names_in_", None)
+    store_labels(estimator, measurements)
     if is_dask_frame(X):
         check_columns(estimator, X, reset=True)
     if is_dask(y) and isinstance(measurements, ChunkedMeasurements):
@@ -149,6 +151,7 @@ def _read_rows(estimator: Any, X: Any, y: Any) -> Measured:
     if not np.isfinite(measurements.mean_square):
         with columns_named(given, MEASUREMENTS):
             assert_all_finite(rows, input_name="X")
+    store_labels(estimator, measurements)
     return Measured(measurements, y)
 
 
@@ -167,6 +170,8 @@ def read_measurements(estimator: Any, X: Any) -> Measurements:
         check_kind(X, "X")
         if is_dask_frame(X):
             check_columns(estimator, X, reset=False)
+    if isinstance(X, Measurements):
+        X = matched_by_labels(estimator, X)
     if is_dask(X) or _is_wrapped(X):
         return as_measurements(X, shape)
     given, shape = _flat(X, shape)

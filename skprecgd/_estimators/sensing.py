@@ -158,6 +158,9 @@ class PrecGDMatrixSensing(
         Number of cells of the matrix.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only where `X` has string column names.
+    row_labels_, column_labels_ : ndarray of shape (n_rows,), (n_columns,)
+        The ids of the rows and columns of the matrix; only where `X` has labels, see
+        `observed_entries`. Entries to predict are found by their ids.
 
     References
     ----------

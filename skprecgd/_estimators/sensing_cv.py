@@ -112,6 +112,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     history_ : History
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
+    row_labels_, column_labels_ : ndarray of shape (n_rows,), (n_columns,)
         The attributes of :class:`PrecGDMatrixSensing`, of the refit.
 
     See Also

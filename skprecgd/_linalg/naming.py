@@ -25,16 +25,19 @@ _NO_NUMBER = re.compile(
 
 
 class Cures(NamedTuple):
-    """What to do about values that are not finite.
+    """What to do about values that are not finite, or no numbers.
 
     Attributes
     ----------
-    nan, infinity : str
+    nan, infinity, text : str
         The end of a sentence.
     """
 
     nan: str
     infinity: str
+    text: str = (
+        "encode text as numbers, count the days of dates, or drop what is neither"
+    )
 
 
 ENTRIES = Cures(
@@ -61,7 +64,7 @@ def columns_named(X: Any, cures: Cures = ENTRIES) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         # The first sentence.
         said = re.split(r"\.\s|\.$|\n", str(error))[0]
-        message = _about_infinite(X, said, cures) or _about_other_things(X, said)
+        message = _about_infinite(X, said, cures) or _about_text(X, said, cures)
         if message is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -78,16 +81,13 @@ def _about_infinite(X: Any, said: str, cures: Cures) -> str | None:
     return f"{said}{_where(X, np.isinf)}: {cures.infinity}."
 
 
-def _about_other_things(X: Any, said: str) -> str | None:
+def _about_text(X: Any, said: str, cures: Cures) -> str | None:
     if not _NO_NUMBER.search(said):
         return None
     found = [f"{label!r} ({held})" for label, held in _held(X) if held is not None]
     if not found:
         return None
-    return (
-        f"X must hold numbers, unlike {_listed(found)}: encode text as numbers, count "
-        f"the days of dates, or drop what is neither ({said})."
-    )
+    return f"X must hold numbers, unlike {_listed(found)}: {cures.text} ({said})."
 
 
 def _where(X: Any, test: Callable[[Array], Array]) -> str:
@@ -152,4 +152,6 @@ def _not_numbers(column: Any) -> str | None:
             float(value)
         except (TypeError, ValueError):
             return type(value).__name__
-    return None
+    # dask describes partitions by a frame without rows.
+    text = not len(column) and str(column.dtype).startswith("str")
+    return str(column.dtype) if text else None

@@ -83,7 +83,7 @@ class ChunkedMeasurements(Measurements):
     See Also
     --------
     as_measurements : Makes them from a dask array of measurement matrices.
-    observed_entries : Makes them from a dask DataFrame of triples.
+    observed_entries : Makes them from the entries in a dask collection.
 
     Examples
     --------
@@ -326,7 +326,10 @@ class ChunkedMeasurements(Measurements):
             part._replace(length=len(index))
             for part, index in zip(self._facts, local, strict=True)
         ]
-        return self._new(parts, facts, self.slices, self.matrix_shape, positions)
+        chosen = self._new(parts, facts, self.slices, self.matrix_shape, positions)
+        chosen.row_labels = self.row_labels
+        chosen.column_labels = self.column_labels
+        return chosen
 
     def cells(self, index: Array | None = None) -> tuple[Array, Array] | None:
         if not self.single_entries:

@@ -16,7 +16,7 @@ from skprecgd._linalg.containers import (
     marked,
     numbers_of_frame,
 )
-from skprecgd._linalg.naming import columns_named
+from skprecgd._linalg.naming import ENTRIES, Cures, columns_named
 from skprecgd._linalg.numerics import norm, working_dtype
 from skprecgd._linalg.offsets import at_least_something, squared_deviations
 from skprecgd._linalg.ratings import StoredValues
@@ -185,6 +185,7 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
     With `lengths`, the lengths of chunks that dask does not know are computed.
     """
     if is_dask_frame(X):
+        check_frame(X)
         X = _numbers(X).to_dask_array(lengths=lengths or None)
     check_kind(X, name)
     check_real(X, name, ndim)
@@ -194,11 +195,17 @@ def as_dask_array(X: Any, *ndim: int, lengths: bool = True, name: str = "X") -> 
     return X if X.dtype == dtype else X.astype(dtype)
 
 
-def _numbers(X: Any) -> Any:
-    """A dask DataFrame whose columns are numbers of NumPy, `pd.NA` read as NaN."""
-    with columns_named(X._meta):
+def check_frame(X: Any, cures: Cures = ENTRIES) -> None:
+    """Refuse a dask DataFrame with columns of dates or text; no partition is read."""
+    with columns_named(X._meta, cures):
         for dtype in X.dtypes:
             check_no_dates(dtype)
+            if str(dtype).startswith("str"):
+                raise ValueError(f"A matrix must be numeric, got dtype {dtype}.")
+
+
+def _numbers(X: Any) -> Any:
+    """A dask DataFrame whose columns are numbers of NumPy, `pd.NA` read as NaN."""
     if all(isinstance(dtype, np.dtype) and dtype.kind in "fiubc" for dtype in X.dtypes):
         return X
     return X.map_partitions(_as_floats, meta=_as_floats(X._meta))
@@ -227,6 +234,14 @@ def array_or_csr(block: Any) -> Any:
 
 def _array_or_sparse(matrix: Any) -> Any:
     return matrix if sparse.issparse(matrix) else np.asarray(matrix)
+
+
+def check_chunk(found: tuple[int, int], shape: tuple[int, int]) -> None:
+    """Refuse a chunk that has not the shape that dask was told."""
+    if found != shape:
+        raise ValueError(
+            f"A chunk of X has shape {found}, while dask was told {shape}."
+        )
 
 
 def weighted_entries(
@@ -270,10 +285,7 @@ def _survey(
     block: Any, shape: tuple[int, int], weights: Any, missing_values: float
 ) -> Survey:
     block, missing_values = read_block(block, missing_values)
-    if block.shape != shape:
-        raise ValueError(
-            f"A chunk of X has shape {block.shape}, while dask was told {shape}."
-        )
+    check_chunk(block.shape, shape)
     with columns_named(block):
         if np.any(np.isinf(_extremes(block))):
             raise ValueError("Input X contains infinity.")

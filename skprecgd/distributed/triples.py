@@ -1,4 +1,4 @@
-"""Entries of a matrix as triples in a dask DataFrame or bag, partitioned by rows."""
+"""Entries of a matrix in a dask collection, of triples or of the matrix itself."""
 
 from __future__ import annotations
 
@@ -7,138 +7,176 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skprecgd._linalg.numerics import working_dtype
-from skprecgd._runtime.dask_kinds import is_dask_frame
+from skprecgd._runtime.dask_kinds import is_dask_array, is_dask_frame
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
 from skprecgd.distributed.measurements import ChunkedMeasurements
+from skprecgd.distributed.rows import RowChunks, check_chunk, check_frame
 from skprecgd.measurements import EntryMeasurements
-from skprecgd.measurements.base import as_shape
-from skprecgd.measurements.in_memory import check_any_observed
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.in_memory import (
+    MAYBE_LONG,
+    check_any_observed,
+    check_own_shape,
+    given_entries,
+)
+from skprecgd.measurements.labels import encoded
+from skprecgd.measurements.placing import (
+    axes_of,
+    n_equal_neighbours,
+    warn_of_duplicates,
+)
+from skprecgd.measurements.tables import looks_long, warn_of_long_table
+from skprecgd.measurements.triples import FrameColumns, Triples, as_triples
 
-_NAMES = ("row", "column", "value")
+_Entries = tuple[ChunkedMeasurements, Any]
 
 
-class _Found(NamedTuple):
-    """Facts about a partition that the client keeps."""
+class _Numbered(NamedTuple):
+    """The triples of a partition, by the positions of their ids among its own.
 
-    n_entries: int
-    first_row: int
-    last_row: int
-    first_column: int
-    last_column: int
-    dtype: np.dtype
-
-
-def frame_entries(
-    X: Any, matrix_shape: tuple[int, int] | None
-) -> tuple[ChunkedMeasurements, Any]:
-    """Measurements and targets of the entries in a dask DataFrame or bag of triples.
-
-    See `observed_entries`. There are two passes: one reads the indices, and one sorts
-    every partition by rows, which is then kept with dask.
+    `rows` and `columns` of the partition's `Triples` are its different ids.
     """
+
+    rows: Array
+    columns: Array
+    values: Array
+
+
+def collection_entries(
+    X: Any,
+    missing_values: float | None,
+    names: FrameColumns | None,
+    matrix_shape: tuple[int, int] | None,
+) -> _Entries:
+    """Measurements and targets of the entries in a dask collection.
+
+    See `observed_entries`.
+    """
+    if names is not None:
+        names.check(X)
+        return _triple_entries(X, names, matrix_shape)
+    if is_dask_array(X) or is_dask_frame(X):
+        return _matrix_entries(X, missing_values, matrix_shape)
+    if type(X).__module__.startswith("dask.bag"):
+        return _triple_entries(X, None, matrix_shape)
+    raise ValueError(
+        "Of dask, X must be an array, a DataFrame or a bag of triples, got a "
+        f"{type(X).__module__}.{type(X).__name__}."
+    )
+
+
+def _triple_entries(
+    X: Any, names: FrameColumns | None, matrix_shape: tuple[int, int] | None
+) -> _Entries:
+    """Two passes: one finds the different ids, one sorts every partition by rows."""
+    calls = graph.call_each(_numbered, graph.blocks(X), common=(names,))
+    numbers, ids = graph.unpacked(calls, 2)
+    found, kept = graph.gathered_and_persisted(ids, numbers)
+    pairs = [(t, n) for t, n in zip(found, kept, strict=True) if len(t.rows)]
+    different, numbered = [t for t, _ in pairs], [n for _, n in pairs]
+    rows, columns = axes_of(different, matrix_shape)
+    slices = [slice(int(i.min()), int(i.max()) + 1) for i in rows.positions]
+    dtype = working_dtype(*(part.values.dtype for part in different))
+    calls = graph.call_each(
+        _sorted,
+        numbered,
+        slices,
+        [i - part.start for i, part in zip(rows.positions, slices, strict=True)],
+        columns.positions,
+        common=(columns.size, dtype),
+    )
+    parts, values, facts = graph.unpacked(calls, 3)
+    facts, (parts, values) = graph.gathered_and_persisted(facts, (parts, values))
+    lengths, repeated = zip(*facts, strict=True)
+    warn_of_duplicates(sum(repeated), sum(lengths))
+    shape = rows.size, columns.size
+    entries = ChunkedMeasurements.of_rows(parts, list(lengths), slices, shape, dtype)
+    entries.row_labels, entries.column_labels = rows.labels, columns.labels
+    return entries, _concatenated(values, lengths, dtype)
+
+
+def _matrix_entries(
+    X: Any, missing_values: float | None, matrix_shape: tuple[int, int] | None
+) -> _Entries:
+    """One pass takes the entries out of the chunks of a matrix."""
+    if is_dask_frame(X):
+        check_frame(X, MAYBE_LONG)
+    chunks = RowChunks(X)
+    check_own_shape(matrix_shape, chunks.shape)
+    shapes = [(part.stop - part.start, chunks.shape[1]) for part in chunks.slices]
+    calls = graph.call_each(_taken_out, chunks.blocks, shapes, common=(missing_values,))
+    parts, values, facts = graph.unpacked(calls, 3)
+    facts, (parts, values) = graph.gathered_and_persisted(facts, (parts, values))
+    lengths, long = zip(*facts, strict=True)
+    check_any_observed(range(sum(lengths)))
+    # A short chunk looks like nothing.
+    if any(long) and sum(lengths) == chunks.shape[0] * chunks.shape[1]:
+        warn_of_long_table(chunks.shape)
+    entries = ChunkedMeasurements.of_rows(
+        parts, list(lengths), chunks.slices, chunks.shape, chunks.dtype
+    )
+    return entries, _concatenated(values, lengths, chunks.dtype)
+
+
+def _concatenated(values: list[Any], lengths: tuple[int, ...], dtype: np.dtype) -> Any:
     import dask.array as da
     from dask.delayed import Delayed
 
-    if not (is_dask_frame(X) or type(X).__module__.startswith("dask.bag")):
-        raise ValueError(
-            "Of dask, X must be a DataFrame or a bag of triples, got a "
-            f"{type(X).__module__}.{type(X).__name__}; PrecGDFactorization takes a "
-            "matrix in chunks."
-        )
-
-    triples = graph.call_each(_triples, graph.blocks(X), common=(_names(X),))
-    found, triples = graph.gathered_and_persisted(
-        graph.call_each(_found, triples), triples
-    )
-    check_any_observed(np.arange(sum(part.n_entries for part in found)))
-    pairs = [(t, f) for t, f in zip(triples, found, strict=True) if f.n_entries]
-    triples, found = [t for t, _ in pairs], [f for _, f in pairs]
-    shape = _shape(found, matrix_shape)
-    slices = [slice(part.first_row, part.last_row + 1) for part in found]
-    dtype = working_dtype(*(part.dtype for part in found))
-    calls = graph.call_each(_sorted, triples, slices, common=(shape[1], dtype))
-    parts, values = graph.persisted(tuple(graph.unpacked(calls, 2)))
-    lengths = [part.n_entries for part in found]
-    entries = ChunkedMeasurements.of_rows(parts, lengths, slices, shape, dtype)
-    y = [
+    parts = [
         da.from_delayed(Delayed(lazy.key, lazy.graph), (n,), dtype=dtype)
         for lazy, n in zip(values, lengths, strict=True)
     ]
-    return entries, da.concatenate(y)
-
-
-def _names(X: Any) -> list[Any] | None:
-    """The columns of the frame that hold row, column and value; None for a bag."""
-    if not is_dask_frame(X):
-        return None
-    columns = list(X.columns)
-    if set(_NAMES) <= set(columns):
-        return list(_NAMES)
-    if len(columns) != 3:
-        raise ValueError(
-            "A dask DataFrame of entries must have three columns, or columns named "
-            f"'row', 'column' and 'value'; got {columns}."
-        )
-    return columns
-
-
-def _shape(
-    found: list[_Found], matrix_shape: tuple[int, int] | None
-) -> tuple[int, int]:
-    if min(min(part.first_row, part.first_column) for part in found) < 0:
-        raise ValueError("X holds a negative row or column index.")
-    least = (
-        max(part.last_row for part in found) + 1,
-        max(part.last_column for part in found) + 1,
-    )
-    shape = least if matrix_shape is None else as_shape(matrix_shape)
-    if shape[0] < least[0] or shape[1] < least[1]:
-        raise ValueError(
-            f"matrix_shape={shape} is too small: X holds entries up to row "
-            f"{least[0] - 1} and column {least[1] - 1}."
-        )
-    return shape
+    return da.concatenate(parts)
 
 
 # Functions that run on a partition ----------------------------------------------------
 
 
-def _triples(partition: Any, names: list[Any] | None) -> tuple[Array, Array, Array]:
-    if names is not None:
-        rows, columns, values = (partition[name].to_numpy() for name in names)
-    else:
-        items = list(partition)
-        kinds = tuple, list, np.ndarray
-        if not all(isinstance(item, kinds) and len(item) == 3 for item in items):
-            raise ValueError("The items of a bag must be triples (row, column, value).")
-        rows, columns, values = (
-            np.array([item[k] for item in items]) for k in range(3)
-        )
-    if len(rows) and not {rows.dtype.kind, columns.dtype.kind} <= set("iu"):
-        raise ValueError(
-            "Row and column indices must be integers, got dtypes "
-            f"{rows.dtype} and {columns.dtype}."
-        )
-    return rows, columns, as_real_array(values, "the values of X", (1,))
+def _numbered(partition: Any, names: FrameColumns | None) -> tuple[_Numbered, Triples]:
+    """A partition's triples by numbers, and its different ids (with one value)."""
+    triples = _of_bag(partition) if names is None else names.read(partition)
+    row_ids, rows = encoded(triples.rows, triples.names[0])
+    column_ids, columns = encoded(triples.columns, triples.names[1])
+    different = triples._replace(
+        rows=row_ids, columns=column_ids, values=triples.values[:1]
+    )
+    return _Numbered(rows, columns, triples.values), different
 
 
-def _found(triples: tuple[Array, Array, Array]) -> _Found:
-    rows, columns, values = triples
-    if not len(values):
-        return _Found(0, 0, -1, 0, -1, values.dtype)
-    first, last = (int(edge) for edge in (rows.min(), rows.max()))
-    least, most = (int(edge) for edge in (columns.min(), columns.max()))
-    return _Found(len(values), first, last, least, most, values.dtype)
+def _of_bag(partition: Any) -> Triples:
+    items = list(partition)
+    kinds = tuple, list, np.ndarray
+    if not all(isinstance(item, kinds) and len(item) == 3 for item in items):
+        raise ValueError("The items of a bag must be triples (row, column, value).")
+    return as_triples(tuple([item[k] for item in items] for k in range(3)))
 
 
 def _sorted(
-    triples: tuple[Array, Array, Array], rows: slice, n_columns: int, dtype: np.dtype
-) -> tuple[EntryMeasurements, Array]:
-    """Entries sorted by rows; the first row of the partition is number 0."""
-    i, j, values = triples
+    triples: _Numbered,
+    rows: slice,
+    row_positions: Array,
+    column_positions: Array,
+    n_columns: int,
+    dtype: np.dtype,
+) -> tuple[EntryMeasurements, Array, tuple[int, int]]:
+    """Entries sorted by rows, their values, and how many there are and repeat a cell.
+
+    The first row of the partition is number 0.
+    """
+    i, j = row_positions[triples.rows], column_positions[triples.columns]
     order = np.lexsort((j, i))
-    shape = (rows.stop - rows.start, n_columns)
-    measured = EntryMeasurements(i[order] - rows.start, j[order], shape, dtype)
-    return measured, values[order].astype(dtype, copy=False)
+    i, j = i[order], j[order]
+    measured = EntryMeasurements(i, j, (rows.stop - rows.start, n_columns), dtype)
+    values = triples.values[order].astype(dtype, copy=False)
+    return measured, values, (len(values), n_equal_neighbours(i, j))
+
+
+def _taken_out(
+    block: Any, shape: tuple[int, int], missing_values: float | None
+) -> tuple[EntryMeasurements, Array, tuple[int, bool]]:
+    """A chunk's entries, their values, and how many there are; does it look long?"""
+    rows, columns, values, found = given_entries(block, missing_values)
+    check_chunk(found, shape)
+    complete = len(values) == shape[0] * shape[1]
+    facts = len(values), complete and looks_long(values.reshape(shape))
+    return EntryMeasurements(rows, columns, shape, values.dtype), values, facts

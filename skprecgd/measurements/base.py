@@ -39,6 +39,10 @@ class Measurements(ABC):
     `cells` then says where it stands. Nothing else follows from it: neither in which
     form the adjoint comes, nor that a cell is read only once.
     """
+    row_labels: Array | None = None
+    """The ids of the rows of the matrix, by position; None where they have none."""
+    column_labels: Array | None = None
+    """The ids of the columns of the matrix, likewise."""
     keeps_adjoint: bool = False
     """Whether `adjoint` is an array, and far smaller than the measurements."""
 

@@ -19,6 +19,7 @@ from skprecgd.kernels import (
     unchecked_csr,
 )
 from skprecgd.measurements.base import Measurements, as_shape
+from skprecgd.measurements.labels import ARRAY_NAMES, as_ids, encoded
 
 
 class _Pattern(NamedTuple):
@@ -40,6 +41,15 @@ class EntryMeasurements(Measurements):
         ``(n_rows, n_columns)``.
     dtype : dtype, default=float64
         float32 or float64.
+
+    Attributes
+    ----------
+    row_index, column_index : ndarray of int, shape (n_measurements,)
+        Where the entries stand.
+    row_labels, column_labels : ndarray of shape (n_rows,), (n_columns,), or None
+        The ids of the rows and columns of the matrix, by position, where
+        `from_labels` or `skprecgd.observed_entries` has encoded any. Selections of the
+        entries keep them.
 
     Notes
     -----
@@ -89,6 +99,49 @@ class EntryMeasurements(Measurements):
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}.")
 
+    @classmethod
+    def from_labels(
+        cls, rows: Any, columns: Any, dtype: Any = np.float64
+    ) -> EntryMeasurements:
+        """Entries at rows and columns that are named by ids.
+
+        An estimator that was fitted to entries with labels, by
+        `skprecgd.observed_entries` of a long data frame, predicts them by their ids.
+
+        Parameters
+        ----------
+        rows, columns : array-like of shape (n_measurements,)
+            Ids of one type each: integers, strings, categories or dates.
+        dtype : dtype, default=float64
+            float32 or float64.
+
+        Returns
+        -------
+        EntryMeasurements
+            Of a matrix with a row and a column for each different id, sorted.
+
+        Raises
+        ------
+        ValueError
+            If there is no id, one is missing, or the two lengths differ.
+
+        Examples
+        --------
+        >>> from skprecgd.measurements import EntryMeasurements
+        >>> A = EntryMeasurements.from_labels(["bob", "alice"], [1999, 1979])
+        >>> A.row_index, A.row_labels
+        (array([1, 0], dtype=int32), array(['alice', 'bob'], dtype=object))
+        """
+        (row_labels, i), (column_labels, j) = (
+            encoded(as_ids(ids, what), what)
+            for ids, what in zip((rows, columns), ARRAY_NAMES, strict=True)
+        )
+        if not (len(i) and len(j)):
+            raise ValueError("rows and columns must name at least one entry.")
+        entries = cls(i, j, (len(row_labels), len(column_labels)), dtype)
+        entries.row_labels, entries.column_labels = row_labels, column_labels
+        return entries
+
     @property
     def n_measurements(self) -> int:
         return len(self.row_index)
@@ -116,12 +169,15 @@ class EntryMeasurements(Measurements):
         return adjoint_products(indptr, indices, data, left, right)
 
     def rows(self, index: Array) -> EntryMeasurements:
-        return EntryMeasurements(
+        selected = EntryMeasurements(
             self.row_index[index],
             self.column_index[index],
             self.matrix_shape,
             self.dtype,
         )
+        selected.row_labels = self.row_labels
+        selected.column_labels = self.column_labels
+        return selected
 
     def natural_order(self) -> Array | None:
         if np.all(self.row_index[1:] >= self.row_index[:-1]):

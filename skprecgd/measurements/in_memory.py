@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.containers import marked, unmasked
-from skprecgd._linalg.naming import columns_named
+from skprecgd._linalg.containers import Marked, marked
+from skprecgd._linalg.naming import ENTRIES, Cures, columns_named
 from skprecgd._linalg.numerics import slabs, working_dtype
 from skprecgd._linalg.stored import has_nan, observed, without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.sparse import SparseMeasurements
-from skprecgd.measurements.validation import all_finite, as_real_array
+from skprecgd.measurements.validation import all_finite
 
 
-def check_any_observed(values: Array) -> None:
+def check_any_observed(values: Sequence[Any] | Array) -> None:
     """Refuse a matrix without an observed entry."""
     if not len(values):
         raise ValueError("X has no observed entry; at least one is needed.")
@@ -34,7 +35,36 @@ def check_missing_values(value: Any) -> None:
         )
 
 
-Triples = tuple[Array, Array, Array, tuple[int, int]]
+def _marked_as_said(X: Any, missing_values: float | None) -> Marked:
+    """`marked`; a sparse matrix is refused where nobody said what is not stored."""
+    if missing_values is not None:
+        return marked(X, missing_values)
+    found = marked(X, np.nan)
+    if sparse.issparse(found.matrix) and np.isnan(found.missing_values):
+        raise ValueError(
+            "X is sparse, so say what an entry that is not stored means: "
+            "missing_values=0 if it is missing, as in ratings, or "
+            "missing_values=np.nan if it is the value 0, as in counts."
+        )
+    return found
+
+
+def check_own_shape(
+    matrix_shape: tuple[int, int] | None, shape: tuple[int, int]
+) -> None:
+    """Refuse a `matrix_shape` that is not the shape of X, a matrix."""
+    if matrix_shape is not None and as_shape(matrix_shape) != shape:
+        raise ValueError(
+            f"matrix_shape={tuple(matrix_shape)} does not match X of shape {shape}."
+        )
+
+
+Entries = tuple[Array, Array, Array, tuple[int, int]]
+
+MAYBE_LONG: Cures = ENTRIES._replace(
+    text=f"{ENTRIES.text}; or name the columns of a long frame, "
+    "observed_entries(X, row=..., column=..., value=...)"
+)
 
 
 def sparse_measurements(X: Any, matrix_shape: tuple[int, int] | None) -> Measurements:
@@ -45,27 +75,6 @@ def sparse_measurements(X: Any, matrix_shape: tuple[int, int] | None) -> Measure
     shape = check_matrix_shape(matrix_shape, csr.shape[1])
     rows, columns = np.divmod(csr.indices, shape[1])
     return EntryMeasurements(rows, columns, shape, working_dtype(csr.dtype))
-
-
-def checked_triples(X: tuple[Any, ...], shape: tuple[int, int] | None) -> Triples:
-    if len(X) != 3:
-        raise ValueError(
-            f"X as a tuple must be (rows, columns, values), got {len(X)} items."
-        )
-    # Copied, so that later changes of the user's arrays do not change the samples.
-    rows = np.array(unmasked(X[0], "rows"))
-    columns = np.array(unmasked(X[1], "columns"))
-    values = as_real_array(np.array(X[2], subok=True), "the values of X", (1,))
-    if not len(rows) == len(columns) == len(values):
-        raise ValueError(
-            f"rows, columns and values must have equal length, got {len(rows)}, "
-            f"{len(columns)} and {len(values)}."
-        )
-    if shape is None:
-        check_any_observed(rows)
-        # A negative index is left to EntryMeasurements, which names it.
-        shape = max(int(rows.max()), 0) + 1, max(int(columns.max()), 0) + 1
-    return rows, columns, values, as_shape(shape)
 
 
 def _stored_zeros(X: Any) -> Array:
@@ -94,7 +103,7 @@ def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
     return rows, columns, values
 
 
-def matrix_entries(X: Any, missing_values: float) -> Triples:
+def matrix_entries(X: Any, missing_values: float) -> Entries:
     """Rows, columns and values of the observed entries, and the shape.
 
     They are in row-major order. Unlike in `observed_entries`, there may be none.
@@ -120,10 +129,17 @@ def matrix_entries(X: Any, missing_values: float) -> Triples:
     return rows, columns, values, (int(csr.shape[0]), int(csr.shape[1]))
 
 
-def given_entries(X: Any, missing_values: float) -> Triples:
-    """The same of a matrix in any container, whose observed entries are finite."""
-    with columns_named(X):
-        matrix, missing_values = marked(X, missing_values)
+def given_entries(X: Any, missing_values: float | None) -> Entries:
+    """The same of a matrix in any container, whose observed entries are finite.
+
+    Parameters
+    ----------
+    X : matrix in any container
+    missing_values : nan, 0 or None
+        None is nan for what is not sparse.
+    """
+    with columns_named(X, MAYBE_LONG if hasattr(X, "columns") else ENTRIES):
+        matrix, missing_values = _marked_as_said(X, missing_values)
         entries = matrix_entries(matrix, missing_values)
         if not all_finite(entries[2]):
             what = "NaN" if has_nan(entries[2]) else "infinity"

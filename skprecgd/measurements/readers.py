@@ -17,11 +17,14 @@ from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.in_memory import (
     check_any_observed,
     check_missing_values,
-    checked_triples,
+    check_own_shape,
     given_entries,
     sparse_measurements,
 )
 from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
+from skprecgd.measurements.placing import entries_of
+from skprecgd.measurements.tables import looks_long, warn_of_long_table
+from skprecgd.measurements.triples import FrameColumns, as_triples
 
 
 class Reader(NamedTuple):
@@ -34,12 +37,16 @@ class Reader(NamedTuple):
     measurements : callable
         ``(X, matrix_shape)`` -> Measurements, for `as_measurements`.
     entries : callable
-        ``(X, matrix_shape)`` -> measurements and targets, for `observed_entries`.
+        ``(X, missing_values, names, matrix_shape)`` -> measurements and targets, for
+        `observed_entries`; the names of the columns are None where none were given.
     """
 
     recognises: Callable[[Any], bool]
     measurements: Callable[[Any, tuple[int, int] | None], Measurements]
-    entries: Callable[[Any, tuple[int, int] | None], tuple[Measurements, Any]]
+    entries: Callable[
+        [Any, float | None, FrameColumns | None, tuple[int, int] | None],
+        tuple[Measurements, Any],
+    ]
 
 
 # Readers of collections that do not lie in memory belong to layers above this one. They
@@ -103,41 +110,67 @@ def _reader_of(X: Any) -> Reader | None:
 
 def observed_entries(
     X: Any,
-    missing_values: float = np.nan,
+    missing_values: float | None = None,
     *,
+    row: Any = None,
+    column: Any = None,
+    value: Any = None,
     matrix_shape: tuple[int, int] | None = None,
 ) -> tuple[Measurements, Array]:
     """Turn a matrix with missing entries into samples: one per observed entry.
 
     Parameters
     ----------
-    X : array-like, sparse array, triple (rows, columns, values), or dask collection
-        A dense matrix whose missing cells hold `missing_values`; a sparse matrix;
-        or the row index, column index and value of each observed entry. With dask, a
-        DataFrame (columns ``row``, ``column``, ``value``, or three in this order) or
-        a bag of such triples, best partitioned by rows.
-    missing_values : nan or 0, default=nan
+    X : array-like, sparse array, data frame, triple or dask collection
+        A dense matrix whose missing cells hold `missing_values`; a sparse matrix; a
+        long data frame with one row for each observed entry, whose columns `row`,
+        `column` and `value` name; or the triple ``(rows, columns, values)``. A frame
+        without these names is a matrix. Of dask: an array, a DataFrame of either kind,
+        or a bag of triples; entries are best partitioned by rows.
+    missing_values : nan or 0, default=None
         nan: NaN cells of a dense matrix are missing, and an entry not stored in a
         sparse one is the value 0 (as everywhere in scikit-learn). 0: zeros of a
         dense matrix and entries not stored in a sparse one are missing; every
-        stored entry, an explicit 0 too, is observed. Triples are always observed.
+        stored entry, an explicit 0 too, is observed. None is nan for a dense matrix,
+        and refused for a sparse one. Triples and long frames are always observed.
+    row, column, value : str, default=None
+        The columns of a long frame that hold the id of the row, the id of the column
+        and the value of each entry; all three or none. Ids are integers, strings,
+        categories or dates; they are encoded in sorted order, see `measurements`.
     matrix_shape : tuple of int, default=None
-        For triples: ``(n_rows, n_columns)``; None takes the largest indices.
+        ``(n_rows, n_columns)``. With it, ids are positions below it, also in a long
+        frame. None: as many rows and columns as there are different ids; for integers
+        in triples, which are positions, up to the largest one.
 
     Returns
     -------
     measurements : EntryMeasurements or ChunkedMeasurements
         Samples for `PrecGDMatrixSensing`. Those of a matrix come in a fixed,
         shuffled order, so that folds of consecutive samples (``cv=5``) hold out
-        entries from everywhere and not whole rows; triples keep their order. Those of
-        a dask collection stay in its partitions, there sorted by rows.
+        entries from everywhere and not whole rows; triples and long frames keep their
+        order. Those of a dask collection stay in its partitions, there sorted by rows.
+        Where ids were encoded, the attributes `row_labels` and `column_labels` are the
+        different ids in the order of the matrix; they go with every selection.
     y : ndarray or dask array of shape (n_observed,)
         The observed values.
 
     Raises
     ------
     ValueError
-        If nothing is observed, or an observed value is infinite or complex.
+        If nothing is observed; an observed value is missing, infinite or complex; ids
+        are missing or cannot be sorted; or X is sparse and `missing_values` None.
+
+    Warns
+    -----
+    UserWarning
+        If entries repeat the row and column of another one: each is a sample (of dask,
+        repetitions within a partition are seen). If integers in triples leave nine
+        tenths of the rows or columns without an entry, or a matrix looks like a long
+        frame.
+
+    See Also
+    --------
+    skprecgd.measurements.EntryMeasurements.from_labels : Entries to predict, by ids.
 
     Examples
     --------
@@ -146,22 +179,33 @@ def observed_entries(
     >>> measurements, y = observed_entries([[1.0, np.nan], [3.0, 4.0]])
     >>> len(measurements), sorted(y.tolist())
     (3, [1.0, 3.0, 4.0])
+    >>> triple = ["bob", "alice"], ["Alien", "Alien"], [4.5, 2.0]
+    >>> measurements, y = observed_entries(triple)
+    >>> measurements.row_labels
+    array(['alice', 'bob'], dtype=object)
     """
-    check_missing_values(missing_values)
+    names = FrameColumns.of(row, column, value)
+    if missing_values is not None:
+        check_missing_values(missing_values)
     reader = _reader_of(X)
     if reader is not None:
-        return reader.entries(X, matrix_shape)
+        return reader.entries(X, missing_values, names, matrix_shape)
+    if names is not None:
+        return entries_of(names.read(X), matrix_shape)
     if isinstance(X, tuple):
-        rows, columns, values, shape = checked_triples(X, matrix_shape)
-    else:
-        rows, columns, values, shape = given_entries(X, missing_values)
-        if matrix_shape is not None and as_shape(matrix_shape) != shape:
-            raise ValueError(
-                f"matrix_shape={tuple(matrix_shape)} does not match X of shape {shape}."
-            )
-        order = np.random.RandomState(0).permutation(len(values))
-        rows, columns, values = rows[order], columns[order], values[order]
+        return entries_of(as_triples(X), matrix_shape)
+    return _entries_of_matrix(X, missing_values, matrix_shape)
+
+
+def _entries_of_matrix(
+    X: Any, missing_values: float | None, matrix_shape: tuple[int, int] | None
+) -> tuple[EntryMeasurements, Array]:
+    """The entries of a matrix in memory, shuffled."""
+    rows, columns, values, shape = given_entries(X, missing_values)
+    check_own_shape(matrix_shape, shape)
     check_any_observed(values)
-    if not np.all(np.isfinite(values)):
-        raise ValueError("X holds infinity (or NaN among the observed values).")
-    return EntryMeasurements(rows, columns, shape, values.dtype), values
+    if len(values) == shape[0] * shape[1] and looks_long(values.reshape(shape)):
+        warn_of_long_table(shape)
+    order = np.random.RandomState(0).permutation(len(values))
+    entries = EntryMeasurements(rows[order], columns[order], shape, values.dtype)
+    return entries, values[order]
