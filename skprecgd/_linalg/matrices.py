@@ -20,6 +20,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.left_basis import BasisInMemory, BasisOfArray, LeftBasis
 from skprecgd._linalg.numerics import is_mapped, norm, slabs
+from skprecgd._linalg.products import check_finite
 from skprecgd._linalg.svd_tuning import SinglePrecision
 from skprecgd._runtime.typing import Array
 
@@ -336,7 +337,7 @@ class SparseMatrix(Matrix):
 
 
 class OperatorMatrix(Matrix):
-    """A linear operator, of SciPy or of another library.
+    """A linear operator, of SciPy or of another library, whose products are checked.
 
     Parameters
     ----------
@@ -352,10 +353,14 @@ class OperatorMatrix(Matrix):
         return self._X.T
 
     def times(self, block: Array) -> Array:
-        return np.asarray(self._X @ block)
+        product = np.asarray(self._X @ block)
+        check_finite(product, (block,), "matmat", self._X)
+        return product
 
     def transposed_times(self, block: Array) -> Array:
-        return np.asarray(self._turned @ block)
+        product = np.asarray(self._turned @ block)
+        check_finite(product, (block,), "rmatmat", self._X)
+        return product
 
 
 class TransposedMatrix(Matrix):

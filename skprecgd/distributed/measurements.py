@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.matrices import Matrix
+from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
@@ -24,7 +25,6 @@ from skprecgd.distributed.rows import (
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
 from skprecgd.measurements.base import Tangent, check_matrix_shape
 from skprecgd.measurements.readers import as_measurements
-from skprecgd.measurements.validation import all_finite
 
 
 class _Facts(NamedTuple):
@@ -64,7 +64,7 @@ class RandomShare:
         return np.sort(order[:n] if self.held_out else order[n:])
 
 
-class ChunkedMeasurements(Measurements):
+class ChunkedMeasurements(Measurements, checked=True):
     """Measurements of one matrix in chunks, which stay where dask has them.
 
     A product calls the chunks' own products; factors and their gradients travel. Some

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, wraps
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._linalg.matrices import Matrix, OperatorMatrix
 from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.products import check_finite
 from skprecgd._runtime.typing import Array
+
+
+# The methods of `Measurements` that return products.
+_PRODUCTS = (
+    "forward",
+    "forward_ray",
+    "forward_tangent",
+    "adjoint",
+    "adjoint_products",
+    "ray_and_back",
+    "forward_and_back",
+    "row_solutions",
+)
 
 
 class Measurements(ABC):
@@ -41,6 +59,22 @@ class Measurements(ABC):
     """
     keeps_adjoint: bool = False
     """Whether `adjoint` is an array, and far smaller than the measurements."""
+
+    def __init_subclass__(cls, *, checked: bool = False, **options: Any) -> None:
+        """Have the products that a subclass computes checked where they enter.
+
+        Parameters
+        ----------
+        checked : bool, default=False
+            Whether the numbers behind them are known to be finite, because they were
+            checked once.
+        """
+        super().__init_subclass__(**options)
+        if checked:
+            return
+        for name in _PRODUCTS:
+            if name in vars(cls):
+                setattr(cls, name, _checked(vars(cls)[name]))
 
     @property
     @abstractmethod
@@ -254,6 +288,25 @@ class Measurements(ABC):
             f"{type(self).__name__}({self.n_measurements} measurements of a "
             f"{n_rows} x {n_columns} matrix, {self.dtype})"
         )
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, refusing products that hold NaN or infinity."""
+
+    @wraps(method)
+    def product(self: Measurements, *given: Any, **named: Any) -> Any:
+        result = method(self, *given, **named)
+        factors = (*given, *named.values())
+        for part in result if isinstance(result, tuple) else (result,):
+            if isinstance(part, np.ndarray) or sparse.issparse(part):
+                values = part.data if sparse.issparse(part) else part
+                check_finite(values, factors, method.__name__, self)
+        if isinstance(result, LinearOperator) and not isinstance(result, Matrix):
+            # This one checks its own products.
+            return OperatorMatrix(result)
+        return result
+
+    return product
 
 
 class Tangent:

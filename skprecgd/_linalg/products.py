@@ -1,0 +1,89 @@
+"""Products that users' own code computes are checked where they enter.
+
+LAPACK may never return from numbers that are not finite, and a wrong adjoint looks like
+a solution: the gradient that it gives is zero or points uphill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from skprecgd._linalg.numerics import working_dtype
+from skprecgd._runtime.typing import Array
+
+
+def all_finite(array: Array) -> bool:
+    """Whether every entry is finite, without a temporary of the array's size."""
+    # The sum of finite numbers may overflow: then the exact test decides.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    return bool(np.isfinite(total) or np.all(np.isfinite(array)))
+
+
+def check_finite(
+    product: Array, factors: Iterable[Any], name: str, operator: Any
+) -> None:
+    """Refuse a product of finite numbers that holds NaN or infinity.
+
+    Parameters
+    ----------
+    product : ndarray
+    factors : iterable of array-like
+        What was multiplied. Where it is not finite, or so large that the product
+        overflows, as in a fit that diverges, the product is not to blame.
+    name : str
+        The method that computed the product.
+    operator : object
+        Whose method it is; it has to have a `repr`.
+    """
+    if all_finite(product) or _overflows(factors):
+        return
+    raise ValueError(
+        f"{name} of {operator!r} returned NaN or infinity for finite numbers; every "
+        "product must be finite."
+    )
+
+
+def check_adjoint(
+    inner: Array, adjoint_inner: Array, size: float, operator: Any
+) -> None:
+    """Refuse an adjoint for which ``<A x, y>`` and ``<x, A* y>`` differ.
+
+    Parameters
+    ----------
+    inner, adjoint_inner : ndarray of shape (n_probes,)
+        ``<A x, y>`` and ``<x, A* y>`` for random x and y.
+    size : float
+        How large these typically are.
+    operator : LinearOperator
+        Its adjoint may be as imprecise as the fourth root of the resolution of its
+        dtype: 1e-4 in double and 2e-2 in single precision. Rounding, of single precision
+        inside too, and inner iterations stay below it; a wrong sign, order or scale does
+        not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        differences = (inner - adjoint_inner) / (size or 1.0)
+        mismatch = float(np.sqrt(np.mean(differences**2)))
+    # Numbers that overflow say nothing.
+    resolution = float(np.finfo(working_dtype(np.dtype(operator.dtype))).eps)
+    if not resolution**0.25 < mismatch < np.inf:
+        return
+    raise ValueError(
+        f"rmatvec of {operator!r} is not the adjoint of its matvec: <A x, y> and "
+        f"<x, A* y> differ by {mismatch:.2g} of their size for random x and y; check "
+        "its sign, scale and order of cells."
+    )
+
+
+def _overflows(factors: Iterable[Any]) -> bool:
+    """Whether factors are not finite, or large enough for their product not to be."""
+    size, largest = 1.0, np.finfo(np.float64).max
+    for factor in factors:
+        values = np.asarray(factor)
+        if values.dtype == np.float32:
+            largest = np.finfo(np.float32).max
+        size *= 1.0 + float(np.max(np.abs(values), initial=0.0))
+    return not size < np.sqrt(float(largest))
