@@ -47,8 +47,20 @@ def check_finite(
     )
 
 
+def missing_product(operator: Any, name: str) -> str:
+    """The message where a method of a LinearOperator is not implemented."""
+    return (
+        f"{operator!r} has no {name}; give a LinearOperator that implements both "
+        "matvec and rmatvec, its adjoint."
+    )
+
+
 def check_adjoint(
-    inner: Array, adjoint_inner: Array, size: float, operator: Any
+    inner: Array,
+    adjoint_inner: Array,
+    size: float,
+    names: tuple[str, str],
+    operator: Any,
 ) -> None:
     """Refuse an adjoint for which ``<A x, y>`` and ``<x, A* y>`` differ.
 
@@ -57,33 +69,36 @@ def check_adjoint(
     inner, adjoint_inner : ndarray of shape (n_probes,)
         ``<A x, y>`` and ``<x, A* y>`` for random x and y.
     size : float
-        How large these typically are.
-    operator : LinearOperator
+        How large the first of them typically are.
+    names : tuple of str
+        The methods of the operator that compute A x and A* y.
+    operator : object with `dtype`
         Its adjoint may be as imprecise as the fourth root of the resolution of its
-        dtype: 1e-4 in double and 2e-2 in single precision. Rounding, of single precision
-        inside too, and inner iterations stay below it; a wrong sign, order or scale does
-        not.
+        dtype: 1e-4 in double and 2e-2 in single precision. Rounding (also of single
+        precision inside) and inner iterations stay below that; a wrong sign, order or
+        scale does not.
     """
+    size = max(size, float(np.max(np.abs(adjoint_inner))))
     with np.errstate(over="ignore", invalid="ignore"):
         differences = (inner - adjoint_inner) / (size or 1.0)
         mismatch = float(np.sqrt(np.mean(differences**2)))
-    # Numbers that overflow say nothing.
     resolution = float(np.finfo(working_dtype(np.dtype(operator.dtype))).eps)
+    # Numbers that overflow say nothing.
     if not resolution**0.25 < mismatch < np.inf:
         return
+    forward, adjoint = names
     raise ValueError(
-        f"rmatvec of {operator!r} is not the adjoint of its matvec: <A x, y> and "
-        f"<x, A* y> differ by {mismatch:.2g} of their size for random x and y; check "
-        "its sign, scale and order of cells."
+        f"{adjoint} of {operator!r} is not the adjoint of its {forward}: for random x "
+        f"and y, <A x, y> and <x, A* y> differ by {mismatch:.2g} of their size; check "
+        f"the sign, the scale and the order of what {adjoint} returns."
     )
 
 
 def _overflows(factors: Iterable[Any]) -> bool:
     """Whether factors are not finite, or large enough for their product not to be."""
-    size, largest = 1.0, np.finfo(np.float64).max
-    for factor in factors:
-        values = np.asarray(factor)
-        if values.dtype == np.float32:
-            largest = np.finfo(np.float32).max
-        size *= 1.0 + float(np.max(np.abs(values), initial=0.0))
-    return not size < np.sqrt(float(largest))
+    arrays = [np.asarray(factor) for factor in factors]
+    sizes = [1.0 + float(np.max(np.abs(values), initial=0.0)) for values in arrays]
+    single = any(values.dtype == np.float32 for values in arrays)
+    largest = np.finfo(np.float32 if single else np.float64).max
+    with np.errstate(over="ignore"):
+        return not float(np.prod(sizes)) < float(np.sqrt(largest))

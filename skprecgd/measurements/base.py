@@ -5,17 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property, wraps
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.matrices import Matrix, OperatorMatrix
-from skprecgd._linalg.numerics import norm
-from skprecgd._linalg.products import check_finite
+from skprecgd._linalg.numerics import dot, norm
+from skprecgd._linalg.products import check_adjoint, check_finite
 from skprecgd._runtime.typing import Array
-
 
 # The methods of `Measurements` that return products.
 _PRODUCTS = (
@@ -59,6 +58,7 @@ class Measurements(ABC):
     """
     keeps_adjoint: bool = False
     """Whether `adjoint` is an array, and far smaller than the measurements."""
+    _products_checked: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, checked: bool = False, **options: Any) -> None:
         """Have the products that a subclass computes checked where they enter.
@@ -67,9 +67,10 @@ class Measurements(ABC):
         ----------
         checked : bool, default=False
             Whether the numbers behind them are known to be finite, because they were
-            checked once.
+            checked once, and the adjoint to be right.
         """
         super().__init_subclass__(**options)
+        cls._products_checked = checked
         if checked:
             return
         for name in _PRODUCTS:
@@ -190,6 +191,30 @@ class Measurements(ABC):
         n_cells = self.matrix_shape[0] * self.matrix_shape[1]
         alone = (self.rows(np.array([i])) for i in range(self.n_measurements))
         return np.sqrt(n_cells * np.array([one._mean_square() for one in alone]))
+
+    def check_adjoint(self) -> None:
+        """Refuse an adjoint that is not that of `forward`, by one product with each.
+
+        A fit asks once. Kinds whose products are `checked` are right without a test.
+
+        Raises
+        ------
+        ValueError
+            If both differ for a random matrix and random weights.
+        """
+        if self._products_checked:
+            return
+        rng = np.random.default_rng(0)
+        left, right = (
+            rng.standard_normal((n, 1)).astype(self.dtype) for n in self.matrix_shape
+        )
+        weights = rng.choice([-1.0, 1.0], self.n_measurements).astype(self.dtype)
+        measured = self.forward(left, right)
+        back = self.adjoint_products(weights, left, right)
+        inner = np.array([dot(measured, weights)])
+        adjoint_inner = np.array([dot(left, back[0]), dot(right, back[1])])
+        names = "forward", "adjoint"
+        check_adjoint(inner, adjoint_inner, norm(measured), names, self)
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.numerics import dot, norm, working_dtype
-from skprecgd._linalg.products import check_adjoint, check_finite
+from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 
@@ -100,27 +100,13 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         for k, z in enumerate(probes):
             back = self.adjoint(z)
             squares[k], inner[k] = float(np.sum(back**2)), dot(back, x)
-        self._check_adjoint(x, probes, inner, squares)
-        total = float(np.sum(weights)) or 1.0
-        return float(np.mean(squares)) / (total * self.shape[1])
-
-    def _check_adjoint(
-        self, x: Array, probes: Array, inner: Array, squares: Array
-    ) -> None:
-        """Compare the adjoint with one more product, of a random matrix x.
-
-        Parameters
-        ----------
-        x : ndarray of shape (n_cells,)
-        probes : ndarray of shape (n_probes, n)
-        inner, squares : ndarray of shape (n_probes,)
-            Inner products of x with the adjoint of each probe, and the squared norms of
-            these.
-        """
+        # The adjoint of the probes is known, so checking it takes one product more.
         measured = self._measured("matvec", x)
         expected = np.array([dot(measured, z) for z in probes])
-        sizes = norm(measured * probes[0]), float(np.sqrt(np.mean(squares)))
-        check_adjoint(expected, inner, max(sizes), self.operator)
+        size, names = norm(measured * probes[0]), ("matvec", "rmatvec")
+        check_adjoint(expected, inner, size, names, self.operator)
+        total = float(np.sum(weights)) or 1.0
+        return float(np.mean(squares)) / (total * self.shape[1])
 
     def _measured(self, name: str, cells: Array) -> Array:
         """The selected measurements of one or more matrices."""
@@ -132,10 +118,7 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         try:
             product = np.asarray(getattr(self.operator, name)(factor))
         except NotImplementedError as error:
-            raise ValueError(
-                f"{self.operator!r} has no {name}; give a LinearOperator that implements "
-                "both matvec and rmatvec, its adjoint."
-            ) from error
+            raise ValueError(missing_product(self.operator, name)) from error
         if product.dtype.kind not in "fiub":
             raise ValueError(
                 f"{name} of {self.operator!r} returned numbers of dtype "
