@@ -274,7 +274,7 @@ class PrecGDFactorization(
         data = read_data(self, X, entry_weight)
         check_rank(self.n_components, data.shape, "X.shape")
         seen = data.seen()
-        warn_about_unseen(seen)
+        warn_about_unseen(seen, "X", "by the centre alone")
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         rank = offsets.search_rank(self.n_components)

@@ -336,6 +336,19 @@ class ChunkedMeasurements(Measurements, checked=True):
         rows, columns = self._cells
         return self._cells if index is None else (rows[index], columns[index])
 
+    def seen(self) -> tuple[Array, Array]:
+        # The indices stay with the chunks.
+        if not self.single_entries:
+            return super().seen()
+        n_rows, n_columns = self.matrix_shape
+        rows, columns = np.zeros(n_rows, dtype=bool), np.zeros(n_columns, dtype=bool)
+        parts = graph.gathered(graph.call_each(_seen, self.parts))
+        places = self.slices or [slice(0, n_rows)] * len(parts)
+        for place, (down, across) in zip(places, parts, strict=True):
+            rows[place] |= down
+            columns |= across
+        return rows, columns
+
     def _mean_square(self) -> float:
         if self.single_entries:
             return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
@@ -508,6 +521,10 @@ def _facts(part: Measurements) -> _Facts:
 
 def _cells(part: Measurements) -> Any:
     return part.cells()
+
+
+def _seen(part: Measurements) -> tuple[Array, Array]:
+    return part.seen()
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:

@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.matrices import Matrix, OperatorMatrix
-from skprecgd._linalg.numerics import dot, norm
+from skprecgd._linalg.numerics import dot, norm, slab_bincount
 from skprecgd._linalg.products import check_adjoint, check_finite
 from skprecgd._runtime.typing import Array
 
@@ -126,6 +126,17 @@ class Measurements(ABC):
         copied. None unless the measurements are `single_entries`.
         """
         return None
+
+    def seen(self) -> tuple[Array, Array]:
+        """Which rows and which columns of the matrix are measured, as two masks.
+
+        All of them unless the measurements are `single_entries`: another measurement is
+        taken to read the whole matrix.
+        """
+        masks = tuple(np.ones(n, dtype=bool) for n in self.matrix_shape)
+        for mask, lines in zip(masks, self.cells() or (), strict=False):
+            mask[:] = slab_bincount(lines, len(mask)) > 0
+        return masks[0], masks[1]
 
     def row_solutions(
         self,
