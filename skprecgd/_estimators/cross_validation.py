@@ -24,7 +24,11 @@ from sklearn.utils.parallel import Parallel, delayed
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData
-from skprecgd._estimators.folds import read_splits, warn_about_hidden_lines
+from skprecgd._estimators.folds import (
+    check_not_rows,
+    read_splits,
+    warn_about_hidden_lines,
+)
 from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
@@ -356,6 +360,7 @@ class RankPathCV:
                     f"cv={self.cv!r} gave a split with {len(train)} training and "
                     f"{len(test)} test samples that count; each needs at least one."
                 )
+        check_not_rows(cv, samples.measurements, splits)
         warn_about_hidden_lines(cv, samples.measurements, splits)
         return splits
 

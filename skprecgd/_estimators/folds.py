@@ -66,10 +66,7 @@ def read_splits(
             f"{_quoted(cv)} gave no split. An iterator gives its splits but once: "
             "use a list or a splitter."
         )
-    splits = [_pair(split, len(targets), cv) for split in given]
-    if measurements.single_entries and not hasattr(cv, "split"):
-        _check_not_rows(splits, measurements)
-    return splits
+    return [_pair(split, len(targets), cv) for split in given]
 
 
 def warn_about_hidden_lines(
@@ -96,12 +93,34 @@ def warn_about_hidden_lines(
         hidden += [f"{most} whole {name}"] if most else []
     if hidden:
         warnings.warn(
-            f"{_quoted(cv)} hides up to {' and '.join(hidden)} in a fold, which nothing is left to "
-            "predict by, so the scores say little about the rank: hold out entries from "
-            "everywhere, by skprecgd.model_selection.EntryKFold (which an integer "
-            "stands for), or by KFold(shuffle=True).",
+            f"{_quoted(cv)} hides up to {' and '.join(hidden)} in a fold, so that "
+            "nothing is left to predict them by and the scores say little about the "
+            "rank: hold out entries from everywhere, by skprecgd.model_selection."
+            "EntryKFold (for which an integer stands), or by KFold(shuffle=True).",
             UserWarning,
             stacklevel=6,
+        )
+
+
+def check_not_rows(
+    cv: Any, measurements: Measurements, splits: Sequence[Split]
+) -> None:
+    """Refuse row numbers where positions among single entries are asked for.
+
+    Parameters
+    ----------
+    cv, measurements, splits
+        See `warn_about_hidden_lines`. A splitter has counted the entries.
+    """
+    if not isinstance(cv, Iterable) or not measurements.single_entries:
+        return
+    n, (n_rows, n_columns) = len(measurements), measurements.matrix_shape
+    last = max(int(np.max(part, initial=0)) for split in splits for part in split)
+    if n > n_rows > last:
+        raise ValueError(
+            f"cv must hold positions among the {n} observed entries of the {n_rows} x "
+            f"{n_columns} matrix, but none exceeds {last}: these look like row "
+            "numbers. Use an integer, EntryKFold, or KFold(shuffle=True)."
         )
 
 
@@ -156,15 +175,3 @@ def _positions(part: Iterable[int], n: int, cv: Any) -> Array:
             f"{_quoted(cv)} does not fit the {n} samples (single entries, where X is a "
             f"matrix): {error}."
         ) from error
-
-
-def _check_not_rows(splits: list[Split], measurements: Measurements) -> None:
-    """Refuse row numbers where positions among the entries are asked for."""
-    n, (n_rows, n_columns) = len(measurements), measurements.matrix_shape
-    last = max(int(np.max(part, initial=0)) for split in splits for part in split)
-    if n > n_rows > last:
-        raise ValueError(
-            f"cv must hold positions among the {n} observed entries of the {n_rows} x "
-            f"{n_columns} matrix, but none exceeds {last}: these look like row "
-            "numbers. Use an integer, EntryKFold, or KFold(shuffle=True)."
-        )
