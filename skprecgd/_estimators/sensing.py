@@ -271,7 +271,8 @@ class PrecGDMatrixSensing(
         ------
         ValueError
             If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
-            data are not finite or not real, or weights are negative.
+            data are not finite or not real, weights are negative, or an operator
+            returns NaN or infinity or has a wrong adjoint.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
             self._fit(X, y, sample_weight)

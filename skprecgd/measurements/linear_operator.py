@@ -20,7 +20,8 @@ class LinearOperatorMeasurements(Measurements, checked=True):
     Parameters
     ----------
     operator : scipy.sparse.linalg.LinearOperator of shape (n, n_rows * n_columns)
-        Must implement `matvec` and `rmatvec`.
+        Must implement `matvec` and `rmatvec`, its adjoint. A fit compares them once,
+        and the products have to be finite.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``; None is the most balanced shape.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.arrays import kept_arrays
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
@@ -251,9 +252,9 @@ def _check_direction(direction: Any) -> None:
         )
 
 
-def _check_slope(slope: float, method: Method) -> None:
-    # The gradient is finite here, or the fit has diverged.
-    if np.isnan(slope):
+def _check_slope(slope: float, gradient: Factors, method: Method) -> None:
+    # A gradient that overflows is not the direction's fault; such a fit diverges.
+    if np.isnan(slope) and all_finite(gradient.flat()):
         raise ValueError(
             f"The slope along a direction of solver={method.solver.name!r} is nan; a "
             "direction must be finite."
@@ -285,7 +286,7 @@ def _advance(
         _check_direction(direction)
         direction = start.direction_from_here(direction)
         slope = local.gradient.inner(direction)
-        _check_slope(slope, method)
+        _check_slope(slope, local.gradient, method)
         ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
             step = method.step(ray, slope)
