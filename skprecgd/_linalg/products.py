@@ -14,9 +14,14 @@ import numpy as np
 from skprecgd._linalg.numerics import working_dtype
 from skprecgd._runtime.typing import Array
 
+# Up to so many numbers, a temporary costs less than the bookkeeping to do without.
+_FEW = 1 << 12
+
 
 def all_finite(array: Array) -> bool:
     """Whether every entry is finite, without a temporary of the array's size."""
+    if array.size <= _FEW:
+        return bool(np.isfinite(array).all())
     # The sum of finite numbers may overflow: then the exact test decides.
     with np.errstate(over="ignore", invalid="ignore"):
         total = array.sum()
