@@ -478,7 +478,7 @@ def test_interrupted_in_a_callback(global_random_seed):
     assert result.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-12)
 
 
-class Interrupting(DenseMeasurements):
+class Interrupting(DenseMeasurements, checked=True):
     """Raises KeyboardInterrupt in the middle of a product."""
 
     def __init__(self, stack, matrix_shape, method, after):
@@ -940,7 +940,7 @@ def test_gauss_newton_converges_superlinearly(global_random_seed):
     assert result.n_iter <= 10
 
 
-class Counted(DenseMeasurements):
+class Counted(DenseMeasurements, checked=True):
     """Counts how often the stack is read, and by what."""
 
     contractions = adjoints = 0

@@ -59,7 +59,7 @@ def test_selections_measure_what_was_selected(global_random_seed):
         assert len(part.X) == len(np.unique(index // 3))
 
 
-class CountedMeasurements(MultiOutputMeasurements):
+class CountedMeasurements(MultiOutputMeasurements, checked=True):
     """Counts its passes over X, and how many columns each multiplies."""
 
     def __init__(self, X, n_targets):

@@ -254,6 +254,7 @@ def test_the_estimators_agree_on_what_they_share(pair):
         )
 
 
+@pytest.mark.filterwarnings("ignore:The best candidate predicts:UserWarning")
 @pytest.mark.parametrize("estimator", ESTIMATORS + CV_ESTIMATORS)
 def test_fitted_attributes_are_documented(estimator):
     import numpy as np

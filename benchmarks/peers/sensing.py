@@ -37,7 +37,7 @@ from skprecgd.optim import rank_path
 TOLERANCES = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11)
 
 
-class Counted(DenseMeasurements):
+class Counted(DenseMeasurements, checked=True):
     """Counts how often the stack is read."""
 
     passes = 0

@@ -24,6 +24,11 @@ from sklearn.utils.parallel import Parallel, delayed
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData
+from skprecgd._estimators.folds import (
+    check_not_rows,
+    read_splits,
+    warn_about_hidden_lines,
+)
 from skprecgd._estimators.labels import store_labels
 from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.objectives import objective_of
@@ -101,15 +106,19 @@ class Samples:
     weights: Weights = ONCE
     groups: Any = None
 
-    def splits(self, cv: Any) -> list[tuple[Array, Array]]:
+    def splits(self, cv: Any, random_state: Any) -> list[tuple[Array, Array]]:
         """Training and test samples of each fold, without those of weight zero."""
-        splits = cv.split(self.measurements, self.targets, self.groups)
+        splits = read_splits(
+            cv,
+            self.measurements,
+            self.targets,
+            self.groups,
+            random_state=random_state,
+        )
         counts = positive(self.weights)
         if counts is None:
-            return list(splits)
-        numbers = np.arange(len(self.targets))
-        folds = ((numbers[part] for part in split) for split in splits)
-        return [tuple(part[counts[part]] for part in fold) for fold in folds]
+            return splits
+        return [(train[counts[train]], test[counts[test]]) for train, test in splits]
 
     @property
     def suits_threads(self) -> bool:
@@ -321,6 +330,7 @@ class RankPathCV:
         self.best_index_ = _best(self.cv_results_, self.refit_rule, len(splits))
         self.best_params_ = self.cv_results_["params"][self.best_index_]
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
+        self._warn_if_useless(samples.center)
         self.step_size_ = self.best_params_["step_size"]
         self.alpha_ = self.best_params_["alpha"]
 
@@ -344,26 +354,16 @@ class RankPathCV:
         }
 
     def _splits(self: Any, samples: Samples) -> list[tuple[Array, Array]]:
-        # Imported here and below because sklearn.model_selection loads other packages.
-        from sklearn.model_selection import check_cv
-
-        from skprecgd.model_selection import EntryKFold
-
         cv = 5 if self.cv is None else self.cv
-        if isinstance(cv, Integral) and samples.measurements.single_entries:
-            cv = EntryKFold(int(cv), random_state=self.random_state)
-        splits = samples.splits(check_cv(cv))
-        if not splits:
-            raise ValueError(
-                f"cv={self.cv!r} gave no split. An iterator gives its splits but once: "
-                "use a list or a splitter."
-            )
+        splits = samples.splits(cv, self.random_state)
         for train, test in splits:
             if not (len(train) and len(test)):
                 raise ValueError(
                     f"cv={self.cv!r} gave a split with {len(train)} training and "
                     f"{len(test)} test samples that count; each needs at least one."
                 )
+        check_not_rows(cv, samples.measurements, splits)
+        warn_about_hidden_lines(cv, samples.measurements, splits)
         return splits
 
     def _scorer(self: Any) -> Any:
@@ -410,6 +410,24 @@ class RankPathCV:
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+    def _warn_if_useless(self: Any, center: str | None) -> None:
+        """Warn where the mean predicts the samples held out better than the best rank.
+
+        Scores of the user's own have no such zero.
+        """
+        if self.scoring is not None or self.best_score_ >= 0:
+            return
+        loss, advice = make_loss(self.loss), "a larger alpha"
+        if hasattr(self, "center") and center is None and not loss.generalized:
+            advice += ", a center"
+        constant = "their mean" if loss.least_squares else "the best constant"
+        warnings.warn(
+            f"The best candidate predicts the samples held out worse than {constant} "
+            f"(best_score_={self.best_score_:.3g}); try {advice} or more data.",
+            UserWarning,
+            stacklevel=5,
+        )
 
     def _refitted(self: Any, fitted: Any, path: PathResult) -> None:
         """Take over the fitted attributes of the refit."""

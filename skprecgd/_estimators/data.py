@@ -568,8 +568,15 @@ def warn_about_ratings(stored: StoredValues | None) -> None:
     )
 
 
-def warn_about_unseen(seen: Seen) -> None:
-    """Warn of rows and columns without an observed entry."""
+def warn_about_unseen(seen: Seen, matrix: str, how: str) -> None:
+    """Warn of rows and columns without an observed entry.
+
+    Parameters
+    ----------
+    seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+    matrix, how : str
+        The name of the matrix, and how these are predicted.
+    """
     empty = [
         f"{np.sum(~mask)} {name}"
         for mask, name in zip(seen, ("row(s)", "column(s)"), strict=True)
@@ -577,8 +584,8 @@ def warn_about_unseen(seen: Seen) -> None:
     ]
     if empty:
         warnings.warn(
-            f"{' and '.join(empty)} of X have no observed entry; they are "
-            "predicted by the centre alone.",
+            f"{' and '.join(empty)} of {matrix} have no observed entry; they are "
+            f"predicted {how}.",
             UserWarning,
             stacklevel=5,
         )

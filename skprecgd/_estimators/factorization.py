@@ -278,7 +278,7 @@ class PrecGDFactorization(
         data = read_data(self, X, entry_weight)
         check_rank(self.n_components, data.shape, "X.shape")
         seen = data.seen()
-        warn_about_unseen(seen)
+        warn_about_unseen(seen, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))

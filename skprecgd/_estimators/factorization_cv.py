@@ -61,7 +61,8 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     cv : int, splitter or iterable, default=None
         How *entries* are held out. An integer (None is 5) is the number of folds of
         :class:`~skprecgd.model_selection.EntryKFold`. A splitter is given the observed
-        entries row by row as samples, and an iterable holds positions among them.
+        entries row by row as samples, so that it had better shuffle, and an iterable
+        holds positions among them, no row numbers.
     scoring : str or callable, default=None
         A scorer, called with a regressor, entries and their values; see
         scikit-learn's guide on scoring. None: R^2, or with another loss the share of
@@ -114,6 +115,12 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         The attributes of :class:`PrecGDFactorization`, of the refit.
+
+    Warns
+    -----
+    UserWarning
+        If a fold hides whole rows or columns, or if the best candidate predicts
+        held-out entries worse than their mean.
 
     See Also
     --------
@@ -216,8 +223,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Raises
         ------
         ValueError
-            As `PrecGDFactorization.fit`; if the grid does not fit the matrix; if every
-            step size diverges.
+            As `PrecGDFactorization.fit`; if the grid does not fit the matrix; if `cv`
+            gives no folds, or no positions among the entries; if every step size
+            diverges.
         """
         with callbacks_told(self, X), undone_on_failure(self):
             self._choose(self._samples(X, entry_weight, groups))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import FactorPair, Factors
+from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
 
@@ -79,11 +79,22 @@ def kept_factors(
     """
     if objective.has_closed_form:
         return result.factors
-    factors = found_factors(objective, result, tol)
+    return seen_part(found_factors(objective, result, tol), seen)
+
+
+def seen_part(factors: Factors, seen: tuple[Array, Array]) -> Factors:
+    """The factors without the rows and columns of which no entry was observed.
+
+    Parameters
+    ----------
+    factors : Factors
+    seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+    """
     if all(np.all(mask) for mask in seen):
         return factors
-    blocks = zip(factors.blocks, seen, strict=True)
-    return FactorPair(*(block * mask[:, None] for block, mask in blocks))
+    # The one block of a symmetric matrix has equal masks.
+    blocks = zip(factors.blocks, seen, strict=False)
+    return type(factors)(*(block * mask[:, None] for block, mask in blocks))
 
 
 def minimised(objective: Objective, result: PathResult) -> Objective:

@@ -155,6 +155,25 @@ def _read_rows(estimator: Any, X: Any, y: Any) -> Measured:
     return Measured(measurements, y)
 
 
+def remark_on_shape(X: Any, given: Any, shape: tuple[int, int]) -> str:
+    """A sentence that names the shape of a matrix if it was guessed and is not square.
+
+    Parameters
+    ----------
+    X
+        As in `PrecGDMatrixSensing.fit`.
+    given : tuple of int or None
+        The parameter `matrix_shape`.
+    shape : tuple of int
+        The shape of the matrix.
+    """
+    if given is not None or shape[0] == shape[1] or isinstance(X, Measurements):
+        return ""
+    if _dimension(X) == 3:
+        return ""
+    return f" The shape was guessed: give matrix_shape if it is not {shape}."
+
+
 def read_measurements(estimator: Any, X: Any) -> Measurements:
     """Validated measurements of the matrix that the estimator has found.
 
@@ -198,8 +217,7 @@ def _flat(X: Any, shape: Any) -> tuple[Any, Any]:
     Unless X is a 3-D array or a nested list of matrices, it is flat, and its matrices
     are what `shape` says.
     """
-    ndim = np.ndim(X) if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
-    if ndim != 3:
+    if _dimension(X) != 3:
         return X, shape
     stack = X if hasattr(X, "reshape") else np.asarray(X)
     own = stack.shape[1:]
@@ -209,6 +227,12 @@ def _flat(X: Any, shape: Any) -> tuple[Any, Any]:
             f"shape {tuple(own)}."
         )
     return stack.reshape((stack.shape[0], own[0] * own[1])), own
+
+
+def _dimension(X: Any) -> int:
+    if isinstance(X, (list, tuple)):
+        return np.ndim(X)
+    return int(getattr(X, "ndim", 2))
 
 
 def _shape_of(estimator: Any, rows: Any, shape: Any) -> tuple[int, int]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
 from skprecgd._runtime.compat import Interval, Options, StrOptions
-from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd.losses import LOSSES, Loss, make_loss
 from skprecgd.measurements.validation import as_real_array
 from skprecgd.optim import (
@@ -143,15 +140,4 @@ def check_init(init: Any, matrix_shape: tuple[int, int], max_rank: int) -> None:
         raise ValueError(
             f"init must hold arrays of shape ({n_rows}, r) and ({n_columns}, r) with r "
             f"from 1 to {max_rank}, got {left} and {right}."
-        )
-
-
-def check_y_scale(y: Any) -> None:
-    """Refuse targets that carry no information about a matrix."""
-    if is_dask(y) and len(y) > 1:
-        y = np.array([y.min().compute(), y.max().compute()])
-    if y is not None and len(y) > 1 and np.all(y == y[0]):
-        raise ValueError(
-            f"All {len(y)} targets are equal ({y[0]:g}); they do not determine a "
-            "matrix. Check that y holds the measured values."
         )

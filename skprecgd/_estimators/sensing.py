@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -18,16 +19,21 @@ from sklearn.utils.validation import (
 )
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.fitted import found_factors, minimised
+from skprecgd._estimators.data import warn_about_unseen
+from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
 from skprecgd._estimators.lazy import by_samples
-from skprecgd._estimators.measured import Measured, read_measured, read_measurements
+from skprecgd._estimators.measured import (
+    Measured,
+    read_measured,
+    read_measurements,
+    remark_on_shape,
+)
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_init,
     check_together,
-    check_y_scale,
 )
 from skprecgd._estimators.scoring import checked_weight, explained_share
 from skprecgd._linalg.containers import unmasked
@@ -38,6 +44,7 @@ from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss
+from skprecgd.measurements import Measurements
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
@@ -62,7 +69,8 @@ class PrecGDMatrixSensing(
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
         flat rows the most balanced shape with that many cells, rows >= columns
-        (a square one with ``symmetric=True``).
+        (a square one with ``symmetric=True``): `stop_reason_` names such a guess if it
+        is not square.
     symmetric : bool, default=False
         The matrix is symmetric positive semidefinite, ``M = X X^T``. A matrix that
         is not is then replaced by the closest fit that is.
@@ -133,6 +141,8 @@ class PrecGDMatrixSensing(
     ----------
     n_components_ : int
         The rank found.
+    matrix_shape_ : tuple of int
+        ``(n_rows, n_columns)``: the parameter, or what was read or guessed.
     singular_values_ : ndarray of shape (n_components_,)
     components_ : ndarray of shape (n_components_, n_columns)
         Right singular vectors of the recovered matrix.
@@ -265,8 +275,8 @@ class PrecGDMatrixSensing(
         ------
         ValueError
             If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
-            data are not finite or not real, all targets are equal, or weights are
-            negative.
+            data are not finite or not real, weights are negative, or an operator
+            returns NaN or infinity or has a wrong adjoint.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
             self._fit(X, y, sample_weight)
@@ -279,12 +289,16 @@ class PrecGDMatrixSensing(
         rank = min(shape) if self.n_components is None else self.n_components
         check_rank(rank, shape)
         check_init(self.init, shape, rank)
+        seen = self._seen(measured.measurements)
+        warn_about_unseen(seen, "the matrix", "as zero")
         measured = measured.in_natural_order()
         objective = objective_of(
             self, measured.measurements, measured.targets, measured.weights
         )
         result = self._recover(objective, rank)
-        factors = found_factors(objective, result, self.tol)
+        remark = remark_on_shape(X, self.matrix_shape, shape)
+        result = replace(result, message=result.message + remark)
+        factors = seen_part(found_factors(objective, result, self.tol), seen)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         errors = np.zeros_like(measured.targets) if gross is None else gross.values
         objective = minimised(objective, result).without(errors)
@@ -293,6 +307,7 @@ class PrecGDMatrixSensing(
         self.certificate_ = certificate(
             objective, factors, search_rank=rank, random_state=self.random_state
         )
+        self.matrix_shape_ = shape
         self._store(result, factors)
         return result
 
@@ -304,12 +319,19 @@ class PrecGDMatrixSensing(
 
     def _check(self, measured: Measured) -> None:
         """Refuse what no matrix can be recovered from."""
-        check_y_scale(measured.targets)
         shape = measured.measurements.matrix_shape
         if self.symmetric and shape[0] != shape[1]:
             raise ValueError(
                 f"symmetric=True needs a square matrix, got matrix_shape={shape}."
             )
+
+    def _seen(self, measurements: Measurements) -> tuple[Array, Array]:
+        """Which rows and columns of the matrix are measured, as two masks."""
+        rows, columns = measurements.seen()
+        if not self.symmetric:
+            return rows, columns
+        lines = rows | columns
+        return lines, lines
 
     def predict(self, X: Any) -> Array:
         """The targets to expect: measurements of the recovered matrix.

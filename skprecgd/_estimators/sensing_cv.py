@@ -62,7 +62,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     cv : int, splitter or iterable, default=None
         An integer (None is 5) is the number of folds: for single entries those of
         :class:`~skprecgd.model_selection.EntryKFold`, otherwise of
-        `sklearn.model_selection.KFold`.
+        `sklearn.model_selection.KFold`. Other splitters of single entries had better
+        shuffle, so that they hide no whole rows.
     scoring : str or callable, default=None
         A scorer, called with a regressor, measurements and their values; see
         scikit-learn's guide on scoring. None: R^2, or with another loss the share of
@@ -98,6 +99,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         The refit, with the stages that led to it.
     n_components_ : int
         The rank of the refit: at most ``best_params_["n_components"]``.
+    matrix_shape_ : tuple of int
     singular_values_ : ndarray of shape (n_components_,)
     components_ : ndarray of shape (n_components_, n_columns)
     left_, right_ : ndarray of shape (n_rows, n_components_), \
@@ -114,6 +116,12 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     feature_names_in_ : ndarray of shape (n_features_in_,)
     row_labels_, column_labels_ : ndarray of shape (n_rows,), (n_columns,)
         The attributes of :class:`PrecGDMatrixSensing`, of the refit.
+
+    Warns
+    -----
+    UserWarning
+        If a fold hides whole rows or columns of a matrix given by its entries, or if
+        the best candidate predicts held-out samples worse than their mean.
 
     See Also
     --------
@@ -212,8 +220,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Raises
         ------
         ValueError
-            As `PrecGDMatrixSensing.fit`; if the grid does not fit the matrix; if every
-            step size diverges.
+            As `PrecGDMatrixSensing.fit`; if the grid does not fit the matrix; if `cv`
+            gives no folds, or no positions among the samples; if every step size
+            diverges.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
             self._choose(self._samples(X, y, sample_weight, groups))

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, svds
 from sklearn.utils import check_random_state
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.products import all_finite
 from skprecgd._linalg.svd_tuning import ARPACK, ArpackTuning
 from skprecgd._runtime.typing import Array, RandomState
 
@@ -49,7 +50,7 @@ def leading_triplets(
     n_rows, n_columns = matrix.shape
     smaller = min(n_rows, n_columns)
     if n_rows * n_columns <= tuning.direct_size**2 or rank >= smaller // 2:
-        u, s, vt = np.linalg.svd(matrix.formed(), full_matrices=False)
+        u, s, vt = np.linalg.svd(_finite(matrix.formed()), full_matrices=False)
         return _descending(u, s, vt, rank)
     rng = check_random_state(random_state)
     if _is_zero(matrix, rng):
@@ -93,7 +94,7 @@ def leading_eigenpairs(
     matrix = as_matrix(matrix)
     n = matrix.shape[0]
     if n <= tuning.direct_size or rank >= n // 2:
-        dense = matrix.formed()
+        dense = _finite(matrix.formed())
         values, vectors = np.linalg.eigh(0.5 * (dense + dense.T))
     else:
         rng = check_random_state(random_state)
@@ -142,4 +143,14 @@ def _tolerant(
 def _is_zero(matrix: Matrix, rng: np.random.RandomState) -> bool:
     """Whether the matrix is zero (almost surely); ARPACK cannot start there."""
     probe = rng.standard_normal(matrix.shape[1]).astype(matrix.dtype)
-    return not np.any(matrix.times(probe))
+    return not np.any(_finite(matrix.times(probe)))
+
+
+def _finite(product: Array) -> Array:
+    """Refuse what LAPACK and ARPACK may never return from."""
+    if not all_finite(product):
+        raise ValueError(
+            "A matrix whose leading singular vectors are needed, such as the gradient, "
+            "holds NaN or infinity; data and the gradient of the loss must be finite."
+        )
+    return product

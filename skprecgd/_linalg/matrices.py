@@ -19,7 +19,8 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.left_basis import BasisInMemory, BasisOfArray, LeftBasis
-from skprecgd._linalg.numerics import is_mapped, norm, slabs
+from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs, working_dtype
+from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._linalg.svd_tuning import SinglePrecision
 from skprecgd._runtime.typing import Array
 
@@ -124,6 +125,9 @@ class Matrix(LinearOperator, ABC):
             block[np.arange(start, start + width), np.arange(width)] = 1.0
             sizes.append(norm(self.times(block)))
         return norm(np.array(sizes))
+
+    def check_adjoint(self) -> None:
+        """Refuse a matrix whose transpose, computed by others, is of another matrix."""
 
     def left_basis(self, capacity: int) -> LeftBasis:
         """An empty orthonormal basis in the space of the rows; see `LeftBasis`."""
@@ -336,7 +340,7 @@ class SparseMatrix(Matrix):
 
 
 class OperatorMatrix(Matrix):
-    """A linear operator, of SciPy or of another library.
+    """A linear operator, of SciPy or of another library, whose products are checked.
 
     Parameters
     ----------
@@ -352,10 +356,28 @@ class OperatorMatrix(Matrix):
         return self._X.T
 
     def times(self, block: Array) -> Array:
-        return np.asarray(self._X @ block)
+        product = np.asarray(self._X @ block)
+        check_finite(product, (block,), "matmat", self._X)
+        return product
 
     def transposed_times(self, block: Array) -> Array:
-        return np.asarray(self._turned @ block)
+        product = np.asarray(self._turned @ block)
+        check_finite(product, (block,), "rmatmat", self._X)
+        return product
+
+    def check_adjoint(self) -> None:
+        rng = np.random.default_rng(0)
+        dtype = working_dtype(np.dtype(self.dtype))
+        x, y = (rng.standard_normal(n).astype(dtype) for n in self.shape[::-1])
+        if isinstance(self._X, LinearOperator):
+            try:
+                self._X.rmatvec(y)
+            except NotImplementedError as error:
+                raise ValueError(missing_product(self._X, "rmatvec")) from error
+        forward, back = self.times(x), self.transposed_times(y)
+        inner, adjoint_inner = np.array([dot(forward, y)]), np.array([dot(x, back)])
+        names = "matvec", "rmatvec"
+        check_adjoint(inner, adjoint_inner, norm(forward), names, self._X)
 
 
 class TransposedMatrix(Matrix):

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.matrices import Matrix
 from skprecgd._linalg.naming import MEASUREMENTS, columns_named
+from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
@@ -27,7 +28,6 @@ from skprecgd.distributed.rows import (
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, Measurements
 from skprecgd.measurements.base import Tangent, check_matrix_shape
 from skprecgd.measurements.readers import as_measurements
-from skprecgd.measurements.validation import all_finite
 
 
 class _Facts(NamedTuple):
@@ -67,7 +67,7 @@ class RandomShare:
         return np.sort(order[:n] if self.held_out else order[n:])
 
 
-class ChunkedMeasurements(Measurements):
+class ChunkedMeasurements(Measurements, checked=True):
     """Measurements of one matrix in chunks, which stay where dask has them.
 
     A product calls the chunks' own products; factors and their gradients travel. Some
@@ -342,6 +342,19 @@ class ChunkedMeasurements(Measurements):
         rows, columns = self._cells
         return self._cells if index is None else (rows[index], columns[index])
 
+    def seen(self) -> tuple[Array, Array]:
+        # The indices stay with the chunks.
+        if not self.single_entries:
+            return super().seen()
+        n_rows, n_columns = self.matrix_shape
+        rows, columns = np.zeros(n_rows, dtype=bool), np.zeros(n_columns, dtype=bool)
+        parts = graph.gathered(graph.call_each(_seen, self.parts))
+        places = self.slices or [slice(0, n_rows)] * len(parts)
+        for place, (down, across) in zip(places, parts, strict=True):
+            rows[place] |= down
+            columns |= across
+        return rows, columns
+
     def _mean_square(self) -> float:
         if self.single_entries:
             return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
@@ -514,6 +527,10 @@ def _facts(part: Measurements) -> _Facts:
 
 def _cells(part: Measurements) -> Any:
     return part.cells()
+
+
+def _seen(part: Measurements) -> tuple[Array, Array]:
+    return part.seen()
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:

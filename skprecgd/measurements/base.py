@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
-from typing import Any, Self
+from collections.abc import Callable
+from functools import cached_property, wraps
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.matrices import Matrix, OperatorMatrix
+from skprecgd._linalg.numerics import dot, norm, slab_bincount
+from skprecgd._linalg.products import check_adjoint, check_finite
 from skprecgd._runtime.typing import Array
+
+# The methods of `Measurements` that return products.
+_PRODUCTS = (
+    "forward",
+    "forward_ray",
+    "forward_tangent",
+    "adjoint",
+    "adjoint_products",
+    "ray_and_back",
+    "forward_and_back",
+    "row_solutions",
+)
 
 
 class Measurements(ABC):
@@ -45,6 +62,24 @@ class Measurements(ABC):
     """The ids of the columns of the matrix, likewise."""
     keeps_adjoint: bool = False
     """Whether `adjoint` is an array, and far smaller than the measurements."""
+    _products_checked: ClassVar[bool] = False
+
+    def __init_subclass__(cls, *, checked: bool = False, **options: Any) -> None:
+        """Have the products that a subclass computes checked where they enter.
+
+        Parameters
+        ----------
+        checked : bool, default=False
+            Whether the numbers behind them are known to be finite, because they were
+            checked once, and the adjoint to be right.
+        """
+        super().__init_subclass__(**options)
+        cls._products_checked = checked
+        if checked:
+            return
+        for name in _PRODUCTS:
+            if name in vars(cls):
+                setattr(cls, name, _checked(vars(cls)[name]))
 
     @property
     @abstractmethod
@@ -95,6 +130,17 @@ class Measurements(ABC):
         copied. None unless the measurements are `single_entries`.
         """
         return None
+
+    def seen(self) -> tuple[Array, Array]:
+        """Which rows and which columns of the matrix are measured, as two masks.
+
+        All of them unless the measurements are `single_entries`: another measurement is
+        taken to read the whole matrix.
+        """
+        masks = tuple(np.ones(n, dtype=bool) for n in self.matrix_shape)
+        for mask, lines in zip(masks, self.cells() or (), strict=False):
+            mask[:] = slab_bincount(lines, len(mask)) > 0
+        return masks[0], masks[1]
 
     def row_solutions(
         self,
@@ -160,6 +206,30 @@ class Measurements(ABC):
         n_cells = self.matrix_shape[0] * self.matrix_shape[1]
         alone = (self.rows(np.array([i])) for i in range(self.n_measurements))
         return np.sqrt(n_cells * np.array([one._mean_square() for one in alone]))
+
+    def check_adjoint(self) -> None:
+        """Refuse an adjoint that is not that of `forward`, by one product with each.
+
+        A fit asks once. Kinds whose products are `checked` are right without a test.
+
+        Raises
+        ------
+        ValueError
+            If both differ for a random matrix and random weights.
+        """
+        if self._products_checked:
+            return
+        rng = np.random.default_rng(0)
+        left, right = (
+            rng.standard_normal((n, 1)).astype(self.dtype) for n in self.matrix_shape
+        )
+        weights = rng.choice([-1.0, 1.0], self.n_measurements).astype(self.dtype)
+        measured = self.forward(left, right)
+        back = self.adjoint_products(weights, left, right)
+        inner = np.array([dot(measured, weights)])
+        adjoint_inner = np.array([dot(left, back[0]), dot(right, back[1])])
+        names = "forward", "adjoint"
+        check_adjoint(inner, adjoint_inner, norm(measured), names, self)
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
@@ -258,6 +328,25 @@ class Measurements(ABC):
             f"{type(self).__name__}({self.n_measurements} measurements of a "
             f"{n_rows} x {n_columns} matrix, {self.dtype})"
         )
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, refusing products that hold NaN or infinity."""
+
+    @wraps(method)
+    def product(self: Measurements, *given: Any, **named: Any) -> Any:
+        result = method(self, *given, **named)
+        factors = (*given, *named.values())
+        for part in result if isinstance(result, tuple) else (result,):
+            if isinstance(part, np.ndarray) or sparse.issparse(part):
+                values = part.data if sparse.issparse(part) else part
+                check_finite(values, factors, method.__name__, self)
+        if isinstance(result, LinearOperator) and not isinstance(result, Matrix):
+            # This one checks its own products.
+            return OperatorMatrix(result)
+        return result
+
+    return product
 
 
 class Tangent:

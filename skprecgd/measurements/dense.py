@@ -29,7 +29,7 @@ _FEW = 16, 1 << 12
 _RAY_CHUNK = 1 << 19
 
 
-class DenseMeasurements(Measurements):
+class DenseMeasurements(Measurements, checked=True):
     """A stack of dense measurement matrices.
 
     Parameters

@@ -30,7 +30,7 @@ class _Pattern(NamedTuple):
     order: Array | None
 
 
-class EntryMeasurements(Measurements):
+class EntryMeasurements(Measurements, checked=True):
     """One measurement per observed entry ``M[rows[i], columns[i]]``.
 
     Parameters

@@ -10,7 +10,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape
 
 
-class FullObservation(Measurements):
+class FullObservation(Measurements, checked=True):
     """All ``n_rows * n_columns`` entries of the matrix, in C order.
 
     The map is an isometry, so the objective built on it works with products of

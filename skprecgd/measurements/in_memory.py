@@ -12,12 +12,12 @@ from scipy import sparse
 from skprecgd._linalg.containers import Marked, marked
 from skprecgd._linalg.naming import ENTRIES, Cures, columns_named
 from skprecgd._linalg.numerics import slabs, working_dtype
+from skprecgd._linalg.products import all_finite
 from skprecgd._linalg.stored import has_nan, observed, without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.sparse import SparseMeasurements
-from skprecgd.measurements.validation import all_finite
 
 
 def check_any_observed(values: Sequence[Any] | Array) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._linalg.numerics import working_dtype
+from skprecgd._linalg.numerics import dot, norm, working_dtype
+from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 
@@ -13,13 +14,14 @@ from skprecgd.measurements.base import Measurements, check_matrix_shape
 _N_PROBES = 8
 
 
-class LinearOperatorMeasurements(Measurements):
+class LinearOperatorMeasurements(Measurements, checked=True):
     """Measurements ``operator @ vec(M)``, the matrix flattened in C order.
 
     Parameters
     ----------
     operator : scipy.sparse.linalg.LinearOperator of shape (n, n_rows * n_columns)
-        Must implement `matvec` and `rmatvec`.
+        Must implement `matvec` and `rmatvec`, its adjoint. A fit compares them once,
+        and the products have to be finite.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``; None is the most balanced shape.
 
@@ -60,17 +62,14 @@ class LinearOperatorMeasurements(Measurements):
         return len(self._selected)
 
     def forward(self, left: Array, right: Array) -> Array:
-        measured = self.operator.matvec((left @ right.T).ravel())
-        return measured if self._selected is None else measured[self._selected]
+        return self._measured("matvec", (left @ right.T).ravel())
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
         linear = d_left @ right.T + left @ d_right.T
         both = np.stack([linear.ravel(), (d_left @ d_right.T).ravel()], axis=1)
-        measured = self.operator.matmat(both)
-        if self._selected is not None:
-            measured = measured[self._selected]
+        measured = self._measured("matmat", both)
         return measured[:, 0].copy(), measured[:, 1].copy()
 
     def adjoint(self, weights: Array) -> Array:
@@ -79,7 +78,7 @@ class LinearOperatorMeasurements(Measurements):
             # A measurement may be selected twice (bootstrap), so add.
             np.add.at(scattered, self._selected, weights)
             weights = scattered
-        return np.asarray(self.operator.rmatvec(weights)).reshape(self.matrix_shape)
+        return self._product("rmatvec", weights).reshape(self.matrix_shape)
 
     def rows(self, index: Array) -> LinearOperatorMeasurements:
         chosen = LinearOperatorMeasurements(self.operator, self.matrix_shape)
@@ -96,7 +95,35 @@ class LinearOperatorMeasurements(Measurements):
         # experiment the user controls.
         rng = np.random.default_rng(0)
         signs = rng.choice([-1.0, 1.0], size=(_N_PROBES, self.n_measurements))
-        roots = np.sqrt(weights)
-        squares = [float(np.sum(self.adjoint(roots * z) ** 2)) for z in signs]
+        probes = np.sqrt(weights) * signs
+        x = rng.standard_normal(self.shape[1])
+        squares, inner = np.empty((2, _N_PROBES))
+        for k, z in enumerate(probes):
+            back = self.adjoint(z)
+            squares[k], inner[k] = float(np.sum(back**2)), dot(back, x)
+        # The adjoint of the probes is known, so checking it takes one product more.
+        measured = self._measured("matvec", x)
+        expected = np.array([dot(measured, z) for z in probes])
+        size, names = norm(measured * probes[0]), ("matvec", "rmatvec")
+        check_adjoint(expected, inner, size, names, self.operator)
         total = float(np.sum(weights)) or 1.0
         return float(np.mean(squares)) / (total * self.shape[1])
+
+    def _measured(self, name: str, cells: Array) -> Array:
+        """The selected measurements of one or more matrices."""
+        measured = self._product(name, cells)
+        return measured if self._selected is None else measured[self._selected]
+
+    def _product(self, name: str, factor: Array) -> Array:
+        """A product of the operator, checked, in the precision of the measurements."""
+        try:
+            product = np.asarray(getattr(self.operator, name)(factor))
+        except NotImplementedError as error:
+            raise ValueError(missing_product(self.operator, name)) from error
+        if product.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{name} of {self.operator!r} returned numbers of dtype "
+                f"{product.dtype}; only real ones are supported."
+            )
+        check_finite(product, (factor,), name, self.operator)
+        return product.astype(self.dtype, copy=False)

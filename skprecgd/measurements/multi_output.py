@@ -17,7 +17,7 @@ from skprecgd.measurements.full import FullObservation
 from skprecgd.measurements.validation import as_real_array, as_real_csr
 
 
-class MultiOutputMeasurements(Measurements):
+class MultiOutputMeasurements(Measurements, checked=True):
     """Outputs ``x_i^T M e_j`` of a linear model with coefficients M.
 
     The measurements are the entries of ``X M``, in C order: all outputs of the

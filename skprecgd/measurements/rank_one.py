@@ -13,7 +13,7 @@ from skprecgd.measurements.base import Measurements
 from skprecgd.measurements.validation import as_real_array
 
 
-class RankOneMeasurements(Measurements):
+class RankOneMeasurements(Measurements, checked=True):
     """Measurements ``a_i^T M b_i``; the matrices ``a_i b_i^T`` are never formed.
 
     Parameters

@@ -15,7 +15,7 @@ from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.validation import as_real_csr
 
 
-class SparseMeasurements(Measurements):
+class SparseMeasurements(Measurements, checked=True):
     """Sparse measurement matrices, one flattened matrix a row.
 
     Only the cells some measurement touches are ever computed, so the matrix may

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.numerics import working_dtype
+from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.typing import Array
 
 
@@ -42,11 +43,3 @@ def as_real_csr(matrix: Any, name: str) -> sparse.csr_array:
     if not all_finite(csr.data):
         raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
     return csr
-
-
-def all_finite(array: Array) -> bool:
-    """Whether every entry is finite, without a temporary of the array's size."""
-    # The sum of finite numbers may overflow: then the exact test decides.
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = array.sum()
-    return bool(np.isfinite(total) or np.all(np.isfinite(array)))

@@ -62,7 +62,9 @@ def make_objective(
                 f"The data have shape {tuple(targets.shape)}, but the measurements "
                 f"are of a matrix of shape {measurements.matrix_shape}."
             )
-        return FullObjective(targets, alpha)
+        objective = FullObjective(targets, alpha)
+        objective.X.check_adjoint()
+        return objective
     targets = np.asarray(targets).ravel()
     loss.target_check(targets)
     loss = loss.relative_to(targets, weights.frequency)

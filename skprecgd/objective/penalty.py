@@ -20,6 +20,11 @@ class NuclearRidge:
     alpha : float
         In units of the singular values of the matrix; 0 is no ridge, and costs nothing.
 
+    Raises
+    ------
+    ValueError
+        If `alpha` is negative or not finite.
+
     Examples
     --------
     >>> import numpy as np
@@ -30,6 +35,8 @@ class NuclearRidge:
     """
 
     def __init__(self, alpha: float) -> None:
+        if not 0 <= alpha < np.inf:
+            raise ValueError(f"alpha must be a finite number >= 0, got {alpha!r}.")
         self.alpha = float(alpha)
 
     def value(self, factors: Factors) -> float:

@@ -17,6 +17,7 @@ from skprecgd._linalg.numerics import (
     sum_with_error,
     working_dtype,
 )
+from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
@@ -97,7 +98,11 @@ class SampledObjective(Objective):
 
     @cached_property
     def mean_square(self) -> float:
-        """Mean squared entry of the measurement matrices, each with its weight."""
+        """Mean squared entry of the measurement matrices, each with its weight.
+
+        Whatever a fit does starts from here, so the adjoint is checked first.
+        """
+        self.measurements.check_adjoint()
         each = self.weights.of_losses
         if each is None:
             return self.measurements.mean_square
@@ -277,6 +282,11 @@ class SampledObjective(Objective):
         factors = evaluation.factors
         tangent = self.measurements.tangent(factors.left, factors.right)
         weights = self._curvature_weights(evaluation.state)
+        if not all_finite(np.asarray(weights)):
+            raise ValueError(
+                f"The curvature of loss={self.loss.name!r} is NaN or infinite where "
+                f"the objective is {evaluation.value:.3g}; it must be finite there."
+            )
 
         def product(direction: Factors) -> Factors:
             both = factors.joined(
@@ -359,7 +369,7 @@ class SampledObjective(Objective):
         if self.loss.has_curvature:
             curvature = dot(self._curvature_weights(z) * z1, z1)
             curvature += 2 * (self._scale * dot(pull, z2) + ridge[2])
-            first = -start / curvature if curvature > 0 else 1.0
+            first = -start / curvature if 0 < curvature < np.inf else 1.0
 
         def slope(t: float) -> float:
             pull = self.costs.pull(ray_point(z, z1, z2, t), self.targets)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.arrays import kept_arrays
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
@@ -147,6 +148,7 @@ def descend(
     Points other than the best and the last are released on the way: each holds a number
     per measurement.
     """
+    _check_start(objective, evaluation)
     method.direction.restart()
     descends = method.solver.descends
     watch = Watch(objective, evaluation, tol, progress, descends=descends)
@@ -188,6 +190,7 @@ def _local(
     gradient = objective.gradient(here)
     metric = Metric(here.factors)
     gradient_norm = metric.dual_norm(gradient)
+    _check_gradient(gradient_norm, evaluation)
     if method.solver.metric == "identity":
         metric = Metric(here.factors, identity=True)
     elif method.solver.metric == "damped":
@@ -197,6 +200,37 @@ def _local(
         metric = metric.damped(damping)
     adds_columns = evaluation.adds_columns
     return Local(objective, here, gradient, metric, tol, adds_columns), gradient_norm
+
+
+def check_limits(max_iter: float, tol: float) -> None:
+    """Refuse limits that no descent would ever reach."""
+    for name, value in (("max_iter", max_iter), ("tol", tol)):
+        if not value >= 0:
+            raise ValueError(f"{name} must be a number >= 0, got {value!r}.")
+
+
+def _check_start(objective: Objective, evaluation: Evaluation) -> None:
+    """Refuse a start, or a loss, that no descent can be compared with."""
+    at_zero, here = objective.data_norm, evaluation.value
+    if not np.isfinite(at_zero):
+        raise ValueError(
+            f"The loss of the zero matrix is no finite number (its norm is {at_zero}); "
+            "a loss must be finite and not negative where predictions are zero."
+        )
+    if np.isnan(here):
+        raise ValueError(
+            "The objective is nan at the start; the factors to start from and the loss "
+            "there must be finite."
+        )
+
+
+def _check_gradient(gradient_norm: float, evaluation: Evaluation) -> None:
+    # Where the objective itself overflows, the fit diverges.
+    if np.isnan(gradient_norm) and np.isfinite(evaluation.value):
+        raise ValueError(
+            "The gradient is nan at a point where the objective is "
+            f"{evaluation.value:.3g}; the gradient of a loss must be finite."
+        )
 
 
 def _check_damping(damping: Any, gradient_norm: float) -> None:
@@ -218,8 +252,18 @@ def _check_direction(direction: Any) -> None:
         )
 
 
-def _check_step(step: Any) -> None:
-    if not isinstance(step, Real):
+def _check_slope(slope: float, gradient: Factors, method: Method) -> None:
+    # A gradient that overflows is not the direction's fault; such a fit diverges.
+    if np.isnan(slope) and all_finite(gradient.flat()):
+        raise ValueError(
+            f"The slope along a direction of solver={method.solver.name!r} is nan; a "
+            "direction must be finite."
+        )
+
+
+def _check_step(step: Any, slope: float) -> None:
+    # A direction that overflows is not the rule's fault; such a fit diverges.
+    if not isinstance(step, Real) or (np.isnan(float(step)) and np.isfinite(slope)):
         raise ValueError(f"A step rule must return a number, got {step!r}.")
 
 
@@ -242,10 +286,11 @@ def _advance(
         _check_direction(direction)
         direction = start.direction_from_here(direction)
         slope = local.gradient.inner(direction)
+        _check_slope(slope, local.gradient, method)
         ray = local.objective.ray(start, direction)
         with np.errstate(over="ignore", invalid="ignore"):
             step = method.step(ray, slope)
-            _check_step(step)
+            _check_step(step, slope)
             if step != 0.0 or attempt == 1:
                 return ray.advance(step), step
         method.direction.restart()
@@ -327,6 +372,7 @@ def minimize(
             f"factors of a {factors.matrix_shape} matrix do not fit measurements of "
             f"a {objective.matrix_shape} matrix."
         )
+    check_limits(max_iter, tol)
     scaled, unit = objective.normalised()
     if noise_variance is not None:
         noise_variance = noise_variance / unit**2

@@ -18,7 +18,7 @@ from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
 from skprecgd.initialization import check_rank
 from skprecgd.objective import Objective
-from skprecgd.optim.loop import Callback, Journal, make_result
+from skprecgd.optim.loop import Callback, Journal, check_limits, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.complete import explain_complete
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
@@ -224,6 +224,7 @@ def visit_ranks(walk: Walk) -> PathResult:
 
 def _check_search(settings: PathSettings) -> None:
     """Refuse what no search of a rank does."""
+    check_limits(settings.max_iter, settings.tol)
     solver, rank_search = settings.solver, settings.rank_search
     if rank_search not in RANK_SEARCHES:
         raise ValueError(f"rank_search must be 'path' or 'fixed', got {rank_search!r}.")
