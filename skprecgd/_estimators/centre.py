@@ -11,6 +11,19 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 
 
+def components_taken(center: str | None) -> int:
+    """How many of the `n_components` the offsets take: one with ``center="both"``."""
+    return int(center == "both")
+
+
+def search_rank(n_components: int, n_taken: int) -> int:
+    """The rank to search for, at least 1.
+
+    The row offsets may take the only component, but a path starts at rank one.
+    """
+    return max(1, n_components - n_taken)
+
+
 @dataclass(frozen=True)
 class Offsets:
     """Offsets of rows and columns, taken off the data before the fit.
@@ -40,7 +53,7 @@ class Offsets:
     @classmethod
     def of(cls, center: str | None, offsets: tuple[Array, Array]) -> Self:
         """The offsets that `center` stands for, given those of rows and columns."""
-        return cls(*offsets, int(center == "both"))
+        return cls(*offsets, components_taken(center))
 
     @property
     def pair(self) -> tuple[Array, Array]:
@@ -53,11 +66,8 @@ class Offsets:
         return not (self.rows.any() or self.columns.any())
 
     def search_rank(self, n_components: int) -> int:
-        """The rank to search for, at least 1.
-
-        The row offsets may take the only component, but a path starts at rank one.
-        """
-        return max(1, n_components - self.n_taken)
+        """The rank to search for; see the function of that name."""
+        return search_rank(n_components, self.n_taken)
 
     def within(self, factors: Factors, n_components: int) -> Factors:
         """The factors, truncated to the components that the row offsets leave."""

@@ -13,9 +13,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
+from skprecgd._estimators.centre import components_taken, search_rank
 from skprecgd._estimators.data import (
     CompleteData,
+    Data,
     EntryData,
+    GroupData,
+    Seen,
     read_data,
     read_rows,
     read_weighted,
@@ -23,6 +27,8 @@ from skprecgd._estimators.data import (
 )
 from skprecgd._estimators.fitted import kept_factors, outlier_matrix
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.found import Found
+from skprecgd._estimators.groups import fits_of, n_fitted, warn_about_groups
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
@@ -35,6 +41,7 @@ from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.weighting import has_variances
+from skprecgd._linalg.groups import Block
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, Options, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
@@ -275,22 +282,47 @@ class PrecGDFactorization(
         check_rank(self.n_components, data.shape, "X.shape")
         seen = data.seen()
         warn_about_unseen(seen)
+        rank = search_rank(self.n_components, components_taken(self.center))
+        check_init(self.init, data.shape, rank)
+        self.groups_ = data.groups()
+        if self.groups_.n_groups > 1:
+            found = self._find_groups(data)
+        else:
+            found = self._find(data, seen)
+        self._warn(found.result)
+        self.center_ = found.offsets.columns.astype(found.objective.dtype)
+        self.outliers_ = outlier_matrix(found.objective, found.gross)
+        self._row_solver = found.row_solver
+        variance = data.variance(found.objective, found.offsets, found.gross)
+        self._set_variances(found.factors, variance)
+        self._store(found.result, found.factors)
+        return found.result
+
+    def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
+        """Fit data, which are those of a group if its `block` is given."""
+        n_components = min(self.n_components, *data.shape)
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
-        rank = offsets.search_rank(self.n_components)
-        check_init(self.init, data.shape, rank)
-        result = self._recover(objective, rank)
+        result = self._recover(objective, offsets.search_rank(n_components), block)
         factors = kept_factors(objective, result, self.tol, seen)
-        factors = offsets.with_rows(offsets.within(factors, self.n_components))
+        factors = offsets.with_rows(offsets.within(factors, n_components))
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
-        self.center_ = offsets.columns.astype(objective.dtype)
-        self.outliers_ = outlier_matrix(objective, gross)
-        self._row_solver = make_row_solver(
+        solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self)
         )
-        self._set_variances(factors, data.variance(objective, offsets, gross))
-        self._store(result, factors)
-        return result
+        return Found(objective, offsets, result, factors, gross, solver)
+
+    def _find_groups(self, data: Data) -> Found:
+        """Fit each group of rows and columns that share no observed entry alone."""
+        groups, n_components = self.groups_, self.n_components
+        warn_about_groups(groups, n_components, "The observed entries of X fall")
+        parts = data.parts(groups, n_fitted(groups, n_components))
+
+        def fit(part: GroupData) -> Found:
+            return self._find(part.data, part.data.seen(), part.block)
+
+        make = partial(objective_of, self)
+        return Found.in_groups(data, parts, [*fits_of(parts, fit)], self.center, make)
 
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()
