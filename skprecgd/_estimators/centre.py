@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
+from skprecgd._linalg.groups import Block
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
+
+
+def without_rows(center: str | None) -> str | None:
+    """The `center` that has no row offsets, and otherwise the same meaning.
+
+    Entries of different groups do not tell how their row offsets compare.
+    """
+    return "columns" if center == "both" else center
 
 
 def components_taken(center: str | None) -> int:
@@ -74,6 +84,11 @@ class Offsets:
         room = n_components - self.n_taken
         return factors if factors.rank <= room else factors.truncated(room)
 
+    @property
+    def of_columns(self) -> Offsets:
+        """The column offsets alone."""
+        return Offsets(np.zeros_like(self.rows), self.columns)
+
     def subtracted(self, values: Array, rows: Array, columns: Array) -> Array:
         """Values of entries without the offsets of their rows and columns."""
         centred = values
@@ -94,6 +109,25 @@ class Offsets:
             return factors
         both = _joined(factors, self.rows, np.ones(len(self.columns)))
         return _joined(both, np.ones(len(self.rows)), self.columns)
+
+
+def joined_offsets(
+    elsewhere: Offsets, blocks: Sequence[Block], own: Sequence[Offsets]
+) -> Offsets:
+    """The offsets of a matrix whose groups have offsets of their own.
+
+    Parameters
+    ----------
+    elsewhere : Offsets
+        Those of rows and columns in none of the blocks.
+    blocks : sequence of Block
+    own : sequence of Offsets
+        Those of each block.
+    """
+    rows, columns = elsewhere.rows.copy(), elsewhere.columns.copy()
+    for block, offsets in zip(blocks, own, strict=True):
+        rows[block.rows], columns[block.columns] = offsets.pair
+    return Offsets(rows, columns, own[0].n_taken)
 
 
 def _joined(factors: Factors, left: Array, right: Array) -> FactorPair:

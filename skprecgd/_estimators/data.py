@@ -74,9 +74,15 @@ class Data(ABC):
     def seen(self) -> Seen:
         """Which rows and which columns have an observed entry, as two masks."""
 
-    def groups(self) -> Groups:
-        """The groups of rows and columns that share no observed entry."""
-        return Groups.one(self.seen())
+    def groups(self, seen: Seen) -> Groups:
+        """The groups of rows and columns that share no observed entry.
+
+        Parameters
+        ----------
+        seen : tuple of ndarray
+            From `seen`.
+        """
+        return Groups.one(seen)
 
     def parts(self, groups: Groups, count: int) -> list[GroupData]:
         """The data of each of the first groups, as if there were no others.
@@ -230,8 +236,8 @@ class EntryData(Data, Rows):
         rows = slab_bincount(self.rows, n_rows) > 0
         return rows, slab_bincount(self.columns, n_columns) > 0
 
-    def groups(self) -> Groups:
-        return connected_groups(self.rows, self.columns, self.seen())
+    def groups(self, seen: Seen) -> Groups:
+        return connected_groups(self.rows, self.columns, seen)
 
     def parts(self, groups: Groups, count: int) -> list[GroupData]:
         return [

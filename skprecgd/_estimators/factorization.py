@@ -284,7 +284,7 @@ class PrecGDFactorization(
         warn_about_unseen(seen)
         rank = search_rank(self.n_components, components_taken(self.center))
         check_init(self.init, data.shape, rank)
-        self.groups_ = data.groups()
+        self.groups_ = data.groups(seen)
         if self.groups_.n_groups > 1:
             found = self._find_groups(data)
         else:
@@ -315,7 +315,7 @@ class PrecGDFactorization(
     def _find_groups(self, data: Data) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
         groups, n_components = self.groups_, self.n_components
-        warn_about_groups(groups, n_components, "The observed entries of X fall")
+        warn_about_groups(groups, n_components, "the centre")
         parts = data.parts(groups, n_fitted(groups, n_components))
 
         def fit(part: GroupData) -> Found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.data import Data, EntryData, GroupData, MakeObjective
 from skprecgd._estimators.grouped_rows import GroupedRows
 from skprecgd._estimators.groups import joined
@@ -64,25 +64,13 @@ class Found:
         parts = parts[: len(fits)]
         blocks = [part.block for part in parts]
         factors, result, components = joined(fits, blocks)
-        offsets = _joined_offsets(data, parts, fits, center)
+        elsewhere = data.offsets(without_rows(center))
+        offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
         objective = data.objective(offsets, make)
         solvers = [fit.row_solver for fit in fits]
         solver = GroupedRows(solvers, [block.columns for block in blocks], components)
         gross = _joined_errors(data, parts, fits)
         return cls(objective, offsets, result, factors, gross, solver)
-
-
-def _joined_offsets(
-    data: Data, parts: Sequence[GroupData], fits: Sequence[Found], center: str | None
-) -> Offsets:
-    """The offsets of each group; elsewhere those of all data taken together."""
-    # Row offsets are determined up to a number for each group.
-    offsets = data.offsets("columns" if center == "both" else center)
-    rows, columns = offsets.rows.copy(), offsets.columns.copy()
-    for part, fit in zip(parts, fits, strict=True):
-        rows[part.block.rows] = fit.offsets.rows
-        columns[part.block.columns] = fit.offsets.columns
-    return Offsets.of(center, (rows, columns))
 
 
 def _joined_errors(

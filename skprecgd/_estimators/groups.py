@@ -55,7 +55,7 @@ def n_fitted(groups: Groups, n_components: int, tuning: GroupTuning = GROUPS) ->
 
 
 def warn_about_groups(
-    groups: Groups, n_components: int, name: str, tuning: GroupTuning = GROUPS
+    groups: Groups, n_components: int, between: str, tuning: GroupTuning = GROUPS
 ) -> None:
     """Say that there are several groups, and what becomes of the entries between them.
 
@@ -63,22 +63,20 @@ def warn_about_groups(
     ----------
     groups : Groups
     n_components : int
-    name : str
-        What has the groups.
+    between : str
+        What entries between groups are predicted by.
     tuning : GroupTuning, default=GROUPS
     """
     shapes = groups.shapes()
-    if len(shapes) < 2:
-        return
     named = [f"{rows} x {columns}" for rows, columns in shapes[: tuning.most_shapes]]
     named += ["..."] if len(shapes) > len(named) else []
     left_out = len(shapes) - n_fitted(groups, n_components, tuning)
-    few = f" (all but the {left_out} smallest, for want of memory)" if left_out else ""
+    but = f" but the {left_out} smallest, which would need too much memory,"
     warnings.warn(
-        f"{name} into {len(shapes)} groups of rows and columns that share no observed "
-        f"entry ({', '.join(named)}); each is fitted alone{few}, with at most "
-        f"n_components={n_components} components, and what lies between them is "
-        "predicted by the centre. See groups_.",
+        f"The observed entries fall into {len(shapes)} groups of rows and columns that "
+        f"share none ({', '.join(named)}): all{but if left_out else ''} are fitted "
+        f"each alone, with at most n_components={n_components} components, and the "
+        f"entries between them are predicted by {between}; see groups_.",
         UserWarning,
         stacklevel=6,
     )

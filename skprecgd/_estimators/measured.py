@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -12,11 +12,17 @@ from sklearn.utils.validation import assert_all_finite, check_array, validate_da
 
 from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.weighting import positive, read_weights
+from skprecgd._linalg.groups import Cut, Groups
 from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
 from skprecgd.distributed.rows import check_kind
-from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
+from skprecgd.measurements import (
+    DenseMeasurements,
+    EntryMeasurements,
+    Measurements,
+    as_measurements,
+)
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
@@ -76,6 +82,29 @@ class Measured:
         out[self.order] = values
         return out
 
+    def parts(self, groups: Groups, count: int) -> list[MeasuredPart]:
+        """The measurements of each of the first groups, as if there were no others.
+
+        Parameters
+        ----------
+        groups : Groups
+            Of these measurements; more than one.
+        count : int
+        """
+        cells, dtype = self.measurements.cells(), self.measurements.dtype
+        assert cells is not None
+        return [
+            MeasuredPart(
+                Measured(
+                    EntryMeasurements(cut.rows, cut.columns, cut.block.shape, dtype),
+                    self.targets[cut.index],
+                    self.weights.alone(cut.index),
+                ),
+                cut,
+            )
+            for cut in groups.cut(*cells)[:count]
+        ]
+
     def _at(self, index: Array) -> Measured:
         return Measured(
             self.measurements.rows(index),
@@ -84,6 +113,20 @@ class Measured:
             index if self.order is None else self.order[index],
             self.n_given or len(self.measurements),
         )
+
+
+class MeasuredPart(NamedTuple):
+    """The measurements of one group of rows and columns.
+
+    Attributes
+    ----------
+    measured : Measured
+    cut : Cut
+        Which entries of the whole they are.
+    """
+
+    measured: Measured
+    cut: Cut
 
 
 def read_measured(estimator: Any, X: Any, y: Any) -> Measured:

@@ -20,8 +20,14 @@ from sklearn.utils.validation import (
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.fitted import found_factors, minimised
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.groups import fits_of, n_fitted, warn_about_groups
 from skprecgd._estimators.lazy import by_samples
-from skprecgd._estimators.measured import Measured, read_measured, read_measurements
+from skprecgd._estimators.measured import (
+    Measured,
+    MeasuredPart,
+    read_measured,
+    read_measurements,
+)
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -29,7 +35,9 @@ from skprecgd._estimators.parameters import (
     check_together,
     check_y_scale,
 )
+from skprecgd._estimators.recovered import Recovered
 from skprecgd._estimators.scoring import checked_weight, explained_share
+from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import Interval, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -276,21 +284,46 @@ class PrecGDMatrixSensing(
         check_rank(rank, shape)
         check_init(self.init, shape, rank)
         measured = measured.in_natural_order()
+        self.groups_ = measured.measurements.groups(symmetric=self.symmetric)
+        if self.groups_.n_groups > 1:
+            found = self._find_groups(measured, rank)
+        else:
+            found = self._find(measured, rank)
+        self._warn(found.result)
+        self.outliers_ = measured.in_input_order(found.errors)
+        self._loss = found.loss
+        self.certificate_ = found.certificate
+        self._store(found.result, found.factors)
+        return found.result
+
+    def _find(
+        self, measured: Measured, rank: int, block: Block | None = None
+    ) -> Recovered:
+        """Fit measurements, which are those of a group if its `block` is given."""
         objective = objective_of(
             self, measured.measurements, measured.targets, measured.weights
         )
-        result = self._recover(objective, rank)
+        rank = min(rank, *objective.matrix_shape)
+        result = self._recover(objective, rank, block)
         factors = found_factors(objective, result, self.tol)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         errors = np.zeros_like(measured.targets) if gross is None else gross.values
-        objective = minimised(objective, result).without(errors)
-        self.outliers_ = measured.in_input_order(errors)
-        self._loss = objective.loss
-        self.certificate_ = certificate(
-            objective, factors, search_rank=rank, random_state=self.random_state
+        fitted = minimised(objective, result).without(errors)
+        bound = certificate(
+            fitted, factors, search_rank=rank, random_state=self.random_state
         )
-        self._store(result, factors)
-        return result
+        return Recovered(objective, result, factors, errors, fitted.loss, bound)
+
+    def _find_groups(self, measured: Measured, rank: int) -> Recovered:
+        """Fit each group of rows and columns that share no measurement alone."""
+        groups = self.groups_
+        warn_about_groups(groups, rank, "zero")
+        parts = measured.parts(groups, n_fitted(groups, rank))
+
+        def fit(part: MeasuredPart) -> Recovered:
+            return self._find(part.measured, rank, part.cut.block)
+
+        return Recovered.in_groups(measured, parts, [*fits_of(parts, fit)])
 
     def _read(self, X: Any, y: Any, sample_weight: Any) -> Measured:
         measured = read_measured(self, X, y)

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.groups import Groups, connected_groups
+from skprecgd._linalg.numerics import norm, slab_bincount
 from skprecgd._runtime.typing import Array
 
 
@@ -91,6 +92,23 @@ class Measurements(ABC):
         copied. None unless the measurements are `single_entries`.
         """
         return None
+
+    def groups(self, *, symmetric: bool = False) -> Groups:
+        """The groups of rows and columns that share no measurement.
+
+        There is one group unless measurements are `single_entries`.
+
+        Parameters
+        ----------
+        symmetric : bool, default=False
+            Whether row i and column i belong together, because they share a factor.
+        """
+        cells, (n_rows, n_columns) = self.cells(), self.matrix_shape
+        if cells is None or not self.single_entries:
+            return Groups.one((np.ones(n_rows, bool), np.ones(n_columns, bool)))
+        rows, columns = cells
+        seen = slab_bincount(rows, n_rows) > 0, slab_bincount(columns, n_columns) > 0
+        return connected_groups(rows, columns, seen, symmetric=symmetric)
 
     def row_solutions(
         self,
