@@ -91,11 +91,10 @@ def _message(results: Sequence[PathResult]) -> tuple[PathResult, str]:
         return results[0], f"{n} {cause}: {results[0].message}"
     said = results[failed[0]]
     shape = " x ".join(str(size) for size in said.factors.matrix_shape)
-    which = f"{len(failed)} of {n} groups did not converge"
-    return (
-        said,
-        f"{which}, the first of them group {failed[0]} ({shape}): {said.message}",
-    )
+    message = f"In group {failed[0]} ({shape}) of {n}: {said.message}"
+    if len(failed) > 1:
+        message += f" In {len(failed) - 1} other group(s), too."
+    return said, message
 
 
 def _history(results: Sequence[PathResult]) -> History:
