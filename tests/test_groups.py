@@ -37,7 +37,7 @@ def with_holes(rng, matrix, share=0.6):
 
 
 def side_by_side(rng, *parts):
-    """Parts without common rows and columns, shuffled, and where each of them stands."""
+    """Parts that share no row and no column, shuffled, and where each stands."""
     shape = tuple(sum(part.shape[k] for part in parts) for k in range(2))
     X = np.full(shape, NAN)
     rows, columns = rng.permutation(shape[0]), rng.permutation(shape[1])
@@ -278,11 +278,11 @@ def test_score_of_groups_is_that_of_hidden_entries(rng):
 
 def test_rows_and_columns_without_entries_are_in_no_group(rng):
     X, _ = side_by_side(
-        rng, *(with_holes(rng, low_rank(rng, (9, 8))) for _ in range(2))
+        rng, *(with_holes(rng, low_rank(rng, (20, 12))) for _ in range(2))
     )
     X = np.pad(X, ((0, 1), (1, 0)), constant_values=NAN)
     with pytest.warns(UserWarning, match="have no observed entry"):
-        model = PrecGDFactorization(2, center="mean").fit(X)
+        model = PrecGDFactorization(3, center="mean").fit(X)
     assert model.groups_.rows[-1] == model.groups_.columns[0] == -1
     assert model.groups_.n_groups == 2
     np.testing.assert_allclose(model.center_[0], np.nanmean(X))
@@ -528,3 +528,46 @@ def test_cross_validated_sensing_fits_groups_alone(rng):
     assert model.best_score_ > 1 - 1e-6
     for part, at in zip(parts, places, strict=True):
         assert distance(model.matrix_[np.ix_(*at)], part) < 1e-6
+
+
+# ---- data in chunks
+
+
+def in_chunks(X, n_chunks=3):
+    da = pytest.importorskip("dask.array")
+    return da.from_array(X, chunks=(-(-len(X) // n_chunks), X.shape[1]))
+
+
+@pytest.mark.parametrize("center", [None, "mean", "columns"])
+def test_groups_of_chunks_are_those_in_memory(center, rng):
+    parts = [1 + low_rank(rng, shape) for shape in [(30, 20), (24, 16)]]
+    X, _ = side_by_side(
+        rng, *(with_holes(rng, part) for part in parts), np.full((1, 1), 5.0)
+    )
+    model = PrecGDFactorization(3, center=center, random_state=0)
+    memory, chunks = clone(model).fit(X), clone(model).fit(in_chunks(X))
+    for ours, theirs in zip(chunks.groups_, memory.groups_, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(chunks.center_, memory.center_)
+    assert distance(matrix_of(chunks), matrix_of(memory)) < 1e-6
+    lazy = chunks.transform(in_chunks(X)).compute()
+    np.testing.assert_allclose(lazy, chunks.transform(X))
+
+
+def test_weights_of_chunks_decide_what_is_connected(rng):
+    parts = [low_rank(rng, (20, 12)) for _ in range(2)]
+    X, places = side_by_side(rng, *(with_holes(rng, part) for part in parts))
+    X[places[0][0][0], places[1][1][0]] = 1.0
+    often = np.where(between(X.shape, places), 0.0, 1.0)
+    model = PrecGDFactorization(2).fit(in_chunks(X), entry_weight=often)
+    assert model.groups_.n_groups == 2
+    for part, at in zip(parts, places, strict=True):
+        assert distance(matrix_of(model)[np.ix_(*at)], part) < 1e-6
+
+
+def test_chunks_that_later_chunks_connect_are_one_group():
+    X = np.full((3, 3), NAN)
+    X[0, 0], X[1, 1], X[2] = 1.0, 1.0, 1.0
+    model = PrecGDFactorization(1).fit(in_chunks(X))
+    assert model.groups_.n_groups == 1
+    np.testing.assert_allclose(matrix_of(model), np.ones((3, 3)), rtol=1e-6)

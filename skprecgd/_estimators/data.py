@@ -35,6 +35,7 @@ from skprecgd._linalg.groups import (
     connected_groups,
     local_positions,
     members_of,
+    merged_groups,
 )
 from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
@@ -523,6 +524,22 @@ class ChunkedData(Data):
 
     def seen(self) -> Seen:
         return self.survey.seen_rows, self.survey.counts > 0
+
+    def groups(self, seen: Seen) -> Groups:
+        if self.survey.complete:
+            return super().groups(seen)
+        return merged_groups(self.survey.groups, self.chunks.slices, self.shape)
+
+    def parts(self, groups: Groups, count: int) -> list[GroupData]:
+        return [
+            GroupData(
+                ChunkedData(self.chunks.of_block(block), self.missing_values),
+                block,
+                slice(None),
+                slice(None),
+            )
+            for block in groups.blocks()[:count]
+        ]
 
     def offsets(self, center: str | None) -> Offsets:
         if center == "both" and not self.survey.complete:

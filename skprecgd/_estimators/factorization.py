@@ -291,7 +291,7 @@ class PrecGDFactorization(
             found = self._find(data, seen)
         self._warn(found.result)
         self.center_ = found.offsets.columns.astype(found.objective.dtype)
-        self.outliers_ = outlier_matrix(found.objective, found.gross)
+        self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
         self._row_solver = found.row_solver
         variance = data.variance(found.objective, found.offsets, found.gross)
         self._set_variances(found.factors, variance)
@@ -321,8 +321,7 @@ class PrecGDFactorization(
         def fit(part: GroupData) -> Found:
             return self._find(part.data, part.data.seen(), part.block)
 
-        make = partial(objective_of, self)
-        return Found.in_groups(data, parts, [*fits_of(parts, fit)], self.center, make)
+        return Found.in_groups(data, parts, [*fits_of(parts, fit)], self.center)
 
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()

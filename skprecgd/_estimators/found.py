@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
-from skprecgd._estimators.data import Data, EntryData, GroupData, MakeObjective
+from skprecgd._estimators.data import Data, EntryData, GroupData
 from skprecgd._estimators.grouped_rows import GroupedRows
 from skprecgd._estimators.groups import joined
 from skprecgd._estimators.rows import RowSolver
@@ -24,6 +24,7 @@ class Found:
     Attributes
     ----------
     objective : Objective
+        That of the fit, or of the largest group.
     offsets : Offsets
         What was subtracted from the data.
     result : PathResult
@@ -47,7 +48,6 @@ class Found:
         parts: Sequence[GroupData],
         fits: Sequence[Found],
         center: str | None,
-        make: MakeObjective,
     ) -> Found:
         """The fit of a matrix whose groups were fitted each alone.
 
@@ -58,19 +58,16 @@ class Found:
         fits : sequence of Found
             Those of the first parts; the others are predicted by the centre.
         center : str or None
-        make : callable
-            See `Data.objective`.
         """
         parts = parts[: len(fits)]
         blocks = [part.block for part in parts]
         factors, result, components = joined(fits, blocks)
         elsewhere = data.offsets(without_rows(center))
         offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
-        objective = data.objective(offsets, make)
         solvers = [fit.row_solver for fit in fits]
         solver = GroupedRows(solvers, [block.columns for block in blocks], components)
         gross = _joined_errors(data, parts, fits)
-        return cls(objective, offsets, result, factors, gross, solver)
+        return cls(fits[0].objective, offsets, result, factors, gross, solver)
 
 
 def _joined_errors(

@@ -24,7 +24,7 @@ class Recovered:
     Attributes
     ----------
     objective : Objective
-        That of the fit.
+        That of the fit, or of the largest group.
     result : PathResult
     factors : Factors
         Those that the estimator keeps.

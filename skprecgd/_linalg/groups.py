@@ -7,7 +7,7 @@ the one says anything of the other, nor of the entries between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -179,33 +179,77 @@ def connected_groups(
     return _by_size(found, seen, np.bincount(found[0][rows]))
 
 
+class ChunkGroups(NamedTuple):
+    """The groups of a chunk of rows, which others may connect.
+
+    Attributes
+    ----------
+    groups : Groups
+        Of the rows of the chunk, and of all columns.
+    sizes : ndarray of shape (n_groups,)
+        How many entries each of them has.
+    """
+
+    groups: Groups
+    sizes: Array
+
+    @classmethod
+    def of(cls, rows: Array, columns: Array, shape: tuple[int, int]) -> ChunkGroups:
+        """The groups of the entries of a chunk.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of int, shape (n_entries,)
+        shape : tuple of int
+            Rows of the chunk, and all columns.
+        """
+        seen = tuple(np.zeros(n, dtype=bool) for n in shape)
+        seen[0][rows], seen[1][columns] = True, True
+        if not len(rows):
+            return cls(Groups.one((seen[0], seen[1])), np.zeros(0, dtype=np.intp))
+        groups = connected_groups(rows, columns, (seen[0], seen[1]))
+        return cls(groups, np.bincount(groups.rows[rows], minlength=groups.n_groups))
+
+
 def merged_groups(
-    parts: list[tuple[Array, Array]], sizes: list[Array], n_columns: int
+    chunks: Sequence[ChunkGroups],
+    slices: Sequence[slice],
+    shape: tuple[int, int],
+    *,
+    symmetric: bool = False,
 ) -> Groups:
-    """The groups of a matrix in chunks of rows, given those of each chunk.
+    """The groups of a matrix in chunks, given those of each chunk.
 
     Parameters
     ----------
-    parts : list of tuple of ndarray
-        The labels of the rows of a chunk, and those of all columns, as in `Groups`.
-    sizes : list of ndarray
-        The number of entries of each group of a chunk.
-    n_columns : int
+    chunks : sequence of ChunkGroups
+    slices : sequence of slice
+        The rows of each chunk.
+    shape : tuple of int
+        Of the whole matrix.
+    symmetric : bool, default=False
+        As in `connected_groups`.
     """
-    firsts = np.cumsum([n_columns, *(len(size) for size in sizes)])
-    labels = np.arange(firsts[-1])
-    for (_, columns), first in zip(parts, firsts, strict=False):
-        there = np.flatnonzero(columns >= 0)
-        labels = _linked(labels, there, first + columns[there])
-    counts = np.bincount(labels[n_columns:], np.concatenate(sizes))
-    down = [
-        np.where(rows >= 0, labels[first + rows], 0)
-        for (rows, _), first in zip(parts, firsts, strict=False)
-    ]
-    seen_rows = np.concatenate([rows >= 0 for rows, _ in parts])
-    seen_columns = np.any([columns >= 0 for _, columns in parts], axis=0)
-    found = (np.concatenate(down), labels[:n_columns])
-    return _by_size(found, (seen_rows, seen_columns), counts)
+    first = 0 if symmetric else shape[0]
+    seen = tuple(np.zeros(n, dtype=bool) for n in shape)
+    # The nodes are the rows, the columns and the groups of the chunks.
+    ends = np.cumsum([first + shape[1], *(len(chunk.sizes) for chunk in chunks)])
+    labels = np.arange(ends[-1])
+    for chunk, part, own in zip(chunks, slices, ends, strict=False):
+        for lines, mask, groups in (
+            (np.arange(shape[0])[part], seen[0], chunk.groups.rows),
+            (np.arange(shape[1]), seen[1], chunk.groups.columns),
+        ):
+            there = groups >= 0
+            mask[lines[there]] = True
+            nodes = lines[there] + (first if mask is seen[1] else 0)
+            labels = _linked(labels, nodes, own + groups[there])
+    if symmetric:
+        seen = (seen[0] | seen[1], seen[0] | seen[1])
+    sizes = np.concatenate([chunk.sizes for chunk in chunks])
+    counts = np.bincount(labels[ends[0] :], sizes)
+    found = labels[: shape[0]], labels[first : ends[0]]
+    return _by_size(found, (seen[0], seen[1]), counts)
 
 
 def members_of(labels: Array, n_groups: int) -> list[Array]:

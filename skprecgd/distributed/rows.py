@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from skprecgd._linalg.groups import Block, ChunkGroups, Groups
 from skprecgd._linalg.numerics import norm, working_dtype
 from skprecgd._linalg.offsets import at_least_something, squared_deviations
 from skprecgd._linalg.stored import (
@@ -44,6 +46,8 @@ class Survey:
         Whether no entry is missing.
     chunk_sizes : tuple of int
         Observed entries of each chunk.
+    groups : tuple of ChunkGroups
+        Which rows and columns the entries of each chunk connect.
     """
 
     counts: Array
@@ -54,6 +58,7 @@ class Survey:
     size: float
     complete: bool
     chunk_sizes: tuple[int, ...]
+    groups: tuple[ChunkGroups, ...]
 
     @property
     def variance(self) -> float:
@@ -133,6 +138,33 @@ class RowChunks:
         lengths = tuple(part.stop - part.start for part in self.slices)
         return graph.blocks(entry_weight.rechunk((lengths, self.shape[1])))
 
+    def of_block(self, block: Block) -> RowChunks:
+        """Some of the rows and columns, cut out where the chunks are.
+
+        Parameters
+        ----------
+        block : Block
+        """
+        ends = np.searchsorted(block.rows, [0, *(part.stop for part in self.slices)])
+        pieces = [
+            (k, slice(int(a), int(b)))
+            for k, (a, b) in enumerate(pairwise(ends))
+            if a < b
+        ]
+        rows = [block.rows[part] - self.slices[k].start for k, part in pieces]
+
+        def cut(items: list[Any]) -> list[Any]:
+            wanted = [items[k] for k, _ in pieces]
+            return graph.call_each(_cut, wanted, rows, common=(block.columns,))
+
+        made = copy(self)
+        made.shape = block.shape
+        made.slices = [part for _, part in pieces]
+        made.blocks = cut(self.blocks)
+        unweighted = self.weights[0] is None
+        made.weights = [None] * len(pieces) if unweighted else cut(self.weights)
+        return made
+
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
         shapes = [(part.stop - part.start, self.shape[1]) for part in self.slices]
@@ -153,6 +185,7 @@ class RowChunks:
             norm(sizes),
             all(part.complete for part in parts),
             tuple(part.n_observed for part in parts),
+            tuple(groups for part in parts for groups in part.groups),
         )
         check_any_observed(np.arange(found.n_observed))
         return found
@@ -217,6 +250,10 @@ def weighted_entries(
     return rows[counts], columns[counts], values[counts], often[counts]
 
 
+def _cut(block: Any, rows: Array, columns: Array) -> Any:
+    return array_or_csr(block)[rows][:, columns]
+
+
 def _survey(
     block: Any, shape: tuple[int, int], weights: Any, missing_values: float
 ) -> Survey:
@@ -243,7 +280,11 @@ def _survey(
     row_means = np.asarray(block.mean(axis=1, dtype=np.float64)).ravel()
     counts, seen = np.full(n_columns, n_rows), np.ones(n_rows, dtype=bool)
     n_entries = n_rows * n_columns
-    return Survey(counts, means, squares, seen, row_means, size, True, (n_entries,))
+    one = Groups.one((seen, np.ones(n_columns, dtype=bool)))
+    groups = (ChunkGroups(one, np.array([n_entries])),)
+    return Survey(
+        counts, means, squares, seen, row_means, size, True, (n_entries,), groups
+    )
 
 
 def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
@@ -260,7 +301,9 @@ def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
     seen = np.bincount(rows, minlength=n_rows) > 0
     size = norm(values)
     no_means = np.zeros(n_rows)
-    return Survey(counts, means, squares, seen, no_means, size, False, (len(values),))
+    sizes = (len(values),)
+    groups = (ChunkGroups.of(rows, columns, block.shape),)
+    return Survey(counts, means, squares, seen, no_means, size, False, sizes, groups)
 
 
 def _extremes(block: Any) -> Array:
