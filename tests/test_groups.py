@@ -571,3 +571,52 @@ def test_chunks_that_later_chunks_connect_are_one_group():
     model = PrecGDFactorization(1).fit(in_chunks(X))
     assert model.groups_.n_groups == 1
     np.testing.assert_allclose(matrix_of(model), np.ones((3, 3)), rtol=1e-6)
+
+
+def triples_in_chunks(X, lines):
+    """The entries of X in two partitions, which overlap in rows if `lines` is 1."""
+    dd = pytest.importorskip("dask.dataframe")
+    pd = pytest.importorskip("pandas")
+    cells = np.nonzero(~np.isnan(X))
+    order = np.argsort(cells[lines], kind="stable")
+    frame = pd.DataFrame(
+        {
+            "row": cells[0][order],
+            "column": cells[1][order],
+            "value": X[cells][order],
+        }
+    )
+    return observed_entries(
+        dd.from_pandas(frame, npartitions=3, sort=False), matrix_shape=X.shape
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"loss": "huber", "tol": 1e-6}])
+@pytest.mark.parametrize("lines", [0, 1])
+def test_sensing_of_triples_in_chunks_fits_groups_alone(lines, options, rng):
+    parts = [low_rank(rng, (20, 12)) for _ in range(3)]
+    X, places = side_by_side(rng, *(with_holes(rng, part) for part in parts))
+    measurements, y = triples_in_chunks(X, lines)
+    model = PrecGDMatrixSensing(3, **options).fit(measurements, y)
+    assert model.groups_.n_groups == 3
+    for part, at in zip(parts, places, strict=True):
+        assert distance(model.matrix_[np.ix_(*at)], part) < 1e-5
+    assert np.all(model.matrix_[between(X.shape, places)] == 0)
+
+
+def test_weights_of_triples_in_chunks_mean_what_they_do_alone(rng):
+    parts = [
+        low_rank(rng, shape) + 0.1 * rng.standard_normal(shape)
+        for shape in [(20, 12), (14, 10)]
+    ]
+    X, _ = side_by_side(rng, *(with_holes(rng, part) for part in parts))
+    measurements, y = triples_in_chunks(X, 0)
+    often = rng.integers(1, 4, len(y)).astype(float)
+    variance = rng.uniform(0.5, 2.0, len(y))
+    model = PrecGDMatrixSensing(
+        2, alpha=0.3, noise_variance=variance, early_stopping=False
+    )
+    found = clone(model).fit(measurements, y, often).matrix_
+    memory = EntryMeasurements(*measurements.cells(), X.shape)
+    wanted = clone(model).fit(memory, np.asarray(y), often).matrix_
+    assert distance(found, wanted) < 1e-6

@@ -145,7 +145,7 @@ class Samples:
         parts = samples.parts(groups, n_fitted(groups, ranks[-1]))
         return TrainingInGroups(
             [self._training(model, p.measured, ranks, random_state) for p in parts],
-            [p.cut.block for p in parts],
+            [p.block for p in parts],
             self._offsets(samples, without_rows(self.center)),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -12,11 +12,18 @@ from sklearn.utils.validation import assert_all_finite, check_array, validate_da
 
 from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.weighting import positive, read_weights
-from skprecgd._linalg.groups import Cut, Groups
+from skprecgd._linalg.groups import Block, Groups
 from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
 from skprecgd._runtime.typing import Array
-from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
+from skprecgd.distributed import graph
+from skprecgd.distributed.graph import in_memory
+from skprecgd.distributed.measurements import (
+    ChunkedMeasurements,
+    lazy_targets,
+    values_at,
+)
 from skprecgd.distributed.rows import check_kind
+from skprecgd.distributed.weights import weights_of_group
 from skprecgd.measurements import (
     DenseMeasurements,
     EntryMeasurements,
@@ -91,6 +98,9 @@ class Measured:
             Of these measurements; more than one.
         count : int
         """
+        if isinstance(self.measurements, ChunkedMeasurements):
+            whole, blocks = self.measurements, groups.blocks()[:count]
+            return [self._part_of_chunks(whole, block) for block in blocks]
         cells, dtype = self.measurements.cells(), self.measurements.dtype
         assert cells is not None
         return [
@@ -100,10 +110,35 @@ class Measured:
                     self.targets[cut.index],
                     self.weights.alone(cut.index),
                 ),
-                cut,
+                cut.block,
+                cut.index,
             )
             for cut in groups.cut(*cells)[:count]
         ]
+
+    def _part_of_chunks(self, whole: ChunkedMeasurements, block: Block) -> MeasuredPart:
+        measurements, chunks, index = whole.of_group(block)
+        targets = whole.targets(self.targets)
+        targets = graph.call_each(values_at, [targets[k] for k in chunks], index)
+        targets = list(graph.persisted(targets))
+        weights = weights_of_group(whole, self.weights, chunks, index)
+        return MeasuredPart(Measured(measurements, targets, weights), block, None)
+
+    def entries_in_memory(self) -> Measured:
+        """Single entries that are not in chunks."""
+        cells, given = self.measurements.cells(), self.weights
+        assert cells is not None
+        targets, often, precision = in_memory(
+            self.targets, given.frequency, given.precision
+        )
+        return replace(
+            self,
+            measurements=EntryMeasurements(
+                *cells, self.measurements.matrix_shape, self.measurements.dtype
+            ),
+            targets=targets,
+            weights=Weights(often, precision, given.unit_variance),
+        )
 
     def _at(self, index: Array) -> Measured:
         return Measured(
@@ -115,18 +150,22 @@ class Measured:
         )
 
 
-class MeasuredPart(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class MeasuredPart:
     """The measurements of one group of rows and columns.
 
     Attributes
     ----------
     measured : Measured
-    cut : Cut
-        Which entries of the whole they are.
+    block : Block
+        Where they stand in the whole matrix.
+    index : ndarray of int or None
+        Positions of these among all measurements; None for chunks.
     """
 
     measured: Measured
-    cut: Cut
+    block: Block
+    index: Array | None
 
 
 def read_measured(estimator: Any, X: Any, y: Any) -> Measured:

@@ -28,8 +28,9 @@ class Recovered:
     result : PathResult
     factors : Factors
         Those that the estimator keeps.
-    errors : ndarray of shape (n,)
-        Errors of the targets that were left out, zero for the others.
+    errors : ndarray of shape (n,) or None
+        Errors of the targets that were left out, zero for the others; None if the
+        objective leaves nothing out.
     loss : Loss
         The loss that was minimised in the end.
     certificate : Certificate
@@ -38,7 +39,7 @@ class Recovered:
     objective: Objective
     result: PathResult
     factors: Factors
-    errors: Array
+    errors: Array | None
     loss: Loss
     certificate: Certificate
 
@@ -58,10 +59,12 @@ class Recovered:
         fits : sequence of Recovered
             Those of the first parts; the matrix is zero elsewhere.
         """
-        factors, result, _ = joined(fits, [part.cut.block for part in parts])
-        errors = np.zeros_like(measured.targets)
+        factors, result, _ = joined(fits, [part.block for part in parts])
+        errors = None
         for part, fit in zip(parts, fits, strict=False):
-            errors[part.cut.index] = fit.errors
+            if fit.errors is not None:
+                errors = np.zeros_like(measured.targets) if errors is None else errors
+                errors[part.index] = fit.errors
         bound = Certificate.of_groups([fit.certificate for fit in fits])
         first = fits[0]
         return cls(first.objective, result, factors, errors, first.loss, bound)

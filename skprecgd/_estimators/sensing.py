@@ -34,6 +34,7 @@ from skprecgd._estimators.parameters import (
     check_init,
     check_together,
     check_y_scale,
+    needs_each_entry,
 )
 from skprecgd._estimators.recovered import Recovered
 from skprecgd._estimators.scoring import checked_weight, explained_share
@@ -290,7 +291,10 @@ class PrecGDMatrixSensing(
         else:
             found = self._find(measured, rank)
         self._warn(found.result)
-        self.outliers_ = measured.in_input_order(found.errors)
+        errors = found.errors
+        if errors is None:
+            errors = np.zeros_like(measured.targets)
+        self.outliers_ = measured.in_input_order(errors)
         self._loss = found.loss
         self.certificate_ = found.certificate
         self._store(found.result, found.factors)
@@ -307,8 +311,10 @@ class PrecGDMatrixSensing(
         result = self._recover(objective, rank, block)
         factors = found_factors(objective, result, self.tol)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
-        errors = np.zeros_like(measured.targets) if gross is None else gross.values
-        fitted = minimised(objective, result).without(errors)
+        errors = None if gross is None else gross.values
+        fitted = minimised(objective, result)
+        if errors is not None:
+            fitted = fitted.without(errors)
         bound = certificate(
             fitted, factors, search_rank=rank, random_state=self.random_state
         )
@@ -318,10 +324,12 @@ class PrecGDMatrixSensing(
         """Fit each group of rows and columns that share no measurement alone."""
         groups = self.groups_
         warn_about_groups(groups, rank, "zero")
+        if needs_each_entry(self) is not None:
+            measured = measured.entries_in_memory()
         parts = measured.parts(groups, n_fitted(groups, rank))
 
         def fit(part: MeasuredPart) -> Recovered:
-            return self._find(part.measured, rank, part.cut.block)
+            return self._find(part.measured, rank, part.block)
 
         return Recovered.in_groups(measured, parts, [*fits_of(parts, fit)])
 
