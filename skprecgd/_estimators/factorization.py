@@ -69,7 +69,8 @@ class PrecGDFactorization(
     ----------
     n_components : int, default=2
         Search rank. Complete data: the number of components returned. Missing
-        entries or outliers: an upper bound of the rank.
+        entries or outliers: an upper bound of the rank, of each group if the observed
+        entries fall into several (`groups_`).
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -79,7 +80,7 @@ class PrecGDFactorization(
         What is subtracted first: nothing, the overall mean, each column's mean, or
         offsets of columns and rows. With "both" the row offsets take one of the
         `n_components`: the constant row joins the row space, so that transform and
-        inverse_transform stay linear.
+        inverse_transform stay linear. Each of several `groups_` has offsets of its own.
     loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
             default="squared"
         What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
@@ -149,23 +150,34 @@ class PrecGDFactorization(
         the total variance of the (observed) data; for labels and counts ("logistic",
         "poisson") of all components together.
     n_components_ : int
-        Complete data: `n_components`. Missing entries or outliers: the rank found.
+        Complete data: `n_components`. Missing entries or outliers: the rank found; the
+        sum of those of all groups if there are several. A component is then zero in
+        the columns of all groups but one.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
         Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of
         log-odds with ``loss="logistic"``, of logarithms with ``loss="poisson"``).
     center_ : ndarray of shape (n_features,)
         Column offsets.
+    groups_ : named tuple of ndarray of int
+        The groups of rows and columns that share no observed entry: ``groups_.rows`` of
+        shape (n_samples,) and ``groups_.columns`` of shape (n_features,) number them,
+        the one with the most entries being 0; -1 is a row or column without an entry.
+        Each group is fitted alone, and entries between them are predicted by `center_`;
+        see :ref:`groups`.
     outliers_ : csr_array of shape (n_samples, n_features)
         Errors of the entries that were left out of the fit; nothing is stored
         elsewhere: ``X - outliers_`` is what was fitted.
     n_iter_ : int
+        Of all groups together.
     converged_ : bool
+        Whether all groups have converged.
     stop_reason_ : str
     noise_variance_ : float or ndarray of shape (n_samples, n_features)
         The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
-        A table; ``history_["loss"]`` is a column.
+        A table; ``history_["loss"]`` is a column. With several groups, those follow one
+        another, and ``history_["group"]`` says which it is.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only where `X` has string column names.

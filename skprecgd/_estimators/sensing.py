@@ -140,7 +140,7 @@ class PrecGDMatrixSensing(
     Attributes
     ----------
     n_components_ : int
-        The rank found.
+        The rank found; the sum of those of all groups if there are several.
     singular_values_ : ndarray of shape (n_components_,)
     components_ : ndarray of shape (n_components_, n_columns)
         Right singular vectors of the recovered matrix.
@@ -149,19 +149,31 @@ class PrecGDMatrixSensing(
         Balanced factors; the matrix is ``left_ @ right_.T``.
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
+    groups_ : named tuple of ndarray of int
+        Where measurements are single entries, the groups of rows and columns that share
+        none: ``groups_.rows`` of shape (n_rows,) and ``groups_.columns`` of shape
+        (n_columns,) number them, the one with the most entries being 0; -1 is a row or
+        column without an entry. Each group is fitted alone, with at most `n_components`
+        components, and entries between them are zero; see :ref:`groups`. With
+        ``symmetric=True``, row i and column i are in the same group. Other measurements
+        are one group.
     outliers_ : ndarray of shape (n,)
         Errors of the targets that were left out of the fit, 0 for the others:
         ``y - outliers_`` is what was fitted.
     certificate_ : Certificate
         Bound of the distance to the global optimum; see `optim.Certificate`. With
-        outliers it is that of the problem without them.
+        outliers it is that of the problem without them, with several groups the sum of
+        those of the groups.
     n_iter_ : int
+        Of all groups together.
     converged_ : bool
+        Whether all groups have converged.
     stop_reason_ : str
     noise_variance_ : float or ndarray of shape (n,)
         The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
-        A table; ``history_["loss"]`` is a column.
+        A table; ``history_["loss"]`` is a column. With several groups, those follow one
+        another, and ``history_["group"]`` says which it is.
     n_features_in_ : int
         Number of cells of the matrix.
     feature_names_in_ : ndarray of shape (n_features_in_,)
