@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -18,6 +22,8 @@ from skprecgd import (
     PrecGDMatrixSensingCV,
     observed_entries,
 )
+from skprecgd._estimators.groups import GroupTuning, n_fitted, warn_about_groups
+from skprecgd._linalg.groups import Groups
 from skprecgd.measurements import EntryMeasurements
 
 NAN = np.nan
@@ -528,6 +534,77 @@ def test_cross_validated_sensing_fits_groups_alone(rng):
     assert model.best_score_ > 1 - 1e-6
     for part, at in zip(parts, places, strict=True):
         assert distance(model.matrix_[np.ix_(*at)], part) < 1e-6
+
+
+# ---- which rows and columns are connected
+
+
+def by_scipy(seen, symmetric):
+    """The component of every row and column that shows something."""
+    n_rows, n_columns = seen.shape
+    first = 0 if symmetric else n_rows
+    size = first + n_columns
+    rows, columns = np.nonzero(seen)
+    links = np.ones(len(rows)), (rows, columns + first)
+    graph = sparse.coo_array(links, shape=(size, size))
+    labels = connected_components(graph.tocsr(), directed=False)[1]
+    return labels[:n_rows], labels[first:]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_groups_are_the_connected_components(seed, symmetric):
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, 40, 2)
+    if symmetric:
+        shape[1] = shape[0]
+    seen = rng.random(shape) < rng.random() * 3 / min(shape)
+    seen[0, 0] = True
+    rows, columns = np.nonzero(seen)
+    measurements = EntryMeasurements(rows, columns, tuple(shape))
+    groups = measurements.groups(symmetric=symmetric)
+    there = [seen.any(axis=1), seen.any(axis=0)]
+    if symmetric:
+        there = [there[0] | there[1]] * 2
+    ours, theirs = [], []
+    for own, wanted, mask in zip(groups, by_scipy(seen, symmetric), there, strict=True):
+        assert np.all((own >= 0) == mask)
+        ours, theirs = np.append(ours, own[mask]), np.append(theirs, wanted[mask])
+    pairs = set(zip(ours, theirs, strict=True))
+    assert len(pairs) == len(set(ours)) == len(set(theirs)) == groups.n_groups
+    sizes = np.bincount(groups.rows[rows])
+    assert np.all(np.diff(sizes) <= 0)
+    if importlib.util.find_spec("dask"):
+        from skprecgd.distributed import ChunkedMeasurements
+
+        halves = (
+            [measurements[::2], measurements[1::2]] if len(rows) > 1 else [measurements]
+        )
+        chunked = ChunkedMeasurements(halves).groups(symmetric=symmetric)
+        for again, own in zip(chunked, groups, strict=True):
+            assert len(set(zip(again, own, strict=True))) == len(set(own))
+
+
+def test_long_chains_are_followed():
+    """Each row shares one column with the next, so that no few sweeps reach all."""
+    rows, columns = np.repeat(np.arange(500), 2), np.arange(1000) // 2
+    columns[1::2] += 1
+    groups = EntryMeasurements(rows, columns, (500, 501)).groups()
+    assert groups.n_groups == 1
+    cut = columns != 250
+    groups = EntryMeasurements(rows[cut], columns[cut], (500, 501)).groups()
+    assert groups.n_groups == 2
+    assert groups.columns[250] == -1
+
+
+def test_the_smallest_of_very_many_groups_are_left_out():
+    labels = np.repeat([0, 1, 2], [10, 5, 1])
+    groups = Groups(labels, labels)
+    # Two components of 32 numbers each for every group but the last.
+    for most, count in [(1, 1), (64, 1), (127, 1), (128, 2), (159, 2), (160, 3)]:
+        assert n_fitted(groups, 2, GroupTuning(most_numbers=most)) == count
+    with pytest.warns(UserWarning, match="all but the 2 smallest"):
+        warn_about_groups(groups, 2, "zero", GroupTuning(most_numbers=1))
 
 
 # ---- data in chunks
