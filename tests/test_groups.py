@@ -24,6 +24,7 @@ from skprecgd import (
 )
 from skprecgd._estimators.groups import GroupTuning, n_fitted, warn_about_groups
 from skprecgd._linalg.groups import Groups
+from skprecgd.display import RankPathDisplay
 from skprecgd.measurements import EntryMeasurements
 
 NAN = np.nan
@@ -332,6 +333,18 @@ def test_the_result_is_that_of_all_groups(rng):
     assert np.all(np.diff(model.history_["iteration"]) > 0)
     assert model.converged_
     assert model.stop_reason_.startswith("2 groups")
+
+
+def test_the_path_of_the_largest_group_is_drawn(rng):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    parts = [low_rank(rng, (40, 30), 3), low_rank(rng, (20, 12), 1)]
+    X, _ = side_by_side(rng, *(with_holes(rng, part, 0.8) for part in parts))
+    model = PrecGDFactorization(4).fit(X)
+    display = RankPathDisplay.from_estimator(model)
+    assert display.rank_line_.get_xdata()[0] == 3
+    assert np.max(display.train_line_.get_xdata()) == 3
+    matplotlib.pyplot.close("all")
 
 
 def test_the_group_that_did_not_converge_is_named(rng):

@@ -14,7 +14,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.distributed.rows import array_or_csr, as_dask_array, check_kind
 
 # Fitted attributes that describe the training data, which no other chunk needs.
-_NOT_NEEDED = ("outliers_", "history_", "feature_names_in_")
+_NOT_NEEDED = ("groups_", "outliers_", "history_", "feature_names_in_")
 
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
