@@ -146,6 +146,7 @@ MODELS = {
     "not held out": {"early_stopping": False, "n_components": 2},
     "noise": {"noise_variance": "auto", "tol": 1e-6},
     "huber": {"loss": "huber", "tol": 1e-6},
+    "absolute": {"loss": "absolute", "n_components": 2, "tol": 1e-3},
     "outliers": {"outlier_fraction": 0.05, "tol": 1e-6, "early_stopping": False},
     "random": {"init": "random", "n_components": 2, "rank_search": "fixed"},
 }

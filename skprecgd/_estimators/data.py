@@ -35,7 +35,6 @@ from skprecgd._linalg.groups import (
     connected_groups,
     local_positions,
     members_of,
-    merged_groups,
 )
 from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
@@ -337,7 +336,9 @@ class EntryData(Data, Rows):
         for part, there in zip(
             columns, members_of(owners[self.columns], len(columns)), strict=True
         ):
-            rows, down = np.unique(self.rows[there], return_inverse=True)
+            # The rows are sorted, also within a set of columns.
+            first = np.diff(self.rows[there], prepend=-1) > 0
+            rows, down = self.rows[there[first]], np.cumsum(first) - 1
             at, values = across[self.columns[there]], self.values[there]
             shape, weights = (len(rows), len(part)), self.weights.alone(there)
             parts.append((rows, EntryData(down, at, values, shape, weights)))
@@ -528,7 +529,7 @@ class ChunkedData(Data):
     def groups(self, seen: Seen) -> Groups:
         if self.survey.complete:
             return super().groups(seen)
-        return merged_groups(self.survey.groups, self.chunks.slices, self.shape)
+        return self.chunks.groups(self.survey)
 
     def parts(self, groups: Groups, count: int) -> list[GroupData]:
         return [

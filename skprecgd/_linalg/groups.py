@@ -61,7 +61,7 @@ class Groups(NamedTuple):
         seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
             Which rows and which columns have an observed entry.
         """
-        return cls(*(mask.astype(np.intp) - 1 for mask in seen))
+        return cls(*(mask.astype(np.int32) - 1 for mask in seen))
 
     @property
     def n_groups(self) -> int:
@@ -194,6 +194,12 @@ class ChunkGroups(NamedTuple):
     sizes: Array
 
     @classmethod
+    def complete(cls, n_rows: int, n_columns: int) -> ChunkGroups:
+        """The one group of a chunk without missing entries."""
+        groups = Groups.one((np.ones(n_rows, bool), np.ones(n_columns, bool)))
+        return cls(groups, np.array([n_rows * n_columns]))
+
+    @classmethod
     def of(cls, rows: Array, columns: Array, shape: tuple[int, int]) -> ChunkGroups:
         """The groups of the entries of a chunk.
 
@@ -254,6 +260,9 @@ def merged_groups(
 
 def members_of(labels: Array, n_groups: int) -> list[Array]:
     """The ascending positions of each label from 0 to ``n_groups - 1``."""
+    # Sorting 16-bit integers takes a time proportional to their number.
+    small = n_groups < 2**15
+    labels = labels.astype(np.int16) if small else labels
     order = np.argsort(labels, kind="stable")
     bounds = np.searchsorted(labels[order], np.arange(n_groups + 1))
     return [order[a:b] for a, b in pairwise(bounds)]
@@ -261,7 +270,7 @@ def members_of(labels: Array, n_groups: int) -> list[Array]:
 
 def local_positions(parts: list[Array], size: int) -> Array:
     """The place of each position within its part; zero for those in no part."""
-    local = np.zeros(size, dtype=np.intp)
+    local = np.zeros(size, dtype=np.int32 if size < 2**31 else np.int64)
     for part in parts:
         local[part] = np.arange(len(part))
     return local
@@ -303,9 +312,9 @@ def _by_size(
     labels: tuple[Array, Array], seen: tuple[Array, Array], counts: Array
 ) -> Groups:
     """The labels numbered anew, the most entries first; -1 where nothing is seen."""
-    numbers = np.empty(len(counts), dtype=np.intp)
+    numbers = np.empty(len(counts), dtype=np.int32)
     numbers[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-    pairs = zip(labels, seen, strict=True)
+    none, pairs = np.int32(-1), zip(labels, seen, strict=True)
     return Groups(
-        *(np.where(mask, numbers[np.where(mask, own, 0)], -1) for own, mask in pairs)
+        *(np.where(mask, numbers[np.where(mask, own, 0)], none) for own, mask in pairs)
     )

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from skprecgd._linalg.groups import Block, ChunkGroups, Groups
+from skprecgd._linalg.groups import Block, ChunkGroups, Groups, merged_groups
 from skprecgd._linalg.numerics import norm, working_dtype
 from skprecgd._linalg.offsets import at_least_something, squared_deviations
 from skprecgd._linalg.stored import (
@@ -46,8 +46,9 @@ class Survey:
         Whether no entry is missing.
     chunk_sizes : tuple of int
         Observed entries of each chunk.
-    groups : tuple of ChunkGroups
-        Which rows and columns the entries of each chunk connect.
+    groups : tuple of ChunkGroups or None
+        Which rows and columns the entries of each chunk connect; None for a complete
+        chunk.
     """
 
     counts: Array
@@ -58,7 +59,7 @@ class Survey:
     size: float
     complete: bool
     chunk_sizes: tuple[int, ...]
-    groups: tuple[ChunkGroups, ...]
+    groups: tuple[ChunkGroups | None, ...]
 
     @property
     def variance(self) -> float:
@@ -164,6 +165,23 @@ class RowChunks:
         unweighted = self.weights[0] is None
         made.weights = [None] * len(pieces) if unweighted else cut(self.weights)
         return made
+
+    def groups(self, survey: Survey) -> Groups:
+        """The groups of rows and columns that share no observed entry.
+
+        Parameters
+        ----------
+        survey : Survey
+            From `survey`.
+        """
+        n_columns = self.shape[1]
+        chunks = [
+            ChunkGroups.complete(part.stop - part.start, n_columns)
+            if groups is None
+            else groups
+            for part, groups in zip(self.slices, survey.groups, strict=True)
+        ]
+        return merged_groups(chunks, self.slices, self.shape)
 
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
@@ -280,10 +298,8 @@ def _survey(
     row_means = np.asarray(block.mean(axis=1, dtype=np.float64)).ravel()
     counts, seen = np.full(n_columns, n_rows), np.ones(n_rows, dtype=bool)
     n_entries = n_rows * n_columns
-    one = Groups.one((seen, np.ones(n_columns, dtype=bool)))
-    groups = (ChunkGroups(one, np.array([n_entries])),)
     return Survey(
-        counts, means, squares, seen, row_means, size, True, (n_entries,), groups
+        counts, means, squares, seen, row_means, size, True, (n_entries,), (None,)
     )
 
 
