@@ -144,7 +144,8 @@ class RankPathDisplay:
             history, rank = _history_of(estimator), int(estimator.n_components_)
             if "group" in history.columns:
                 history = _first_group(history)
-                rank = history.records[-1].rank
+                columns = estimator.groups_.columns == history["group"][0]
+                rank = int(np.sum(estimator.components_[:, columns].any(axis=1)))
             display = cls(**_walked(history, rank))
         return display.plot(ax, line_kw=line_kw)
 

@@ -301,14 +301,14 @@ def test_rows_and_columns_without_entries_are_in_no_group(rng):
 
 def test_one_warning_says_so(rng):
     X, _ = side_by_side(
-        rng, with_holes(rng, low_rank(rng, (9, 8))), low_rank(rng, (5, 4))
+        rng, with_holes(rng, low_rank(rng, (20, 12))), low_rank(rng, (5, 4))
     )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         PrecGDFactorization(2).fit(X)
     assert len(said) == 1
     assert said[0].filename == __file__
-    for text in (GROUPS, "9 x 8", "5 x 4", "groups_", "the centre"):
+    for text in (GROUPS, "20 x 12", "5 x 4", "groups_", "the centre"):
         assert text in str(said[0].message)
 
 
