@@ -167,6 +167,8 @@ def connected_groups(
     if symmetric:
         both = seen[0] | seen[1]
         seen = (both, both)
+    if not len(rows):
+        return Groups.one(seen)
     stride = max(1, len(rows) // (_PER_LINE * (len(seen[0]) + len(seen[1]))))
     some = slice(None, None, stride)
     if _reach_all(rows[some], columns[some], seen):
@@ -211,8 +213,6 @@ class ChunkGroups(NamedTuple):
         """
         seen = tuple(np.zeros(n, dtype=bool) for n in shape)
         seen[0][rows], seen[1][columns] = True, True
-        if not len(rows):
-            return cls(Groups.one((seen[0], seen[1])), np.zeros(0, dtype=np.intp))
         groups = connected_groups(rows, columns, (seen[0], seen[1]))
         return cls(groups, np.bincount(groups.rows[rows], minlength=groups.n_groups))
 
