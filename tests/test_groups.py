@@ -524,6 +524,34 @@ def test_symmetric_sensing_takes_the_graph_of_the_rows(rng):
     np.testing.assert_array_equal(model.groups_.rows, model.groups_.columns)
 
 
+@pytest.mark.parametrize("value", [4.0, -4.0])
+def test_a_lone_entry_of_the_diagonal_is_a_square(value, rng):
+    x = rng.uniform(1, 2, 3)
+    i, j = np.triu_indices(3)
+    measurements = EntryMeasurements(np.append(i, 3), np.append(j, 3), (4, 4))
+    y = np.append(np.outer(x, x)[i, j], value)
+    model = PrecGDMatrixSensing(1, symmetric=True).fit(measurements, y)
+    wanted = np.zeros((4, 4))
+    wanted[:3, :3], wanted[3, 3] = np.outer(x, x), max(value, 0)
+    np.testing.assert_allclose(model.matrix_, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_lone_entries_are_sensed_and_cross_validated(alpha, rng):
+    lone = [np.array([[value]]) for value in rng.uniform(1, 2, 20)]
+    row = np.array([[3.0, 4.0]])
+    part = low_rank(rng, (30, 20), 1)
+    X, places = side_by_side(rng, with_holes(rng, part, 0.8), row, *lone)
+    for model in (PrecGDMatrixSensing(1), PrecGDMatrixSensingCV([1], random_state=0)):
+        model.set_params(alpha=alpha).fit(*observed_entries(X))
+        for entry, at in zip(lone, places[2:], strict=True):
+            found = model.matrix_[np.ix_(*at)]
+            np.testing.assert_allclose(found, entry - alpha, rtol=1e-8)
+        found = model.matrix_[np.ix_(*places[1])]
+        np.testing.assert_allclose(found, row * (1 - alpha / 5), rtol=1e-8)
+    assert model.best_score_ > 0.95
+
+
 def test_symmetric_sensing_joins_what_rows_and_columns_alone_do_not(rng):
     # Off the diagonal, rows 0 and 1 share no column, but they are columns themselves.
     x = rng.uniform(1, 2, 3)

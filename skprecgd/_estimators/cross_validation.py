@@ -11,7 +11,8 @@ import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 from time import perf_counter
 from typing import Any, ClassVar
@@ -48,9 +49,8 @@ from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim import SOLVERS, Solver
 from skprecgd.optim.path.groups import relative_size
-from skprecgd.optim.path.rank_path import visit_ranks, walk_to
+from skprecgd.optim.path.rank_path import recover, visit_ranks, walk_to
 from skprecgd.optim.path.result import PathResult, Stage
-from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
 from skprecgd.robust import upper_bound
 
@@ -165,10 +165,14 @@ class Samples:
         most = min(measurements.matrix_shape)
         search_ranks = sorted({offsets.search_rank(min(rank, most)) for rank in ranks})
         settings = model._path_settings(objective, search_ranks[-1])
+        loss, size = objective.loss, objective.data_norm
+        if objective.has_closed_form:
+            path = recover(objective, search_ranks[-1], settings, random_state)
+            return Training(partial(_of_one_rank, path), loss, offsets, size)
         # The walk has targets of unit scale; the objective with the original targets is
         # not kept beside them.
         walk = walk_to(objective, search_ranks, settings, random_state)
-        return Training(walk, objective.loss, offsets, objective.data_norm)
+        return Training(partial(visit_ranks, walk), loss, offsets, size)
 
     def _offsets(self, samples: Measured, center: str | None) -> Offsets:
         """What is subtracted from some of the samples."""
@@ -215,17 +219,23 @@ class Visited(ABC):
 class Training:
     """The path of one fold, and what was subtracted from its targets."""
 
-    walk: Walk
+    path: Callable[[], PathResult]
     loss: Loss
     offsets: Offsets
     data_norm: float
 
     def visited(self) -> VisitedPath:
         """The path, walked to its end."""
-        path = visit_ranks(self.walk)
+        path = self.path()
         if path.status is Status.INTERRUPTED:
             raise KeyboardInterrupt
         return VisitedPath(path, self.offsets)
+
+
+def _of_one_rank(path: PathResult) -> PathResult:
+    """The closed form of a matrix of one row or column, as a path that is visited."""
+    stage = replace(path.stages[0], factors=path.factors, seconds=0.0)
+    return replace(path, stages=(stage,))
 
 
 @dataclass(frozen=True)

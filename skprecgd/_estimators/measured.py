@@ -12,7 +12,7 @@ from sklearn.utils.validation import assert_all_finite, check_array, validate_da
 
 from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.weighting import positive, read_weights
-from skprecgd._linalg.groups import Block, Groups
+from skprecgd._linalg.groups import Block, Cut, Groups
 from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
@@ -27,6 +27,7 @@ from skprecgd.distributed.weights import weights_of_group
 from skprecgd.measurements import (
     DenseMeasurements,
     EntryMeasurements,
+    FullObservation,
     Measurements,
     as_measurements,
 )
@@ -101,20 +102,24 @@ class Measured:
         if isinstance(self.measurements, ChunkedMeasurements):
             whole, blocks = self.measurements, groups.blocks()[:count]
             return [self._part_of_chunks(whole, block) for block in blocks]
-        cells, dtype = self.measurements.cells(), self.measurements.dtype
+        cells = self.measurements.cells()
         assert cells is not None
-        return [
-            MeasuredPart(
-                Measured(
-                    EntryMeasurements(cut.rows, cut.columns, cut.block.shape, dtype),
-                    self.targets[cut.index],
-                    self.weights.alone(cut.index),
-                ),
-                cut.block,
-                cut.index,
-            )
-            for cut in groups.cut(*cells)[:count]
-        ]
+        return [self._part(cut) for cut in groups.cut(*cells)[:count]]
+
+    def _part(self, cut: Cut) -> MeasuredPart:
+        shape, dtype, index = cut.block.shape, self.measurements.dtype, cut.index
+        weights = self.weights.alone(index)
+        measurements: Measurements = EntryMeasurements(
+            cut.rows, cut.columns, shape, dtype
+        )
+        # A matrix of one row or column, each entry seen once, has rank one whatever the
+        # path: there are often hundreds of these, and their fit has a closed form.
+        order = np.argsort(np.maximum(cut.rows, cut.columns))
+        line = min(shape) == 1 and len(index) == max(shape)
+        if line and weights.of_losses is None:
+            measurements, index = FullObservation(shape, dtype), index[order]
+        part = Measured(measurements, self.targets[index], weights)
+        return MeasuredPart(part, cut.block, index)
 
     def _part_of_chunks(self, whole: ChunkedMeasurements, block: Block) -> MeasuredPart:
         measurements, chunks, index = whole.of_group(block)
