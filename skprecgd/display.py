@@ -111,7 +111,8 @@ class RankPathDisplay:
         cross-validation over `n_components`, the held-out error is one minus the mean
         test score, and the training error that of the same paths, or for a search of
         scikit-learn that of the estimator fitted last (none with a `scoring` of your
-        own).
+        own). Of several `groups_` that were fitted each alone, the path of the first
+        that has one is drawn.
 
         Parameters
         ----------
@@ -140,8 +141,12 @@ class RankPathDisplay:
         if results is not None:
             display = cls(**_searched(estimator, results))
         else:
-            history = _history_of(estimator)
-            display = cls(**_walked(history, int(estimator.n_components_)))
+            history, rank = _history_of(estimator), int(estimator.n_components_)
+            if "group" in history.columns:
+                history = _first_group(history)
+                columns = estimator.groups_.columns == history["group"][0]
+                rank = int(np.sum(estimator.components_[:, columns].any(axis=1)))
+            display = cls(**_walked(history, rank))
         return display.plot(ax, line_kw=line_kw)
 
     def plot(self, ax: Any = None, *, line_kw: dict[str, Any] | None = None) -> Self:
@@ -528,6 +533,13 @@ def _history_of(estimator: Any) -> History:
             "one rank, by a block method."
         )
     return history
+
+
+def _first_group(history: History) -> History:
+    """The lines of the group that comes first: the largest, unless it is complete."""
+    groups = history["group"]
+    lines = zip(history, groups, strict=True)
+    return History([record for record, group in lines if group == groups[0]])
 
 
 def _walked(history: History, chosen_rank: int | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skprecgd._linalg.groups import Block
 from skprecgd._linalg.numerics import dot, gram, working_dtype
 from skprecgd._runtime.typing import Array
 
@@ -78,6 +79,13 @@ class Factors(ABC):
     @abstractmethod
     def from_svd(cls, u: Array, s: Array, v: Array) -> Self:
         """Balanced factors of ``U diag(s) V^T``."""
+
+    @classmethod
+    def decomposed(cls, u: Array, s: Array, v: Array) -> Self:
+        """As `from_svd`; the triplets, which must be an SVD, are kept as `svd`."""
+        factors = cls.from_svd(u, s, v)
+        factors._triplets = u, s, v
+        return factors
 
     def gradient_from(self, adjoint: Any) -> Self:
         """Chain rule: gradient in the factors, given the one in the matrix.
@@ -256,13 +264,6 @@ class FactorPair(Factors):
         root = np.sqrt(s)
         return cls(u * root, v * root)
 
-    @classmethod
-    def decomposed(cls, u: Array, s: Array, v: Array) -> FactorPair:
-        """As `from_svd`; the triplets, which must be an SVD, are kept as `svd`."""
-        pair = cls.from_svd(u, s, v)
-        pair._triplets = u, s, v
-        return pair
-
 
 class SymmetricFactor(Factors):
     """``M = X X^T``, symmetric positive semidefinite, X of shape (n, r).
@@ -308,3 +309,48 @@ class SymmetricFactor(Factors):
     @classmethod
     def from_svd(cls, u: Array, s: Array, v: Array) -> SymmetricFactor:
         return cls(u * np.sqrt(s))
+
+
+def of_blocks(
+    blocks: Sequence[Block], found: Sequence[Factors], matrix_shape: tuple[int, int]
+) -> tuple[Factors, list[Array]]:
+    """A matrix that holds others in blocks without common rows and columns.
+
+    It is zero elsewhere. Its SVD is that of the blocks, and singular values that are
+    rounding errors within their block are left out.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Where the others stand.
+    found : sequence of Factors
+        The others, all of one kind.
+    matrix_shape : tuple of int
+
+    Returns
+    -------
+    factors : Factors
+        Singular values descending.
+    components : list of ndarray of int
+        For each block, which of the components are its own, in their order there.
+    """
+    ranks = [_numerical_rank(factors) for factors in found]
+    ranks[0] += not any(ranks)
+    owners = np.repeat(np.arange(len(found)), ranks)
+    triplets = [factors.svd() for factors in found]
+    values = np.concatenate([t[1][:k] for t, k in zip(triplets, ranks, strict=True)])
+    order = np.argsort(-values, kind="stable")
+    owners, dtype = owners[order], found[0].dtype
+    u, v = (np.zeros((n, len(values)), dtype) for n in matrix_shape)
+    components = [np.flatnonzero(owners == k) for k in range(len(found))]
+    for block, (left, _, right), own in zip(blocks, triplets, components, strict=True):
+        u[np.ix_(block.rows, own)] = left[:, : len(own)]
+        v[np.ix_(block.columns, own)] = right[:, : len(own)]
+    return type(found[0]).decomposed(u, values[order], v), components
+
+
+def _numerical_rank(factors: Factors) -> int:
+    """The number of singular values that are no rounding errors."""
+    s = factors.singular_values()
+    level = max(factors.matrix_shape) * np.finfo(factors.dtype).eps
+    return int(np.sum(s > level * np.max(s, initial=0.0)))

@@ -401,10 +401,10 @@ def _check_cells(
     some = np.arange(measurements.n_measurements)[::2]
     found = np.stack(measurements.cells(some) or ())
     report.compare("cells(index) against cells()", found, np.stack(cells)[:, some])
-    for seen, lines in zip(measurements.seen(), cells, strict=True):
+    for seen, lines in zip(measurements.groups().seen, cells, strict=True):
         report.ensure(
             np.array_equal(np.flatnonzero(seen), np.unique(lines)),
-            "seen() and cells() do not agree on which rows and columns are measured",
+            "groups() and cells() do not agree on which rows and columns are measured",
         )
 
 

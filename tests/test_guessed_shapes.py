@@ -136,6 +136,6 @@ def test_entries_in_chunks_are_looked_at_where_they_are(rng):
 def test_other_measurements_see_everything(rng):
     """A measurement of zeros in a row is not known to leave it out."""
     A, _ = measured(rng, 30)
-    down, across = as_measurements(A, (6, 5)).seen()
+    down, across = as_measurements(A, (6, 5)).groups().seen
     assert down.all()
     assert across.all()

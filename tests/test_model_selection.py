@@ -260,8 +260,10 @@ def test_what_a_reconstruction_score_does(global_random_seed):
 GRID = {"n_components": [1, 3], "step_size": ["auto", 0.5], "alpha": [0.0, 1.0]}
 
 
-# The first rounds of halving draw so few entries that rows are left without one.
+# The first rounds of a halving search see so few entries that rows are left without
+# one, or that entries fall into groups.
 @pytest.mark.filterwarnings("ignore:.*no observed entry:UserWarning")
+@pytest.mark.filterwarnings("ignore:The observed entries fall into:UserWarning")
 @pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
 def test_rank_step_and_ridge_of_entries(kind, global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)

@@ -11,9 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.fitting import iteration_callback
+from skprecgd._estimators.groups import start_of_group, within
 from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
+from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import CallbackSupportMixin
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
@@ -44,34 +46,44 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     # `PrecGDMatrixSensing` has this as a parameter; a data matrix is never symmetric.
     symmetric: bool = False
 
-    def _recover(self, objective: Objective, max_rank: int) -> PathResult:
-        """Search for the rank with this estimator's parameters."""
-        settings = self._path_settings(objective, max_rank)
-        callback = iteration_callback(self)
-        result = recover(objective, max_rank, settings, self.random_state, callback)
-        self._warn(result)
-        return result
+    def _recover(
+        self, objective: Objective, max_rank: int, block: Block | None = None
+    ) -> PathResult:
+        """Search for the rank with this estimator's parameters.
 
-    def _path_settings(self, objective: Objective, max_rank: int) -> PathSettings:
+        The objective is that of a group if its `block` in the whole matrix is given.
+        """
+        settings = self._path_settings(objective, max_rank, block)
+        callback = iteration_callback(self)
+        return recover(objective, max_rank, settings, self.random_state, callback)
+
+    def _path_settings(
+        self, objective: Objective, max_rank: int, block: Block | None = None
+    ) -> PathSettings:
         """Settings of the rank search: the only place that makes them of parameters."""
         given = {name: getattr(self, name) for name in _PATH_PARAMETERS}
         if has_variances(self.noise_variance):
             given["noise_variance"] = objective.known_variance
         return PathSettings(
             **given,
-            init=self._start(objective, max_rank),
+            init=self._start(objective, max_rank, block),
             tol=objective.working_tol(self.tol),
         )
 
-    def _start(self, objective: Objective, max_rank: int) -> Any:
+    def _start(
+        self, objective: Objective, max_rank: int, block: Block | None = None
+    ) -> Any:
         """The `init` parameter, or the last solution with ``warm_start=True``."""
-        if not (self.warm_start and hasattr(self, "left_")):
-            return self.init
-        left, right = self.left_, self.right_
-        shape = (left.shape[0], right.shape[0])
-        if shape != objective.matrix_shape or left.shape[1] > max_rank:
-            return self.init
-        return left, right
+        init, last, shape = self.init, None, objective.matrix_shape
+        if self.warm_start and hasattr(self, "left_"):
+            last = self.left_, self.right_
+        if block is not None:
+            init = start_of_group(init, block, max_rank, symmetric=self.symmetric)
+            shape = block.whole_shape
+        if last is None or (len(last[0]), len(last[1])) != shape:
+            return init
+        last = last if block is None else within(last, block)
+        return last if 1 <= last[0].shape[1] <= max_rank else init
 
     def _store(self, result: PathResult, factors: Factors) -> None:
         """Set the fitted attributes from the recovered `factors`."""

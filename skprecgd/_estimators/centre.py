@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
+from skprecgd._linalg.groups import Block
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
+
+
+def without_rows(center: str | None) -> str | None:
+    """The `center` that has no row offsets, and otherwise the same meaning.
+
+    Entries of different groups do not tell how their row offsets compare.
+    """
+    return "columns" if center == "both" else center
+
+
+def components_taken(center: str | None) -> int:
+    """How many of the `n_components` the offsets take: one with ``center="both"``."""
+    return int(center == "both")
+
+
+def search_rank(n_components: int, n_taken: int) -> int:
+    """The rank to search for, at least 1.
+
+    The row offsets may take the only component, but a path starts at rank one.
+    """
+    return max(1, n_components - n_taken)
 
 
 @dataclass(frozen=True)
@@ -40,7 +63,7 @@ class Offsets:
     @classmethod
     def of(cls, center: str | None, offsets: tuple[Array, Array]) -> Self:
         """The offsets that `center` stands for, given those of rows and columns."""
-        return cls(*offsets, int(center == "both"))
+        return cls(*offsets, components_taken(center))
 
     @property
     def pair(self) -> tuple[Array, Array]:
@@ -53,16 +76,18 @@ class Offsets:
         return not (self.rows.any() or self.columns.any())
 
     def search_rank(self, n_components: int) -> int:
-        """The rank to search for, at least 1.
-
-        The row offsets may take the only component, but a path starts at rank one.
-        """
-        return max(1, n_components - self.n_taken)
+        """The rank to search for; see the function of that name."""
+        return search_rank(n_components, self.n_taken)
 
     def within(self, factors: Factors, n_components: int) -> Factors:
         """The factors, truncated to the components that the row offsets leave."""
         room = n_components - self.n_taken
         return factors if factors.rank <= room else factors.truncated(room)
+
+    @property
+    def of_columns(self) -> Offsets:
+        """The column offsets alone."""
+        return Offsets(np.zeros_like(self.rows), self.columns)
 
     def subtracted(self, values: Array, rows: Array, columns: Array) -> Array:
         """Values of entries without the offsets of their rows and columns."""
@@ -84,6 +109,25 @@ class Offsets:
             return factors
         both = _joined(factors, self.rows, np.ones(len(self.columns)))
         return _joined(both, np.ones(len(self.rows)), self.columns)
+
+
+def joined_offsets(
+    elsewhere: Offsets, blocks: Sequence[Block], own: Sequence[Offsets]
+) -> Offsets:
+    """The offsets of a matrix whose groups have offsets of their own.
+
+    Parameters
+    ----------
+    elsewhere : Offsets
+        Those of rows and columns in none of the blocks.
+    blocks : sequence of Block
+    own : sequence of Offsets
+        Those of each block.
+    """
+    rows, columns = elsewhere.rows.copy(), elsewhere.columns.copy()
+    for block, offsets in zip(blocks, own, strict=True):
+        rows[block.rows], columns[block.columns] = offsets.pair
+    return Offsets(rows, columns, own[0].n_taken)
 
 
 def _joined(factors: Factors, left: Array, right: Array) -> FactorPair:

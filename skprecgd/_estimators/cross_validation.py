@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 from time import perf_counter
 from typing import Any, ClassVar
@@ -22,13 +24,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.data import EntryData
 from skprecgd._estimators.folds import (
     check_not_rows,
     read_splits,
     warn_about_hidden_lines,
 )
+from skprecgd._estimators.groups import n_fitted
 from skprecgd._estimators.labels import store_labels
 from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.objectives import objective_of
@@ -39,20 +42,21 @@ from skprecgd._estimators.parameters import (
 from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._estimators.sensing import regressor_of
 from skprecgd._estimators.weighting import positive
+from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import Interval, StrOptions, validate_params
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import Factors
+from skprecgd.factors import Factors, of_blocks
 from skprecgd.kernels import are_compiled
 from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import Measurements
-from skprecgd.objective import Objective, Weights
+from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim import SOLVERS, Solver
-from skprecgd.optim.path.rank_path import visit_ranks, walk_to
-from skprecgd.optim.path.result import PathResult
-from skprecgd.optim.path.walk import Walk
+from skprecgd.optim.path.groups import relative_size
+from skprecgd.optim.path.rank_path import recover, visit_ranks, walk_to
+from skprecgd.optim.path.result import PathResult, Stage
 from skprecgd.optim.result import Status
 from skprecgd.robust import upper_bound
 
@@ -61,6 +65,9 @@ from skprecgd.robust import upper_bound
 _MANY_ENTRIES = 1 << 19
 # Largest rank of the default grid, unless the matrix is smaller.
 _DEFAULT_RANKS = 10
+
+# What is said of a fold whose groups ended differently.
+_WORST = (Status.DIVERGED, Status.MAX_ITER)
 
 # Parameters without meaning here: the folds choose the rank, every path starts at rank
 # one, and no fit continues an earlier one.
@@ -138,44 +145,203 @@ class Samples:
         index: Array,
         ranks: Sequence[int],
         random_state: int,
-    ) -> Training:
+    ) -> Training | TrainingInGroups:
         """The path on which `model` visits the ranks, for the samples at `index`."""
-        objective, offsets = self._objective(model, index)
-        search_ranks = sorted({offsets.search_rank(rank) for rank in ranks})
+        part, weights = self.measurements.fold(index), self.weights.at(index)
+        samples = Measured(part, self.targets[index], weights).in_natural_order()
+        groups = samples.measurements.groups(symmetric=model.symmetric)
+        if groups.n_groups < 2:
+            return self._training(model, samples, ranks, random_state)
+        parts = samples.parts(groups, n_fitted(groups, ranks[-1]))
+        return TrainingInGroups(
+            [self._training(model, p.measured, ranks, random_state) for p in parts],
+            [p.block for p in parts],
+            self._offsets(samples, without_rows(self.center)),
+        )
+
+    def _training(
+        self,
+        model: BasePrecGD,
+        samples: Measured,
+        ranks: Sequence[int],
+        random_state: int,
+    ) -> Training:
+        """The path for samples that are one group."""
+        measurements, targets = samples.measurements, samples.targets
+        offsets = self._offsets(samples, self.center)
+        if self.center is not None:
+            targets = offsets.subtracted(targets, *_cells(measurements))
+        objective = objective_of(model, measurements, targets, samples.weights)
+        most = min(measurements.matrix_shape)
+        search_ranks = sorted({offsets.search_rank(min(rank, most)) for rank in ranks})
         settings = model._path_settings(objective, search_ranks[-1])
+        loss, size = objective.loss, objective.data_norm
+        if objective.has_closed_form:
+            path = recover(objective, search_ranks[-1], settings, random_state)
+            return Training(partial(_of_one_rank, path), loss, offsets, size)
         # The walk has targets of unit scale; the objective with the original targets is
         # not kept beside them.
         walk = walk_to(objective, search_ranks, settings, random_state)
-        return Training(walk, objective.loss, offsets)
+        return Training(partial(visit_ranks, walk), loss, offsets, size)
 
-    def _objective(self, model: BasePrecGD, index: Array) -> tuple[Objective, Offsets]:
-        """The objective of some of the samples, and what was subtracted from them."""
-        part, weights = self.measurements.fold(index), self.weights.at(index)
-        samples = Measured(part, self.targets[index], weights).in_natural_order()
-        measurements, targets = samples.measurements, samples.targets
-        weights = samples.weights
-        shape = measurements.matrix_shape
-        if self.center is None:
-            objective = objective_of(model, measurements, targets, weights)
-            return objective, Offsets.none(shape)
-        cells = measurements.cells()
-        assert cells is not None
-        offsets = EntryData(*cells, targets, shape, weights).offsets(self.center)
-        centred = offsets.subtracted(targets, *cells)
-        return objective_of(model, measurements, centred, weights), offsets
+    def _offsets(self, samples: Measured, center: str | None) -> Offsets:
+        """What is subtracted from some of the samples."""
+        shape = samples.measurements.matrix_shape
+        if center is None:
+            return Offsets.none(shape)
+        cells = _cells(samples.measurements)
+        return EntryData(*cells, samples.targets, shape, samples.weights).offsets(
+            center
+        )
+
+
+def _cells(measurements: Measurements) -> tuple[Array, Array]:
+    cells = measurements.cells()
+    assert cells is not None
+    return cells
+
+
+class Visited(ABC):
+    """The stages of one fold's path, for searches of any `n_components`.
+
+    Attributes
+    ----------
+    status : Status
+        How the path ended.
+    """
+
+    status: Status
+
+    @abstractmethod
+    def seconds(self, n_components: int) -> float:
+        """From the start of the path to the end of such a search."""
+
+    @abstractmethod
+    def train_error(self, n_components: int) -> float:
+        """Share of the training loss that such a search leaves; nan if it diverged."""
+
+    @abstractmethod
+    def matrix(self, n_components: int) -> Factors:
+        """Factors of the whole matrix that it finds, offsets included."""
 
 
 @dataclass(frozen=True)
 class Training:
     """The path of one fold, and what was subtracted from its targets."""
 
-    walk: Walk
+    path: Callable[[], PathResult]
     loss: Loss
     offsets: Offsets
+    data_norm: float
 
-    def matrix(self, factors: Factors, n_components: int) -> Factors:
-        """Factors of the whole matrix with `n_components`, offsets included."""
-        return self.offsets.with_all(self.offsets.within(factors, n_components))
+    def visited(self) -> VisitedPath:
+        """The path, walked to its end."""
+        path = self.path()
+        if path.status is Status.INTERRUPTED:
+            raise KeyboardInterrupt
+        return VisitedPath(path, self.offsets)
+
+
+def _of_one_rank(path: PathResult) -> PathResult:
+    """The closed form of a matrix of one row or column, as a path that is visited."""
+    stage = replace(path.stages[0], factors=path.factors, seconds=0.0)
+    return replace(path, stages=(stage,))
+
+
+@dataclass(frozen=True)
+class VisitedPath(Visited):
+    """The path of samples that are one group."""
+
+    path: PathResult
+    offsets: Offsets
+
+    @property
+    def status(self) -> Status:  # type: ignore[override]
+        return self.path.status
+
+    def seconds(self, n_components: int) -> float:
+        return self._stage(n_components).seconds
+
+    def train_error(self, n_components: int) -> float:
+        stage = self._stage(n_components)
+        if self.status is Status.DIVERGED and stage is self.path.stages[-1]:
+            return np.nan
+        return stage.relative_residual**2
+
+    def matrix(self, n_components: int) -> Factors:
+        return self.offsets.with_all(self._within(n_components))
+
+    def with_rows(self, n_components: int) -> Factors:
+        """The same without the column offsets."""
+        return self.offsets.with_rows(self._within(n_components))
+
+    def _stage(self, n_components: int) -> Stage:
+        return self.path.stage(self.offsets.search_rank(n_components))
+
+    def _within(self, n_components: int) -> Factors:
+        factors = self._stage(n_components).factors
+        assert factors is not None
+        return self.offsets.within(factors, n_components)
+
+
+@dataclass(frozen=True)
+class TrainingInGroups:
+    """The paths of one fold whose samples fall into groups.
+
+    Attributes
+    ----------
+    groups : list of Training
+    blocks : list of Block
+    elsewhere : Offsets
+        Those of rows and columns in none of the groups.
+    """
+
+    groups: list[Training]
+    blocks: list[Block]
+    elsewhere: Offsets
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the largest group."""
+        return self.groups[0].loss
+
+    def visited(self) -> VisitedGroups:
+        """The paths, walked to their ends."""
+        own = [group.offsets for group in self.groups]
+        return VisitedGroups(
+            [group.visited() for group in self.groups],
+            self.blocks,
+            joined_offsets(self.elsewhere, self.blocks, own).of_columns,
+            np.array([group.data_norm for group in self.groups]),
+        )
+
+
+@dataclass(frozen=True)
+class VisitedGroups(Visited):
+    """The paths of groups; `n_components` bounds the rank of each."""
+
+    paths: list[VisitedPath]
+    blocks: list[Block]
+    columns: Offsets
+    data_norms: Array
+
+    @property
+    def status(self) -> Status:  # type: ignore[override]
+        found = [path.status for path in self.paths]
+        worst = (status for status in _WORST if status in found)
+        return next(worst, found[0])
+
+    def seconds(self, n_components: int) -> float:
+        return sum(path.seconds(n_components) for path in self.paths)
+
+    def train_error(self, n_components: int) -> float:
+        shares = [path.train_error(n_components) for path in self.paths]
+        return relative_size(np.sqrt(shares), self.data_norms) ** 2
+
+    def matrix(self, n_components: int) -> Factors:
+        found = [path.with_rows(n_components) for path in self.paths]
+        factors, _ = of_blocks(self.blocks, found, self.blocks[0].whole_shape)
+        return self.columns.with_all(factors)
 
 
 @dataclass(frozen=True)
@@ -239,43 +405,35 @@ def score_path(
     """One path on the training samples of a split, its stages scored on the others."""
     train, test = split
     training = samples.training(model, train, ranks, random_state)
-    path = visit_ranks(training.walk)
-    if path.status is Status.INTERRUPTED:
-        raise KeyboardInterrupt
+    visited = training.visited()
     measurements, targets = samples.measurements.fold(test), samples.targets[test]
     weights = samples.weights.at(test)
 
     def score(factors: Factors) -> float:
         return held_out.score(factors, training.loss, measurements, targets, weights)
 
-    return _scored(path, training, ranks, score)
+    return _scored(visited, ranks, score)
 
 
 def _scored(
-    path: PathResult,
-    training: Training,
-    ranks: Sequence[int],
-    score: Callable[[Factors], float],
+    visited: Visited, ranks: Sequence[int], score: Callable[[Factors], float]
 ) -> PathScores:
     """The scores that searches with each of the ranks as `n_components` end with."""
     scores, train_errors, fit_seconds, score_seconds = np.full((4, len(ranks)), np.nan)
     failure = None
     for k, rank in enumerate(ranks):
-        stage = path.stage(training.offsets.search_rank(rank))
-        factors = stage.factors
-        assert factors is not None
-        fit_seconds[k] = stage.seconds
+        fit_seconds[k] = visited.seconds(rank)
         started = perf_counter()
-        if path.status is not Status.DIVERGED or stage is not path.stages[-1]:
-            train_errors[k] = stage.relative_residual**2
+        train_errors[k] = visited.train_error(rank)
+        if not np.isnan(train_errors[k]):
             try:
-                scores[k] = score(training.matrix(factors, rank))
+                scores[k] = score(visited.matrix(rank))
             except Exception as error:
                 # As in scikit-learn's searches, the other candidates keep their scores.
                 failure = f"{type(error).__name__}: {error}"
         score_seconds[k] = perf_counter() - started
     return PathScores(
-        scores, train_errors, fit_seconds, score_seconds, path.status, failure
+        scores, train_errors, fit_seconds, score_seconds, visited.status, failure
     )
 
 

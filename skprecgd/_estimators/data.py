@@ -29,6 +29,14 @@ from skprecgd._estimators.weighting import (
     read_weights,
 )
 from skprecgd._linalg.containers import marked, unmasked
+from skprecgd._linalg.groups import (
+    Block,
+    Cut,
+    Groups,
+    connected_groups,
+    local_positions,
+    members_of,
+)
 from skprecgd._linalg.naming import columns_named
 from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
@@ -73,6 +81,27 @@ class Data(ABC):
         """What is stored where entries not stored are zeros; None if all are stored."""
         return None
 
+    def groups(self, seen: Seen) -> Groups:
+        """The groups of rows and columns that share no observed entry.
+
+        Parameters
+        ----------
+        seen : tuple of ndarray
+            From `seen`.
+        """
+        return Groups.one(seen)
+
+    def parts(self, groups: Groups, count: int) -> list[GroupData]:
+        """The data of each of the first groups, as if there were no others.
+
+        Parameters
+        ----------
+        groups : Groups
+            Of these data; more than one.
+        count : int
+        """
+        raise NotImplementedError(f"{type(self).__name__} is always one group.")
+
     @abstractmethod
     def offsets(self, center: str | None) -> Offsets:
         """The offsets to subtract from the data.
@@ -111,8 +140,36 @@ class Data(ABC):
         """
 
 
+@dataclass(frozen=True, eq=False)
+class GroupData:
+    """The data of one group of rows and columns.
+
+    Attributes
+    ----------
+    data : Data
+    block : Block
+        Where they stand in the whole matrix.
+    index : ndarray of int or slice
+        Positions of their entries among all entries.
+    order : ndarray of int or slice
+        Positions of these entries among those of `data`.
+    """
+
+    data: Data
+    block: Block
+    index: Any
+    order: Any
+
+
 class VisibleRows(ABC):
-    """Rows in memory, some of whose entries may be missing or hidden."""
+    """Rows in memory, some of whose entries may be missing or hidden.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    """
+
+    shape: tuple[int, int]
 
     @abstractmethod
     def entries(self) -> EntryData:
@@ -128,11 +185,25 @@ class VisibleRows(ABC):
         ridge : ndarray of shape (r,)
         """
 
+    def by_columns(self, columns: list[Array]) -> list[tuple[Array, VisibleRows]]:
+        """The rows cut into sets of columns.
+
+        Parameters
+        ----------
+        columns : list of ndarray of int
+            The columns of each set, ascending; no column is in two of them.
+
+        Returns
+        -------
+        list of tuple
+            For each set, the positions of the rows that show something there, and what
+            these rows show there.
+        """
+        return self.entries().by_columns(columns)
+
 
 class Rows(VisibleRows):
     """Rows in memory that can be scored, by hiding some of their entries at a time."""
-
-    shape: tuple[int, int]
 
     @abstractmethod
     def rounds(
@@ -171,6 +242,25 @@ class EntryData(Data, Rows):
         n_rows, n_columns = self.shape
         rows = slab_bincount(self.rows, n_rows) > 0
         return rows, slab_bincount(self.columns, n_columns) > 0
+
+    def groups(self, seen: Seen) -> Groups:
+        return connected_groups(self.rows, self.columns, seen)
+
+    def parts(self, groups: Groups, count: int) -> list[GroupData]:
+        return [
+            self._of_group(cut) for cut in groups.cut(self.rows, self.columns)[:count]
+        ]
+
+    def _of_group(self, cut: Cut) -> GroupData:
+        shape, values = cut.block.shape, self.values[cut.index]
+        weights = self.weights.alone(cut.index)
+        if weights.of_losses is None and len(values) == shape[0] * shape[1]:
+            cells = cut.rows * shape[1] + cut.columns
+            matrix = np.empty(shape, values.dtype)
+            matrix.flat[cells] = values
+            return GroupData(CompleteData(matrix), cut.block, cut.index, cells)
+        entries = EntryData(cut.rows, cut.columns, values, shape, weights)
+        return GroupData(entries, cut.block, cut.index, slice(None))
 
     def offsets(self, center: str | None) -> Offsets:
         found = entry_offsets(
@@ -242,6 +332,24 @@ class EntryData(Data, Rows):
         """The entries without those of weight zero, which count as missing."""
         counts = positive(self.weights)
         return self if counts is None else self.where(counts)
+
+    def by_columns(self, columns: list[Array]) -> list[tuple[Array, VisibleRows]]:
+        n_columns = self.shape[1]
+        across = local_positions(columns, n_columns)
+        owners = np.full(n_columns, -1)
+        for k, part in enumerate(columns):
+            owners[part] = k
+        parts: list[tuple[Array, VisibleRows]] = []
+        for part, there in zip(
+            columns, members_of(owners[self.columns], len(columns)), strict=True
+        ):
+            # The rows are sorted, also within a set of columns.
+            first = np.diff(self.rows[there], prepend=-1) > 0
+            rows, down = self.rows[there[first]], np.cumsum(first) - 1
+            at, values = across[self.columns[there]], self.values[there]
+            shape, weights = (len(rows), len(part)), self.weights.alone(there)
+            parts.append((rows, EntryData(down, at, values, shape, weights)))
+        return parts
 
     def of_groups(self, groups: Any) -> Array:
         """The group of each entry, from a matrix of them."""
@@ -356,6 +464,10 @@ class CompleteData(Data, Rows):
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
         return self.projected(space) / (1.0 + ridge).astype(space.basis.dtype)
 
+    def by_columns(self, columns: list[Array]) -> list[tuple[Array, VisibleRows]]:
+        rows = np.arange(self.shape[0])
+        return [(rows, CompleteData(self.X[:, part])) for part in columns]
+
     def projected(self, space: RowSpace) -> Array:
         """Coordinates without a ridge, which every round of a score starts from."""
         if self._projected is None or self._projected[0] is not space:
@@ -390,6 +502,10 @@ class _CompleteButHidden(VisibleRows):
     whole: CompleteData
     hidden: EntryData
     cells: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.whole.shape
 
     def entries(self) -> EntryData:
         entries = self.whole.entries()
@@ -426,6 +542,25 @@ class ChunkedData(Data):
 
     def stored_values(self) -> StoredValues | None:
         return self.survey.stored_values
+
+    def groups(self, seen: Seen) -> Groups:
+        if self.survey.complete:
+            return super().groups(seen)
+        return self.chunks.groups(self.survey)
+
+    def parts(self, groups: Groups, count: int) -> list[GroupData]:
+        return [
+            GroupData(
+                ChunkedData(
+                    self.chunks.of_block(block, self.missing_values),
+                    self.missing_values,
+                ),
+                block,
+                slice(None),
+                slice(None),
+            )
+            for block in groups.blocks()[:count]
+        ]
 
     def offsets(self, center: str | None) -> Offsets:
         if center == "both" and not self.survey.complete:

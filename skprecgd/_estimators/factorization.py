@@ -13,9 +13,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
+from skprecgd._estimators.centre import components_taken, search_rank
 from skprecgd._estimators.data import (
     CompleteData,
+    Data,
     EntryData,
+    GroupData,
+    Seen,
     read_data,
     read_rows,
     read_weighted,
@@ -24,6 +28,8 @@ from skprecgd._estimators.data import (
 )
 from skprecgd._estimators.fitted import kept_factors, outlier_matrix
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.found import Found
+from skprecgd._estimators.groups import fits_of, n_fitted, warn_about_groups
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
@@ -38,6 +44,7 @@ from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
+from skprecgd._linalg.groups import Block
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
@@ -65,7 +72,8 @@ class PrecGDFactorization(
     ----------
     n_components : int, default=2
         Search rank. Complete data: the number of components returned. Missing
-        entries or outliers: an upper bound of the rank.
+        entries or outliers: an upper bound of the rank, of each group if the observed
+        entries fall into several (`groups_`).
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -76,7 +84,7 @@ class PrecGDFactorization(
         What is subtracted first: nothing, the overall mean, each column's mean, or
         offsets of columns and rows. With "both" the row offsets take one of the
         `n_components`: the constant row joins the row space, so that transform and
-        inverse_transform stay linear.
+        inverse_transform stay linear. Each of several `groups_` has offsets of its own.
     loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
             default="squared"
         What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
@@ -146,23 +154,34 @@ class PrecGDFactorization(
         the total variance of the (observed) data; for labels and counts ("logistic",
         "poisson") of all components together.
     n_components_ : int
-        Complete data: `n_components`. Missing entries or outliers: the rank found.
+        Complete data: `n_components`. Missing entries or outliers: the rank found; the
+        sum of those of all groups if there are several. A component is then zero in
+        the columns of all groups but one.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
         Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of
         log-odds with ``loss="logistic"``, of logarithms with ``loss="poisson"``).
     center_ : ndarray of shape (n_features,)
         Column offsets.
+    groups_ : named tuple of ndarray of int
+        The groups of rows and columns that share no observed entry: ``groups_.rows`` of
+        shape (n_samples,) and ``groups_.columns`` of shape (n_features,) number them,
+        the one with the most entries being 0; -1 is a row or column without an entry.
+        Each group is fitted alone, and entries between them are predicted by `center_`;
+        see :ref:`groups`.
     outliers_ : csr_array of shape (n_samples, n_features)
         Errors of the entries that were left out of the fit; nothing is stored
         elsewhere: ``X - outliers_`` is what was fitted.
     n_iter_ : int
+        Of all groups together.
     converged_ : bool
+        Whether all groups have converged.
     stop_reason_ : str
     noise_variance_ : float or ndarray of shape (n_samples, n_features)
         The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
-        A table; ``history_["loss"]`` is a column.
+        A table; ``history_["loss"]`` is a column. With several groups, those follow one
+        another, and ``history_["group"]`` says which it is.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only where `X` has string column names.
@@ -280,22 +299,46 @@ class PrecGDFactorization(
         seen = data.seen()
         warn_about_unseen(seen, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
+        rank = search_rank(self.n_components, components_taken(self.center))
+        check_init(self.init, data.shape, rank)
+        self.groups_ = data.groups(seen)
+        if self.groups_.n_groups > 1:
+            found = self._find_groups(data)
+        else:
+            found = self._find(data, seen)
+        self._warn(found.result)
+        self.center_ = found.offsets.columns.astype(found.objective.dtype)
+        self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
+        self._row_solver = found.row_solver
+        variance = data.variance(found.objective, found.offsets, found.gross)
+        self._set_variances(found.factors, variance)
+        self._store(found.result, found.factors)
+        return found.result
+
+    def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
+        """Fit data, which are those of a group if its `block` is given."""
+        n_components = min(self.n_components, *data.shape)
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
-        rank = offsets.search_rank(self.n_components)
-        check_init(self.init, data.shape, rank)
-        result = self._recover(objective, rank)
+        result = self._recover(objective, offsets.search_rank(n_components), block)
         factors = kept_factors(objective, result, self.tol, seen)
-        factors = offsets.with_rows(offsets.within(factors, self.n_components))
+        factors = offsets.with_rows(offsets.within(factors, n_components))
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
-        self.center_ = offsets.columns.astype(objective.dtype)
-        self.outliers_ = outlier_matrix(objective, gross)
-        self._row_solver = make_row_solver(
+        solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self)
         )
-        self._set_variances(factors, data.variance(objective, offsets, gross))
-        self._store(result, factors)
-        return result
+        return Found(objective, offsets, result, factors, gross, solver)
+
+    def _find_groups(self, data: Data) -> Found:
+        """Fit each group of rows and columns that share no observed entry alone."""
+        groups, n_components = self.groups_, self.n_components
+        warn_about_groups(groups, n_components, "the centre")
+        parts = data.parts(groups, n_fitted(groups, n_components))
+
+        def fit(part: GroupData) -> Found:
+            return self._find(part.data, part.data.seen(), part.block)
+
+        return Found.in_groups(data, parts, [*fits_of(parts, fit)], self.center)
 
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()

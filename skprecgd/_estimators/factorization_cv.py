@@ -99,13 +99,14 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         The refit, with the stages that led to it.
     n_components_ : int
         The rank of the refit: ``best_params_["n_components"]``, or less if entries are
-        missing or wrong.
+        missing or wrong; the sum of those of all groups if there are several.
     components_ : ndarray of shape (n_components_, n_features)
     singular_values_ : ndarray of shape (n_components_,)
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
     center_ : ndarray of shape (n_features,)
+    groups_ : named tuple of ndarray of int
     outliers_ : csr_array of shape (n_samples, n_features)
     n_iter_ : int
     converged_ : bool

@@ -112,8 +112,10 @@ def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
     return u * signs, s, v * signs
 
 
-def outlier_matrix(objective: Objective, gross: GrossErrors | None) -> sparse.csr_array:
+def outlier_matrix(
+    shape: tuple[int, int], dtype: np.dtype, gross: GrossErrors | None
+) -> sparse.csr_array:
     """The gross errors of a fit as a sparse matrix, which stores nothing else."""
     if gross is None:
-        return sparse.csr_array(objective.matrix_shape, dtype=objective.dtype)
+        return sparse.csr_array(shape, dtype=dtype)
     return gross.matrix()

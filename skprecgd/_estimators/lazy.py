@@ -15,7 +15,7 @@ from skprecgd.distributed.rows import as_dask_array, check_kind
 
 # Fitted attributes that describe the training data, which no other chunk needs.
 _NOT_NEEDED = (
-    *("outliers_", "history_", "feature_names_in_"),
+    *("groups_", "outliers_", "history_", "feature_names_in_"),
     *("row_labels_", "column_labels_"),
 )
 

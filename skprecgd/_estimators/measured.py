@@ -15,12 +15,26 @@ from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.validation import validated
 from skprecgd._estimators.weighting import positive, read_weights
 from skprecgd._linalg.containers import complete, unmasked
+from skprecgd._linalg.groups import Block, Cut, Groups
 from skprecgd._linalg.naming import MEASUREMENTS, columns_named
 from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
 from skprecgd._runtime.typing import Array
-from skprecgd.distributed.measurements import ChunkedMeasurements, lazy_targets
+from skprecgd.distributed import graph
+from skprecgd.distributed.graph import in_memory
+from skprecgd.distributed.measurements import (
+    ChunkedMeasurements,
+    lazy_targets,
+    values_at,
+)
 from skprecgd.distributed.rows import check_kind
-from skprecgd.measurements import DenseMeasurements, Measurements, as_measurements
+from skprecgd.distributed.weights import weights_of_group
+from skprecgd.measurements import (
+    DenseMeasurements,
+    EntryMeasurements,
+    FullObservation,
+    Measurements,
+    as_measurements,
+)
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
@@ -80,6 +94,61 @@ class Measured:
         out[self.order] = values
         return out
 
+    def parts(self, groups: Groups, count: int) -> list[MeasuredPart]:
+        """The measurements of each of the first groups, as if there were no others.
+
+        Parameters
+        ----------
+        groups : Groups
+            Of these measurements; more than one.
+        count : int
+        """
+        if isinstance(self.measurements, ChunkedMeasurements):
+            whole, blocks = self.measurements, groups.blocks()[:count]
+            return [self._part_of_chunks(whole, block) for block in blocks]
+        cells = self.measurements.cells()
+        assert cells is not None
+        return [self._part(cut) for cut in groups.cut(*cells)[:count]]
+
+    def _part(self, cut: Cut) -> MeasuredPart:
+        shape, dtype, index = cut.block.shape, self.measurements.dtype, cut.index
+        weights = self.weights.alone(index)
+        measurements: Measurements = EntryMeasurements(
+            cut.rows, cut.columns, shape, dtype
+        )
+        # A matrix of one row or column, each entry seen once, has rank one whatever the
+        # path: there are often hundreds of these, and their fit has a closed form.
+        order = np.argsort(np.maximum(cut.rows, cut.columns))
+        line = min(shape) == 1 and len(index) == max(shape)
+        if line and weights.of_losses is None:
+            measurements, index = FullObservation(shape, dtype), index[order]
+        part = Measured(measurements, self.targets[index], weights)
+        return MeasuredPart(part, cut.block, index)
+
+    def _part_of_chunks(self, whole: ChunkedMeasurements, block: Block) -> MeasuredPart:
+        measurements, chunks, index = whole.of_group(block)
+        targets = whole.targets(self.targets)
+        targets = graph.call_each(values_at, [targets[k] for k in chunks], index)
+        targets = list(graph.persisted(targets))
+        weights = weights_of_group(whole, self.weights, chunks, index)
+        return MeasuredPart(Measured(measurements, targets, weights), block, None)
+
+    def entries_in_memory(self) -> Measured:
+        """Single entries that are not in chunks."""
+        cells, given = self.measurements.cells(), self.weights
+        assert cells is not None
+        targets, often, precision = in_memory(
+            self.targets, given.frequency, given.precision
+        )
+        return replace(
+            self,
+            measurements=EntryMeasurements(
+                *cells, self.measurements.matrix_shape, self.measurements.dtype
+            ),
+            targets=targets,
+            weights=Weights(often, precision, given.unit_variance),
+        )
+
     def _at(self, index: Array) -> Measured:
         return Measured(
             self.measurements.rows(index),
@@ -88,6 +157,24 @@ class Measured:
             index if self.order is None else self.order[index],
             self.n_given or len(self.measurements),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPart:
+    """The measurements of one group of rows and columns.
+
+    Attributes
+    ----------
+    measured : Measured
+    block : Block
+        Where they stand in the whole matrix.
+    index : ndarray of int or None
+        Positions of these among all measurements; None for chunks.
+    """
+
+    measured: Measured
+    block: Block
+    index: Array | None
 
 
 def read_measured(estimator: Any, X: Any, y: Any) -> Measured:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -87,6 +89,12 @@ class RowSolver(ABC):
     ) -> None:
         self.loss, self.ridge, self.each_entry = loss, ridge, each_entry
         self.tuning = tuning
+
+    def leading(self, r: int) -> Self:
+        """The same solver for the first `r` components of the row space."""
+        solver = copy(self)
+        solver.ridge = self.ridge[:r]
+        return solver
 
     @abstractmethod
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:

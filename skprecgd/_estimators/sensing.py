@@ -22,9 +22,11 @@ from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.groups import fits_of, n_fitted, warn_about_groups
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.measured import (
     Measured,
+    MeasuredPart,
     read_measured,
     read_measurements,
     remark_on_shape,
@@ -34,9 +36,12 @@ from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_init,
     check_together,
+    needs_each_entry,
 )
+from skprecgd._estimators.recovered import Recovered
 from skprecgd._estimators.scoring import checked_weight, explained_share
 from skprecgd._linalg.containers import unmasked
+from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import Interval, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -44,7 +49,6 @@ from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss
-from skprecgd.measurements import Measurements
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
@@ -140,7 +144,7 @@ class PrecGDMatrixSensing(
     Attributes
     ----------
     n_components_ : int
-        The rank found.
+        The rank found; the sum of those of all groups if there are several.
     matrix_shape_ : tuple of int
         ``(n_rows, n_columns)``: the parameter, or what was read or guessed.
     singular_values_ : ndarray of shape (n_components_,)
@@ -151,19 +155,31 @@ class PrecGDMatrixSensing(
         Balanced factors; the matrix is ``left_ @ right_.T``.
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
+    groups_ : named tuple of ndarray of int
+        Where measurements are single entries, the groups of rows and columns that share
+        none: ``groups_.rows`` of shape (n_rows,) and ``groups_.columns`` of shape
+        (n_columns,) number them, the one with the most entries being 0; -1 is a row or
+        column without an entry. Each group is fitted alone, with at most `n_components`
+        components, and entries between them are zero; see :ref:`groups`. With
+        ``symmetric=True``, row i and column i are in the same group. Other measurements
+        are one group.
     outliers_ : ndarray of shape (n,)
         Errors of the targets that were left out of the fit, 0 for the others:
         ``y - outliers_`` is what was fitted.
     certificate_ : Certificate
         Bound of the distance to the global optimum; see `optim.Certificate`. With
-        outliers it is that of the problem without them.
+        outliers it is that of the problem without them, with several groups the sum of
+        those of the groups.
     n_iter_ : int
+        Of all groups together.
     converged_ : bool
+        Whether all groups have converged.
     stop_reason_ : str
     noise_variance_ : float or ndarray of shape (n,)
         The given or estimated variance; only if `noise_variance` is not None.
     history_ : History
-        A table; ``history_["loss"]`` is a column.
+        A table; ``history_["loss"]`` is a column. With several groups, those follow one
+        another, and ``history_["group"]`` says which it is.
     n_features_in_ : int
         Number of cells of the matrix.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -289,27 +305,60 @@ class PrecGDMatrixSensing(
         rank = min(shape) if self.n_components is None else self.n_components
         check_rank(rank, shape)
         check_init(self.init, shape, rank)
-        seen = self._seen(measured.measurements)
-        warn_about_unseen(seen, "the matrix", "as zero")
         measured = measured.in_natural_order()
+        self.groups_ = measured.measurements.groups(symmetric=self.symmetric)
+        warn_about_unseen(self.groups_.seen, "the matrix", "as zero")
+        if self.groups_.n_groups > 1:
+            found = self._find_groups(measured, rank)
+        else:
+            found = self._find(measured, rank)
+        self._warn(found.result)
+        errors = found.errors
+        if errors is None:
+            errors = np.zeros_like(measured.targets)
+        self.outliers_ = measured.in_input_order(errors)
+        self._loss = found.loss
+        self.certificate_ = found.certificate
+        self.matrix_shape_ = shape
+        remark = remark_on_shape(X, self.matrix_shape, shape)
+        result = replace(found.result, message=found.result.message + remark)
+        self._store(result, found.factors)
+        return result
+
+    def _find(
+        self, measured: Measured, rank: int, block: Block | None = None
+    ) -> Recovered:
+        """Fit measurements, which are those of a group if its `block` is given."""
         objective = objective_of(
             self, measured.measurements, measured.targets, measured.weights
         )
-        result = self._recover(objective, rank)
-        remark = remark_on_shape(X, self.matrix_shape, shape)
-        result = replace(result, message=result.message + remark)
-        factors = seen_part(found_factors(objective, result, self.tol), seen)
+        rank = min(rank, *objective.matrix_shape)
+        result = self._recover(objective, rank, block)
+        factors = found_factors(objective, result, self.tol)
+        if block is None:
+            factors = seen_part(factors, self.groups_.seen)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
-        errors = np.zeros_like(measured.targets) if gross is None else gross.values
-        objective = minimised(objective, result).without(errors)
-        self.outliers_ = measured.in_input_order(errors)
-        self._loss = objective.loss
-        self.certificate_ = certificate(
-            objective, factors, search_rank=rank, random_state=self.random_state
+        errors = None if gross is None else gross.values
+        fitted = minimised(objective, result)
+        if errors is not None:
+            fitted = fitted.without(errors)
+        bound = certificate(
+            fitted, factors, search_rank=rank, random_state=self.random_state
         )
-        self.matrix_shape_ = shape
-        self._store(result, factors)
-        return result
+        return Recovered(objective, result, factors, errors, fitted.loss, bound)
+
+    def _find_groups(self, measured: Measured, rank: int) -> Recovered:
+        """Fit each group of rows and columns that share no measurement alone."""
+        groups = self.groups_
+        warn_about_groups(groups, rank, "zero")
+        if needs_each_entry(self) is not None:
+            measured = measured.entries_in_memory()
+        parts = measured.parts(groups, n_fitted(groups, rank))
+
+        def fit(part: MeasuredPart) -> Recovered:
+            return self._find(part.measured, rank, part.block)
+
+        return Recovered.in_groups(measured, parts, [*fits_of(parts, fit)])
 
     def _read(self, X: Any, y: Any, sample_weight: Any) -> Measured:
         measured = read_measured(self, X, y)
@@ -324,14 +373,6 @@ class PrecGDMatrixSensing(
             raise ValueError(
                 f"symmetric=True needs a square matrix, got matrix_shape={shape}."
             )
-
-    def _seen(self, measurements: Measurements) -> tuple[Array, Array]:
-        """Which rows and columns of the matrix are measured, as two masks."""
-        rows, columns = measurements.seen()
-        if not self.symmetric:
-            return rows, columns
-        lines = rows | columns
-        return lines, lines
 
     def predict(self, X: Any) -> Array:
         """The targets to expect: measurements of the recovered matrix.

@@ -98,13 +98,15 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     rank_path_ : PathResult
         The refit, with the stages that led to it.
     n_components_ : int
-        The rank of the refit: at most ``best_params_["n_components"]``.
+        The rank of the refit: at most ``best_params_["n_components"]``, in each group
+        if there are several.
     matrix_shape_ : tuple of int
     singular_values_ : ndarray of shape (n_components_,)
     components_ : ndarray of shape (n_components_, n_columns)
     left_, right_ : ndarray of shape (n_rows, n_components_), \
             (n_columns, n_components_)
     matrix_ : ndarray of shape (n_rows, n_columns)
+    groups_ : named tuple of ndarray of int
     outliers_ : ndarray of shape (n,)
     certificate_ : Certificate
     n_iter_ : int

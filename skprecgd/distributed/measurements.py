@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.containers import unmasked
+from skprecgd._linalg.groups import Block, ChunkGroups, Groups, merged_groups
 from skprecgd._linalg.matrices import Matrix
 from skprecgd._linalg.naming import MEASUREMENTS, columns_named
 from skprecgd._linalg.products import all_finite
@@ -342,18 +343,53 @@ class ChunkedMeasurements(Measurements, checked=True):
         rows, columns = self._cells
         return self._cells if index is None else (rows[index], columns[index])
 
-    def seen(self) -> tuple[Array, Array]:
-        # The indices stay with the chunks.
+    def groups(self, *, symmetric: bool = False) -> Groups:
         if not self.single_entries:
-            return super().seen()
-        n_rows, n_columns = self.matrix_shape
-        rows, columns = np.zeros(n_rows, dtype=bool), np.zeros(n_columns, dtype=bool)
-        parts = graph.gathered(graph.call_each(_seen, self.parts))
-        places = self.slices or [slice(0, n_rows)] * len(parts)
-        for place, (down, across) in zip(places, parts, strict=True):
-            rows[place] |= down
-            columns |= across
-        return rows, columns
+            return super().groups(symmetric=symmetric)
+        chunks = graph.gathered(graph.call_each(_groups, self.parts))
+        slices = self.slices or [slice(None)] * len(self.parts)
+        return merged_groups(chunks, slices, self.matrix_shape, symmetric=symmetric)
+
+    def of_group(self, block: Block) -> tuple[ChunkedMeasurements, list[int], Any]:
+        """The entries of one of the `groups`, kept with dask.
+
+        Parameters
+        ----------
+        block : Block
+            The rows and columns of the group.
+
+        Returns
+        -------
+        measurements : ChunkedMeasurements
+        chunks : list of int
+            The chunks that have some of these entries.
+        index : list
+            Which entries of such a chunk they are: a lazy array for each.
+        """
+        down, across = (
+            _numbered(lines, n)
+            for lines, n in zip(
+                (block.rows, block.columns), self.matrix_shape, strict=True
+            )
+        )
+        slices = self.slices or [slice(0, self.matrix_shape[0])] * len(self.parts)
+        rows = [down[part] - _first(down[part]) for part in slices]
+        calls = graph.call_each(_of_group, self.parts, rows, common=(across,))
+        parts, index = graph.unpacked(calls, 2)
+        lengths, (parts, index) = graph.gathered_and_persisted(
+            graph.call_each(len, index), (parts, index)
+        )
+        chunks = [k for k, length in enumerate(lengths) if length]
+        starts = [_first(down[slices[k]]) for k in chunks]
+        widths = [int(np.sum(down[slices[k]] >= 0)) for k in chunks]
+        made = self.of_rows(
+            [parts[k] for k in chunks],
+            [lengths[k] for k in chunks],
+            [slice(a, a + n) for a, n in zip(starts, widths, strict=True)],
+            block.shape,
+            self.dtype,
+        )
+        return made, chunks, [index[k] for k in chunks]
 
     def _mean_square(self) -> float:
         if self.single_entries:
@@ -529,8 +565,34 @@ def _cells(part: Measurements) -> Any:
     return part.cells()
 
 
-def _seen(part: Measurements) -> tuple[Array, Array]:
-    return part.seen()
+def _groups(part: Measurements) -> ChunkGroups:
+    cells = part.cells()
+    assert cells is not None
+    return ChunkGroups.of(*cells, part.matrix_shape)
+
+
+def _numbered(lines: Array, n: int) -> Array:
+    """The place of each of n lines among some of them; -1 for all others."""
+    places = np.full(n, -1)
+    places[lines] = np.arange(len(lines))
+    return places
+
+
+def _first(places: Array) -> int:
+    """The least place that is one; 0 if none is."""
+    inside = places[places >= 0]
+    return int(inside.min()) if inside.size else 0
+
+
+def _of_group(
+    part: Measurements, down: Array, across: Array
+) -> tuple[EntryMeasurements, Array]:
+    cells = part.cells()
+    assert cells is not None
+    rows, columns = down[cells[0]], across[cells[1]]
+    index = np.flatnonzero((rows >= 0) & (columns >= 0))
+    shape = int(np.sum(down >= 0)), int(np.sum(across >= 0))
+    return EntryMeasurements(rows[index], columns[index], shape, part.dtype), index
 
 
 def _checked(block: Any, matrix_shape: tuple[int, int]) -> Measurements:

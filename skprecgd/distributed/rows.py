@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from skprecgd._linalg.containers import (
     marked,
     numbers_of_frame,
 )
+from skprecgd._linalg.groups import Block, ChunkGroups, Groups, merged_groups
 from skprecgd._linalg.naming import ENTRIES, Cures, columns_named
 from skprecgd._linalg.numerics import norm, working_dtype
 from skprecgd._linalg.offsets import at_least_something, squared_deviations
@@ -52,6 +54,9 @@ class Survey:
         Whether no entry is missing.
     chunk_sizes : tuple of int
         Observed entries of each chunk.
+    groups : tuple of ChunkGroups or None
+        Which rows and columns the entries of each chunk connect; None for a complete
+        chunk.
     stored_values : StoredValues or None, default=None
         What complete data store, if all of their chunks are sparse.
     """
@@ -64,6 +69,7 @@ class Survey:
     size: float
     complete: bool
     chunk_sizes: tuple[int, ...]
+    groups: tuple[ChunkGroups | None, ...]
     stored_values: StoredValues | None = None
 
     @property
@@ -144,6 +150,54 @@ class RowChunks:
         lengths = tuple(part.stop - part.start for part in self.slices)
         return graph.blocks(entry_weight.rechunk((lengths, self.shape[1])))
 
+    def of_block(self, block: Block, missing_values: float) -> RowChunks:
+        """Some of the rows and columns, cut out where the chunks are.
+
+        Parameters
+        ----------
+        block : Block
+        missing_values : nan or 0
+        """
+        ends = np.searchsorted(block.rows, [0, *(part.stop for part in self.slices)])
+        pieces = [
+            (k, slice(int(a), int(b)))
+            for k, (a, b) in enumerate(pairwise(ends))
+            if a < b
+        ]
+        rows = [block.rows[part] - self.slices[k].start for k, part in pieces]
+
+        def cut(items: list[Any]) -> list[Any]:
+            wanted, common = (
+                [items[k] for k, _ in pieces],
+                (block.columns, missing_values),
+            )
+            return graph.call_each(_cut, wanted, rows, common=common)
+
+        made = copy(self)
+        made.shape = block.shape
+        made.slices = [part for _, part in pieces]
+        made.blocks = cut(self.blocks)
+        unweighted = self.weights[0] is None
+        made.weights = [None] * len(pieces) if unweighted else cut(self.weights)
+        return made
+
+    def groups(self, survey: Survey) -> Groups:
+        """The groups of rows and columns that share no observed entry.
+
+        Parameters
+        ----------
+        survey : Survey
+            From `survey`.
+        """
+        n_columns = self.shape[1]
+        chunks = [
+            ChunkGroups.complete(part.stop - part.start, n_columns)
+            if groups is None
+            else groups
+            for part, groups in zip(self.slices, survey.groups, strict=True)
+        ]
+        return merged_groups(chunks, self.slices, self.shape)
+
     def survey(self, missing_values: float) -> Survey:
         """One pass over the data: what is observed, and its moments."""
         shapes = [(part.stop - part.start, self.shape[1]) for part in self.slices]
@@ -164,6 +218,7 @@ class RowChunks:
             norm(sizes),
             all(part.complete for part in parts),
             tuple(part.n_observed for part in parts),
+            tuple(groups for part in parts for groups in part.groups),
             _stored_together([part.stored_values for part in parts]),
         )
         check_any_observed(np.arange(found.n_observed))
@@ -281,6 +336,13 @@ def _as_floats(partition: Any) -> Any:
     )
 
 
+def _cut(block: Any, rows: Array, columns: Array, missing_values: float) -> Any:
+    matrix, marker = read_block(block, missing_values)
+    # A container whose fill value says what is missing goes on saying it.
+    same = np.array_equal(marker, missing_values, equal_nan=True)
+    return (matrix if same else block)[rows][:, columns]
+
+
 def _survey(
     block: Any, shape: tuple[int, int], weights: Any, missing_values: float
 ) -> Survey:
@@ -304,7 +366,9 @@ def _survey(
     counts, seen = np.full(n_columns, n_rows), np.ones(n_rows, dtype=bool)
     sizes = (n_rows * n_columns,)
     stored = StoredValues.of(block) if sparse.issparse(block) else None
-    return Survey(counts, means, squares, seen, row_means, size, True, sizes, stored)
+    return Survey(
+        counts, means, squares, seen, row_means, size, True, sizes, (None,), stored
+    )
 
 
 def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
@@ -321,7 +385,9 @@ def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
     seen = np.bincount(rows, minlength=n_rows) > 0
     size = norm(values)
     no_means = np.zeros(n_rows)
-    return Survey(counts, means, squares, seen, no_means, size, False, (len(values),))
+    sizes = (len(values),)
+    groups = (ChunkGroups.of(rows, columns, block.shape),)
+    return Survey(counts, means, squares, seen, no_means, size, False, sizes, groups)
 
 
 def _stored_together(parts: list[StoredValues | None]) -> StoredValues | None:

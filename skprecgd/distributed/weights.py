@@ -9,7 +9,7 @@ import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
-from skprecgd.distributed.measurements import ChunkedMeasurements
+from skprecgd.distributed.measurements import ChunkedMeasurements, values_at
 from skprecgd.losses import Loss
 from skprecgd.objective.weights import WeightedLoss, Weights
 
@@ -82,11 +82,58 @@ def chunked_weights(
     return ChunkedWeights.of(parts, measurements.lengths, weights.unit_variance)
 
 
+def weights_of_group(
+    measurements: ChunkedMeasurements, weights: Weights, chunks: list[int], index: Any
+) -> Weights:
+    """The weights of the entries of a group, as if there were no others.
+
+    Parameters
+    ----------
+    measurements : ChunkedMeasurements
+        All of them.
+    weights : Weights
+        Their weights; see `chunked_weights`.
+    chunks, index : list
+        From `ChunkedMeasurements.of_group`.
+
+    Returns
+    -------
+    Weights
+        Its arrays are lists by chunk.
+    """
+
+    def cut(values: Any) -> Any:
+        if values is None:
+            return None
+        parts = measurements.targets(values)
+        return graph.call_each(values_at, [parts[k] for k in chunks], index)
+
+    often, precision = cut(weights.frequency), cut(weights.precision)
+    if precision is None:
+        return Weights(often, None, weights.unit_variance)
+    once = [None] * len(chunks)
+    sums = graph.gathered(graph.call_each(_precision_sums, precision, often or once))
+    total, count = np.sum(sums, axis=0)
+    mean, unit = float(total / count), weights.unit_variance
+    relative: Any = graph.call_each(_divided, precision, common=(mean,))
+    return Weights(often, relative, None if unit is None else unit / mean)
+
+
 # Functions that run on a chunk --------------------------------------------------------
 
 
 def _count_and_unit(weights: Weights, length: int) -> tuple[float, float]:
     return weights.count(length), weights.unit
+
+
+def _precision_sums(precision: Array, often: Array | None) -> Array:
+    """The sum of the precisions, each as often as it counts, and of the counts."""
+    counts = np.ones_like(precision) if often is None else often
+    return np.array([np.sum(counts * precision), np.sum(counts)])
+
+
+def _divided(values: Array, unit: float) -> Array:
+    return values / unit
 
 
 def _of_losses(weights: Weights) -> Array | None:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
+from skprecgd._linalg.groups import Groups, connected_groups
 from skprecgd._linalg.matrices import Matrix, OperatorMatrix
 from skprecgd._linalg.numerics import dot, norm, slab_bincount
 from skprecgd._linalg.products import check_adjoint, check_finite
@@ -131,16 +132,22 @@ class Measurements(ABC):
         """
         return None
 
-    def seen(self) -> tuple[Array, Array]:
-        """Which rows and which columns of the matrix are measured, as two masks.
+    def groups(self, *, symmetric: bool = False) -> Groups:
+        """The groups of rows and columns that share no measurement.
 
-        All of them unless the measurements are `single_entries`: another measurement is
-        taken to read the whole matrix.
+        There is one group unless measurements are `single_entries`.
+
+        Parameters
+        ----------
+        symmetric : bool, default=False
+            Whether row i and column i belong together, because they share a factor.
         """
-        masks = tuple(np.ones(n, dtype=bool) for n in self.matrix_shape)
-        for mask, lines in zip(masks, self.cells() or (), strict=False):
-            mask[:] = slab_bincount(lines, len(mask)) > 0
-        return masks[0], masks[1]
+        cells, (n_rows, n_columns) = self.cells(), self.matrix_shape
+        if cells is None or not self.single_entries:
+            return Groups.one((np.ones(n_rows, bool), np.ones(n_columns, bool)))
+        rows, columns = cells
+        seen = slab_bincount(rows, n_rows) > 0, slab_bincount(columns, n_columns) > 0
+        return connected_groups(rows, columns, seen, symmetric=symmetric)
 
     def row_solutions(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.groups import Groups
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape
 
@@ -60,6 +61,10 @@ class FullObservation(Measurements, checked=True):
         index = np.arange(self.n_measurements) if index is None else index
         rows, columns = np.divmod(index, self.matrix_shape[1])
         return rows, columns
+
+    def groups(self, *, symmetric: bool = False) -> Groups:
+        n_rows, n_columns = self.matrix_shape
+        return Groups.one((np.ones(n_rows, bool), np.ones(n_columns, bool)))
 
     def _mean_square(self) -> float:
         return 1.0 / self.n_measurements

@@ -77,6 +77,20 @@ class Weights:
             self.unit_variance,
         )
 
+    def alone(self, index: Any) -> Weights:
+        """The weights of the measurements at an index, as if there were no others.
+
+        Their precisions have mean one again.
+        """
+        part = self.at(index)
+        if part.precision is None or not len(part.precision):
+            return part
+        mean = float(np.average(part.precision, weights=part.frequency))
+        unit = self.unit_variance
+        return Weights(
+            part.frequency, part.precision / mean, None if unit is None else unit / mean
+        )
+
 
 ONCE = Weights()
 """Every measurement once, all of them equally precise."""

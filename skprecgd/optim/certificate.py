@@ -13,6 +13,7 @@ value of a linear operator is all it costs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,6 +85,26 @@ class Certificate:
         if not trace_bound >= 0:
             raise ValueError(f"trace_bound must be >= 0, got {trace_bound!r}.")
         return replace(self, trace_bound=float(trace_bound), trace_source="given")
+
+    @classmethod
+    def of_groups(cls, parts: Sequence[Certificate]) -> Certificate:
+        """The certificate of a problem that falls into others without common unknowns.
+
+        The gap is at most what it says, because the largest violation stands for all.
+
+        Parameters
+        ----------
+        parts : sequence of Certificate
+            Those of the others.
+        """
+        return cls(
+            stationarity=sum(part.stationarity for part in parts),
+            violation=max(part.violation for part in parts),
+            trace_bound=sum(part.trace_bound for part in parts),
+            trace_source=parts[0].trace_source,
+            value_at_zero=sum(part.value_at_zero for part in parts),
+            rank_deficient=all(part.rank_deficient for part in parts),
+        )
 
 
 def certificate(

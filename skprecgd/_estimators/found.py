@@ -1,0 +1,86 @@
+"""What PrecGDFactorization finds in a data matrix, or in each group of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
+from skprecgd._estimators.data import Data, EntryData, GroupData
+from skprecgd._estimators.grouped_rows import GroupedRows
+from skprecgd._estimators.groups import joined
+from skprecgd._estimators.rows import RowSolver
+from skprecgd.factors import Factors
+from skprecgd.objective import GrossErrors, Objective
+from skprecgd.optim.path.result import PathResult
+
+
+@dataclass(frozen=True)
+class Found:
+    """The fit of a data matrix.
+
+    Attributes
+    ----------
+    objective : Objective
+        That of the fit, or of the largest group.
+    offsets : Offsets
+        What was subtracted from the data.
+    result : PathResult
+    factors : Factors
+        Those that the estimator keeps.
+    gross : GrossErrors or None
+    row_solver : RowSolver
+    """
+
+    objective: Objective
+    offsets: Offsets
+    result: PathResult
+    factors: Factors
+    gross: GrossErrors | None
+    row_solver: RowSolver
+
+    @classmethod
+    def in_groups(
+        cls,
+        data: Data,
+        parts: Sequence[GroupData],
+        fits: Sequence[Found],
+        center: str | None,
+    ) -> Found:
+        """The fit of a matrix whose groups were fitted each alone.
+
+        Parameters
+        ----------
+        data : Data
+        parts : sequence of GroupData
+        fits : sequence of Found
+            Those of the first parts; the others are predicted by the centre.
+        center : str or None
+        """
+        parts = parts[: len(fits)]
+        blocks = [part.block for part in parts]
+        factors, result, components = joined(fits, blocks)
+        elsewhere = data.offsets(without_rows(center))
+        offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
+        solvers = [fit.row_solver for fit in fits]
+        solver = GroupedRows(solvers, [block.columns for block in blocks], components)
+        gross = _joined_errors(data, parts, fits)
+        return cls(fits[0].objective, offsets, result, factors, gross, solver)
+
+
+def _joined_errors(
+    data: Data, parts: Sequence[GroupData], fits: Sequence[Found]
+) -> GrossErrors | None:
+    gross = [fit.gross for fit in fits if fit.gross is not None]
+    if not gross:
+        return None
+    # Gross errors are looked for in memory only.
+    assert isinstance(data, EntryData)
+    values = np.zeros(len(data.values), gross[0].values.dtype)
+    for part, errors in zip(parts, gross, strict=True):
+        values[part.index] = errors.values[part.order]
+    level = max(errors.level for errors in gross)
+    whole = data.measurements()
+    return replace(gross[0], values=values, level=level, measurements=whole)
