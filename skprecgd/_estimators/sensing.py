@@ -68,8 +68,8 @@ class PrecGDMatrixSensing(
     Parameters
     ----------
     n_components : int, default=None
-        Search rank: an upper bound of the rank, at most ``min(matrix_shape)``,
-        which is what None stands for.
+        Search rank: an upper bound of the rank (of each group, if there are several
+        `groups_`), at most ``min(matrix_shape)``, which is what None stands for.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
         flat rows the most balanced shape with that many cells, rows >= columns

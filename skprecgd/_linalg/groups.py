@@ -45,8 +45,8 @@ class Groups(NamedTuple):
     >>> import numpy as np
     >>> from skprecgd import PrecGDFactorization
     >>> model = PrecGDFactorization(1)
-    >>> model.fit([[6.0, 2.0], [3.0, 1.0]]).groups_.rows
-    array([0, 0])
+    >>> model.fit([[6.0, 2.0], [3.0, 1.0]]).groups_.rows.tolist()
+    [0, 0]
     """
 
     rows: Array
