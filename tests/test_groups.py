@@ -705,9 +705,9 @@ def triples_in_chunks(X, lines):
             "value": X[cells][order],
         }
     )
-    return observed_entries(
-        dd.from_pandas(frame, npartitions=3, sort=False), matrix_shape=X.shape
-    )
+    chunks = dd.from_pandas(frame, npartitions=3, sort=False)
+    names = {"row": "row", "column": "column", "value": "value"}
+    return observed_entries(chunks, **names, matrix_shape=X.shape)
 
 
 @pytest.mark.parametrize("options", [{}, {"loss": "huber", "tol": 1e-6}])

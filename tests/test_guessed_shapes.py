@@ -127,7 +127,9 @@ def test_entries_in_chunks_are_looked_at_where_they_are(rng):
     frame = pandas.DataFrame(
         {"row": rows, "column": columns, "value": M[rows, columns]}
     )
-    entries, y = observed_entries(dask_frames.from_pandas(frame, npartitions=3))
+    chunks = dask_frames.from_pandas(frame, npartitions=3)
+    names = {"row": "row", "column": "column", "value": "value"}
+    entries, y = observed_entries(chunks, **names, matrix_shape=M.shape)
     with pytest.warns(UserWarning, match=r"1 row\(s\) and 1 column\(s\)"):
         model = PrecGDMatrixSensing(1).fit(entries, y)
     np.testing.assert_array_equal(model.matrix_[3], 0.0)

@@ -108,7 +108,11 @@ def test_ratings_read_as_meant_are_not_warned_of(rng):
 def test_one_warning_a_fit_and_it_points_here(rng):
     X = ratings(rng)
     model = PrecGDFactorization(1)
-    for fit in (model.fit, model.fit_transform, PrecGDFactorizationCV([1], cv=2).fit):
+    for fit in (
+        model.fit,
+        model.fit_transform,
+        PrecGDFactorizationCV([1], cv=2, scoring="r2").fit,
+    ):
         with pytest.warns(UserWarning, match=WARNING) as caught:
             fit(X)
         assert len(caught) == 1

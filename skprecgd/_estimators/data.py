@@ -549,18 +549,12 @@ class ChunkedData(Data):
         return self.chunks.groups(self.survey)
 
     def parts(self, groups: Groups, count: int) -> list[GroupData]:
-        return [
-            GroupData(
-                ChunkedData(
-                    self.chunks.of_block(block, self.missing_values),
-                    self.missing_values,
-                ),
-                block,
-                slice(None),
-                slice(None),
-            )
-            for block in groups.blocks()[:count]
-        ]
+        return [self._of_group(block) for block in groups.blocks()[:count]]
+
+    def _of_group(self, block: Block) -> GroupData:
+        chunks = self.chunks.of_block(block, self.missing_values)
+        data = ChunkedData(chunks, self.missing_values)
+        return GroupData(data, block, slice(None), slice(None))
 
     def offsets(self, center: str | None) -> Offsets:
         if center == "both" and not self.survey.complete:
