@@ -115,6 +115,8 @@ class VisibleRows(ABC):
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
         """Coordinates by least squares with a ridge, shape (n_rows, r).
 
+        Rows with holes have none in the columns of the basis that are rounding.
+
         Parameters
         ----------
         space : RowSpace
@@ -198,9 +200,19 @@ class EntryData(Data, Rows):
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
         visible, weights = self.centred(space), self.weights.of_losses
+        basis = space.determined.basis
+        rank = basis.shape[1]
         if weights is not None:
-            return weighted_least_squares(visible, weights, space.basis, ridge)
-        return solve_rows(visible, visible @ space.basis, space.basis, ridge)
+            z = weighted_least_squares(visible, weights, basis, ridge[:rank])
+        else:
+            z = solve_rows(visible, visible @ basis, basis, ridge[:rank])
+        z = space.padded(z)
+        if rank < len(ridge):
+            # Rows without holes have coordinates in all columns, as complete data do.
+            whole = np.diff(visible.indptr) == self.shape[1]
+            others = visible[whole] @ space.basis[:, rank:]
+            z[whole, rank:] = others / (1.0 + ridge[rank:]).astype(z.dtype)
+        return z
 
     def rounds(
         self, share: float, rng: np.random.RandomState
@@ -384,9 +396,11 @@ class _CompleteButHidden(VisibleRows):
         return entries.where(visible)
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
-        hidden = self.hidden.centred(space)
-        visible = self.whole.projected(space) - hidden @ space.basis
-        return solve_rows(hidden, visible, space.basis, ridge, hidden=True)
+        hidden, basis = self.hidden.centred(space), space.determined.basis
+        rank = basis.shape[1]
+        visible = self.whole.projected(space)[:, :rank] - hidden @ basis
+        z = solve_rows(hidden, visible, basis, ridge[:rank], hidden=True)
+        return space.padded(z)
 
 
 class ChunkedData(Data):

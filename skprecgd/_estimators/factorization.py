@@ -21,7 +21,11 @@ from skprecgd._estimators.data import (
     read_weighted,
     warn_about_unseen,
 )
-from skprecgd._estimators.fitted import kept_factors, outlier_matrix
+from skprecgd._estimators.fitted import (
+    kept_factors,
+    numerical_rank,
+    outlier_matrix,
+)
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.objectives import objective_of
@@ -285,6 +289,9 @@ class PrecGDFactorization(
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         self.center_ = offsets.columns.astype(objective.dtype)
         self.outliers_ = outlier_matrix(objective, gross)
+        self._numerical_rank = numerical_rank(
+            objective, result, self.tol, factors, offsets.size
+        )
         self._row_solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self)
         )
@@ -346,7 +353,10 @@ class PrecGDFactorization(
         ndarray of shape (n_samples, n_components_)
             For complete rows ``(X - center_) @ components_.T``. Otherwise the
             least-squares fit to the visible entries, of least norm where a row
-            shows fewer than n_components_ of them. With outliers, the fit to those
+            shows fewer than n_components_ of them; components whose singular value is
+            rounding, at most ``max(n_samples, n_features)`` times the machine
+            precision relative to the largest (and to the offsets), have no part in
+            it. With outliers, the fit to those
             visible entries that are not gross errors. With another loss, the
             coordinates of the lowest loss; where the held-out loss ended the fit,
             shrunk towards zero as the singular values suggest.
@@ -437,7 +447,7 @@ class PrecGDFactorization(
 
     @property
     def _row_space(self) -> RowSpace:
-        return RowSpace(self.components_.T, self.center_)
+        return RowSpace(self.components_.T, self.center_, self._numerical_rank)
 
     def _read(self, X: Any) -> CompleteData | EntryData:
         return read_rows(self, X, self._row_solver.each_entry)
