@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from numbers import Integral, Real
@@ -25,6 +26,7 @@ from skprecgd._estimators.fitted import (
     kept_factors,
     numerical_rank,
     outlier_matrix,
+    unexplained_variance,
 )
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
 from skprecgd._estimators.lazy import by_rows
@@ -143,8 +145,10 @@ class PrecGDFactorization(
     singular_values_ : ndarray of shape (n_components_,)
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
         Variance of the transformed training data by component, and its share of
-        the total variance of the (observed) data; for labels and counts ("logistic",
-        "poisson") of all components together.
+        the total variance. With missing entries, outliers or weights, that is the sum
+        of the variances of the completed matrix, plus `n_features` times the mean
+        squared residual of the fit (outliers left out). For labels and counts
+        ("logistic", "poisson") the share of all components together.
     n_components_ : int
         Complete data: `n_components`. Missing entries or outliers: the rank found.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
@@ -284,8 +288,9 @@ class PrecGDFactorization(
         rank = offsets.search_rank(self.n_components)
         check_init(self.init, data.shape, rank)
         result = self._recover(objective, rank)
-        factors = kept_factors(objective, result, self.tol, seen)
-        factors = offsets.with_rows(offsets.within(factors, self.n_components))
+        found = kept_factors(objective, result, self.tol, seen)
+        within = offsets.within(found, self.n_components)
+        factors = offsets.with_rows(within)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         self.center_ = offsets.columns.astype(objective.dtype)
         self.outliers_ = outlier_matrix(objective, gross)
@@ -295,17 +300,28 @@ class PrecGDFactorization(
         self._row_solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self)
         )
-        self._set_variances(factors, data.variance(objective, offsets, gross))
+        self._set_variances(
+            factors,
+            data.variance(objective, offsets),
+            partial(unexplained_variance, objective, result, within, gross),
+        )
         self._store(result, factors)
         return result
 
-    def _set_variances(self, factors: Factors, variance: float) -> None:
+    def _set_variances(
+        self, factors: Factors, variance: float | None, rest: Callable[[], float]
+    ) -> None:
+        """Set the variances, given that of the data or what the components leave."""
         u, s, _ = factors.svd()
         self.explained_variance_ = score_variances(u, s)
-        if self._row_solver.loss.generalized:
-            # X holds labels or counts. Components explain log-odds or logarithms, whose
+        if variance is None:
+            # The columns of the completed matrix have the variance of the components,
+            # whose rows are orthonormal.
+            variance = float(np.sum(self.explained_variance_, dtype=np.float64))
+            # Of labels or counts, components explain log-odds or logarithms, whose
             # variance is known for all components together only.
-            variance = float(np.sum(self.explained_variance_))
+            if not self._row_solver.loss.generalized:
+                variance += rest()
         ratio = self.explained_variance_ / variance if variance > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
 

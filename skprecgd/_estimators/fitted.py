@@ -126,6 +126,35 @@ def _unfinished(
     return min(tuning.spare * tol, max(tuning.spare_loose * tol, tuning.negligible))
 
 
+def unexplained_variance(
+    objective: Objective,
+    result: PathResult,
+    factors: Factors,
+    gross: GrossErrors | None,
+) -> float:
+    """Sum of the columns' variances that a fit leaves, as its residuals estimate it.
+
+    A missing entry is expected to deviate from the completed matrix like the observed
+    ones, so this is the number of columns times their mean squared residual. (It is not
+    corrected for degrees of freedom, as the explained variances are not either.)
+
+    Parameters
+    ----------
+    objective : Objective
+    result : PathResult
+    factors : Factors
+        Those of the result that are kept.
+    gross : GrossErrors or None
+        The errors that the fit left out.
+    """
+    loss = result.loss
+    if factors.rank == 0:
+        # The offsets of the rows took the only component.
+        loss = 0.5 * objective.data_norm**2
+    mean_square = objective.mean_square_residual(factors, loss, gross)
+    return objective.matrix_shape[1] * mean_square
+
+
 def minimised(objective: Objective, result: PathResult) -> Objective:
     """The objective that the path minimised last; its loss may have been sharpened."""
     if result.sharpened is None:
