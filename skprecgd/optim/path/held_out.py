@@ -85,10 +85,20 @@ class HeldOutPath:
         reference, chosen = judge.evaluate(best), best
         for rank in sorted((k for k in visited if k < best.rank), reverse=True):
             gain, error = judge.gain(judge.evaluate(visited[rank]), reference)
-            if not gain <= margin * error:
+            if not gain <= margin * error or self._misses(visited[rank], best):
                 break
             chosen = visited[rank]
         return chosen
+
+    def _misses(self, lower: Factors, best: Factors) -> bool:
+        """Whether a lower rank misses what is no chance in the measurements fitted."""
+        strategy, objective = self.walk.strategy, self.walk.objective
+        if not strategy.ends_by_held_out:
+            return False
+        there, reference = objective.evaluate(lower), objective.evaluate(best)
+        multiple = self.walk.settings.tuning.hold_out.misses
+        much = there.loss > multiple * reference.loss
+        return much and strategy.more_than_chance(there)
 
 
 def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Ending:
