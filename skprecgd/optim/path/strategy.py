@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from skprecgd.objective import Evaluation, Objective
+from skprecgd.objective import Objective
 from skprecgd.optim.path.freedom import degrees_of_freedom
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.tuning import StageTuning
@@ -153,10 +153,13 @@ class Strategy:
         rest = [Phase(solver, until, above=until.chance) for solver in others]
         return [Phase(first, until), *rest]
 
-    def more_than_chance(self, evaluation: Evaluation) -> bool:
-        """Whether labels or counts are missed by more than chance, as a fit sees it."""
-        chance = self._tuning.held_out.chance
-        return self.ends_by_held_out and self.objective.mean_loss(evaluation) > chance
+    def catching_up(self, share: float) -> list[Phase]:
+        """A few steps on all measurements, until a share of the residual is left."""
+        return [Phase(self.solvers[0], self._tuning.settle, may_leave=share)]
+
+    def more_than_chance(self, mean_loss: float) -> bool:
+        """Whether labels or counts that cost so much each are missed by no chance."""
+        return self.ends_by_held_out and mean_loss > self._tuning.held_out.chance
 
     def _patience(self, solver: Solver, rank: int) -> Progress:
         """When the steps of a solver at a rank count as slow."""
