@@ -17,7 +17,7 @@ from skprecgd.objective import Objective
 
 @dataclass(frozen=True)
 class StartTuning:
-    """The numbers behind the Nystrom and the random start.
+    """The numbers behind the starts.
 
     Attributes
     ----------
@@ -29,6 +29,9 @@ class StartTuning:
     random_scale : float
         Norm of a random start in units of the data norm: small, so that it hides no
         structure, but not so small that leaving the saddle at zero takes long.
+    max_halvings : int
+        Halvings of a spectral start at most. Ten divide logarithms of counts by a
+        thousand; sixty are beyond any need.
 
     Examples
     --------
@@ -40,10 +43,11 @@ class StartTuning:
     spare_columns: int = 10
     columns_per_spare: int = 2
     random_scale: float = 1e-2
+    max_halvings: int = 60
 
 
 START = StartTuning()
-"""The default numbers behind the Nystrom and the random start."""
+"""The default numbers behind the starts."""
 
 
 def spectral(
@@ -54,6 +58,9 @@ def spectral(
     random_state: RandomState = None,
 ) -> Factors:
     """Leading part of the back-projected data, ``P_r(A*(y))`` suitably scaled.
+
+    It is a step along the gradient at zero. Where the curvature of a loss has no bound,
+    as for counts, it may be far too long, and is halved as often as that helps.
 
     Parameters
     ----------
@@ -86,10 +93,11 @@ def spectral(
         _check_square(objective)
         values, vectors = leading_eigenpairs(-1.0 * matrix, rank, random_state)
         values = np.maximum(values, 0.0)
-        return _cast(SymmetricFactor.from_svd(vectors, values, vectors), objective)
+        start = SymmetricFactor.from_svd(vectors, values, vectors)
+        return _shortened(_cast(start, objective), objective)
     u, s, v = leading_triplets(matrix, rank, random_state)
     # The gradient at zero is minus the back-projection.
-    return _cast(FactorPair.from_svd(-u, s, v), objective)
+    return _shortened(_cast(FactorPair.from_svd(-u, s, v), objective), objective)
 
 
 def nystrom(
@@ -292,6 +300,27 @@ def _check_square(objective: Objective) -> None:
             f"symmetric=True needs a square matrix, got matrix_shape="
             f"{objective.matrix_shape}."
         )
+
+
+def _shortened(start: Factors, objective: Objective) -> Factors:
+    """A start that is worse than zero, halved as long as that helps.
+
+    The squared loss needs none of it: the first exact step finds the right length.
+    """
+    if objective.loss.least_squares:
+        return start
+    at_zero = 0.5 * objective.data_norm**2
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = objective.evaluate(start).value
+        if value <= at_zero:
+            return start
+        for _ in range(START.max_halvings):
+            shorter = start.scaled(0.5)
+            below = objective.evaluate(shorter).value
+            if value <= at_zero and not below < value:
+                break
+            start, value = shorter, below
+    return start
 
 
 def _cast(factors: Factors, objective: Objective) -> Factors:

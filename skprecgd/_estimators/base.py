@@ -121,6 +121,8 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         advice = "increase max_iter or tol"
         if result.status is Status.DIVERGED:
             advice = "use step_size='auto' or a smaller number"
+        if result.status is Status.WORSE_THAN_ZERO:
+            advice = "use another init or rank_search='path'"
         warnings.warn(
             f"{type(self).__name__} did not converge: {result.message} Relative "
             f"residual {result.relative_residual:.3g}, tol={self.tol:g} after "

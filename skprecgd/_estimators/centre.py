@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from skprecgd._linalg.groups import Block
+from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 
@@ -74,6 +75,13 @@ class Offsets:
     def are_zero(self) -> bool:
         """Whether the data stay as they are."""
         return not (self.rows.any() or self.columns.any())
+
+    @property
+    def size(self) -> float:
+        """Norm of the matrix that is subtracted from the data."""
+        n_rows, n_columns = len(self.rows), len(self.columns)
+        sides = np.sqrt([n_columns, n_rows]) * [norm(self.rows), norm(self.columns)]
+        return norm(sides)
 
     def search_rank(self, n_components: int) -> int:
         """The rank to search for; see the function of that name."""

@@ -42,7 +42,6 @@ from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
     entry_offsets,
-    observed_variance,
     subtract,
     total_variance,
 )
@@ -56,7 +55,7 @@ from skprecgd.distributed.measurements import chunked_entries
 from skprecgd.distributed.rows import RowChunks, Survey
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
-from skprecgd.objective import GrossErrors, Objective, Weights
+from skprecgd.objective import Objective, Weights
 from skprecgd.objective.weights import ONCE
 
 Seen = tuple[Array, Array]
@@ -124,10 +123,10 @@ class Data(ABC):
         """
 
     @abstractmethod
-    def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
-    ) -> float:
-        """Sum of the columns' variances over the observed entries.
+    def variance(self, objective: Objective, offsets: Offsets) -> float | None:
+        """Sum of the columns' variances, or None where it is only to be estimated.
+
+        It is known of complete data that are fitted by their truncated SVD.
 
         Parameters
         ----------
@@ -135,8 +134,6 @@ class Data(ABC):
         offsets : Offsets
             The offsets that the objective was made with. If they are zero, the
             objective may know a sum that is needed here.
-        gross : GrossErrors or None
-            Errors that are subtracted from the data first.
         """
 
 
@@ -178,6 +175,8 @@ class VisibleRows(ABC):
     @abstractmethod
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
         """Coordinates by least squares with a ridge, shape (n_rows, r).
+
+        Rows with holes have none in the columns of the basis that are rounding.
 
         Parameters
         ----------
@@ -281,12 +280,8 @@ class EntryData(Data, Rows):
         """The entries as measurements of the matrix, in the same order."""
         return EntryMeasurements(self.rows, self.columns, self.shape, self.values.dtype)
 
-    def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
-    ) -> float:
-        values = self.values if gross is None else self.values - gross.values
-        often = self.weights.frequency
-        return observed_variance(self.columns, values, self.shape[1], often)
+    def variance(self, objective: Objective, offsets: Offsets) -> None:
+        return None
 
     # ---- for coordinates of rows
 
@@ -295,9 +290,19 @@ class EntryData(Data, Rows):
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
         visible, weights = self.centred(space), self.weights.of_losses
+        basis = space.determined.basis
+        rank = basis.shape[1]
         if weights is not None:
-            return weighted_least_squares(visible, weights, space.basis, ridge)
-        return solve_rows(visible, visible @ space.basis, space.basis, ridge)
+            z = weighted_least_squares(visible, weights, basis, ridge[:rank])
+        else:
+            z = solve_rows(visible, visible @ basis, basis, ridge[:rank])
+        z = space.padded(z)
+        if rank < len(ridge):
+            # Rows without holes have coordinates in all columns, as complete data do.
+            whole = np.diff(visible.indptr) == self.shape[1]
+            others = visible[whole] @ space.basis[:, rank:]
+            z[whole, rank:] = others / (1.0 + ridge[rank:]).astype(z.dtype)
+        return z
 
     def rounds(
         self, share: float, rng: np.random.RandomState
@@ -439,14 +444,12 @@ class CompleteData(Data, Rows):
         centred = subtract(self.X, *offsets.pair)
         return make(FullObservation(self.shape, self.X.dtype), centred)
 
-    def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
-    ) -> float:
-        if gross is not None:
-            return total_variance(self.X - gross.values.reshape(self.shape))
+    def variance(self, objective: Objective, offsets: Offsets) -> float | None:
+        if not objective.has_closed_form:
+            return None
         # The objective knows the norm of data that were not centred: no pass is needed.
-        known = objective.has_closed_form and offsets.are_zero
-        return total_variance(self.X, objective.data_norm if known else None)
+        known = objective.data_norm if offsets.are_zero else None
+        return total_variance(self.X, known)
 
     # ---- for coordinates of rows
 
@@ -514,9 +517,11 @@ class _CompleteButHidden(VisibleRows):
         return entries.where(visible)
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
-        hidden = self.hidden.centred(space)
-        visible = self.whole.projected(space) - hidden @ space.basis
-        return solve_rows(hidden, visible, space.basis, ridge, hidden=True)
+        hidden, basis = self.hidden.centred(space), space.determined.basis
+        rank = basis.shape[1]
+        visible = self.whole.projected(space)[:, :rank] - hidden @ basis
+        z = solve_rows(hidden, visible, basis, ridge[:rank], hidden=True)
+        return space.padded(z)
 
 
 class ChunkedData(Data):
@@ -574,10 +579,8 @@ class ChunkedData(Data):
         )
         return make(measurements, values, weights=Weights(frequency=often))
 
-    def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
-    ) -> float:
-        return self.survey.variance
+    def variance(self, objective: Objective, offsets: Offsets) -> float | None:
+        return self.survey.variance if self.survey.complete else None
 
 
 # Reading ------------------------------------------------------------------------------

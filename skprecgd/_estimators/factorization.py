@@ -26,7 +26,12 @@ from skprecgd._estimators.data import (
     warn_about_ratings,
     warn_about_unseen,
 )
-from skprecgd._estimators.fitted import kept_factors, outlier_matrix
+from skprecgd._estimators.fitted import (
+    kept_factors,
+    mean_square_left,
+    numerical_rank,
+    outlier_matrix,
+)
 from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
 from skprecgd._estimators.found import Found
 from skprecgd._estimators.groups import fits_of, n_fitted, warn_about_groups
@@ -50,7 +55,6 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
-from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss
 from skprecgd.optim import Damping, Solver, StepRule
@@ -151,8 +155,10 @@ class PrecGDFactorization(
     singular_values_ : ndarray of shape (n_components_,)
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
         Variance of the transformed training data by component, and its share of
-        the total variance of the (observed) data; for labels and counts ("logistic",
-        "poisson") of all components together.
+        the total variance. With missing entries, outliers or weights, that is the sum
+        of the variances of the completed matrix, plus `n_features` times the mean
+        squared residual of the fit (outliers left out). For labels and counts
+        ("logistic", "poisson") the share of all components together.
     n_components_ : int
         Complete data: `n_components`. Missing entries or outliers: the rank found; the
         sum of those of all groups if there are several. A component is then zero in
@@ -310,8 +316,9 @@ class PrecGDFactorization(
         self.center_ = found.offsets.columns.astype(found.objective.dtype)
         self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
         self._row_solver = found.row_solver
-        variance = data.variance(found.objective, found.offsets, found.gross)
-        self._set_variances(found.factors, variance)
+        self._numerical_rank = found.numerical_rank
+        variance = data.variance(found.objective, found.offsets)
+        self._set_variances(found, variance)
         self._store(found.result, found.factors)
         return found.result
 
@@ -321,13 +328,16 @@ class PrecGDFactorization(
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         result = self._recover(objective, offsets.search_rank(n_components), block)
-        factors = kept_factors(objective, result, self.tol, seen)
-        factors = offsets.with_rows(offsets.within(factors, n_components))
+        kept = kept_factors(objective, result, self.tol, seen)
+        within = offsets.within(kept, n_components)
+        factors = offsets.with_rows(within)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self)
         )
-        return Found(objective, offsets, result, factors, gross, solver)
+        rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
+        left = partial(mean_square_left, objective, result, within, gross)
+        return Found(objective, offsets, result, factors, gross, solver, rank, left)
 
     def _find_groups(self, data: Data) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
@@ -340,13 +350,18 @@ class PrecGDFactorization(
 
         return Found.in_groups(data, parts, [*fits_of(parts, fit)], self.center)
 
-    def _set_variances(self, factors: Factors, variance: float) -> None:
-        u, s, _ = factors.svd()
+    def _set_variances(self, found: Found, variance: float | None) -> None:
+        """Set the variances, given that of the data where it is known."""
+        u, s, _ = found.factors.svd()
         self.explained_variance_ = score_variances(u, s)
-        if self._row_solver.loss.generalized:
-            # X holds labels or counts. Components explain log-odds or logarithms, whose
+        if variance is None:
+            # The columns of the completed matrix have the variance of the components,
+            # whose rows are orthonormal.
+            variance = float(np.sum(self.explained_variance_, dtype=np.float64))
+            # Of labels or counts, components explain log-odds or logarithms, whose
             # variance is known for all components together only.
-            variance = float(np.sum(self.explained_variance_))
+            if not self._row_solver.loss.generalized:
+                variance += found.factors.matrix_shape[1] * found.mean_square_left()
         ratio = self.explained_variance_ / variance if variance > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
 
@@ -394,7 +409,10 @@ class PrecGDFactorization(
         ndarray of shape (n_samples, n_components_)
             For complete rows ``(X - center_) @ components_.T``. Otherwise the
             least-squares fit to the visible entries, of least norm where a row
-            shows fewer than n_components_ of them. With outliers, the fit to those
+            shows fewer than n_components_ of them; components whose singular value is
+            rounding, at most ``max(n_samples, n_features)`` times the machine
+            precision relative to the largest (and to the offsets), have no part in
+            it. With outliers, the fit to those
             visible entries that are not gross errors. With another loss, the
             coordinates of the lowest loss; where the held-out loss ended the fit,
             shrunk towards zero as the singular values suggest.
@@ -485,7 +503,7 @@ class PrecGDFactorization(
 
     @property
     def _row_space(self) -> RowSpace:
-        return RowSpace(self.components_.T, self.center_)
+        return RowSpace(self.components_.T, self.center_, self._numerical_rank)
 
     def _read(self, X: Any) -> CompleteData | EntryData:
         return read_rows(self, X, self._row_solver.each_entry)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
@@ -50,16 +51,11 @@ def found_factors(
     or a ridge keeps the residual up, a loose `tol` says nothing of that kind, and only
     negligible singular values count as zero.
     """
-    tol = objective.working_tol(tol)
     factors = result.factors
     s = factors.singular_values().astype(np.float64)
-    eps = np.finfo(factors.dtype).eps
-    explained = result.relative_residual <= tuning.explained * tol
-    spare = min(tuning.spare * tol, max(tuning.spare_loose * tol, tuning.negligible))
-    unfinished = spare if explained else min(tol, tuning.negligible)
-    level = max(unfinished, max(factors.matrix_shape) * eps) * np.linalg.norm(s)
+    share = max(_unfinished(objective, result, tol, tuning), _rounding(factors))
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
-    return factors.truncated(max(1, int(np.sum(tails > level))))
+    return factors.truncated(max(1, int(np.sum(tails > share * np.linalg.norm(s)))))
 
 
 def kept_factors(
@@ -95,6 +91,76 @@ def seen_part(factors: Factors, seen: tuple[Array, Array]) -> Factors:
     # The one block of a symmetric matrix has equal masks.
     blocks = zip(factors.blocks, seen, strict=False)
     return type(factors)(*(block * mask[:, None] for block, mask in blocks))
+
+
+def numerical_rank(
+    objective: Objective, result: PathResult, tol: float, factors: Factors, size: float
+) -> int:
+    """The number of components that stand for more than rounding errors of the data.
+
+    As for `numpy.linalg.matrix_rank`, a singular value is rounding up to the larger
+    side of the matrix times the machine precision, relative to the size of the data.
+    Where steps have led to the factors of complete data, what they left unfinished in
+    spare components counts as rounding, too.
+
+    Parameters
+    ----------
+    objective : Objective
+    result : PathResult
+    tol : float
+        The tolerance that was asked for.
+    factors : Factors
+        The factors that the estimator keeps.
+    size : float
+        Norm of the offsets that were subtracted from the data.
+    """
+    s = factors.singular_values().astype(np.float64)
+    level = _rounding(factors) * float(np.hypot(s[0], size))
+    stepped = objective.has_closed_form and len(result.history) > 0
+    if stepped:
+        level = max(level, _unfinished(objective, result, tol, SPARE) * float(norm(s)))
+    return int(np.sum(s > level))
+
+
+def _rounding(factors: Factors) -> float:
+    """Rounding of the singular values of a matrix, as a share of the largest."""
+    return max(factors.matrix_shape) * float(np.finfo(factors.dtype).eps)
+
+
+def _unfinished(
+    objective: Objective, result: PathResult, tol: float, tuning: SpareTuning
+) -> float:
+    """What a fit leaves in spare columns, as a share of the norm of the matrix."""
+    tol = objective.working_tol(tol)
+    if result.relative_residual > tuning.explained * tol:
+        return min(tol, tuning.negligible)
+    return min(tuning.spare * tol, max(tuning.spare_loose * tol, tuning.negligible))
+
+
+def mean_square_left(
+    objective: Objective,
+    result: PathResult,
+    factors: Factors,
+    gross: GrossErrors | None,
+) -> float:
+    """Mean squared residual of the entries that a fit has not left out.
+
+    It is not corrected for degrees of freedom, as explained variances are not either.
+
+    Parameters
+    ----------
+    objective : Objective
+    result : PathResult
+    factors : Factors
+        Those of the result that are kept.
+    gross : GrossErrors or None
+        The errors that the fit left out.
+    """
+    loss = result.loss
+    if factors.rank == 0:
+        # The offsets of the rows took the only component.
+        loss = 0.5 * objective.data_norm**2
+    return objective.mean_square_residual(factors, loss, gross)
 
 
 def minimised(objective: Objective, result: PathResult) -> Objective:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -32,6 +33,10 @@ class Found:
         Those that the estimator keeps.
     gross : GrossErrors or None
     row_solver : RowSolver
+    numerical_rank : int
+        The leading factors that stand for more than rounding.
+    mean_square_left : callable
+        () -> mean squared residual of the entries; a pass over them for some losses.
     """
 
     objective: Objective
@@ -40,6 +45,8 @@ class Found:
     factors: Factors
     gross: GrossErrors | None
     row_solver: RowSolver
+    numerical_rank: int
+    mean_square_left: Callable[[], float]
 
     @classmethod
     def in_groups(
@@ -64,10 +71,23 @@ class Found:
         factors, result, components = joined(fits, blocks)
         elsewhere = data.offsets(without_rows(center))
         offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
-        solvers = [fit.row_solver for fit in fits]
-        solver = GroupedRows(solvers, [block.columns for block in blocks], components)
+        solver = GroupedRows(
+            [fit.row_solver for fit in fits],
+            [fit.numerical_rank for fit in fits],
+            [block.columns for block in blocks],
+            components,
+        )
         gross = _joined_errors(data, parts, fits)
-        return cls(fits[0].objective, offsets, result, factors, gross, solver)
+        left = partial(_pooled, fits)
+        first = fits[0].objective
+        # Which components are rounding is asked within each group.
+        rank = factors.rank
+        return cls(first, offsets, result, factors, gross, solver, rank, left)
+
+
+def _pooled(fits: Sequence[Found]) -> float:
+    counts = [fit.objective.n_measurements for fit in fits]
+    return float(np.average([fit.mean_square_left() for fit in fits], weights=counts))
 
 
 def _joined_errors(

@@ -22,6 +22,8 @@ class GroupedRows(RowSolver):
     ----------
     solvers : sequence of RowSolver
         The largest group first; its loss is that of scores.
+    ranks : sequence of int
+        How many components of each group stand for more than rounding.
     columns : sequence of ndarray of int
         The columns of each group.
     components : sequence of ndarray of int
@@ -31,6 +33,7 @@ class GroupedRows(RowSolver):
     def __init__(
         self,
         solvers: Sequence[RowSolver],
+        ranks: Sequence[int],
         columns: Sequence[Array],
         components: Sequence[Array],
     ) -> None:
@@ -39,6 +42,7 @@ class GroupedRows(RowSolver):
             solver.leading(len(own))
             for solver, own in zip(solvers, components, strict=True)
         ]
+        self.ranks = list(ranks)
         self.columns, self.components = list(columns), list(components)
         ridge = np.zeros(sum(len(own) for own in components))
         for solver, own in zip(self.solvers, components, strict=True):
@@ -49,15 +53,16 @@ class GroupedRows(RowSolver):
         out = np.zeros((rows.shape[0], len(self.ridge)), space.basis.dtype)
         parts = zip(
             self.solvers,
+            self.ranks,
             self.columns,
             self.components,
             rows.by_columns(self.columns),
             strict=True,
         )
-        for solver, columns, own, (which, visible) in parts:
+        for solver, rank, columns, own, (which, visible) in parts:
             if len(which) and len(own):
                 basis = space.basis[np.ix_(columns, own)]
-                part = RowSpace(basis, space.offsets[columns])
+                part = RowSpace(basis, space.offsets[columns], rank)
                 out[np.ix_(which, own)] = solver.coordinates(visible, part)
         return out
 

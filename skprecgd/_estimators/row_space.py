@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,10 +20,26 @@ class RowSpace:
     basis : ndarray of shape (n_columns, r)
         Orthonormal columns.
     offsets : ndarray of shape (n_columns,)
+    rank : int, default=None
+        The leading columns of the basis that stand for more than rounding. The others
+        say nothing about the missing entries of a row. None is all of them.
     """
 
     basis: Array
     offsets: Array
+    rank: int | None = None
+
+    @cached_property
+    def determined(self) -> RowSpace:
+        """The space of the leading columns that stand for more than rounding."""
+        if self.rank is None or self.rank >= self.basis.shape[1]:
+            return self
+        return RowSpace(self.basis[:, : self.rank], self.offsets)
+
+    def padded(self, z: Array) -> Array:
+        """Coordinates in `determined`, with zeros for the other columns."""
+        missing = self.basis.shape[1] - z.shape[1]
+        return np.pad(z, ((0, 0), (0, missing))) if missing else z
 
     def coordinates(self, X: Array) -> Array:
         """Least-squares coordinates of complete rows, shape (n_rows, r)."""

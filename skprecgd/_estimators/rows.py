@@ -182,19 +182,19 @@ class LossRows(RowSolver):
         -------
         ndarray of shape (n_rows, r)
         """
-        basis = space.basis.astype(np.float64)
+        basis = space.determined.basis.astype(np.float64)
+        rank = basis.shape[1]
+        ridge = self.ridge[:rank]
         products = row_products(basis)
-        out = np.zeros((visible.shape[0], basis.shape[1]))
+        out = np.zeros((visible.shape[0], rank))
         for part in row_slabs(out):
             factors = 1.0 if weights is None else weights[part].data
             for stage in self.loss.continuation():
                 problem = _RowProblem(
                     stage, visible[part], basis, space.offsets, factors
                 )
-                out[part] = _newton(
-                    problem, products, self.ridge, out[part], self.tuning
-                )
-        return out.astype(space.basis.dtype)
+                out[part] = _newton(problem, products, ridge, out[part], self.tuning)
+        return space.padded(out.astype(space.basis.dtype))
 
 
 class TrimmedRows(RowSolver):
@@ -228,8 +228,9 @@ class TrimmedRows(RowSolver):
         self.fraction, self.level = fraction, level
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
-        entries = rows.entries()
-        return self.of_entries(entries.centred(space), space.basis, entries.weights)
+        entries, basis = rows.entries(), space.determined.basis
+        z = self.of_entries(entries.centred(space), basis, entries.weights)
+        return space.padded(z)
 
     def of_entries(
         self, visible: sparse.csr_array, basis: Array, weights: Weights = ONCE
@@ -266,7 +267,8 @@ class TrimmedRows(RowSolver):
                 break
             pending, before = pending[moved], errors[moved[part.lines]]
             kept = ~errors & moved[part.lines]
-            out[pending] = part.least_squares(moved, kept, basis, self.ridge)
+            ridge = self.ridge[: basis.shape[1]]
+            out[pending] = part.least_squares(moved, kept, basis, ridge)
         return out
 
     def _limits(self, visible: sparse.csr_array, weights: Weights) -> Array:
@@ -332,7 +334,7 @@ def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Arr
 
     A ridge alpha on the factors is a ridge ``alpha / s`` on the coordinates, because a
     row of the left factor is its coordinates divided by the roots of the singular
-    values s.
+    values s. It holds the coordinate at zero where the ridge has removed a component.
 
     A fit that held-out entries ended needs another one: the few labels of a single row
     are often explained best by infinite coordinates, and no entries of it are held out.
@@ -342,10 +344,12 @@ def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Arr
     s = factors.singular_values().astype(np.float64)
     safe = np.where(s > 0, s, 1.0)
     if result.status is Status.HELD_OUT:
-        return np.where(s > 0, objective.matrix_shape[0] / safe**2, 0.0)
+        return np.where(s > 0, objective.matrix_shape[0] / safe**2, np.inf)
+    if not objective.alpha:
+        return np.zeros_like(s)
     # The objective multiplies losses by its weight; here the loss of an entry counts 1.
-    alpha = objective.alpha / objective.weight if objective.alpha else 0.0
-    return np.where(s > 0, alpha / safe, 0.0)
+    alpha = objective.alpha / objective.weight
+    return np.where(s > 0, alpha / safe, np.inf)
 
 
 # Other losses than the squared one ----------------------------------------------------
@@ -385,7 +389,9 @@ class _RowProblem:
 
     def sums(self, values: Array) -> Array:
         """Sum of the entries' values in each row."""
-        return np.bincount(self.rows, weights=values, minlength=self.n_rows)
+        sums = np.bincount(self.rows, weights=values, minlength=self.n_rows)
+        # NumPy counts in integers where there is nothing to add up.
+        return sums.astype(np.float64, copy=False)
 
 
 def _newton(

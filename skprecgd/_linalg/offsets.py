@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
-from skprecgd._linalg.numerics import dot, is_mapped, norm, slab_bincount, slabs
+from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs
 from skprecgd._runtime.typing import Array
 
 # Sweeps over the rows' and the columns' offsets of incomplete data.
@@ -189,32 +189,6 @@ def score_variances(u: Array, s: Array) -> Array:
     lost = shares < 0.1 * mean_square
     shares[lost] = np.var(u[:, lost], axis=0)
     return np.asarray(s**2 * shares)
-
-
-def observed_variance(
-    columns: Array, values: Array, n_columns: int, weights: Array | None = None
-) -> float:
-    """Sum of the columns' variances over the observed entries.
-
-    Parameters
-    ----------
-    columns, values : ndarray of shape (n_entries,)
-    n_columns : int
-    weights : ndarray of shape (n_entries,), default=None
-        An entry of weight two counts like two; None is one each.
-    """
-
-    def weighted(numbers: Array, part: slice) -> Array:
-        return numbers if weights is None else weights[part] * numbers
-
-    def squares(part: slice) -> Array:
-        return weighted((values[part] - means[columns[part]]) ** 2, part)
-
-    each = None if weights is None else weights.__getitem__
-    counts = at_least_something(slab_bincount(columns, n_columns, each))
-    sums = slab_bincount(columns, n_columns, lambda part: weighted(values[part], part))
-    means = sums / counts
-    return float(np.sum(slab_bincount(columns, n_columns, squares) / counts))
 
 
 def _group_means(

@@ -74,7 +74,7 @@ class Survey:
 
     @property
     def variance(self) -> float:
-        """Sum of the columns' variances over the observed entries."""
+        """Sum of the columns' variances, over their observed entries."""
         return float(np.sum(self.squares / at_least_something(self.counts)))
 
     @property

@@ -332,6 +332,14 @@ class Objective(ABC):
     def noise_share(self, noise_variance: float) -> float:
         """The expected contribution of noise of that variance to ``2 * loss``."""
 
+    def mean_loss(self, evaluation: Evaluation) -> float:
+        """The loss of a measurement at a point, on average over all of them.
+
+        It has the units of the `Loss`, unlike the objective, which is normalised.
+        """
+        count = self.weight * self.n_measurements
+        return evaluation.loss / count if count > 0 else 0.0
+
     @abstractmethod
     def evaluate(self, factors: Factors) -> Evaluation:
         """Value and predictions at a point."""
@@ -383,6 +391,21 @@ class Objective(ABC):
             The tolerance that was asked for; the fit itself used `working_tol`.
         """
         return None
+
+    def mean_square_residual(
+        self, factors: Factors, loss: float, gross: GrossErrors | None = None
+    ) -> float:
+        """Mean squared residual of the measurements, each as often as it was made.
+
+        Parameters
+        ----------
+        factors : Factors
+        loss : float
+            The loss at the factors: with the squared loss, no pass is needed.
+        gross : GrossErrors or None, default=None
+            Measurements that do not count.
+        """
+        return 2 * loss / self.noise_share(1.0)
 
     def without(self, errors: Array) -> Objective:
         """The objective without the gross errors, once these are known.

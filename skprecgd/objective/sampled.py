@@ -22,10 +22,11 @@ from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import ray_point
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import Measurements
 from skprecgd.objective.base import (
     Evaluation,
+    GrossErrors,
     Growth,
     Objective,
     ObservedEntries,
@@ -193,6 +194,22 @@ class SampledObjective(Objective):
             if cells is None
             else ObservedEntries(*cells, self.targets, self.weights.of_losses)
         )
+
+    def mean_square_residual(
+        self, factors: Factors, loss: float, gross: GrossErrors | None = None
+    ) -> float:
+        alike = self.weights.precision is None
+        if gross is None and alike and self.loss.least_squares:
+            return super().mean_square_residual(factors, loss)
+        z = self.measurements.forward(factors.left, factors.right)
+        weights = self.weights
+        if gross is not None:
+            counts = gross.values == 0
+            z, y, weights = z[counts], self.targets[counts], weights.at(counts)
+        else:
+            y = self.targets
+        squares = 2 * SquaredLoss().total(z, y, weights.frequency)
+        return squares / weights.count(len(y))
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         if not self.measurements.keeps_adjoint:

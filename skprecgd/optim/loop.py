@@ -124,6 +124,10 @@ class _Best:
         if evaluation.value <= self._evaluation.value + self._tie:
             self.take(evaluation)
 
+    def is_not(self, evaluation: Evaluation) -> bool:
+        """Whether another point is the best."""
+        return evaluation is not self._evaluation
+
     def know(self, evaluation: Evaluation, gradient_norm: float) -> None:
         """Add the gradient's norm, which is computed after the point was taken."""
         if evaluation is self._evaluation:
@@ -166,7 +170,8 @@ def descend(
             status = watch.status(evaluation, gradient_norm)
             status = _final(status, stop=stop, spent=iteration >= max_iter)
             if status is not None:
-                return best.outcome(status, iteration)
+                passed = watch.by_held_out and best.is_not(evaluation)
+                return best.outcome(_of_best(status, passed=passed), iteration)
             evaluation, step = _advance(local, evaluation, method)
             iteration += 1
             if iteration % _REFRESH_EVERY == 0:
@@ -275,6 +280,11 @@ def _final(status: Status | None, *, stop: bool, spent: bool) -> Status | None:
     if status is None and spent:
         return Status.MAX_ITER
     return status
+
+
+def _of_best(status: Status, *, passed: bool) -> Status:
+    """The status of the best point, which held-out data may have seen on the way."""
+    return Status.SLOW if passed and status.converged else status
 
 
 def _advance(
@@ -400,12 +410,18 @@ def minimize(
 
 
 def make_result(outcome: Outcome, journal: Journal) -> Result:
-    """Bring an outcome back to the data's units."""
-    unit, best = journal.unit, outcome.evaluation
+    """Bring an outcome back to the data's units.
+
+    What is worse than the zero matrix has not converged, whatever ended it.
+    """
+    unit, best, status = journal.unit, outcome.evaluation, outcome.status
+    rounding = float(np.sqrt(np.finfo(best.factors.dtype).eps))
+    if status.converged and not best.relative_residual <= 1 + rounding:
+        status = Status.WORSE_THAN_ZERO
     return Result(
         factors=best.factors.scaled(unit),
-        status=outcome.status,
-        message=outcome.status.value,
+        status=status,
+        message=status.value,
         n_iter=max(1, outcome.n_iter),
         loss=best.loss * unit**2,
         relative_residual=best.relative_residual,

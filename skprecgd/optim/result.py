@@ -26,6 +26,9 @@ class Status(Enum):
     HELD_OUT = "The held-out loss stopped falling."
     SLOW = "Progress became slow at this rank."
     MAX_ITER = "max_iter was reached."
+    WORSE_THAN_ZERO = (
+        "The loss is above that of the zero matrix: a bad start, or a local optimum."
+    )
     DIVERGED = "The objective grew beyond its start: the step size is too large."
     CALLBACK = "Stopped by the callback."
     INTERRUPTED = "Interrupted by the user; the best iterate is kept."

@@ -58,6 +58,10 @@ class Progress:
     patience : int, default=None
         Progress also ends after this number of iterations without a lower held-out
         loss.
+    chance : float, default=infinity
+        Mean loss of a measurement up to which chance may be all that is left. Above it
+        the patience does not wear out: the steps do not fit chance yet, and on the way
+        a few large measurements may raise the held-out loss for a while.
     """
 
     window: int = 5
@@ -66,6 +70,7 @@ class Progress:
     removable: float = 0.0
     of_decrease: float | None = None
     patience: int | None = None
+    chance: float = np.inf
 
 
 class Watch:
@@ -96,6 +101,7 @@ class Watch:
         tuning: StopTuning = _TUNING,
     ) -> None:
         self._tuning = tuning
+        self._objective = objective
         self._data_norm = objective.data_norm
         at_zero = 0.5 * self._data_norm**2
         self._ceiling = tuning.divergence * max(start.value, at_zero)
@@ -148,6 +154,8 @@ class Watch:
     ) -> bool:
         """Whether a stage ends here, because others promise more."""
         patience = progress.patience
+        if self._objective.mean_loss(evaluation) > progress.chance:
+            self._since_lower_held_out = 0
         if patience is not None and self._since_lower_held_out >= patience:
             return True
         if 0.5 * gradient_norm**2 < progress.removable * evaluation.loss:

@@ -85,10 +85,20 @@ class HeldOutPath:
         reference, chosen = judge.evaluate(best), best
         for rank in sorted((k for k in visited if k < best.rank), reverse=True):
             gain, error = judge.gain(judge.evaluate(visited[rank]), reference)
-            if not gain <= margin * error:
+            if not gain <= margin * error or self._misses(visited[rank], best):
                 break
             chosen = visited[rank]
         return chosen
+
+    def _misses(self, lower: Factors, best: Factors) -> bool:
+        """Whether a lower rank misses what is no chance in the measurements fitted."""
+        strategy, objective = self.walk.strategy, self.walk.objective
+        if not strategy.ends_by_held_out:
+            return False
+        there, reference = objective.evaluate(lower), objective.evaluate(best)
+        multiple = self.walk.settings.tuning.hold_out.misses
+        much = there.loss > multiple * reference.loss
+        return much and strategy.more_than_chance(objective.mean_loss(there))
 
 
 def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Ending:
@@ -116,9 +126,8 @@ def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Ending:
     if path.walk.strategy.ends_by_held_out:
         outcome = _followed(path, best)
         if not outcome.status.converged:
-            return _ended(
-                walk, path, _on_all(walk, outcome), f"{reason}fitted to the others."
-            )
+            on_all = _on_all(walk, path, outcome)
+            return _ended(walk, path, on_all, f"{reason}fitted to the others.")
     return _refitted(walk, path, best, f"{reason}refitted on all measurements.")
 
 
@@ -128,18 +137,26 @@ def _followed(path: HeldOutPath, best: Factors) -> Outcome:
     return path.walk.solve(start, path.walk.strategy.settling_by_held_out())
 
 
-def _on_all(walk: Walk, outcome: Outcome) -> Outcome:
+def _on_all(walk: Walk, path: HeldOutPath, outcome: Outcome) -> Outcome:
     """The outcome of a fit to most measurements, evaluated on all.
 
     Held-out measurements ended that fit, and a fit to all measurements has none: so
-    there is no refit.
+    there is no refit. Only where all measurements show more than chance, because a few
+    of those held out are missed by far, it goes on until all are fitted as well as most
+    of them were.
     """
-    slow = outcome.status is Status.SLOW
-    return replace(
-        outcome,
-        evaluation=walk.objective.evaluate(outcome.evaluation.factors),
-        status=Status.HELD_OUT if slow else outcome.status,
-    )
+    here = walk.objective.evaluate(outcome.evaluation.factors)
+    if outcome.status is not Status.SLOW:
+        return replace(outcome, evaluation=here)
+    reached = path.walk.objective.mean_loss(outcome.evaluation)
+    left, strategy = walk.objective.mean_loss(here), path.walk.strategy
+    if reached < left and strategy.more_than_chance(left):
+        share = float(np.sqrt(reached / left))
+        outcome = walk.solve(Handover(here), strategy.catching_up(share))
+        here = outcome.evaluation
+    ended = outcome.status is Status.SLOW or outcome.status.converged
+    status = Status.HELD_OUT if ended else outcome.status
+    return replace(outcome, evaluation=here, status=status)
 
 
 def _ended(walk: Walk, path: HeldOutPath, outcome: Outcome, reason: str = "") -> Ending:

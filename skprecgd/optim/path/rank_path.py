@@ -262,7 +262,7 @@ def _result(ending: Ending) -> PathResult:
         variance = residual_variance(walk.objective, best.loss, best.factors)
     fields = {
         **result.__dict__,
-        "message": outcome.status.value + ending.reason + walk.summary(),
+        "message": result.message + ending.reason + walk.summary(),
         "n_iter": max(1, ending.n_iter),
     }
     return PathResult(

@@ -31,11 +31,14 @@ class Phase:
     may_leave : float
         Share of the residual at its start that it may leave. The problem is then solved
         at this rank, and still to be solved at others.
+    above : float
+        The phase is left out where the mean loss of a measurement is not above this.
     """
 
     solver: Solver
     until: Progress | None = None
     may_leave: float = 0.0
+    above: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,12 @@ class Strategy:
         Where measurements are scarce, slow conjugate steps do not prove that the rank
         is too low, so Gauss-Newton has the last word.
         """
+        if self.ends_by_held_out:
+            return self._by_held_out(self._tuning.held_out)
         solvers = self.solvers[:1]
         # A loss with a link weights the measurements by its curvature, and little
         # weight is as bad as few measurements.
-        scarce = self.scarce(rank) or self.objective.loss.generalized
-        if scarce and not self.ends_by_held_out:
+        if self.scarce(rank) or self.objective.loss.generalized:
             solvers = self.solvers
         if self.newton_at_once(rank):
             solvers = self.solvers[-1:]
@@ -136,13 +140,30 @@ class Strategy:
 
     def settling_by_held_out(self) -> list[Phase]:
         """The final rank, solved as far as the held-out loss allows."""
-        return [Phase(self.solvers[0], self._tuning.settle_held_out)]
+        return self._by_held_out(self._tuning.settle_held_out)
+
+    def _by_held_out(self, until: Progress) -> list[Phase]:
+        """The phases where held-out measurements say how far to go.
+
+        Gauss-Newton would fit chance in a few steps, so it follows only where the first
+        solver gets slow with more than chance left, as where counts differ by orders of
+        magnitude.
+        """
+        first, *others = self.solvers
+        rest = [Phase(solver, until, above=until.chance) for solver in others]
+        return [Phase(first, until), *rest]
+
+    def catching_up(self, share: float) -> list[Phase]:
+        """A few steps on all measurements, until a share of the residual is left."""
+        return [Phase(self.solvers[0], self._tuning.settle, may_leave=share)]
+
+    def more_than_chance(self, mean_loss: float) -> bool:
+        """Whether labels or counts that cost so much each are missed by no chance."""
+        return self.ends_by_held_out and mean_loss > self._tuning.held_out.chance
 
     def _patience(self, solver: Solver, rank: int) -> Progress:
         """When the steps of a solver at a rank count as slow."""
         tuning = self._tuning
-        if self.ends_by_held_out:
-            return tuning.held_out
         if not self.objective.loss.measures_error:
             return tuning.not_an_error
         if solver == _NEWTON:

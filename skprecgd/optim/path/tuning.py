@@ -40,7 +40,8 @@ class StageTuning:
     held_out : Progress
         For labels and counts that are judged by held-out measurements. Larger and
         larger predictions fit them ever better at any rank, so a stage also ends after
-        five iterations without a lower held-out loss.
+        five iterations without a lower held-out loss. At their true means, labels cost
+        at most log(2) each and counts about 1/2: a mean loss above 1 is no chance.
     settle : Progress
         At the final rank the loss may rest on noise while the gradient still falls, so
         the gradient is watched: it has to halve in 20 iterations.
@@ -66,11 +67,13 @@ class StageTuning:
         default=Progress(window=5, share=0.2, of_decrease=0.1)
     )
     held_out: Progress = field(
-        default=Progress(window=5, share=0.2, of_decrease=0.01, patience=5)
+        default=Progress(window=5, share=0.2, of_decrease=0.01, patience=5, chance=1.0)
     )
     settle: Progress = field(default=Progress(window=20, share=0.5, of_gradient=True))
     settle_held_out: Progress = field(
-        default=Progress(window=20, share=0.5, of_gradient=True, patience=20)
+        default=Progress(
+            window=20, share=0.5, of_gradient=True, patience=20, chance=1.0
+        )
     )
     unfinished: float = 0.05
     few: float = 4.0
@@ -135,11 +138,16 @@ class HoldOutTuning:
         Standard errors by which the held-out loss of a lower rank must be higher to
         count as worse. Two would be the usual proof, but to leave out a real component
         costs more than to add one of noise.
+    misses : float
+        Multiple of the best rank's loss of the measurements fitted from which on a
+        lower rank misses labels or counts that are no chance. Where few held-out
+        counts hold most of the loss, its standard error hides any difference.
     """
 
     least: int = 50
     gain: float = 0.01
     standard_errors: float = 1.0
+    misses: float = 2.0
 
 
 @dataclass(frozen=True)

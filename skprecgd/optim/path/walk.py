@@ -222,17 +222,19 @@ class Walk:
         max_iter: float = np.inf,
     ) -> Outcome:
         """Run the phases of a plan in turn, each until it gets slow."""
-        *others, last = plan
+        first, *others = plan
+        outcome = self._run(objective, start, first, max_iter)
         for phase in others:
-            outcome = self._run(objective, start, phase, max_iter)
-            if outcome.status is not Status.SLOW:
-                return outcome
+            needed = objective.mean_loss(outcome.evaluation) > phase.above
+            if outcome.status is not Status.SLOW or not needed:
+                break
             # A long step may leave one factor tiny and the other huge, and then the
             # damping means something else to each.
             start = Handover(objective.balanced(outcome.evaluation))
             # The next phase is the only holder of the predictions.
             del outcome
-        return self._run(objective, start, last, max_iter)
+            outcome = self._run(objective, start, phase, max_iter)
+        return outcome
 
     def _run(
         self, objective: Objective, start: Handover, phase: Phase, max_iter: float

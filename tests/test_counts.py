@@ -1,0 +1,201 @@
+"""Counts that differ by orders of magnitude: starts, held-out losses, verdicts."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
+from skprecgd.factors import FactorPair
+from skprecgd.initialization import spectral
+from skprecgd.losses import PoissonLoss, make_loss
+from skprecgd.measurements import FullObservation
+from skprecgd.objective import make_objective
+from skprecgd.optim import minimize
+from skprecgd.optim.loop import Journal, descend
+from skprecgd.optim.result import Status
+from skprecgd.optim.solvers import make_method
+from skprecgd.optim.stopping import Progress
+
+
+def counts(seed, size=10.0, shape=(40, 25)):
+    """Counts whose logarithmic means have rank two and this largest size."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((shape[0], 2)) @ rng.standard_normal((2, shape[1]))
+    z *= size / np.max(np.abs(z))
+    return rng.poisson(np.exp(z)).astype(float), z
+
+
+def explained(z, X):
+    """D^2: the share of the deviance of the best constant that is gone."""
+    loss = PoissonLoss()
+    constant = np.full_like(X, loss.constant(X.ravel()))
+    return 1 - loss.value(z, X) / loss.value(constant, X)
+
+
+def independence(X):
+    """The logarithmic means where rows and columns are independent."""
+    means = np.outer(X.sum(axis=1), X.sum(axis=0)) / X.sum()
+    return np.log(np.maximum(means, 1e-12))
+
+
+def fitted(X, **options):
+    model = PrecGDFactorization(2, loss="poisson", random_state=0, **options).fit(X)
+    return model, model.left_ @ model.right_.T
+
+
+# --------------------------------------------------------------------------------------
+# Starts
+# --------------------------------------------------------------------------------------
+
+
+def objective_of(X):
+    return make_objective(FullObservation(X.shape), X, PoissonLoss())
+
+
+@pytest.mark.parametrize("size", [1.0, 5.0, 15.0, 25.0])
+def test_a_spectral_start_is_better_than_zero(size, global_random_seed):
+    X, _ = counts(global_random_seed, size)
+    objective = objective_of(X)
+    start = objective.evaluate(spectral(objective, 2))
+    assert start.relative_residual < 1
+
+
+def test_a_spectral_start_of_a_symmetric_matrix(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    u = rng.standard_normal((12, 1))
+    X = rng.poisson(np.exp(10 * u @ u.T / np.max(u**2))).astype(float)
+    objective = objective_of(X)
+    start = objective.evaluate(spectral(objective, 1, symmetric=True))
+    assert start.relative_residual < 1
+
+
+def test_starts_of_bounded_curvature_keep_their_length(global_random_seed):
+    X, _ = counts(global_random_seed, 2.0)
+    objective = make_objective(FullObservation(X.shape), 1.0 * (X > 1))
+    s = np.linalg.svd(1.0 * (X > 1), compute_uv=False)
+    np.testing.assert_allclose(spectral(objective, 2).singular_values(), s[:2])
+
+
+@pytest.mark.parametrize("early_stopping", ["auto", False])
+@pytest.mark.parametrize("size", [5.0, 10.0])
+def test_a_fixed_rank(size, early_stopping, global_random_seed):
+    X, z = counts(global_random_seed, size)
+    _, found = fitted(X, rank_search="fixed", early_stopping=early_stopping, tol=1e-4)
+    # The true means, or what fits the counts better than those.
+    assert explained(found, X) > explained(z, X) - 0.1
+
+
+def test_a_fixed_rank_in_sensing(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    A = rng.standard_normal((300, 10, 6))
+    M = rng.standard_normal((10, 2)) @ rng.standard_normal((2, 6))
+    z = np.einsum("nij,ij->n", A, M)
+    y = rng.poisson(np.exp(8.0 * z / np.max(np.abs(z))))
+    model = PrecGDMatrixSensing(2, loss="poisson", rank_search="fixed", tol=1e-5)
+    assert model.fit(A, y).score(A, y) > 0.9
+
+
+# --------------------------------------------------------------------------------------
+# Held-out counts
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [10.0, 15.0])
+def test_no_worse_than_independence(size, global_random_seed):
+    """A few large counts neither stop the fit on its way nor hide a second rank."""
+    X, _ = counts(global_random_seed, size)
+    model, found = fitted(X)
+    assert model.converged_
+    assert explained(found, X) > explained(independence(X), X)
+    assert explained(found, X) > 0.9
+
+
+@pytest.mark.parametrize("random_state", range(4))
+def test_any_held_out_share(random_state):
+    X, _ = counts(2)
+    model = PrecGDFactorization(2, loss="poisson", random_state=random_state).fit(X)
+    assert model.n_components_ == 2
+    assert explained(model.left_ @ model.right_.T, X) > 0.95
+
+
+def test_small_counts_are_not_overfitted(global_random_seed):
+    """Fresh counts of the same means: held-out ones still end the fit."""
+    rng = np.random.default_rng(global_random_seed)
+    X, z = counts(global_random_seed, 1.0, shape=(60, 40))
+    fresh = rng.poisson(np.exp(z)).astype(float)
+    model, found = fitted(X)
+    assert model.n_components_ == 1
+    assert explained(found, fresh) > -0.25
+
+
+def test_overdispersed_counts_are_not_overfitted(global_random_seed):
+    """Their loss is above that of chance at any rank."""
+    rng = np.random.default_rng(global_random_seed)
+    _, z = counts(global_random_seed, 2.0, shape=(60, 40))
+    X, fresh = (
+        rng.poisson(np.exp(z + 3) * rng.exponential(size=z.shape)) for _ in "ab"
+    )
+    _, found = fitted(X.astype(float))
+    assert explained(found, fresh.astype(float)) > -0.25
+
+
+def test_where_the_held_out_loss_was_lowest_before_the_end(global_random_seed):
+    """A stationary point that held-out data advise against is no reason for a refit."""
+    X, _ = counts(global_random_seed, 1.0)
+    objective = make_objective(FullObservation(X.shape), X, make_loss("huber"))
+    calls = []
+
+    def rises(evaluation):
+        calls.append(evaluation)
+        return float(len(calls))
+
+    start = objective.evaluate(spectral(objective, 1))
+    outcome = descend(
+        objective,
+        start,
+        make_method("precgd-cg", objective),
+        Journal(validation_loss=rises),
+        max_iter=1000,
+        tol=1e-3,
+        progress=Progress(of_gradient=True, window=1000, patience=10, chance=0.0),
+    )
+    assert outcome.evaluation is start
+    assert outcome.status is Status.SLOW
+
+
+# --------------------------------------------------------------------------------------
+# Verdicts
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["precgd", "precgd-cg", "gauss-newton"])
+def test_nothing_above_the_loss_at_zero_has_converged(solver):
+    """Steps from so far off change nothing that a number could show."""
+    X, _ = counts(2)
+    u, s, vt = np.linalg.svd((X - 1) / np.mean(X), full_matrices=False)
+    back_projection = FactorPair.from_svd(u[:, :2], s[:2], vt[:2].T)
+    result = minimize(objective_of(X), back_projection, solver=solver)
+    assert result.relative_residual > 1e80
+    assert result.status is Status.WORSE_THAN_ZERO
+    assert not result.converged
+    assert result.message == Status.WORSE_THAN_ZERO.value
+
+
+@pytest.mark.parametrize("size", [1.0, 4.0, 12.0])
+@pytest.mark.parametrize("loss", ["squared", "logistic", "huber", "poisson"])
+def test_a_given_start_far_off(loss, size, global_random_seed):
+    X, _ = counts(global_random_seed, 3.0)
+    X = 1.0 * (X > 1) if loss == "logistic" else X
+    init = np.full((40, 2), size), np.full((25, 2), size)
+    model = PrecGDFactorization(2, loss=loss, init=init, rank_search="fixed", tol=1e-2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(np.where(np.arange(25) > 0, X, np.nan))
+    measured = make_loss(loss).relative_to(X.ravel())
+    found = (model.left_ @ model.right_.T)[:, 1:].ravel()
+    y = X[:, 1:].ravel()
+    if model.converged_:
+        assert measured.value(found, y) <= measured.value(0 * y, y) * (1 + 1e-6)

@@ -1,0 +1,168 @@
+"""Coordinates of new rows with holes: rows that show nothing, null directions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from skprecgd import PrecGDFactorization, PrecGDFactorizationCV
+from skprecgd.losses import make_loss
+
+LOSSES = ["squared", "logistic", "huber", "absolute", "poisson"]
+
+# --------------------------------------------------------------------------------------
+# Rows that show nothing
+# --------------------------------------------------------------------------------------
+
+
+def labels(seed, *, holes):
+    """A matrix that suits every loss: rank one, rounded to zeros and ones."""
+    rng = np.random.default_rng(seed)
+    u, v = rng.standard_normal(30), rng.standard_normal(8)
+    X = (np.outer(u, v) + 0.3 * rng.standard_normal((30, 8)) > 0).astype(float)
+    if holes:
+        X[rng.integers(30, size=20), rng.integers(8, size=20)] = np.nan
+    return X
+
+
+def assert_centre_for_nothing(model, dtype=np.float64):
+    z = model.transform(np.full((3, 8), np.nan, dtype))
+    assert z.dtype == dtype
+    assert_array_equal(z, np.zeros((3, model.n_components_)))
+    centre = make_loss(model.loss).mean(np.broadcast_to(model.center_, (3, 8)))
+    assert_allclose(model.inverse_transform(z), centre, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_where_no_row_shows_anything(loss, holes, dtype, global_random_seed):
+    X = labels(global_random_seed, holes=holes).astype(dtype)
+    model = PrecGDFactorization(2, loss=loss, tol=1e-3, random_state=0).fit(X)
+    assert_centre_for_nothing(model, dtype)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"outlier_fraction": 0.1}, {"loss": "huber", "center": "columns"}, {"alpha": 0.1}],
+    ids=lambda options: "-".join(options),
+)
+def test_where_no_row_shows_anything_with_options(options, global_random_seed):
+    X = labels(global_random_seed, holes=True)
+    model = PrecGDFactorization(1, tol=1e-3, random_state=0, **options).fit(X)
+    assert_centre_for_nothing(model)
+
+
+def test_where_no_row_shows_anything_after_cross_validation(global_random_seed):
+    X = labels(global_random_seed, holes=True)
+    model = PrecGDFactorizationCV([1, 2], loss="logistic", tol=1e-3, random_state=0)
+    assert_centre_for_nothing(model.fit(X))
+
+
+def test_a_chunk_that_shows_nothing(global_random_seed):
+    array = pytest.importorskip("dask.array")
+    X = labels(global_random_seed, holes=False)
+    model = PrecGDFactorization(2, loss="logistic", tol=1e-3, random_state=0).fit(X)
+    rows = np.vstack([np.full((3, 8), np.nan), X[:4]])
+    z = model.transform(array.from_array(rows, chunks=(3, 8))).compute()
+    assert_array_equal(z[:3], 0.0)
+    assert_allclose(z[3:], model.transform(X[:4]), rtol=1e-8, atol=1e-8)
+
+
+# --------------------------------------------------------------------------------------
+# Components that are rounding
+# --------------------------------------------------------------------------------------
+
+
+def low_rank(seed, shape=(50, 20), rank=3, dtype=np.float64):
+    """Training data, and new rows of the same row space with holes and without."""
+    rng = np.random.default_rng(seed)
+    basis = rng.standard_normal((rank, shape[1]))
+    X, new = (rng.standard_normal((n, rank)) @ basis for n in (shape[0], 30))
+    holes = np.where(rng.random(new.shape) < 0.3, np.nan, new)
+    return X.astype(dtype), holes.astype(dtype), new.astype(dtype)
+
+
+def completed(model, rows):
+    return model.inverse_transform(model.transform(rows))
+
+
+@pytest.mark.parametrize("n_components", [3, 4])
+def test_a_matrix_of_rank_three(n_components):
+    X = np.array([[5, 2, 2, 1], [10, 1, 2, 7], [3, 1, 1, 1], [8, 4, 2, 2]], float)
+    model = PrecGDFactorization(n_components).fit(X)
+    row = np.array([[np.nan, 2, 4, 5]])
+    assert_allclose(completed(model, row), [[11.0, 2, 4, 5]], rtol=1e-10)
+
+
+@pytest.mark.parametrize("solver", ["auto", "precgd"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("center", [None, "columns", "both"])
+def test_more_components_than_rank(center, dtype, solver, global_random_seed):
+    X, holes, new = low_rank(global_random_seed, dtype=dtype)
+    model = PrecGDFactorization(10, center=center, solver=solver).fit(X)
+    assert model.n_components_ == 10
+    rtol = 1e-8 if dtype == np.float64 else 1e-3
+    error = np.linalg.norm(completed(model, holes) - new) / np.linalg.norm(new)
+    assert error < rtol
+    assert model.score(new) > 1 - rtol
+
+
+@pytest.mark.parametrize("form", ["sparse", "dask"])
+def test_more_components_than_rank_in_other_forms(form, global_random_seed):
+    X, holes, new = low_rank(global_random_seed)
+    if form == "sparse":
+        data = sparse.csr_array(X)
+    else:
+        data = pytest.importorskip("dask.array").from_array(X, chunks=(17, 20))
+    model = PrecGDFactorization(10).fit(data)
+    assert_allclose(completed(model, holes), new, atol=1e-8 * np.max(np.abs(new)))
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e6])
+def test_rounding_is_relative_to_what_was_subtracted(offset, global_random_seed):
+    X, holes, new = low_rank(global_random_seed)
+    model = PrecGDFactorization(10, center="columns").fit(X + offset)
+    error = np.linalg.norm(completed(model, holes + offset) - offset - new)
+    assert error < 1e-13 * offset * np.linalg.norm(new)
+
+
+def test_a_small_component_is_no_rounding(global_random_seed):
+    """1e-10 of the largest is a thousand times what rounding leaves."""
+    rng = np.random.default_rng(global_random_seed)
+    u, v = (np.linalg.qr(rng.standard_normal((n, 2)))[0] for n in (30, 12))
+    model = PrecGDFactorization(4).fit((u * [1.0, 1e-10]) @ v.T)
+    row = 3.0 * v[:, 1]
+    visible = np.where(np.arange(12) < 8, row, np.nan)
+    # What remains of the error is that of the direction itself.
+    assert_allclose(completed(model, visible[None])[0], row, atol=1e-4)
+
+
+def test_complete_rows_are_projected_on_all_components(global_random_seed):
+    X, holes, _ = low_rank(global_random_seed)
+    model = PrecGDFactorization(10).fit(X)
+    rng = np.random.default_rng(global_random_seed)
+    rows = rng.standard_normal((5, 20))
+    expected = rows @ model.components_.T
+    assert_array_equal(model.transform(rows), expected)
+    # Also beside rows with holes.
+    mixed = model.transform(np.vstack([rows, holes]))
+    assert_allclose(mixed[:5], expected, atol=1e-12)
+
+
+def test_components_that_the_ridge_removed(global_random_seed):
+    X, holes, _ = low_rank(global_random_seed, rank=8)
+    s = np.linalg.svd(X, compute_uv=False)
+    model = PrecGDFactorization(6, alpha=0.5 * (s[3] + s[4])).fit(X)
+    assert_array_equal(model.singular_values_[4:], 0.0)
+    fitted = model.left_ @ model.right_.T
+    assert_allclose(completed(model, X), fitted, atol=1e-10 * s[0])
+    assert_array_equal(model.transform(holes)[:, 4:], 0.0)
+
+
+def test_data_that_are_all_zero():
+    model = PrecGDFactorization(2).fit(np.zeros((6, 4)))
+    rows = np.array([[np.nan, 1.0, 2.0, 3.0]])
+    assert_array_equal(model.transform(rows), np.zeros((1, 2)))
