@@ -89,7 +89,11 @@ class Data(ABC):
 
     @abstractmethod
     def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+        self,
+        objective: Objective,
+        offsets: Offsets,
+        gross: GrossErrors | None,
+        unit: float = 1.0,
     ) -> float:
         """Sum of the columns' variances over the observed entries.
 
@@ -101,6 +105,8 @@ class Data(ABC):
             objective may know a sum that is needed here.
         gross : GrossErrors or None
             Errors that are subtracted from the data first.
+        unit : float, default=1.0
+            The result is in units of its square, which may be no number itself.
         """
 
 
@@ -185,11 +191,15 @@ class EntryData(Data, Rows):
         return EntryMeasurements(self.rows, self.columns, self.shape, self.values.dtype)
 
     def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+        self,
+        objective: Objective,
+        offsets: Offsets,
+        gross: GrossErrors | None,
+        unit: float = 1.0,
     ) -> float:
         values = self.values if gross is None else self.values - gross.values
         often = self.weights.frequency
-        return observed_variance(self.columns, values, self.shape[1], often)
+        return observed_variance(self.columns, values, self.shape[1], often, unit)
 
     # ---- for coordinates of rows
 
@@ -318,13 +328,17 @@ class CompleteData(Data, Rows):
         return make(FullObservation(self.shape, self.X.dtype), centred)
 
     def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+        self,
+        objective: Objective,
+        offsets: Offsets,
+        gross: GrossErrors | None,
+        unit: float = 1.0,
     ) -> float:
         if gross is not None:
-            return total_variance(self.X - gross.values.reshape(self.shape))
+            return total_variance(self.X - gross.values.reshape(self.shape), unit=unit)
         # The objective knows the norm of data that were not centred: no pass is needed.
         known = objective.has_closed_form and offsets.are_zero
-        return total_variance(self.X, objective.data_norm if known else None)
+        return total_variance(self.X, objective.data_norm if known else None, unit)
 
     # ---- for coordinates of rows
 
@@ -429,9 +443,13 @@ class ChunkedData(Data):
         return make(measurements, values, weights=Weights(frequency=often))
 
     def variance(
-        self, objective: Objective, offsets: Offsets, gross: GrossErrors | None
+        self,
+        objective: Objective,
+        offsets: Offsets,
+        gross: GrossErrors | None,
+        unit: float = 1.0,
     ) -> float:
-        return self.survey.variance
+        return self.survey.variance(unit)
 
 
 # Reading ------------------------------------------------------------------------------

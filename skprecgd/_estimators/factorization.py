@@ -35,6 +35,7 @@ from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.weighting import has_variances
+from skprecgd._linalg.numerics import UNIT
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, Options, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
@@ -288,19 +289,26 @@ class PrecGDFactorization(
         self._row_solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self)
         )
-        self._set_variances(factors, data.variance(objective, offsets, gross))
+        # Variances themselves may be no numbers, but their ratios are.
+        s = factors.singular_values()
+        unit = UNIT.unit(float(s[0]), s.dtype)
+        variance = data.variance(objective, offsets, gross, unit)
+        self._set_variances(factors, variance, unit)
         self._store(result, factors)
         return result
 
-    def _set_variances(self, factors: Factors, variance: float) -> None:
+    def _set_variances(self, factors: Factors, variance: float, unit: float) -> None:
+        """Set the variances; the given one is in units of the square of `unit`."""
         u, s, _ = factors.svd()
-        self.explained_variance_ = score_variances(u, s)
+        explained = score_variances(u, s / s.dtype.type(unit))
+        with np.errstate(over="ignore", under="ignore"):
+            self.explained_variance_ = explained * unit * unit
         if self._row_solver.loss.generalized:
             # X holds labels or counts. Components explain log-odds or logarithms, whose
             # variance is known for all components together only.
-            variance = float(np.sum(self.explained_variance_))
-        ratio = self.explained_variance_ / variance if variance > 0 else 0.0
-        self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
+            variance = float(np.sum(explained))
+        ratio = explained / variance if variance > 0 else 0.0
+        self.explained_variance_ratio_ = ratio * np.ones_like(explained)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(

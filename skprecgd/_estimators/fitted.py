@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.numerics import power_of_two
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.objective import GrossErrors, Objective
@@ -53,6 +54,8 @@ def found_factors(
     tol = objective.working_tol(tol)
     factors = result.factors
     s = factors.singular_values().astype(np.float64)
+    # Squares of very small or very large numbers would be zero or infinite.
+    s /= power_of_two(float(s[0]))
     eps = np.finfo(factors.dtype).eps
     explained = result.relative_residual <= tuning.explained * tol
     spare = min(tuning.spare * tol, max(tuning.spare_loose * tol, tuning.negligible))

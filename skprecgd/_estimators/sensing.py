@@ -29,7 +29,11 @@ from skprecgd._estimators.parameters import (
     check_together,
     check_y_scale,
 )
-from skprecgd._estimators.scoring import checked_weight, explained_share
+from skprecgd._estimators.scoring import (
+    at_unit_scale,
+    checked_weight,
+    explained_share,
+)
 from skprecgd._runtime.compat import Interval, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -352,6 +356,7 @@ class PrecGDMatrixSensing(
                 # One pass computes both.
                 predictions, y = compute(predictions, y)
             weight = checked_weight(sample_weight, len(predictions))
+            y, predictions, _ = at_unit_scale(np.asarray(y), predictions, self._loss)
             return float(r2_score(y, predictions, sample_weight=weight))
         z = self._measure(X)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.numerics import UNIT, norm, square
 from skprecgd._runtime.typing import Array
 
 
@@ -137,6 +137,44 @@ class Measurements(ABC):
         """
         return self._mean_square()
 
+    @cached_property
+    def size(self) -> float:
+        """The root of `mean_square`, also where the square is no number.
+
+        Where it is, nothing else is computed.
+        """
+        size = float(np.sqrt(self.mean_square))
+        return size if UNIT.is_ordinary(size) else self._size()
+
+    def _size(self) -> float:
+        """The root mean squared entry, without squares of very large or small numbers.
+
+        The base class computes it from the sizes of all measurement matrices.
+        """
+        n_cells = self.matrix_shape[0] * self.matrix_shape[1]
+        return norm(self._sizes()) / float(
+            np.sqrt(max(1, self.n_measurements * n_cells))
+        )
+
+    def of_unit_size(self) -> tuple[Measurements, float]:
+        """The measurements divided by a power of two, and that number.
+
+        It is one unless the squares of the entries might leave the range of the type.
+        """
+        unit = 1.0 if self.single_entries else UNIT.unit(self.size, self.dtype)
+        return (self, 1.0) if unit == 1.0 else (self.scaled(1.0 / unit), unit)
+
+    def scaled(self, factor: float) -> Measurements:
+        """The measurements times a factor, of the same type.
+
+        The base class multiplies what goes in and what comes out. A kind whose
+        measurement matrices take little memory multiplies these.
+        """
+        # A wrapper builds on this module.
+        from skprecgd.measurements.scaled import ScaledMeasurements
+
+        return ScaledMeasurements(self, factor)
+
     def weighted_mean_square(self, weights: Array) -> float:
         """`mean_square`, where a measurement of weight two counts like two.
 
@@ -145,7 +183,9 @@ class Measurements(ABC):
         weights : ndarray of shape (n_measurements,)
         """
         sizes, n_cells = self._sizes(), self.matrix_shape[0] * self.matrix_shape[1]
-        return norm(np.sqrt(weights) * sizes) ** 2 / (float(np.sum(weights)) * n_cells)
+        return square(norm(np.sqrt(weights) * sizes)) / (
+            float(np.sum(weights)) * n_cells
+        )
 
     def _sizes(self) -> Array:
         """The Frobenius norm of each measurement matrix, shape (n_measurements,).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._linalg.numerics import working_dtype
+from skprecgd._linalg.numerics import norm, square, working_dtype
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
 
@@ -87,16 +87,28 @@ class LinearOperatorMeasurements(Measurements):
         chosen._selected = np.asarray(index) if old is None else old[index]
         return chosen
 
+    def scaled(self, factor: float) -> LinearOperatorMeasurements:
+        operator = self.operator * self.dtype.type(factor)
+        chosen = LinearOperatorMeasurements(operator, self.matrix_shape)
+        chosen._selected = self._selected
+        return chosen
+
+    def _size(self) -> float:
+        return self._weighted_size(np.ones(self.n_measurements))
+
     def _mean_square(self) -> float:
-        return self.weighted_mean_square(np.ones(self.n_measurements))
+        return square(self._size())
 
     def weighted_mean_square(self, weights: Array) -> float:
+        return square(self._weighted_size(weights))
+
+    def _weighted_size(self, weights: Array) -> float:
         # Hutchinson: E ||A^T z||^2 = ||A||_F^2 for random signs z. The seed is fixed
         # because the value is a scale of the operator and not part of a random
         # experiment the user controls.
         rng = np.random.default_rng(0)
         signs = rng.choice([-1.0, 1.0], size=(_N_PROBES, self.n_measurements))
         roots = np.sqrt(weights)
-        squares = [float(np.sum(self.adjoint(roots * z) ** 2)) for z in signs]
+        sizes = np.array([norm(self.adjoint(roots * z)) for z in signs])
         total = float(np.sum(weights)) or 1.0
-        return float(np.mean(squares)) / (total * self.shape[1])
+        return norm(sizes) / float(np.sqrt(len(sizes) * total * self.shape[1]))

@@ -230,6 +230,8 @@ class Objective(ABC):
     dtype: np.dtype
     alpha: float
     loss: Loss
+    target_unit: float = 1.0
+    """What the targets were divided by, since the objective was made of data."""
     can_split: bool = False
     """Whether there is a list of measurements, of which some can be held out."""
     has_closed_form: bool = False
@@ -289,7 +291,11 @@ class Objective(ABC):
 
     @abstractmethod
     def normalised(self) -> tuple[Self, float]:
-        """The same problem for ``M / unit``, with unit data norm, and `unit`."""
+        """The same problem for ``M / unit``, with unit data norm, and `unit`.
+
+        Its targets are in units of its `target_unit`, which is another one where the
+        measurement matrices, too, were brought to unit size.
+        """
 
     def split(
         self, n_held_out: int, rng: np.random.RandomState

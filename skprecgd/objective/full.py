@@ -75,7 +75,9 @@ class FullObjective(Objective):
         unit = self.data_norm
         if unit == 0.0:
             return self, 1.0
-        return FullObjective(self.X, self.alpha / unit, unit=unit * self._unit), unit
+        made = FullObjective(self.X, self.alpha / unit, unit=unit * self._unit)
+        made.target_unit = self.target_unit * unit
+        return made, unit
 
     def truncated_svd(
         self,

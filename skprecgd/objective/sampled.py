@@ -11,8 +11,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skprecgd._linalg.numerics import (
+    UNIT,
     dot,
     first_minimum,
+    largest_size,
     norm,
     sum_with_error,
     working_dtype,
@@ -127,13 +129,40 @@ class SampledObjective(Objective):
         return self.subset(kept), self.subset(held_out)
 
     def normalised(self) -> tuple[SampledObjective, float]:
-        unit = self.data_norm
+        near, first = self._near_unit_scale()
+        unit = near.data_norm
         if not self.loss.homogeneous or unit == 0.0:
-            return self, 1.0
-        targets = np.divide(self.targets, unit, dtype=np.float64)
-        targets = targets.astype(self.dtype, copy=False)
-        loss = self.loss.rescaled(1.0 / unit)
-        return self._with(targets=targets, loss=loss, alpha=self.alpha / unit), unit
+            return near, first
+        scaled = near._in_units(unit)
+        targets = scaled.targets.astype(self.dtype, copy=False)
+        return scaled._with(targets=targets), first * unit
+
+    def _near_unit_scale(self) -> tuple[SampledObjective, float]:
+        """The same problem for ``M / unit`` in numbers whose squares are safe.
+
+        Nothing changes unless measurement matrices or targets are very small or very
+        large. They are divided by powers of two, so that nothing is rounded.
+        """
+        near, unit = self, 1.0
+        measurements, size = self.measurements.of_unit_size()
+        if size != 1.0:
+            # Predictions stay what they are, so the matrix takes the unit.
+            near = near._with(measurements=measurements, alpha=self.alpha * size)
+        if self.loss.homogeneous:
+            unit = UNIT.unit(largest_size(self.targets), self.targets.dtype)
+        if unit != 1.0:
+            near = near._in_units(unit)
+        return near, unit / size
+
+    def _in_units(self, unit: float) -> SampledObjective:
+        """The same problem for targets, and a matrix, that are divided by `unit`."""
+        made = self._with(
+            targets=np.divide(self.targets, unit, dtype=np.float64),
+            loss=self.loss.rescaled(1.0 / unit),
+            alpha=self.alpha / unit,
+        )
+        made.target_unit *= unit
+        return made
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.weight * self.n_measurements
@@ -408,6 +437,7 @@ class SampledObjective(Objective):
     def _with(self, **changed: Any) -> Self:
         """The same kind of objective with other parts."""
         made = type(self)(**{**self._parts(), **changed})
+        made.target_unit = self.target_unit
         if not changed.keys() & {"measurements", "weights"}:
             # The mean square may be that of the whole of which this is a part (see
             # `subset`), and may have taken a pass over the measurements.

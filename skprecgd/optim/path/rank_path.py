@@ -248,7 +248,8 @@ def _walk(
         )
     scaled, unit = objective.normalised()
     rng = check_random_state(random_state)
-    return Walk(scaled, settings.in_units(unit), Journal(callback, unit), rng)
+    settings = settings.in_units(unit, scaled.target_unit)
+    return Walk(scaled, settings, Journal(callback, unit), rng)
 
 
 def _result(ending: Ending) -> PathResult:
@@ -259,6 +260,8 @@ def _result(ending: Ending) -> PathResult:
     if isinstance(variance, str):
         best = outcome.evaluation
         variance = residual_variance(walk.objective, best.loss, best.factors)
+    if variance is not None:
+        variance = variance * walk.objective.target_unit**2
     fields = {
         **result.__dict__,
         "message": outcome.status.value + ending.reason + walk.summary(),
@@ -266,7 +269,7 @@ def _result(ending: Ending) -> PathResult:
     }
     return PathResult(
         **fields,
-        stages=ending.stages,
-        noise_variance=None if variance is None else variance * unit**2,
+        stages=tuple(stage.scaled(unit) for stage in ending.stages),
+        noise_variance=variance,
         sharpened=walk.sharpened,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,6 +40,16 @@ class Stage:
     n_iter: int
     seconds: float = np.nan
     factors: Factors | None = field(default=None, repr=False)
+
+    def scaled(self, unit: float) -> Stage:
+        """The same stage in the data's units (loss times unit squared)."""
+        return replace(
+            self,
+            loss=self.loss * unit**2,
+            validation_loss=self.validation_loss * unit**2,
+            singular_values=self.singular_values * unit,
+            factors=None if self.factors is None else self.factors.scaled(unit),
+        )
 
 
 @dataclass(frozen=True)

@@ -137,9 +137,9 @@ def _or_from_means(walk: Walk, outcome: Outcome, means: Factors | None) -> Outco
     other = walk.attempt(means)
     if walk.ended_by is not None:
         return replace(outcome, status=walk.ended_by)
-    factors, unit = other.evaluation.factors, walk.journal.unit
+    factors, loss = other.evaluation.factors, other.evaluation.loss
     stages = [stage.loss for stage in walk.stages if stage.rank == factors.rank]
-    loss, clearly = other.evaluation.loss * unit**2, walk.settings.tuning.scarce.clearly
+    clearly = walk.settings.tuning.scarce.clearly
     if loss >= clearly * min(stages, default=np.inf):
         return outcome
     walk.remember(factors)

@@ -59,14 +59,14 @@ class PathSettings:
         """Whether the variance of the noise is to be estimated."""
         return isinstance(self.noise_variance, str)
 
-    def in_units(self, unit: float) -> PathSettings:
-        """The settings for the same data divided by `unit`."""
+    def in_units(self, unit: float, target_unit: float) -> PathSettings:
+        """The settings for the matrix and the targets, each divided by its unit."""
         init, variance = self.init, self.noise_variance
         if not isinstance(init, str):
             root = np.sqrt(unit)
             init = tuple(np.asarray(block, dtype=float) / root for block in init)
         if variance is not None and not isinstance(variance, str):
-            variance = variance / unit**2
+            variance = variance / target_unit / target_unit
         return replace(self, init=init, noise_variance=variance)
 
     def to_visit(self, ranks: tuple[int, ...]) -> PathSettings:
