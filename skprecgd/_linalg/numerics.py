@@ -95,7 +95,7 @@ class UnitTuning:
         """Whether squares of numbers of that size are safe in any precision."""
         return 1.0 / self.ordinary <= size <= self.ordinary
 
-    def unit(self, size: float, dtype: np.dtype) -> float:
+    def unit(self, size: float, dtype: Any) -> float:
         """The power of two to divide such numbers by; 1 for an ordinary size."""
         if self.is_ordinary(size):
             return 1.0

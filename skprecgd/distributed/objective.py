@@ -138,6 +138,7 @@ class ChunkedObjective(Objective):
         measurements, size = self.measurements.of_unit_size()
         if size == 1.0:
             return self, 1.0
+        assert isinstance(measurements, ChunkedMeasurements)
         alpha = self.alpha * size
         return ChunkedObjective(measurements, self.targets, alpha, self.weights), size
 
