@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._runtime.compat import CallbackSupportMixin
-from skprecgd.factors import Factors
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.result import PathResult
@@ -56,21 +57,25 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         given = {name: getattr(self, name) for name in _PATH_PARAMETERS}
         if has_variances(self.noise_variance):
             given["noise_variance"] = objective.known_variance
-        return PathSettings(
-            **given,
-            init=self._start(objective, max_rank),
-            tol=objective.working_tol(self.tol),
+        settings = PathSettings(
+            **given, init=self.init, tol=objective.working_tol(self.tol)
         )
+        last = self._last_solution() if self.warm_start else None
+        if last is None or last.matrix_shape != objective.matrix_shape:
+            return settings
+        if last.rank > max_rank:
+            last = last.truncated(max_rank)
+        return replace(settings, init=(last.left, last.right), solved=self._solved)
 
-    def _start(self, objective: Objective, max_rank: int) -> Any:
-        """The `init` parameter, or the last solution with ``warm_start=True``."""
-        if not (self.warm_start and hasattr(self, "left_")):
-            return self.init
-        left, right = self.left_, self.right_
-        shape = (left.shape[0], right.shape[0])
-        if shape != objective.matrix_shape or left.shape[1] > max_rank:
-            return self.init
-        return left, right
+    def _last_solution(self) -> Factors | None:
+        """The factors that the last fit ended with, None before the first fit."""
+        if not hasattr(self, "left_"):
+            return None
+        if not self.symmetric:
+            return FactorPair(self.left_, self.right_)
+        if not np.array_equal(self.left_, self.right_):
+            return None
+        return SymmetricFactor(self.left_)
 
     def _store(self, result: PathResult, factors: Factors) -> None:
         """Set the fitted attributes from the recovered `factors`."""
@@ -79,6 +84,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.converged_ = result.converged
         self.stop_reason_ = result.message
         self.history_ = result.history
+        self._solved = result.solved
         # The value of an earlier fit would be wrong now.
         self.__dict__.pop("noise_variance_", None)
         if has_variances(self.noise_variance):

@@ -457,7 +457,9 @@ class Objective(ABC):
 
     @abstractmethod
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
-        """Exact step along ``u v^T`` (unit vectors) from a point or from zero.
+        """Exact step along ``u v^T`` from a point or from zero.
+
+        u and v are unit vectors, or factors of a matrix of nuclear norm one.
 
         Its length is 0 where the ridge outweighs the slope, so that the term would
         raise the objective.

@@ -150,7 +150,8 @@ class FullObjective(Objective):
         if evaluation is not None:
             factors = evaluation.factors
             slope -= dot(factors.left.T @ u, factors.right.T @ v)
-        return Growth(self.ridge.excess(slope), self.evaluate)
+        curvature = float(np.vdot(gram(u), gram(v)))
+        return Growth(self.ridge.excess(slope) / curvature, self.evaluate)
 
     def _products(self, factors: Factors) -> tuple[Array, Array]:
         """``X R`` and ``X^T L``."""

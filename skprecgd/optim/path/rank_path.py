@@ -9,6 +9,7 @@ measurements choose the rank. The order in which things are tried is in `search.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sklearn.utils import check_random_state
@@ -27,7 +28,7 @@ from skprecgd.optim.path.held_out import HeldOutPath
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.search import search, solve_fixed
-from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings
+from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings, Solved
 from skprecgd.optim.path.walk import Ending, Walk
 from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
@@ -160,10 +161,24 @@ def recover(
     closed_form = objective.has_closed_form and settings.solver == "auto"
     if closed_form and not settings.symmetric:
         return explain_complete(objective, max_rank, settings, random_state)
+    asked = settings.without_start()
+    if settings.solved and not settings.solved.is_of(objective, max_rank, settings):
+        settings = replace(settings, solved=None)
     walk = _walk(objective, settings, random_state, callback)
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
-        return _result(find(walk, max_rank))
+        result = _result(find(walk, max_rank))
+    solved = Solved(
+        asked,
+        max_rank,
+        objective.alpha,
+        objective.loss,
+        walk.journal.unit,
+        result.status,
+        result.relative_residual,
+        result.sharpened,
+    )
+    return replace(result, solved=solved)
 
 
 def walk_to(

@@ -9,6 +9,7 @@ import numpy as np
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
+from skprecgd.optim.path.settings import Solved
 from skprecgd.optim.result import Result
 
 
@@ -64,11 +65,14 @@ class PathResult(Result):
     sharpened : Loss or None
         The loss with less smoothing, if the smoothing became less on the way
         (continuation).
+    solved : Solved or None
+        What a search of the same kind needs to know, if it starts here.
     """
 
     stages: tuple[Stage, ...] = ()
     noise_variance: float | None = None
     sharpened: Loss | None = None
+    solved: Solved | None = field(default=None, repr=False)
 
     def stage(self, rank: int) -> Stage:
         """Where a search of at most that rank ends: the last stage within it.

@@ -8,14 +8,55 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
+from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Method, Solver, make_method
 from skprecgd.optim.steps import StepRule
 
 RANK_SEARCHES = ("path", "fixed")
 """The values of the `rank_search` parameter."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Where a search has ended, so that the same search of the same data ends at once.
+
+    Attributes
+    ----------
+    search : PathSettings
+        What the search was asked for, but for its start.
+    max_rank : int
+    alpha : float
+    loss : Loss
+    unit : float
+        Norm of the data.
+    status : Status
+    relative_residual : float
+    sharpened : Loss or None
+        The loss with less smoothing that was minimised in the end, if there is one.
+    """
+
+    search: PathSettings
+    max_rank: int
+    alpha: float
+    loss: Loss
+    unit: float
+    status: Status
+    relative_residual: float
+    sharpened: Loss | None
+
+    def is_of(
+        self, objective: Objective, max_rank: int, settings: PathSettings
+    ) -> bool:
+        """Whether another search, perhaps of other data, is asked for the same."""
+        return (
+            (self.max_rank, self.alpha) == (max_rank, objective.alpha)
+            and self.loss == objective.loss
+            and self.search == settings.without_start()
+        )
 
 
 @dataclass(frozen=True)
@@ -33,6 +74,8 @@ class PathSettings:
     finish_stages : bool, default=False
         Whether every stage is solved so far that little is left to gain at its rank,
         because others judge the stages.
+    solved : Solved or None, default=None
+        The search that has found `init`, if one has.
     tuning : PathTuning
         The constants of the search.
     """
@@ -52,12 +95,17 @@ class PathSettings:
     keep_factors: bool = False
     ranks_to_visit: tuple[int, ...] = ()
     finish_stages: bool = False
+    solved: Solved | None = None
     tuning: PathTuning = field(default=PathTuning(), repr=False)
 
     @property
     def estimates_noise(self) -> bool:
         """Whether the variance of the noise is to be estimated."""
         return isinstance(self.noise_variance, str)
+
+    def without_start(self) -> PathSettings:
+        """The settings with the usual start."""
+        return replace(self, init="spectral", solved=None)
 
     def in_units(self, unit: float, target_unit: float) -> PathSettings:
         """The settings for the matrix and the targets, each divided by its unit."""

@@ -134,6 +134,17 @@ class Walk:
         outcome = self.solve(start, plan)
         return self._sharpen(outcome, plan)
 
+    def stay(
+        self, objective: Objective, evaluation: Evaluation, status: Status
+    ) -> Outcome:
+        """Record a point from which no step is to be made, as a stage."""
+        phase = Phase(self.strategy.solvers[0])
+        outcome = self._run(objective, Handover(evaluation), phase, 0)
+        if not self.stopped:
+            outcome = replace(outcome, status=status)
+        self.record(outcome, 0)
+        return outcome
+
     def record(self, outcome: Outcome, n_iter: int) -> None:
         """Add a stage that ended in `outcome` after `n_iter` iterations."""
         best = outcome.evaluation
@@ -282,6 +293,6 @@ class Ending:
     reason: str = ""
 
     @classmethod
-    def of(cls, walk: Walk, outcome: Outcome) -> Ending:
+    def of(cls, walk: Walk, outcome: Outcome, reason: str = "") -> Ending:
         """The ending of a search that was a single walk."""
-        return cls(outcome, walk, tuple(walk.stages), walk.n_iter)
+        return cls(outcome, walk, tuple(walk.stages), walk.n_iter, reason)

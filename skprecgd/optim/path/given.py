@@ -1,0 +1,124 @@
+"""Starts that are given: factors of the user, or those of an earlier fit.
+
+Their matrix may be in other units than the data, or have nothing to do with them. It is
+therefore taken at the length at which the objective is lowest along its own direction,
+and not at all where that is no lower than the objective of the zero matrix. `resumed`
+recognises where an earlier search of the same kind ended: this one ends there, too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skprecgd._linalg.numerics import largest_size, power_of_two
+from skprecgd.factors import Factors
+from skprecgd.initialization import given_factors
+from skprecgd.objective import Evaluation, Objective
+from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.walk import Ending, Walk
+
+_SAME_START = " The fit started where the last one had ended."
+
+
+def given_start(
+    objective: Objective, settings: PathSettings, max_rank: int
+) -> Evaluation | None:
+    """The point where a descent from the given factors starts.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of unit scale.
+    settings : PathSettings
+        In the units of the objective; `init` is a pair.
+    max_rank : int
+
+    Returns
+    -------
+    Evaluation or None
+        None where the zero matrix is as good.
+    """
+    factors = _without_empty_columns(
+        given_factors(
+            settings.init, objective.matrix_shape, symmetric=settings.symmetric
+        )
+    )
+    if factors.rank == 0 or objective.data_norm == 0.0:
+        return None
+    direction = _of_unit_norm(factors.truncated(min(factors.rank, max_rank)))
+    if direction is None:
+        # One of the two factors is zero: the first step gives it a length.
+        return objective.evaluate(_cast(factors, objective))
+    along = _cast(direction, objective)
+    growth = objective.growth(None, along.left, along.right)
+    if not growth.length > 0:
+        return None
+    best = growth.arrive(along.scaled(growth.length))
+    if factors.rank <= max_rank:
+        with np.errstate(over="ignore", invalid="ignore"):
+            given = objective.evaluate(_cast(factors, objective))
+        best = _better(given, best, settings)
+    return best if best.value < 0.5 * objective.data_norm**2 else None
+
+
+def _better(given: Evaluation, best: Evaluation, settings: PathSettings) -> Evaluation:
+    """The factors as they were given, unless another length is worth the change."""
+    if given.relative_residual <= settings.tol:
+        return given
+    kept = 1.0 - settings.tuning.given.another_length
+    return best if not kept * given.value <= best.value else given
+
+
+def _without_empty_columns(factors: Factors) -> Factors:
+    """The factors without the columns that are zero in all of them.
+
+    No step would move these; a pursuit fills them.
+    """
+    used = np.any([np.any(block != 0, axis=0) for block in factors.blocks], axis=0)
+    return type(factors)(*(block[:, used] for block in factors.blocks))
+
+
+def _of_unit_norm(factors: Factors) -> Factors | None:
+    """Balanced factors of the matrix divided by its nuclear norm; None for zero."""
+    # The product of very small or very large factors might be zero or infinite.
+    units = (power_of_two(largest_size(block)) for block in factors.blocks)
+    pairs = zip(factors.blocks, units, strict=True)
+    balanced = type(factors)(*(block / unit for block, unit in pairs)).balanced()
+    size = float(np.sum(balanced.singular_values()))
+    return balanced.scaled(1.0 / size) if size > 0 else None
+
+
+def _cast(factors: Factors, objective: Objective) -> Factors:
+    """The factors in the precision of the objective."""
+    with np.errstate(over="ignore", under="ignore"):
+        blocks = (block.astype(objective.dtype) for block in factors.blocks)
+        return type(factors)(*blocks)
+
+
+def resumed(walk: Walk) -> Ending | None:
+    """The end of a search that starts where one of the same kind has ended.
+
+    The same loss of the same matrix says that the data are the same. None unless they
+    are, or where the earlier search did not converge.
+    """
+    settings, solved = walk.settings, walk.settings.solved
+    if solved is None or not solved.status.converged:
+        return None
+    objective = walk.objective
+    close = float(np.sqrt(np.finfo(objective.dtype).eps))
+    if abs(walk.journal.unit - solved.unit) > close * solved.unit:
+        return None
+    if solved.sharpened is not None:
+        loss = solved.sharpened.rescaled(1.0 / objective.target_unit)
+        objective = objective.with_loss(loss)
+    factors = given_factors(
+        settings.init, objective.matrix_shape, symmetric=settings.symmetric
+    )
+    here = objective.evaluate(_cast(factors, objective))
+    change = abs(here.relative_residual - solved.relative_residual)
+    tuning = settings.tuning.given
+    left_out = min(tuning.components_left_out * settings.tol, tuning.most_left_out)
+    if not change <= close * solved.relative_residual + left_out:
+        return None
+    walk.sharpened = solved.sharpened
+    return Ending.of(walk, walk.stay(objective, here, solved.status), _SAME_START)
