@@ -318,7 +318,8 @@ class PrecGDFactorization(
             # X holds labels or counts. Components explain log-odds or logarithms, whose
             # variance is known for all components together only.
             variance = float(np.sum(explained))
-        ratio = explained / variance if variance > 0 else 0.0
+        # Where nothing is explained, the unit is not that of the data.
+        ratio = explained / variance if variance > 0 and s[0] > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(explained)
 
     @fit_context(prefer_skip_nested_validation=True)

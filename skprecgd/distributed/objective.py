@@ -105,7 +105,8 @@ class ChunkedObjective(Objective):
     @cached_property
     def weight(self) -> float:
         # Precisions have mean one, so the count is the sum of all weights.
-        scale = self.n_measurements * self.mean_square
+        # Measurements that see nothing leave the targets what they are.
+        scale = self.n_measurements * (self.mean_square or 1.0)
         return 1.0 / scale if scale > 0 else 0.0
 
     @cached_property

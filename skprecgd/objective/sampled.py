@@ -108,7 +108,8 @@ class SampledObjective(Objective):
     @cached_property
     def weight(self) -> float:
         # Precisions have mean one, so the count is the sum of all weights.
-        scale = self.mean_square * self.typical_curvature
+        # Measurements that see nothing leave the targets what they are.
+        scale = (self.mean_square or 1.0) * self.typical_curvature
         scale *= self.n_measurements
         return 1.0 / scale if scale > 0 else 0.0
 

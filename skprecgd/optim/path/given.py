@@ -120,5 +120,5 @@ def resumed(walk: Walk) -> Ending | None:
     left_out = min(tuning.components_left_out * settings.tol, tuning.most_left_out)
     if not change <= close * solved.relative_residual + left_out:
         return None
-    walk.sharpened = solved.sharpened
-    return Ending.of(walk, walk.stay(objective, here, solved.status), _SAME_START)
+    outcome = walk.stay(here, solved.status, objective)
+    return Ending.of(walk, outcome, _SAME_START)

@@ -20,7 +20,7 @@ from skprecgd.optim.result import Status
 
 def solve_fixed(walk: Walk, max_rank: int) -> Ending:
     """A path of one stage, at the full search rank."""
-    ending = resumed(walk)
+    ending = resumed(walk) or _at_zero(walk)
     if ending is not None:
         return ending
     start = Grower(walk.strategy, walk.rng).start(max_rank)
@@ -34,14 +34,15 @@ def solve_fixed(walk: Walk, max_rank: int) -> Ending:
 def search(walk: Walk, max_rank: int) -> Ending:
     """The path, and what follows where it does not explain the data.
 
-    0. A start where the same search has ended before is the end of this one.
+    0. A start where the same search has ended before is the end of this one, and so is
+       the zero matrix where it is the optimum.
     1. Labels and counts, or if asked for: held-out measurements choose the rank.
     2. Else greedy rank-one pursuit, with Gauss-Newton at its last rank.
     3. Measurements are scarce: fresh starts, at each rank that it may have missed.
     4. Still unexplained: held-out measurements choose the rank, if they may.
     5. Else the last rank is solved to the end.
     """
-    ending = resumed(walk)
+    ending = resumed(walk) or _at_zero(walk)
     if ending is not None:
         return ending
     when = when_to_hold_out(walk.objective, walk.settings, max_rank)
@@ -57,6 +58,19 @@ def search(walk: Walk, max_rank: int) -> Ending:
     if when is HoldOut.IF_UNEXPLAINED:
         return choose(walk, max_rank, means)
     return Ending.of(walk, walk.settle(factors))
+
+
+def _at_zero(walk: Walk) -> Ending | None:
+    """The end of a search whose optimum is the zero matrix; None where it is not.
+
+    There is nothing to explain, or the ridge outweighs all that could be. A descent
+    would only come closer and closer to zero, until numbers underflow.
+    """
+    grower = Grower(walk.strategy, walk.rng)
+    if walk.objective.data_norm > 0 and grower.descends_from_zero():
+        return None
+    zero = walk.objective.evaluate(grower.zero())
+    return Ending.of(walk, walk.stay(zero, Status.GLOBAL))
 
 
 def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:

@@ -135,10 +135,16 @@ class Walk:
         return self._sharpen(outcome, plan)
 
     def stay(
-        self, objective: Objective, evaluation: Evaluation, status: Status
+        self, evaluation: Evaluation, status: Status, sharpened: Objective | None = None
     ) -> Outcome:
-        """Record a point from which no step is to be made, as a stage."""
-        phase = Phase(self.strategy.solvers[0])
+        """Record a point from which no step is to be made, as a stage.
+
+        It is a point of the `sharpened` objective, if there is one.
+        """
+        phase, objective = Phase(self.strategy.solvers[0]), self.objective
+        if sharpened is not None and sharpened is not objective:
+            objective = sharpened
+            self.sharpened = sharpened.loss.rescaled(sharpened.target_unit)
         outcome = self._run(objective, Handover(evaluation), phase, 0)
         if not self.stopped:
             outcome = replace(outcome, status=status)
