@@ -78,6 +78,13 @@ class Offsets:
             return factors
         return _joined(factors, self.rows, np.ones(len(self.columns)))
 
+    def without_rows(self, factors: Factors) -> Factors:
+        """The factors that `with_rows` was given; at least one column is left."""
+        if not self.n_taken:
+            return factors
+        both = _joined(factors, -self.rows, np.ones(len(self.columns)))
+        return both.truncated(max(1, factors.rank - 1))
+
     def with_all(self, factors: Factors) -> Factors:
         """Factors of the whole matrix, both kinds of offsets included."""
         if self.are_zero:

@@ -13,7 +13,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import (
     CompleteData,
     EntryData,
@@ -286,7 +285,7 @@ class PrecGDFactorization(
         factors = offsets.with_rows(offsets.within(factors, self.n_components))
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         self.center_ = offsets.columns.astype(objective.dtype)
-        self._row_offsets = offsets.rows if offsets.n_taken else None
+        self._centred = self.center, offsets
         self.outliers_ = outlier_matrix(objective, gross)
         self._row_solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self)
@@ -301,12 +300,10 @@ class PrecGDFactorization(
 
     def _last_solution(self) -> Factors | None:
         last = super()._last_solution()
-        rows = getattr(self, "_row_offsets", None)
-        if last is None or rows is None:
-            return last
-        # The component of the row offsets belongs to the centre, not to the fit.
-        found = Offsets(-rows, np.zeros(len(last.right)), 1).with_rows(last)
-        return found.truncated(max(1, last.rank - 1))
+        if last is None or self._centred[0] != self.center:
+            # What is left by another centre is another matrix, perhaps of lower rank.
+            return None
+        return self._centred[1].without_rows(last)
 
     def _set_variances(self, factors: Factors, variance: float, unit: float) -> None:
         """Set the variances; the given one is in units of the square of `unit`."""

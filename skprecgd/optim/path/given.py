@@ -8,6 +8,8 @@ recognises where an earlier search of the same kind ended: this one ends there, 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from skprecgd._linalg.numerics import largest_size, power_of_two
@@ -20,24 +22,36 @@ from skprecgd.optim.path.walk import Ending, Walk
 _SAME_START = " The fit started where the last one had ended."
 
 
-def given_start(
+def with_useful_start(
     objective: Objective, settings: PathSettings, max_rank: int
-) -> Evaluation | None:
-    """The point where a descent from the given factors starts.
+) -> PathSettings:
+    """The settings with the given factors as a descent is to start from them.
 
     Parameters
     ----------
     objective : Objective
         Of unit scale.
     settings : PathSettings
-        In the units of the objective; `init` is a pair.
+        In the units of the objective.
     max_rank : int
 
     Returns
     -------
-    Evaluation or None
-        None where the zero matrix is as good.
+    PathSettings
+        With the usual start where the zero matrix is as good as the given factors.
     """
+    if isinstance(settings.init, str):
+        return settings
+    start = _start(objective, settings, max_rank)
+    if start is None:
+        return settings.without_start()
+    return replace(settings, init=(start.left, start.right))
+
+
+def _start(
+    objective: Objective, settings: PathSettings, max_rank: int
+) -> Factors | None:
+    """The factors to start from, or None where the zero matrix is as good."""
     factors = _without_empty_columns(
         given_factors(
             settings.init, objective.matrix_shape, symmetric=settings.symmetric
@@ -48,7 +62,7 @@ def given_start(
     direction = _of_unit_norm(factors.truncated(min(factors.rank, max_rank)))
     if direction is None:
         # One of the two factors is zero: the first step gives it a length.
-        return objective.evaluate(_cast(factors, objective))
+        return _cast(factors, objective)
     along = _cast(direction, objective)
     growth = objective.growth(None, along.left, along.right)
     if not growth.length > 0:
@@ -58,7 +72,7 @@ def given_start(
         with np.errstate(over="ignore", invalid="ignore"):
             given = objective.evaluate(_cast(factors, objective))
         best = _better(given, best, settings)
-    return best if best.value < 0.5 * objective.data_norm**2 else None
+    return best.factors if best.value < 0.5 * objective.data_norm**2 else None
 
 
 def _better(given: Evaluation, best: Evaluation, settings: PathSettings) -> Evaluation:

@@ -17,7 +17,6 @@ from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import make_start
 from skprecgd.objective import Evaluation, Objective, PendingEvaluation
 from skprecgd.optim.path.cluster import Cluster, Triplets
-from skprecgd.optim.path.given import given_start
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.strategy import Strategy
 from skprecgd.optim.steps import make_step
@@ -47,47 +46,34 @@ class Grower:
         The spectral start is grown from the zero matrix, so several columns may stand
         out and be added there, too.
         """
-        given = self._given(max_rank)
-        if given is not None:
-            return given
-        if self._name == "spectral":
+        init, rank = self._settings.init, 1
+        if not isinstance(init, str):
+            rank = min(max_rank, np.shape(init[0])[-1])
+        elif init == "spectral":
             grown = self.grow(None, max_rank)
             if grown is not None:
                 return grown
-        return self._objective.evaluate(self._named(1))
+        return self._objective.evaluate(self.start(rank))
 
     def start(self, rank: int) -> Factors:
         """The start that `init` asks for, at a given rank.
 
         A given pair of fewer columns is grown to it.
         """
-        given = self._given(rank)
-        if given is None:
-            return self._named(rank)
-        missing = rank - given.factors.rank
-        grown = self.grow(given, missing, missing) if missing else given
-        return (grown or given).factors
-
-    def _named(self, rank: int) -> Factors:
-        """The start of that name; the usual one where a given pair is of no use."""
-        return make_start(
-            self._name,
+        init = self._settings.init
+        width = rank if isinstance(init, str) else min(rank, np.shape(init[0])[-1])
+        start = make_start(
+            init,
             self._objective,
-            rank,
+            width,
             symmetric=self._settings.symmetric,
             random_state=self._rng,
         )
-
-    @property
-    def _name(self) -> str:
-        init = self._settings.init
-        return init if isinstance(init, str) else "spectral"
-
-    def _given(self, max_rank: int) -> Evaluation | None:
-        """The start that was given, if it is of any use."""
-        if isinstance(self._settings.init, str):
-            return None
-        return given_start(self._objective, self._settings, max_rank)
+        if width == rank:
+            return start
+        missing = rank - width
+        grown = self.grow(self._objective.evaluate(start), missing, missing)
+        return start if grown is None else grown.factors
 
     def zero(self) -> Factors:
         """The zero matrix by factors of one column."""

@@ -24,6 +24,7 @@ from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.complete import explain_complete
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
 from skprecgd.optim.path.freedom import residual_variance
+from skprecgd.optim.path.given import with_useful_start
 from skprecgd.optim.path.held_out import HeldOutPath
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.result import PathResult
@@ -164,7 +165,7 @@ def recover(
     asked = settings.without_start()
     if settings.solved and not settings.solved.is_of(objective, max_rank, settings):
         settings = replace(settings, solved=None)
-    walk = _walk(objective, settings, random_state, callback)
+    walk = _walk(objective, max_rank, settings, random_state, callback)
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         result = _result(find(walk, max_rank))
@@ -207,7 +208,8 @@ def walk_to(
     -------
     Walk
     """
-    return _walk(objective, settings.to_visit(tuple(ranks)), random_state, callback)
+    settings = settings.to_visit(tuple(ranks))
+    return _walk(objective, ranks[-1], settings, random_state, callback)
 
 
 def visit_ranks(walk: Walk) -> PathResult:
@@ -251,6 +253,7 @@ def _check_search(settings: PathSettings) -> None:
 
 def _walk(
     objective: Objective,
+    max_rank: int,
     settings: PathSettings,
     random_state: RandomState,
     callback: Callback | None,
@@ -264,6 +267,7 @@ def _walk(
     scaled, unit = objective.normalised()
     rng = check_random_state(random_state)
     settings = settings.in_units(unit, scaled.target_unit)
+    settings = with_useful_start(scaled, settings, max_rank)
     return Walk(scaled, settings, Journal(callback, unit), rng)
 
 
