@@ -101,7 +101,7 @@ class PrecGDFactorization(
         completed like data with missing entries. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
-        each.
+        each. It may be in other units than the data: see :ref:`the_start`.
     alpha : float, default=0.0
         Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
         its singular values. On complete data: soft thresholding by alpha.
@@ -129,7 +129,9 @@ class PrecGDFactorization(
     random_state : int, RandomState instance or None, default=None
         Seed of random starts and of the entries hidden by `score`.
     warm_start : bool, default=False
-        Start from the previous solution, if it fits.
+        Start from the previous solution, if it has the shape of `X` and the same
+        `center`. The same fit of the same data then ends at once; see
+        :ref:`the_start`.
     verbose : int, default=0
         Print a line per iteration.
 
@@ -141,7 +143,9 @@ class PrecGDFactorization(
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
         Variance of the transformed training data by component, and its share of
         the total variance of the (observed) data; for labels and counts ("logistic",
-        "poisson") of all components together.
+        "poisson") of all components together. For numbers below 1e-154 or above 1e154
+        (1e-19 and 1e19 in single precision) the variance itself is zero or infinite;
+        its share is right.
     n_components_ : int
         Complete data: `n_components`. Missing entries or outliers: the rank found.
     left_, right_ : ndarray of shape (n_samples, n_components_), \

@@ -100,7 +100,7 @@ class PrecGDMatrixSensing(
         squared residuals are then weighed by their inverse. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
-        each.
+        each. It may be in other units than the data: see :ref:`the_start`.
     alpha : float, default=0.0
         Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
         its singular values.
@@ -128,7 +128,8 @@ class PrecGDMatrixSensing(
     random_state : int, RandomState instance or None, default=None
         Seed of random starts.
     warm_start : bool, default=False
-        Start from the previous solution, if it fits.
+        Start from the previous solution, if it has the same shape. The same fit of the
+        same data then ends at once; see :ref:`the_start`.
     verbose : int, default=0
         Print a line per iteration.
 

@@ -78,7 +78,9 @@ def rank_path(
         corrected for its degrees of freedom, before the final rank is solved to the
         end.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
-        Start; a path starts at rank one, or at the rank of a given pair.
+        Start; a path starts at rank one, or at the rank of a given pair, which is taken
+        at the length at which its objective is lowest, and not at all if zero is as
+        good.
     early_stopping : "auto" or bool, default="auto"
         True: choose the rank by held-out measurements, then refit on everything.
         "auto": only if the residual does not reach `tol` at any rank (and there is
