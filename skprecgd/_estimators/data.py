@@ -354,7 +354,10 @@ class CompleteData(Data, Rows):
         return EntryData(*matrix_entries(self.X, np.nan))
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
-        return self.projected(space) / (1.0 + ridge).astype(space.basis.dtype)
+        with np.errstate(over="ignore"):
+            # A ridge without bound leaves nothing of a coordinate.
+            shrinkage = (1.0 + ridge).astype(space.basis.dtype)
+        return self.projected(space) / shrinkage
 
     def projected(self, space: RowSpace) -> Array:
         """Coordinates without a ridge, which every round of a score starts from."""
