@@ -88,8 +88,9 @@ def test_a_pair_in_other_units(unit, rank_search, dtype, global_random_seed):
 def test_factors_of_very_different_size(global_random_seed):
     X, truth = completion(global_random_seed)
     left, right = balanced(truth.matrix, 2)
-    model = PrecGDFactorization(2, init=(1e6 * left, 1e-6 * right)).fit(X)
-    assert truth.relative_error(matrix_of(model)) < 1e-7
+    for a, b in ((1e6, 1e-6), (1e200, 1e-3), (1e200, 1e200), (1e-200, 1e-200)):
+        model = PrecGDFactorization(2, init=(a * left, b * right)).fit(X)
+        assert truth.relative_error(matrix_of(model)) < 1e-7
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._linalg.numerics import dot, norm, sum_with_error
+from skprecgd._linalg.numerics import UNIT, dot, norm, sum_with_error
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
 from skprecgd.distributed.graph import Broadcast
@@ -136,6 +136,8 @@ class ChunkedObjective(Objective):
 
         The matrix takes the number. It is one unless their squares are not safe.
         """
+        if UNIT.is_ordinary(float(np.sqrt(self.mean_square))):
+            return self, 1.0
         measurements, size = self.measurements.of_unit_size()
         if size == 1.0:
             return self, 1.0

@@ -144,8 +144,9 @@ class SampledObjective(Objective):
         Nothing changes unless measurement matrices or targets are very small or very
         large. They are divided by powers of two, so that nothing is rounded.
         """
-        near, unit = self, 1.0
-        measurements, size = self.measurements.of_unit_size()
+        near, unit, size = self, 1.0, 1.0
+        if not UNIT.is_ordinary(float(np.sqrt(self.mean_square))):
+            measurements, size = self.measurements.of_unit_size()
         if size != 1.0:
             # Predictions stay what they are, so the matrix takes the unit.
             near = near._with(measurements=measurements, alpha=self.alpha * size)

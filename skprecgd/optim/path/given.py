@@ -18,6 +18,7 @@ from skprecgd.initialization import given_factors
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.walk import Ending, Walk
+from skprecgd.optim.result import Status
 
 _SAME_START = " The fit started where the last one had ended."
 
@@ -59,7 +60,7 @@ def _start(
     )
     if factors.rank == 0 or objective.data_norm == 0.0:
         return None
-    direction = _of_unit_norm(factors.truncated(min(factors.rank, max_rank)))
+    direction = _direction(factors, max_rank)
     if direction is None:
         # One of the two factors is zero: the first step gives it a length.
         return _cast(factors, objective)
@@ -92,14 +93,15 @@ def _without_empty_columns(factors: Factors) -> Factors:
     return type(factors)(*(block[:, used] for block in factors.blocks))
 
 
-def _of_unit_norm(factors: Factors) -> Factors | None:
-    """Balanced factors of the matrix divided by its nuclear norm; None for zero."""
+def _direction(factors: Factors, max_rank: int) -> Factors | None:
+    """The leading part of the matrix, its nuclear norm one; None for zero."""
     # The product of very small or very large factors might be zero or infinite.
     units = (power_of_two(largest_size(block)) for block in factors.blocks)
     pairs = zip(factors.blocks, units, strict=True)
-    balanced = type(factors)(*(block / unit for block, unit in pairs)).balanced()
-    size = float(np.sum(balanced.singular_values()))
-    return balanced.scaled(1.0 / size) if size > 0 else None
+    near = type(factors)(*(block / unit for block, unit in pairs))
+    leading = near.truncated(min(near.rank, max_rank))
+    size = float(np.sum(leading.singular_values()))
+    return leading.scaled(1.0 / size) if size > 0 else None
 
 
 def _cast(factors: Factors, objective: Objective) -> Factors:
@@ -116,7 +118,7 @@ def resumed(walk: Walk) -> Ending | None:
     are, or where the earlier search did not converge.
     """
     settings, solved = walk.settings, walk.settings.solved
-    if solved is None or not solved.status.converged:
+    if solved is None or not Status[solved.status].converged:
         return None
     objective = walk.objective
     close = float(np.sqrt(np.finfo(objective.dtype).eps))
@@ -134,5 +136,5 @@ def resumed(walk: Walk) -> Ending | None:
     left_out = min(tuning.components_left_out * settings.tol, tuning.most_left_out)
     if not change <= close * solved.relative_residual + left_out:
         return None
-    outcome = walk.stay(here, solved.status, objective)
+    outcome = walk.stay(here, Status[solved.status], objective)
     return Ending.of(walk, outcome, _SAME_START)

@@ -164,7 +164,7 @@ def recover(
     closed_form = objective.has_closed_form and settings.solver == "auto"
     if closed_form and not settings.symmetric:
         return explain_complete(objective, max_rank, settings, random_state)
-    asked = settings.without_start()
+    asked = settings.asked()
     if settings.solved and not settings.solved.is_of(objective, max_rank, settings):
         settings = replace(settings, solved=None)
     walk = _walk(objective, max_rank, settings, random_state, callback)
@@ -177,7 +177,7 @@ def recover(
         objective.alpha,
         objective.loss,
         walk.journal.unit,
-        result.status,
+        result.status.name,
         result.relative_residual,
         result.sharpened,
     )

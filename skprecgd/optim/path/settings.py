@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
-from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Method, Solver, make_method
 from skprecgd.optim.steps import StepRule
 
@@ -24,27 +23,30 @@ RANK_SEARCHES = ("path", "fixed")
 class Solved:
     """Where a search has ended, so that the same search of the same data ends at once.
 
+    Fitted estimators keep it, so it is made of what any kind of storage can hold.
+
     Attributes
     ----------
-    search : PathSettings
-        What the search was asked for, but for its start.
+    search : dict
+        What the search was asked for, but for its start; see `PathSettings.asked`.
     max_rank : int
     alpha : float
     loss : Loss
     unit : float
         Norm of the data.
-    status : Status
+    status : str
+        The name of a `Status`.
     relative_residual : float
     sharpened : Loss or None
         The loss with less smoothing that was minimised in the end, if there is one.
     """
 
-    search: PathSettings
+    search: dict[str, Any]
     max_rank: int
     alpha: float
     loss: Loss
     unit: float
-    status: Status
+    status: str
     relative_residual: float
     sharpened: Loss | None
 
@@ -55,7 +57,7 @@ class Solved:
         return (
             (self.max_rank, self.alpha) == (max_rank, objective.alpha)
             and self.loss == objective.loss
-            and self.search == settings.without_start()
+            and self.search == settings.asked()
         )
 
 
@@ -106,6 +108,15 @@ class PathSettings:
     def without_start(self) -> PathSettings:
         """The settings with the usual start."""
         return replace(self, init="spectral", solved=None)
+
+    def asked(self) -> dict[str, Any]:
+        """What the user asked for, but for the start, by name."""
+        others = "init", "solved", "tuning"
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in others
+        }
 
     def in_units(self, unit: float, target_unit: float) -> PathSettings:
         """The settings for the matrix and the targets, each divided by its unit."""
