@@ -86,16 +86,15 @@ class Grower:
     def descends_from_zero(self) -> bool:
         """Whether a rank-one term decreases the objective of the zero matrix.
 
-        Without a ridge that is taken for granted. With one, a random direction tells as
-        a rule, so that the leading one need not be found.
+        Without a ridge that is taken for granted. With one, any direction tells as a
+        rule, so that the leading one need not be found.
         """
         alpha = self._objective.alpha
         if alpha == 0:
             return True
         gradient = self._objective.matrix_gradient_at_zero()
-        n_columns = self._objective.matrix_shape[1]
-        random = np.random.RandomState(self._tuning.seed).standard_normal(n_columns)
-        seen = np.asarray(gradient @ random.astype(self._objective.dtype))
+        any_vector = np.cos(np.arange(self._objective.matrix_shape[1]))
+        seen = np.asarray(gradient @ any_vector.astype(self._objective.dtype))
         size = norm(seen)
         slope = norm(np.asarray(gradient.T @ (seen / size))) if size > 0 else 0.0
         if slope > alpha and not self._settings.symmetric:
