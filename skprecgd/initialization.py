@@ -249,26 +249,60 @@ def make_start(
         return STARTS[init](
             objective, rank, symmetric=symmetric, random_state=random_state
         )
-    return _given(init, objective, rank, symmetric)
+    factors = given_factors(
+        init, objective.matrix_shape, symmetric=symmetric, rank=rank
+    )
+    return _cast(factors, objective)
 
 
-def _given(init: Any, objective: Objective, rank: int, symmetric: bool) -> Factors:
+def given_factors(
+    init: Any,
+    matrix_shape: tuple[int, int],
+    *,
+    symmetric: bool = False,
+    rank: int | None = None,
+) -> Factors:
+    """A pair of arrays as factors, in their own units and precision.
+
+    Parameters
+    ----------
+    init : pair of array-like
+        ``(left, right)``.
+    matrix_shape : tuple of int
+    symmetric : bool, default=False
+        Make a `SymmetricFactor` of two equal arrays.
+    rank : int, default=None
+        The number of columns that they must have; None is any.
+
+    Raises
+    ------
+    ValueError
+        If these are no real, finite factors of a matrix of that shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.initialization import given_factors
+    >>> given_factors((np.ones((3, 2)), np.ones((4, 2))), (3, 4)).rank
+    2
+    """
     if len(init) != 2:
         raise ValueError(
             f"init as arrays must be a pair (left, right), got {len(init)} items."
         )
     left, right = (as_real_array(block, "init", (2,)) for block in init)
-    wanted = tuple((n, rank) for n in objective.matrix_shape)
+    rank = left.shape[1] if rank is None else rank
+    wanted = tuple((n, rank) for n in matrix_shape)
     if (left.shape, right.shape) != wanted:
         raise ValueError(
             f"init must hold arrays of shape {wanted[0]} and {wanted[1]}, got "
             f"{left.shape} and {right.shape}."
         )
     if not symmetric:
-        return _cast(FactorPair(left, right), objective)
+        return FactorPair(left, right)
     if not np.array_equal(left, right):
         raise ValueError("symmetric=True needs an init with left equal to right.")
-    return _cast(SymmetricFactor(left), objective)
+    return SymmetricFactor(left)
 
 
 def check_rank(

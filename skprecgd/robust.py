@@ -425,10 +425,11 @@ class TrimmedObjective(SampledObjective):
         -------
         ndarray of shape (n_measurements,)
         """
-        found = self.evaluate(factors)
-        gross = self.corruption.sizes(found.errors, found.positions) > level
-        out = np.zeros_like(found.state)
-        out[found.positions[gross]] = found.errors[gross]
+        z = self.measurements.forward(factors.left, factors.right)
+        at, errors = self._found(z)
+        gross = self.corruption.sizes(errors, at) > level
+        out = np.zeros_like(z)
+        out[at[gross]] = errors[gross]
         return out
 
     def error_level(self, factors: Factors, exact: float = 0.0) -> float:
@@ -528,11 +529,15 @@ class TrimmedObjective(SampledObjective):
 
     def _evaluation(self, factors: Factors, z: Array) -> TrimmedEvaluation:
         """The evaluation at predictions z of M, to which S is added in place."""
-        at = self.corruption.positions(z - self.targets)
-        errors = self.targets[at] - z[at]
+        at, errors = self._found(z)
         z[at] = self.targets[at]
         trimmed = super()._evaluation(factors, z)
         return TrimmedEvaluation(**vars(trimmed), positions=at, errors=errors)
+
+    def _found(self, z: Array) -> tuple[Array, Array]:
+        """Positions and values of S at predictions z of M."""
+        at = self.corruption.positions(z - self.targets)
+        return at, self.targets[at] - z[at]
 
     def _curvature_weights(self, z: Array) -> Array:
         # Only at the positions of S, predictions equal targets to the last bit.

@@ -183,12 +183,12 @@ def test_as_many_columns_as_there_are_measurements_for():
 
 def test_settings_follow_the_units_of_the_data(global_random_seed):
     blocks = np.random.default_rng(global_random_seed).standard_normal((2, 5, 2))
-    settings = PathSettings(init=tuple(blocks), noise_variance=8.0).in_units(4.0)
+    settings = PathSettings(init=tuple(blocks), noise_variance=8.0).in_units(4.0, 2.0)
     left, right = settings.init
     np.testing.assert_allclose(4.0 * left @ right.T, blocks[0] @ blocks[1].T)
-    assert settings.noise_variance == 0.5
+    assert settings.noise_variance == 2.0
     named = PathSettings(noise_variance="auto")
-    assert named.in_units(4.0) == named
+    assert named.in_units(4.0, 2.0) == named
 
 
 def test_the_settings_are_the_keywords(global_random_seed):

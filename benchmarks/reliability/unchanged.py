@@ -33,6 +33,8 @@ ALLOWED: dict[str, str] = {
     "Factorization holes, errors, CSR: n_components=5, outlier_fraction='auto', "
     "missing_values=0": "gross errors are taken off the coefficients of the step's "
     "polynomial, not off the sums that these are made of",
+    "MatrixSensing sensing float32: n_components=4, tol=1e-05": "R^2 of targets in "
+    "single precision is computed in double precision",
 }
 
 ATTRIBUTES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
 from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import CallbackSupportMixin
-from skprecgd.factors import Factors
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.result import PathResult
@@ -64,26 +65,35 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         given = {name: getattr(self, name) for name in _PATH_PARAMETERS}
         if has_variances(self.noise_variance):
             given["noise_variance"] = objective.known_variance
-        return PathSettings(
-            **given,
-            init=self._start(objective, max_rank, block),
-            tol=objective.working_tol(self.tol),
-        )
-
-    def _start(
-        self, objective: Objective, max_rank: int, block: Block | None = None
-    ) -> Any:
-        """The `init` parameter, or the last solution with ``warm_start=True``."""
-        init, last, shape = self.init, None, objective.matrix_shape
-        if self.warm_start and hasattr(self, "left_"):
-            last = self.left_, self.right_
+        init = self.init
         if block is not None:
             init = start_of_group(init, block, max_rank, symmetric=self.symmetric)
-            shape = block.whole_shape
-        if last is None or (len(last[0]), len(last[1])) != shape:
-            return init
-        last = last if block is None else within(last, block)
-        return last if 1 <= last[0].shape[1] <= max_rank else init
+        settings = PathSettings(**given, init=init, tol=objective.working_tol(self.tol))
+        last = self._last_solution(block) if self.warm_start else None
+        if last is None or last.matrix_shape != objective.matrix_shape:
+            return settings
+        if last.rank > max_rank:
+            last = last.truncated(max_rank)
+        solved = self._solved if block is None else None
+        return replace(settings, init=(last.left, last.right), solved=solved)
+
+    def _last_solution(self, block: Block | None) -> Factors | None:
+        """The factors that the last fit ended with, None if there are none.
+
+        They are those of a group if its `block` in the whole matrix is given.
+        """
+        if not hasattr(self, "left_"):
+            return None
+        left, right = self.left_, self.right_
+        if block is not None:
+            if (len(left), len(right)) != block.whole_shape:
+                return None
+            left, right = within((left, right), block)
+        if left.shape[1] == 0:
+            return None
+        if not self.symmetric:
+            return FactorPair(left, right)
+        return SymmetricFactor(left) if np.array_equal(left, right) else None
 
     def _store(self, result: PathResult, factors: Factors) -> None:
         """Set the fitted attributes from the recovered `factors`."""
@@ -92,6 +102,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.converged_ = result.converged
         self.stop_reason_ = result.message
         self.history_ = result.history
+        self._solved = result.solved
         # The value of an earlier fit would be wrong now.
         self.__dict__.pop("noise_variance_", None)
         if has_variances(self.noise_variance):

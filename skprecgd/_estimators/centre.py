@@ -92,6 +92,10 @@ class Offsets:
         room = n_components - self.n_taken
         return factors if factors.rank <= room else factors.truncated(room)
 
+    def at(self, block: Block) -> Offsets:
+        """The offsets of some rows and columns."""
+        return Offsets(self.rows[block.rows], self.columns[block.columns], self.n_taken)
+
     @property
     def of_columns(self) -> Offsets:
         """The column offsets alone."""
@@ -110,6 +114,13 @@ class Offsets:
         if not self.n_taken:
             return factors
         return _joined(factors, self.rows, np.ones(len(self.columns)))
+
+    def without_rows(self, factors: Factors) -> Factors:
+        """The factors that `with_rows` was given; at least one column is left."""
+        if not self.n_taken:
+            return factors
+        both = _joined(factors, -self.rows, np.ones(len(self.columns)))
+        return both.truncated(max(1, factors.rank - 1))
 
     def with_all(self, factors: Factors) -> Factors:
         """Factors of the whole matrix, both kinds of offsets included."""

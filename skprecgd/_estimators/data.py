@@ -123,7 +123,9 @@ class Data(ABC):
         """
 
     @abstractmethod
-    def variance(self, objective: Objective, offsets: Offsets) -> float | None:
+    def variance(
+        self, objective: Objective, offsets: Offsets, unit: float
+    ) -> float | None:
         """Sum of the columns' variances, or None where it is only to be estimated.
 
         It is known of complete data that are fitted by their truncated SVD.
@@ -134,6 +136,8 @@ class Data(ABC):
         offsets : Offsets
             The offsets that the objective was made with. If they are zero, the
             objective may know a sum that is needed here.
+        unit : float
+            The result is in units of its square, which may be no number itself.
         """
 
 
@@ -280,7 +284,7 @@ class EntryData(Data, Rows):
         """The entries as measurements of the matrix, in the same order."""
         return EntryMeasurements(self.rows, self.columns, self.shape, self.values.dtype)
 
-    def variance(self, objective: Objective, offsets: Offsets) -> None:
+    def variance(self, objective: Objective, offsets: Offsets, unit: float) -> None:
         return None
 
     # ---- for coordinates of rows
@@ -444,12 +448,14 @@ class CompleteData(Data, Rows):
         centred = subtract(self.X, *offsets.pair)
         return make(FullObservation(self.shape, self.X.dtype), centred)
 
-    def variance(self, objective: Objective, offsets: Offsets) -> float | None:
+    def variance(
+        self, objective: Objective, offsets: Offsets, unit: float
+    ) -> float | None:
         if not objective.has_closed_form:
             return None
         # The objective knows the norm of data that were not centred: no pass is needed.
         known = objective.data_norm if offsets.are_zero else None
-        return total_variance(self.X, known)
+        return total_variance(self.X, known, unit)
 
     # ---- for coordinates of rows
 
@@ -465,7 +471,10 @@ class CompleteData(Data, Rows):
         return EntryData(*matrix_entries(self.X, np.nan))
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
-        return self.projected(space) / (1.0 + ridge).astype(space.basis.dtype)
+        with np.errstate(over="ignore"):
+            # A ridge without bound leaves nothing of a coordinate.
+            shrinkage = (1.0 + ridge).astype(space.basis.dtype)
+        return self.projected(space) / shrinkage
 
     def by_columns(self, columns: list[Array]) -> list[tuple[Array, VisibleRows]]:
         rows = np.arange(self.shape[0])
@@ -579,8 +588,10 @@ class ChunkedData(Data):
         )
         return make(measurements, values, weights=Weights(frequency=often))
 
-    def variance(self, objective: Objective, offsets: Offsets) -> float | None:
-        return self.survey.variance if self.survey.complete else None
+    def variance(
+        self, objective: Objective, offsets: Offsets, unit: float
+    ) -> float | None:
+        return self.survey.variance(unit) if self.survey.complete else None
 
 
 # Reading ------------------------------------------------------------------------------

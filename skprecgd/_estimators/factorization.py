@@ -50,11 +50,13 @@ from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
+from skprecgd._linalg.numerics import UNIT
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
+from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss
 from skprecgd.optim import Damping, Solver, StepRule
@@ -116,7 +118,7 @@ class PrecGDFactorization(
         completed like data with missing entries. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
-        each.
+        each. It may be in other units than the data: see :ref:`the_start`.
     alpha : float, default=0.0
         Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
         its singular values. On complete data: soft thresholding by alpha.
@@ -144,7 +146,9 @@ class PrecGDFactorization(
     random_state : int, RandomState instance or None, default=None
         Seed of random starts and of the entries hidden by `score`.
     warm_start : bool, default=False
-        Start from the previous solution, if it fits.
+        Start from the previous solution, if it has the shape of `X` and the same
+        `center`. The same fit of the same data then ends at once; see
+        :ref:`the_start`.
     verbose : int, default=0
         Print a line per iteration.
 
@@ -158,7 +162,9 @@ class PrecGDFactorization(
         the total variance. With missing entries, outliers or weights, that is the sum
         of the variances of the completed matrix, plus `n_features` times the mean
         squared residual of the fit (outliers left out). For labels and counts
-        ("logistic", "poisson") the share of all components together.
+        ("logistic", "poisson") the share of all components together. For numbers below
+        1e-154 or above 1e154 (1e-19 and 1e19 in single precision) the variance itself
+        is zero or infinite; its share is right.
     n_components_ : int
         Complete data: `n_components`. Missing entries or outliers: the rank found; the
         sum of those of all groups if there are several. A component is then zero in
@@ -317,8 +323,8 @@ class PrecGDFactorization(
         self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
         self._row_solver = found.row_solver
         self._numerical_rank = found.numerical_rank
-        variance = data.variance(found.objective, found.offsets)
-        self._set_variances(found, variance)
+        self._centred = self.center, found.offsets
+        self._set_variances(data, found)
         self._store(found.result, found.factors)
         return found.result
 
@@ -350,20 +356,33 @@ class PrecGDFactorization(
 
         return Found.in_groups(data, parts, [*fits_of(parts, fit)], self.center)
 
-    def _set_variances(self, found: Found, variance: float | None) -> None:
-        """Set the variances, given that of the data where it is known."""
+    def _last_solution(self, block: Block | None) -> Factors | None:
+        last = super()._last_solution(block)
+        if last is None or self._centred[0] != self.center:
+            # What is left by another centre is another matrix, perhaps of lower rank.
+            return None
+        offsets = self._centred[1]
+        return (offsets if block is None else offsets.at(block)).without_rows(last)
+
+    def _set_variances(self, data: Data, found: Found) -> None:
         u, s, _ = found.factors.svd()
-        self.explained_variance_ = score_variances(u, s)
+        # Variances themselves may be no numbers, but their ratios are.
+        unit = UNIT.unit(float(s[0]), s.dtype)
+        explained = score_variances(u, s / s.dtype.type(unit))
+        with np.errstate(over="ignore", under="ignore"):
+            self.explained_variance_ = explained * unit * unit
+        variance = data.variance(found.objective, found.offsets, unit)
         if variance is None:
             # The columns of the completed matrix have the variance of the components,
             # whose rows are orthonormal.
-            variance = float(np.sum(self.explained_variance_, dtype=np.float64))
+            variance = float(np.sum(explained, dtype=np.float64))
             # Of labels or counts, components explain log-odds or logarithms, whose
             # variance is known for all components together only.
             if not self._row_solver.loss.generalized:
-                variance += found.factors.matrix_shape[1] * found.mean_square_left()
-        ratio = self.explained_variance_ / variance if variance > 0 else 0.0
-        self.explained_variance_ratio_ = ratio * np.ones_like(self.explained_variance_)
+                variance += data.shape[1] * found.mean_square_left(unit)
+        # Where nothing is explained, the unit is not that of the data.
+        ratio = explained / variance if variance > 0 and s[0] > 0 else 0.0
+        self.explained_variance_ratio_ = ratio * np.ones_like(explained)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(

@@ -142,6 +142,7 @@ def mean_square_left(
     result: PathResult,
     factors: Factors,
     gross: GrossErrors | None,
+    unit: float,
 ) -> float:
     """Mean squared residual of the entries that a fit has not left out.
 
@@ -155,12 +156,12 @@ def mean_square_left(
         Those of the result that are kept.
     gross : GrossErrors or None
         The errors that the fit left out.
+    unit : float
+        The mean is in units of its square, which may be no number itself.
     """
-    loss = result.loss
-    if factors.rank == 0:
-        # The offsets of the rows took the only component.
-        loss = 0.5 * objective.data_norm**2
-    return objective.mean_square_residual(factors, loss, gross)
+    # Without a factor, the offsets of the rows took the only component.
+    residual = result.relative_residual if factors.rank else 1.0
+    return objective.mean_square_residual(factors, residual, gross, unit)
 
 
 def minimised(objective: Objective, result: PathResult) -> Objective:

@@ -36,7 +36,8 @@ class Found:
     numerical_rank : int
         The leading factors that stand for more than rounding.
     mean_square_left : callable
-        () -> mean squared residual of the entries; a pass over them for some losses.
+        Unit -> mean squared residual of the entries, in units of its square; a pass
+        over them for some losses.
     """
 
     objective: Objective
@@ -46,7 +47,7 @@ class Found:
     gross: GrossErrors | None
     row_solver: RowSolver
     numerical_rank: int
-    mean_square_left: Callable[[], float]
+    mean_square_left: Callable[[float], float]
 
     @classmethod
     def in_groups(
@@ -85,9 +86,10 @@ class Found:
         return cls(first, offsets, result, factors, gross, solver, rank, left)
 
 
-def _pooled(fits: Sequence[Found]) -> float:
+def _pooled(fits: Sequence[Found], unit: float) -> float:
     counts = [fit.objective.n_measurements for fit in fits]
-    return float(np.average([fit.mean_square_left() for fit in fits], weights=counts))
+    squares = [fit.mean_square_left(unit) for fit in fits]
+    return float(np.average(squares, weights=counts))
 
 
 def _joined_errors(

@@ -17,6 +17,7 @@ from skprecgd.distributed.rows import as_dask_array, check_kind
 _NOT_NEEDED = (
     *("groups_", "outliers_", "history_", "feature_names_in_"),
     *("row_labels_", "column_labels_"),
+    *("_centred", "_solved"),
 )
 
 

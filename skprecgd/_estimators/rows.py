@@ -15,6 +15,7 @@ from skprecgd._estimators.data import Rows, VisibleRows
 from skprecgd._estimators.fitted import minimised
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import explained_share, without_largest
+from skprecgd._linalg.numerics import norm
 from skprecgd._linalg.row_systems import (
     normal_matrices,
     row_products,
@@ -411,7 +412,7 @@ def _newton(
         )
         z = z + length[:, None] * step
         predictions = predictions + length[problem.rows] * ahead
-        if np.linalg.norm(step) <= tuning.tolerance * np.linalg.norm(z):
+        if norm(step) <= tuning.tolerance * norm(z):
             break
     return z
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skprecgd._estimators.weighting import checked_numbers
+from skprecgd._linalg.numerics import largest_size, power_of_two
 from skprecgd._runtime.typing import Array
 from skprecgd.losses import Loss
 from skprecgd.robust import largest
@@ -45,7 +46,7 @@ def explained_share(
     R^2 for the squared loss, the share of the deviance explained (D^2) otherwise. A
     value of weight two counts like two values.
     """
-    values, z = values.astype(np.float64), z.astype(np.float64)
+    values, z, loss = at_unit_scale(values, z, loss)
     constant = np.full_like(values, loss.constant(values, weight))
     whole = 0.0
     if np.all(np.isfinite(constant)):
@@ -54,6 +55,19 @@ def explained_share(
     if whole == 0.0:
         return 1.0 if error == 0.0 else 0.0
     return 1.0 - error / whole
+
+
+def at_unit_scale(values: Array, z: Array, loss: Loss) -> tuple[Array, Array, Loss]:
+    """Targets, predictions and their loss in double precision, in units of the targets.
+
+    Squares of very small or very large numbers would be zero or infinite. Without a
+    unit (labels, counts) nothing is divided.
+    """
+    values, z = values.astype(np.float64), z.astype(np.float64)
+    unit = power_of_two(largest_size(values)) if loss.homogeneous else 1.0
+    if unit == 1.0:
+        return values, z, loss
+    return values / unit, z / unit, loss.rescaled(1.0 / unit)
 
 
 def checked_weight(sample_weight: Any, n_samples: int) -> Array | None:

@@ -39,7 +39,10 @@ from skprecgd._estimators.parameters import (
     needs_each_entry,
 )
 from skprecgd._estimators.recovered import Recovered
-from skprecgd._estimators.scoring import checked_weight, explained_share
+from skprecgd._estimators.scoring import (
+    checked_weight,
+    explained_share,
+)
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import Interval, fit_context
@@ -109,7 +112,7 @@ class PrecGDMatrixSensing(
         squared residuals are then weighed by their inverse. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
-        each.
+        each. It may be in other units than the data: see :ref:`the_start`.
     alpha : float, default=0.0
         Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
         its singular values.
@@ -137,7 +140,8 @@ class PrecGDMatrixSensing(
     random_state : int, RandomState instance or None, default=None
         Seed of random starts.
     warm_start : bool, default=False
-        Start from the previous solution, if it fits.
+        Start from the previous solution, if it has the same shape. The same fit of the
+        same data then ends at once; see :ref:`the_start`.
     verbose : int, default=0
         Print a line per iteration.
 
@@ -419,7 +423,9 @@ class PrecGDMatrixSensing(
                 # One pass computes both.
                 predictions, y = compute(predictions, y)
             weight = checked_weight(sample_weight, len(predictions))
-            return float(r2_score(unmasked(y, "y"), predictions, sample_weight=weight))
+            y = np.asarray(unmasked(y, "y"))
+            y, predictions, _ = at_unit_scale(y, predictions, self._loss)
+            return float(r2_score(y, predictions, sample_weight=weight))
         z = self._measure(X)
         y = unmasked(y, "y")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

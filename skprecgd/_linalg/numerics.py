@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -55,6 +56,59 @@ def norm(a: Array) -> float:
         return largest
     scaled = a.astype(np.float64) / largest
     return largest * float(np.sqrt(np.dot(scaled, scaled)))
+
+
+def square(size: float) -> float:
+    """The square of a number; infinite where it is too large for one."""
+    # The power of a Python number would raise an error.
+    return size * size
+
+
+def power_of_two(size: float) -> float:
+    """The power of two next to a positive size; 1 where there is none.
+
+    Numbers are multiplied by it, and by its inverse, without rounding.
+    """
+    if not (np.isfinite(size) and size > 0):
+        return 1.0
+    return float(np.exp2(np.floor(np.log2(size))))
+
+
+@dataclass(frozen=True)
+class UnitTuning:
+    """When numbers are brought to unit size before they are squared.
+
+    Attributes
+    ----------
+    ordinary : float
+        Size, or its inverse, up to which numbers stay as they are: its fourth power is
+        far within the range of single precision.
+    exponents : tuple of (str, int)
+        Largest exponent of the power of two that numbers of a type are divided by, such
+        that its inverse is in the range of the type.
+    """
+
+    ordinary: float = 2.0**20
+    exponents: tuple[tuple[str, int], ...] = (("float32", 120), ("float64", 1000))
+
+    def is_ordinary(self, size: float) -> bool:
+        """Whether squares of numbers of that size are safe in any precision."""
+        return 1.0 / self.ordinary <= size <= self.ordinary
+
+    def unit(self, size: float, dtype: Any) -> float:
+        """The power of two to divide such numbers by; 1 for an ordinary size."""
+        if self.is_ordinary(size):
+            return 1.0
+        most = 2.0 ** dict(self.exponents)[np.dtype(dtype).name]
+        return float(np.clip(power_of_two(size), 1.0 / most, most))
+
+
+UNIT = UnitTuning()
+
+
+def largest_size(a: Array) -> float:
+    """The largest absolute value, without a copy of the array; 0 if there is none."""
+    return max(float(np.max(a, initial=0.0)), -float(np.min(a, initial=0.0)))
 
 
 def sum_with_error(n: float, total: float, squares: float) -> tuple[float, float]:

@@ -9,7 +9,13 @@ from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
-from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs
+from skprecgd._linalg.numerics import (
+    UNIT,
+    dot,
+    is_mapped,
+    norm,
+    slabs,
+)
 from skprecgd._runtime.typing import Array
 
 # Sweeps over the rows' and the columns' offsets of incomplete data.
@@ -43,15 +49,18 @@ class OffsetMatrix(Matrix):
 
     def frobenius_norm(self) -> float:
         n_rows, n_columns = self.shape
+        size = self._data.frobenius_norm()
+        unit = UNIT.unit(size, self.dtype)
+        rows, columns = self.rows / unit, self.columns / unit
         offset = (
-            n_columns * dot(self.rows, self.rows)
-            + n_rows * dot(self.columns, self.columns)
-            + 2.0 * self.rows.sum() * self.columns.sum()
+            n_columns * dot(rows, rows)
+            + n_rows * dot(columns, columns)
+            + 2.0 * float(rows.sum()) * float(columns.sum())
         )
-        cross = dot(self.rows, np.asarray(self.X.sum(axis=1)).ravel())
-        cross += dot(self.columns, np.asarray(self.X.sum(axis=0)).ravel())
-        square = self._data.frobenius_norm() ** 2 + offset - 2 * cross
-        return float(np.sqrt(max(square, 0.0)))
+        cross = dot(rows, np.asarray(self.X.sum(axis=1)).ravel() / unit)
+        cross += dot(columns, np.asarray(self.X.sum(axis=0)).ravel() / unit)
+        square = (size / unit) ** 2 + offset - 2 * cross
+        return unit * float(np.sqrt(max(square, 0.0)))
 
 
 class MappedOffsetMatrix(OffsetMatrix):
@@ -157,27 +166,30 @@ def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
     return X - rows[:, None] - columns
 
 
-def total_variance(X: Any, size: float | None = None) -> float:
-    """Sum of the columns' variances.
+def total_variance(X: Any, size: float | None = None, unit: float = 1.0) -> float:
+    """Sum of the columns' variances, in units of the square of `unit`.
 
     `size` is the Frobenius norm of X where it is known: that saves a pass.
     """
     if sparse.issparse(X):
+        X = X if unit == 1.0 else X / X.dtype.type(unit)
         return float(np.sum(mean_variance_axis(X, axis=0)[1]))
     means = X.mean(axis=0, dtype=np.float64)
     if size is not None:
-        square = size**2 / len(X)
-        variance = square - dot(means, means)
+        square = (size / unit) ** 2 / len(X)
+        variance = square - dot(means / unit, means / unit)
         if variance > _CANCELLED * square:
             return variance
-    return float(np.sum(squared_deviations(X, means))) / len(X)
+    return float(np.sum(squared_deviations(X, means, unit))) / len(X)
 
 
-def squared_deviations(X: Array, means: Array) -> Array:
-    """Sum over the rows of ``(X - means)^2``, in float64."""
+def squared_deviations(X: Array, means: Array, unit: float = 1.0) -> Array:
+    """Sum over the rows of ``((X - means) / unit)^2``, in float64."""
     squares = np.zeros(X.shape[1])
     for rows in slabs(X.shape):
         deviations = X[rows] - means
+        if unit != 1.0:
+            deviations /= unit
         squares += np.einsum("ij,ij->j", deviations, deviations)
     return squares
 

@@ -13,6 +13,7 @@ from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block, ChunkGroups, Groups, merged_groups
 from skprecgd._linalg.matrices import Matrix
 from skprecgd._linalg.naming import MEASUREMENTS, columns_named
+from skprecgd._linalg.numerics import norm, square
 from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.dask_kinds import is_dask_array
 from skprecgd._runtime.typing import Array
@@ -394,8 +395,18 @@ class ChunkedMeasurements(Measurements, checked=True):
     def _mean_square(self) -> float:
         if self.single_entries:
             return 1.0 / (self.matrix_shape[0] * self.matrix_shape[1])
-        means = graph.gathered(graph.call_each(_mean_square, self.parts))
-        return float(np.average(means, weights=self.lengths))
+        return square(self._size())
+
+    def _size(self) -> float:
+        sizes = np.array(graph.gathered(graph.call_each(_size, self.parts)))
+        lengths = np.array(self.lengths)
+        return norm(np.sqrt(lengths) * sizes) / float(np.sqrt(max(1, lengths.sum())))
+
+    def scaled(self, factor: float) -> ChunkedMeasurements:
+        parts = graph.call_each(_scaled, self.parts, common=(factor,))
+        return self._new(
+            parts, self._facts, self.slices, self.matrix_shape, self._positions
+        )
 
     def weighted_mean_square(self, weights: Array) -> float:
         return self.weighted_mean_square_of(self.scattered(weights))
@@ -688,7 +699,11 @@ def _weighted(part: Measurements, weights: Array) -> Array:
     return np.array([total * mean, total])
 
 
-def _mean_square(part: Measurements) -> float:
+def _size(part: Measurements) -> float:
     # The cached property cannot be used: in Python 3.11 all instances share its lock,
     # which the client holds while it waits for the chunks.
-    return part._mean_square() if part.n_measurements else 0.0
+    return part._size() if part.n_measurements else 0.0
+
+
+def _scaled(part: Measurements, factor: float) -> Measurements:
+    return part.scaled(factor)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._linalg.numerics import dot, norm, sum_with_error
+from skprecgd._linalg.numerics import UNIT, dot, norm, sum_with_error
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
 from skprecgd.distributed.graph import Broadcast
@@ -105,7 +105,8 @@ class ChunkedObjective(Objective):
     @cached_property
     def weight(self) -> float:
         # Precisions have mean one, so the count is the sum of all weights.
-        scale = self.n_measurements * self.mean_square
+        # Measurements that see nothing leave the targets what they are.
+        scale = self.n_measurements * (self.mean_square or 1.0)
         return 1.0 / scale if scale > 0 else 0.0
 
     @cached_property
@@ -119,13 +120,30 @@ class ChunkedObjective(Objective):
         return norm(np.array(sizes)) * float(np.sqrt(self._scale))
 
     def normalised(self) -> tuple[ChunkedObjective, float]:
-        unit = self.data_norm
+        near, size = self._of_unit_size()
+        unit = near.data_norm
         if unit == 0.0:
-            return self, 1.0
+            return near, 1.0 / size
         calls = graph.call_each(_scaled, self.targets, common=(unit, self.dtype))
         targets = graph.persisted(calls)
-        alpha = self.alpha / unit
-        return self._with(self.measurements, targets, alpha, self.weights), unit
+        alpha = near.alpha / unit
+        made = near._with(near.measurements, targets, alpha, self.weights)
+        made.target_unit = self.target_unit * unit
+        return made, unit / size
+
+    def _of_unit_size(self) -> tuple[ChunkedObjective, float]:
+        """The same problem with measurement matrices divided by a number, and that.
+
+        The matrix takes the number. It is one unless their squares are not safe.
+        """
+        if UNIT.is_ordinary(float(np.sqrt(self.mean_square))):
+            return self, 1.0
+        measurements, size = self.measurements.of_unit_size()
+        if size == 1.0:
+            return self, 1.0
+        assert isinstance(measurements, ChunkedMeasurements)
+        alpha = self.alpha * size
+        return ChunkedObjective(measurements, self.targets, alpha, self.weights), size
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.weight * self.n_measurements
@@ -164,7 +182,7 @@ class ChunkedObjective(Objective):
     ) -> ChunkedObjective:
         """The same objective of other data, normalised like this one."""
         made = ChunkedObjective(measurements, targets, alpha, weights)
-        made.mean_square = self.mean_square
+        made.mean_square, made.target_unit = self.mean_square, self.target_unit
         return made
 
     def gain(self, evaluation: Evaluation, other: Evaluation) -> tuple[float, float]:

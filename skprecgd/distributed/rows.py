@@ -19,7 +19,7 @@ from skprecgd._linalg.containers import (
 )
 from skprecgd._linalg.groups import Block, ChunkGroups, Groups, merged_groups
 from skprecgd._linalg.naming import ENTRIES, Cures, columns_named
-from skprecgd._linalg.numerics import norm, working_dtype
+from skprecgd._linalg.numerics import UNIT, norm, working_dtype
 from skprecgd._linalg.offsets import at_least_something, squared_deviations
 from skprecgd._linalg.ratings import StoredValues
 from skprecgd._linalg.stored import (
@@ -41,9 +41,9 @@ class Survey:
 
     Attributes
     ----------
-    counts, means, squares : ndarray of shape (n_columns,)
-        Observed entries of each column, their mean, and the sum of their squared
-        deviations from it.
+    counts, means, spreads : ndarray of shape (n_columns,)
+        Observed entries of each column, their mean, and the norm of their deviations
+        from it.
     seen_rows : ndarray of bool, shape (n_rows,)
         Rows with an observed entry.
     row_means : ndarray of shape (n_rows,)
@@ -63,7 +63,7 @@ class Survey:
 
     counts: Array
     means: Array
-    squares: Array
+    spreads: Array
     seen_rows: Array
     row_means: Array
     size: float
@@ -72,10 +72,10 @@ class Survey:
     groups: tuple[ChunkGroups | None, ...]
     stored_values: StoredValues | None = None
 
-    @property
-    def variance(self) -> float:
-        """Sum of the columns' variances, over their observed entries."""
-        return float(np.sum(self.squares / at_least_something(self.counts)))
+    def variance(self, unit: float = 1.0) -> float:
+        """Sum of the columns' variances, in units of the square of `unit`."""
+        squares = (self.spreads / unit) ** 2
+        return float(np.sum(squares / at_least_something(self.counts)))
 
     @property
     def n_observed(self) -> int:
@@ -205,14 +205,14 @@ class RowChunks:
             _survey, self.blocks, shapes, self.weights, common=(missing_values,)
         )
         parts = graph.gathered(calls)
-        counts, means, squares = parts[0].counts, parts[0].means, parts[0].squares
+        counts, means, spreads = parts[0].counts, parts[0].means, parts[0].spreads
         for part in parts[1:]:
-            counts, means, squares = _merged((counts, means, squares), part)
+            counts, means, spreads = _merged((counts, means, spreads), part)
         sizes = np.array([part.size for part in parts])
         found = Survey(
             counts,
             means,
-            squares,
+            spreads,
             np.concatenate([part.seen_rows for part in parts]),
             np.concatenate([part.row_means for part in parts]),
             norm(sizes),
@@ -357,17 +357,20 @@ def _survey(
         return _survey_entries(block, missing_values, weights)
     n_rows, n_columns = block.shape
     if sparse.issparse(block):
-        means, variances = mean_variance_axis(block.astype(np.float64), axis=0)
-        squares, size = variances * n_rows, norm(block.data)
+        size = norm(block.data)
+        unit = UNIT.unit(size, np.float64)
+        means, variances = mean_variance_axis(block.astype(np.float64) / unit, axis=0)
+        means, spreads = unit * means, unit * np.sqrt(variances * n_rows)
     else:
-        means = block.mean(axis=0, dtype=np.float64)
-        squares, size = squared_deviations(block, means), norm(block)
+        means, size = block.mean(axis=0, dtype=np.float64), norm(block)
+        unit = UNIT.unit(size, np.float64)
+        spreads = unit * np.sqrt(squared_deviations(block, means, unit))
     row_means = np.asarray(block.mean(axis=1, dtype=np.float64)).ravel()
     counts, seen = np.full(n_columns, n_rows), np.ones(n_rows, dtype=bool)
     sizes = (n_rows * n_columns,)
     stored = StoredValues.of(block) if sparse.issparse(block) else None
     return Survey(
-        counts, means, squares, seen, row_means, size, True, sizes, (None,), stored
+        counts, means, spreads, seen, row_means, size, True, sizes, (None,), stored
     )
 
 
@@ -381,13 +384,14 @@ def _survey_entries(block: Any, missing_values: float, weights: Any) -> Survey:
 
     counts = np.bincount(columns, often, minlength=n_columns)
     means = sums(values) / at_least_something(counts)
-    squares = sums((values - means[columns]) ** 2)
-    seen = np.bincount(rows, minlength=n_rows) > 0
     size = norm(values)
+    unit = UNIT.unit(size, np.float64)
+    spreads = unit * np.sqrt(sums(((values - means[columns]) / unit) ** 2))
+    seen = np.bincount(rows, minlength=n_rows) > 0
     no_means = np.zeros(n_rows)
     sizes = (len(values),)
     groups = (ChunkGroups.of(rows, columns, block.shape),)
-    return Survey(counts, means, squares, seen, no_means, size, False, sizes, groups)
+    return Survey(counts, means, spreads, seen, no_means, size, False, sizes, groups)
 
 
 def _stored_together(parts: list[StoredValues | None]) -> StoredValues | None:
@@ -406,13 +410,13 @@ def _extremes(block: Any) -> Array:
 def _merged(
     moments: tuple[Array, Array, Array], part: Survey
 ) -> tuple[Array, Array, Array]:
-    """Counts, means and squared deviations of two sets of rows taken together."""
-    counts, means, squares = moments
+    """Counts, means and spreads of two sets of rows taken together."""
+    counts, means, spreads = moments
     both = counts + part.counts
     share = part.counts / at_least_something(both)
     gap = part.means - means
     return (
         both,
         means + share * gap,
-        squares + part.squares + gap**2 * counts * share,
+        np.hypot(np.hypot(spreads, part.spreads), gap * np.sqrt(counts * share)),
     )

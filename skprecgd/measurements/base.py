@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.groups import Groups, connected_groups
 from skprecgd._linalg.matrices import Matrix, OperatorMatrix
-from skprecgd._linalg.numerics import dot, norm, slab_bincount
+from skprecgd._linalg.numerics import UNIT, dot, norm, slab_bincount, square
 from skprecgd._linalg.products import check_adjoint, check_finite
 from skprecgd._runtime.typing import Array
 
@@ -194,6 +194,41 @@ class Measurements(ABC):
         """
         return self._mean_square()
 
+    @cached_property
+    def size(self) -> float:
+        """The root of `mean_square`, also where the square is no number.
+
+        Where it is, nothing else is computed.
+        """
+        size = float(np.sqrt(self.mean_square))
+        return size if UNIT.is_ordinary(size) else self._size()
+
+    def _size(self) -> float:
+        """The root mean squared entry, without squares of very large or small numbers.
+
+        The base class computes it from the sizes of all measurement matrices.
+        """
+        n_cells = self.matrix_shape[0] * self.matrix_shape[1]
+        return norm(self._sizes()) / float(
+            np.sqrt(max(1, self.n_measurements * n_cells))
+        )
+
+    def of_unit_size(self) -> tuple[Measurements, float]:
+        """The measurements divided by a power of two, and that number.
+
+        It is one unless the squares of the entries might leave the range of the type.
+        """
+        unit = 1.0 if self.single_entries else UNIT.unit(self.size, self.dtype)
+        return (self, 1.0) if unit == 1.0 else (self.scaled(1.0 / unit), unit)
+
+    def scaled(self, factor: float) -> Measurements:
+        """The measurements times a factor, of the same type.
+
+        The base class multiplies what goes in and what comes out. A kind whose
+        measurement matrices take little memory multiplies these.
+        """
+        return ScaledMeasurements(self, factor)
+
     def weighted_mean_square(self, weights: Array) -> float:
         """`mean_square`, where a measurement of weight two counts like two.
 
@@ -202,7 +237,9 @@ class Measurements(ABC):
         weights : ndarray of shape (n_measurements,)
         """
         sizes, n_cells = self._sizes(), self.matrix_shape[0] * self.matrix_shape[1]
-        return norm(np.sqrt(weights) * sizes) ** 2 / (float(np.sum(weights)) * n_cells)
+        return square(norm(np.sqrt(weights) * sizes)) / (
+            float(np.sum(weights)) * n_cells
+        )
 
     def _sizes(self) -> Array:
         """The Frobenius norm of each measurement matrix, shape (n_measurements,).
@@ -354,6 +391,82 @@ def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return product
+
+
+class ScaledMeasurements(Measurements, checked=True):
+    """Other measurements times a factor, which multiplies what goes in and comes out.
+
+    Parameters
+    ----------
+    measurements : Measurements
+    factor : float
+        Positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import DenseMeasurements
+    >>> from skprecgd.measurements.base import ScaledMeasurements
+    >>> A = ScaledMeasurements(DenseMeasurements(np.eye(4), (2, 2)), 0.5)
+    >>> A.forward(np.ones((2, 1)), np.array([[2.0], [4.0]]))
+    array([1., 2., 1., 2.])
+    """
+
+    def __init__(self, measurements: Measurements, factor: float) -> None:
+        self.measurements, self.factor = measurements, factor
+        self.matrix_shape, self.dtype = measurements.matrix_shape, measurements.dtype
+        self.keeps_adjoint = measurements.keeps_adjoint
+
+    @property
+    def n_measurements(self) -> int:
+        return self.measurements.n_measurements
+
+    @property
+    def large_products(self) -> bool:
+        return self.measurements.large_products
+
+    def forward(self, left: Array, right: Array) -> Array:
+        return self._scaled(self.measurements.forward(left, right))
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        both = self.measurements.forward_ray(left, right, d_left, d_right)
+        return self._scaled(both[0]), self._scaled(both[1])
+
+    def adjoint(self, weights: Array) -> Any:
+        return self.measurements.adjoint(self._scaled(weights))
+
+    def adjoint_products(
+        self, weights: Array, left: Array, right: Array
+    ) -> tuple[Array, Array]:
+        weights = self._scaled(weights)
+        return self.measurements.adjoint_products(weights, left, right)
+
+    def rows(self, index: Array) -> ScaledMeasurements:
+        return ScaledMeasurements(self.measurements.rows(index), self.factor)
+
+    @property
+    def folds_share(self) -> bool:
+        return self.measurements.folds_share
+
+    def fold(self, index: Array) -> ScaledMeasurements:
+        return ScaledMeasurements(self.measurements.fold(index), self.factor)
+
+    def natural_order(self) -> Array | None:
+        return self.measurements.natural_order()
+
+    def _mean_square(self) -> float:
+        return square(self._size())
+
+    def _size(self) -> float:
+        return self.measurements._size() * self.factor
+
+    def _sizes(self) -> Array:
+        return self.measurements._sizes() * self.factor
+
+    def _scaled(self, values: Array) -> Array:
+        return np.asarray(values * values.dtype.type(self.factor))
 
 
 class Tangent:

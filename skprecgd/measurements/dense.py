@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skprecgd._linalg.numerics import is_mapped, norm, selected_rows, slabs
+from skprecgd._linalg.numerics import is_mapped, norm, selected_rows, slabs, square
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
@@ -147,8 +147,16 @@ class DenseMeasurements(Measurements, checked=True):
         # are slow to read.
         return self.of(np.array(self.stack[index], subok=False), self.matrix_shape)
 
+    def scaled(self, factor: float) -> Measurements:
+        if self._in_file:
+            return super().scaled(factor)
+        return self.of(self.stack * self.dtype.type(factor), self.matrix_shape)
+
     def _mean_square(self) -> float:
-        return norm(self.stack) ** 2 / self.stack.size
+        return square(norm(self.stack)) / self.stack.size
+
+    def _size(self) -> float:
+        return norm(self.stack) / float(np.sqrt(self.stack.size))
 
     def _sizes(self) -> Array:
         sizes = np.empty(self.n_measurements)
@@ -237,6 +245,10 @@ class DenseSelection(DenseMeasurements):
     def fold(self, index: Array) -> DenseSelection:
         return self.rows(index)
 
+    def scaled(self, factor: float) -> Measurements:
+        # The stack is read in place.
+        return Measurements.scaled(self, factor)
+
     @property
     def _positions(self) -> Array:
         return self._index
@@ -245,8 +257,12 @@ class DenseSelection(DenseMeasurements):
         return selected_rows(self.stack, self._index, most)
 
     def _mean_square(self) -> float:
+        return square(self._size())
+
+    def _size(self) -> float:
         sizes = np.array([norm(rows) for _, rows in self._blocks(_CHUNK)])
-        return norm(sizes) ** 2 / max(1, len(self._index) * self.stack.shape[1])
+        n_numbers = max(1, len(self._index) * self.stack.shape[1])
+        return norm(sizes) / float(np.sqrt(n_numbers))
 
     def _transposed_times(self, weights: Array) -> Array:
         out = np.zeros(self.stack.shape[1], self.dtype)

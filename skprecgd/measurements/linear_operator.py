@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._linalg.numerics import dot, norm, working_dtype
+from skprecgd._linalg.numerics import dot, norm, square, working_dtype
 from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
@@ -86,10 +86,22 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         chosen._selected = np.asarray(index) if old is None else old[index]
         return chosen
 
+    def scaled(self, factor: float) -> LinearOperatorMeasurements:
+        operator = self.operator * self.dtype.type(factor)
+        chosen = LinearOperatorMeasurements(operator, self.matrix_shape)
+        chosen._selected = self._selected
+        return chosen
+
+    def _size(self) -> float:
+        return self._weighted_size(np.ones(self.n_measurements))
+
     def _mean_square(self) -> float:
-        return self.weighted_mean_square(np.ones(self.n_measurements))
+        return square(self._size())
 
     def weighted_mean_square(self, weights: Array) -> float:
+        return square(self._weighted_size(weights))
+
+    def _weighted_size(self, weights: Array) -> float:
         # Hutchinson: E ||A^T z||^2 = ||A||_F^2 for random signs z. The seed is fixed
         # because the value is a scale of the operator and not part of a random
         # experiment the user controls.
@@ -97,17 +109,17 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         signs = rng.choice([-1.0, 1.0], size=(_N_PROBES, self.n_measurements))
         probes = np.sqrt(weights) * signs
         x = rng.standard_normal(self.shape[1])
-        squares, inner = np.empty((2, _N_PROBES))
+        sizes, inner = np.empty((2, _N_PROBES))
         for k, z in enumerate(probes):
             back = self.adjoint(z)
-            squares[k], inner[k] = float(np.sum(back**2)), dot(back, x)
+            sizes[k], inner[k] = norm(back), dot(back, x)
         # The adjoint of the probes is known, so checking it takes one product more.
         measured = self._measured("matvec", x)
         expected = np.array([dot(measured, z) for z in probes])
         size, names = norm(measured * probes[0]), ("matvec", "rmatvec")
         check_adjoint(expected, inner, size, names, self.operator)
         total = float(np.sum(weights)) or 1.0
-        return float(np.mean(squares)) / (total * self.shape[1])
+        return norm(sizes) / float(np.sqrt(len(sizes) * total * self.shape[1]))
 
     def _measured(self, name: str, cells: Array) -> Array:
         """The selected measurements of one or more matrices."""

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.containers import marked, unmasked
-from skprecgd._linalg.numerics import as_operator, norm, working_dtype
+from skprecgd._linalg.numerics import as_operator, norm, square, working_dtype
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, Tangent, as_shape
 from skprecgd.measurements.entries import EntryMeasurements
@@ -130,13 +130,19 @@ class MultiOutputMeasurements(Measurements, checked=True):
         chosen.X = self.X[samples]
         return chosen
 
+    def scaled(self, factor: float) -> MultiOutputMeasurements:
+        chosen: MultiOutputMeasurements = object.__new__(MultiOutputMeasurements)
+        chosen.matrix_shape, chosen.dtype = self.matrix_shape, self.dtype
+        chosen.X, chosen._entries = self.X * self.dtype.type(factor), self._entries
+        return chosen
+
     def natural_order(self) -> Array | None:
         return self._entries.natural_order()
 
     def _mean_square(self) -> float:
         unit, squares = self._squares()
         share = float(np.mean(squares[self.sample_index])) if unit > 0 else 0.0
-        return share * unit * unit / (self.matrix_shape[0] * self.matrix_shape[1])
+        return share * square(unit) / (self.matrix_shape[0] * self.matrix_shape[1])
 
     def _sizes(self) -> Array:
         unit, squares = self._squares()

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._linalg.numerics import as_operator
+from skprecgd._linalg.numerics import (
+    UNIT,
+    as_operator,
+    largest_size,
+    norm,
+    power_of_two,
+    square,
+)
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements
 from skprecgd.measurements.validation import as_real_array
@@ -80,15 +87,48 @@ class RankOneMeasurements(Measurements, checked=True):
         b = None if self.b is self.a else self.b[index]
         return RankOneMeasurements(self.a[index], b)
 
-    def _sizes(self) -> Array:
-        size_a, size_b = (
-            np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
-            for x in (self.a, self.b)
+    def of_unit_size(self) -> tuple[Measurements, float]:
+        # The vectors are divided by powers of two that bring each of them to unit size.
+        units = [UNIT.unit(_size(x), self.dtype) for x in (self.a, self.b)]
+        if units == [1.0, 1.0]:
+            return self, 1.0
+        a, b = (
+            x / x.dtype.type(u) for x, u in zip((self.a, self.b), units, strict=True)
         )
+        unit = units[0] * units[1]
+        if not 0 < unit < np.inf:
+            raise ValueError(
+                "The vectors of the rank-one measurements are too small or too large: "
+                "the product of two of their entries is no number. Multiply or divide "
+                "them by a power of ten."
+            )
+        return RankOneMeasurements(a, None if self.b is self.a else b), unit
+
+    def scaled(self, factor: float) -> RankOneMeasurements:
+        if self.b is self.a:
+            return RankOneMeasurements(self.a * self.dtype.type(np.sqrt(factor)))
+        # Each vector gets its own share, so that neither is very small or very large.
+        share = 1.0 / UNIT.unit(_size(self.a), self.dtype)
+        rest = factor / share
+        return RankOneMeasurements(
+            self.a * self.a.dtype.type(share), self.b * self.b.dtype.type(rest)
+        )
+
+    def _sizes(self) -> Array:
+        size_a, size_b = (self._lengths(x) for x in (self.a, self.b))
         return np.asarray(size_a * size_b)
 
     def _mean_square(self) -> float:
-        square_a = np.einsum("ij,ij->i", self.a, self.a, dtype=np.float64)
-        square_b = np.einsum("ij,ij->i", self.b, self.b, dtype=np.float64)
-        n_cells = self.matrix_shape[0] * self.matrix_shape[1]
-        return float(np.mean(square_a * square_b)) / n_cells
+        return square(self._size())
+
+    @staticmethod
+    def _lengths(x: Array) -> Array:
+        """The norm of each vector, also where the squares are no numbers."""
+        unit = power_of_two(largest_size(x))
+        scaled = x.astype(np.float64) / unit
+        return unit * np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
+
+
+def _size(x: Array) -> float:
+    """The root mean square of the entries."""
+    return norm(x) / float(np.sqrt(max(1, x.size)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.numerics import norm, square
 from skprecgd._linalg.stored import without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
@@ -82,6 +82,11 @@ class SparseMeasurements(Measurements, checked=True):
     def rows(self, index: Array) -> SparseMeasurements:
         return SparseMeasurements(self._csr[index], self.matrix_shape)
 
+    def scaled(self, factor: float) -> SparseMeasurements:
+        return SparseMeasurements(
+            self._csr * self.dtype.type(factor), self.matrix_shape
+        )
+
     def _sizes(self) -> Array:
         # Squares of very small or very large numbers would be zero or infinite.
         unit = float(np.max(np.abs(self._csr.data), initial=0.0)) or 1.0
@@ -90,5 +95,9 @@ class SparseMeasurements(Measurements, checked=True):
         return unit * np.sqrt(squares)
 
     def _mean_square(self) -> float:
+        return square(self._size())
+
+    def _size(self) -> float:
         n_cells = self.matrix_shape[0] * self.matrix_shape[1]
-        return norm(self._csr.data) ** 2 / (max(1, self.n_measurements) * n_cells)
+        n_numbers = max(1, self.n_measurements) * n_cells
+        return norm(self._csr.data) / float(np.sqrt(n_numbers))

@@ -230,6 +230,8 @@ class Objective(ABC):
     dtype: np.dtype
     alpha: float
     loss: Loss
+    target_unit: float = 1.0
+    """What the targets were divided by, since the objective was made of data."""
     can_split: bool = False
     """Whether there is a list of measurements, of which some can be held out."""
     has_closed_form: bool = False
@@ -289,7 +291,11 @@ class Objective(ABC):
 
     @abstractmethod
     def normalised(self) -> tuple[Self, float]:
-        """The same problem for ``M / unit``, with unit data norm, and `unit`."""
+        """The same problem for ``M / unit``, with unit data norm, and `unit`.
+
+        Its targets are in units of its `target_unit`, which is another one where the
+        measurement matrices, too, were brought to unit size.
+        """
 
     def split(
         self, n_held_out: int, rng: np.random.RandomState
@@ -393,19 +399,26 @@ class Objective(ABC):
         return None
 
     def mean_square_residual(
-        self, factors: Factors, loss: float, gross: GrossErrors | None = None
+        self,
+        factors: Factors,
+        relative_residual: float,
+        gross: GrossErrors | None = None,
+        unit: float = 1.0,
     ) -> float:
         """Mean squared residual of the measurements, each as often as it was made.
 
         Parameters
         ----------
         factors : Factors
-        loss : float
-            The loss at the factors: with the squared loss, no pass is needed.
+        relative_residual : float
+            That of the factors: with the squared loss, no pass is needed.
         gross : GrossErrors or None, default=None
             Measurements that do not count.
+        unit : float, default=1.0
+            The mean is in units of its square.
         """
-        return 2 * loss / self.noise_share(1.0)
+        residual = relative_residual * (self.data_norm / unit)
+        return residual**2 / self.noise_share(1.0)
 
     def without(self, errors: Array) -> Objective:
         """The objective without the gross errors, once these are known.
@@ -474,7 +487,9 @@ class Objective(ABC):
 
     @abstractmethod
     def growth(self, evaluation: Evaluation | None, u: Array, v: Array) -> Growth:
-        """Exact step along ``u v^T`` (unit vectors) from a point or from zero.
+        """Exact step along ``u v^T`` from a point or from zero.
+
+        u and v are unit vectors, or factors of a matrix of nuclear norm one.
 
         Its length is 0 where the ridge outweighs the slope, so that the term would
         raise the objective.

@@ -75,7 +75,9 @@ class FullObjective(Objective):
         unit = self.data_norm
         if unit == 0.0:
             return self, 1.0
-        return FullObjective(self.X, self.alpha / unit, unit=unit * self._unit), unit
+        made = FullObjective(self.X, self.alpha / unit, unit=unit * self._unit)
+        made.target_unit = self.target_unit * unit
+        return made, unit
 
     def truncated_svd(
         self,
@@ -148,7 +150,8 @@ class FullObjective(Objective):
         if evaluation is not None:
             factors = evaluation.factors
             slope -= dot(factors.left.T @ u, factors.right.T @ v)
-        return Growth(self.ridge.excess(slope), self.evaluate)
+        curvature = float(np.vdot(gram(u), gram(v)))
+        return Growth(self.ridge.excess(slope) / curvature, self.evaluate)
 
     def _products(self, factors: Factors) -> tuple[Array, Array]:
         """``X R`` and ``X^T L``."""

@@ -11,8 +11,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skprecgd._linalg.numerics import (
+    UNIT,
     dot,
     first_minimum,
+    largest_size,
     norm,
     sum_with_error,
     working_dtype,
@@ -112,7 +114,8 @@ class SampledObjective(Objective):
     @cached_property
     def weight(self) -> float:
         # Precisions have mean one, so the count is the sum of all weights.
-        scale = self.mean_square * self.typical_curvature
+        # Measurements that see nothing leave the targets what they are.
+        scale = (self.mean_square or 1.0) * self.typical_curvature
         scale *= self.n_measurements
         return 1.0 / scale if scale > 0 else 0.0
 
@@ -133,13 +136,41 @@ class SampledObjective(Objective):
         return self.subset(kept), self.subset(held_out)
 
     def normalised(self) -> tuple[SampledObjective, float]:
-        unit = self.data_norm
+        near, first = self._near_unit_scale()
+        unit = near.data_norm
         if not self.loss.homogeneous or unit == 0.0:
-            return self, 1.0
-        targets = np.divide(self.targets, unit, dtype=np.float64)
-        targets = targets.astype(self.dtype, copy=False)
-        loss = self.loss.rescaled(1.0 / unit)
-        return self._with(targets=targets, loss=loss, alpha=self.alpha / unit), unit
+            return near, first
+        scaled = near._in_units(unit)
+        targets = scaled.targets.astype(self.dtype, copy=False)
+        return scaled._with(targets=targets), first * unit
+
+    def _near_unit_scale(self) -> tuple[SampledObjective, float]:
+        """The same problem for ``M / unit`` in numbers whose squares are safe.
+
+        Nothing changes unless measurement matrices or targets are very small or very
+        large. They are divided by powers of two, so that nothing is rounded.
+        """
+        near, unit, size = self, 1.0, 1.0
+        if not UNIT.is_ordinary(float(np.sqrt(self.mean_square))):
+            measurements, size = self.measurements.of_unit_size()
+        if size != 1.0:
+            # Predictions stay what they are, so the matrix takes the unit.
+            near = near._with(measurements=measurements, alpha=self.alpha * size)
+        if self.loss.homogeneous:
+            unit = UNIT.unit(largest_size(self.targets), self.targets.dtype)
+        if unit != 1.0:
+            near = near._in_units(unit)
+        return near, unit / size
+
+    def _in_units(self, unit: float) -> SampledObjective:
+        """The same problem for targets, and a matrix, that are divided by `unit`."""
+        made = self._with(
+            targets=np.divide(self.targets, unit, dtype=np.float64),
+            loss=self.loss.rescaled(1.0 / unit),
+            alpha=self.alpha / unit,
+        )
+        made.target_unit *= unit
+        return made
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.weight * self.n_measurements
@@ -196,11 +227,15 @@ class SampledObjective(Objective):
         )
 
     def mean_square_residual(
-        self, factors: Factors, loss: float, gross: GrossErrors | None = None
+        self,
+        factors: Factors,
+        relative_residual: float,
+        gross: GrossErrors | None = None,
+        unit: float = 1.0,
     ) -> float:
         alike = self.weights.precision is None
         if gross is None and alike and self.loss.least_squares:
-            return super().mean_square_residual(factors, loss)
+            return super().mean_square_residual(factors, relative_residual, unit=unit)
         z = self.measurements.forward(factors.left, factors.right)
         weights = self.weights
         if gross is not None:
@@ -208,7 +243,7 @@ class SampledObjective(Objective):
             z, y, weights = z[counts], self.targets[counts], weights.at(counts)
         else:
             y = self.targets
-        squares = 2 * SquaredLoss().total(z, y, weights.frequency)
+        squares = 2 * SquaredLoss().total(z / unit, y / unit, weights.frequency)
         return squares / weights.count(len(y))
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
@@ -435,6 +470,7 @@ class SampledObjective(Objective):
     def _with(self, **changed: Any) -> Self:
         """The same kind of objective with other parts."""
         made = type(self)(**{**self._parts(), **changed})
+        made.target_unit = self.target_unit
         if not changed.keys() & {"measurements", "weights"}:
             # The mean square may be that of the whole of which this is a part (see
             # `subset`), and may have taken a pass over the measurements.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._linalg.numerics import dot
+from skprecgd._linalg.numerics import dot, power_of_two
 from skprecgd._runtime.typing import Array
 from skprecgd.losses import Loss
 
@@ -163,10 +163,3 @@ class WeightedLoss:
         often = self.weights.frequency
         repeated = gains if often is None else often * gains
         return np.array([np.sum(repeated, dtype=np.float64), dot(repeated, gains)])
-
-
-def power_of_two(size: float) -> float:
-    """The power of two next to a positive size; 1 where there is none."""
-    if not (np.isfinite(size) and size > 0):
-        return 1.0
-    return float(np.exp2(np.floor(np.log2(size))))

@@ -77,8 +77,13 @@ class Certificate:
 
     @property
     def relative_gap(self) -> float:
-        """The bound as a share of the objective at zero."""
-        return self.gap / self.value_at_zero if self.value_at_zero > 0 else 0.0
+        """The bound as a share of the objective at zero.
+
+        NaN for data so small that their squares are zero in double precision.
+        """
+        if self.value_at_zero > 0:
+            return self.gap / self.value_at_zero
+        return np.nan if self.trace_bound > 0 else 0.0
 
     def with_trace_bound(self, trace_bound: float) -> Certificate:
         """The certificate for a bound you know of the trace of the optimum."""

@@ -33,11 +33,11 @@ _LARGEST_UNIT = float(np.sqrt(np.finfo(np.float64).max))
 
 
 def check_unit(unit: float) -> None:
-    """Refuse data whose loss, in units of the square of their norm, is no number."""
+    """Refuse data whose loss, in units of the square of their matrix, is no number."""
     if unit > _LARGEST_UNIT:
         raise ValueError(
-            f"The data are too large: the square of their norm, {unit:.3g}, overflows. "
-            "Divide them by a power of ten."
+            f"The data are too large: the norm of their matrix is {unit:.3g}, and its "
+            "square overflows. Divide them by a power of ten."
         )
 
 
@@ -385,7 +385,7 @@ def minimize(
     check_limits(max_iter, tol)
     scaled, unit = objective.normalised()
     if noise_variance is not None:
-        noise_variance = noise_variance / unit**2
+        noise_variance = noise_variance / scaled.target_unit / scaled.target_unit
     method = make_method(
         solver,
         scaled,

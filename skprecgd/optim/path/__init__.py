@@ -6,6 +6,7 @@
 - `early_stopping`: whether measurements are held out, and when the path stops growing.
 - `strategy`: which solvers suit an objective at a rank, and when a stage ends.
 - `pursuit`: greedy rank-one pursuit, that is solve, grow, solve.
+- `given`: what becomes of factors that are given as a start.
 - `growing`, `cluster`: which columns are added, and how many at a time.
 - `walk`: runs the solvers and keeps the stages.
 - `held_out`: chooses the rank by held-out measurements.

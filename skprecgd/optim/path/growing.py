@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
+from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.initialization import make_start
@@ -73,6 +74,32 @@ class Grower:
         missing = rank - width
         grown = self.grow(self._objective.evaluate(start), missing, missing)
         return start if grown is None else grown.factors
+
+    def zero(self) -> Factors:
+        """The zero matrix by factors of one column."""
+        n_rows, n_columns = self._objective.matrix_shape
+        dtype = self._objective.dtype
+        if self._settings.symmetric:
+            return SymmetricFactor(np.zeros((n_rows, 1), dtype))
+        return FactorPair(np.zeros((n_rows, 1), dtype), np.zeros((n_columns, 1), dtype))
+
+    def descends_from_zero(self) -> bool:
+        """Whether a rank-one term decreases the objective of the zero matrix.
+
+        Without a ridge that is taken for granted. With one, any direction tells as a
+        rule, so that the leading one need not be found.
+        """
+        alpha = self._objective.alpha
+        if alpha == 0:
+            return True
+        gradient = self._objective.matrix_gradient_at_zero()
+        any_vector = np.cos(np.arange(self._objective.matrix_shape[1]))
+        seen = np.asarray(gradient @ any_vector.astype(self._objective.dtype))
+        size = norm(seen)
+        slope = norm(np.asarray(gradient.T @ (seen / size))) if size > 0 else 0.0
+        if slope > alpha and not self._settings.symmetric:
+            return True
+        return self.grow(None, 1, 1) is not None
 
     def grow(
         self, evaluation: Evaluation | None, room: int, count: int | None = None

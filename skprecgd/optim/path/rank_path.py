@@ -9,6 +9,7 @@ measurements choose the rank. The order in which things are tried is in `search.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sklearn.utils import check_random_state
@@ -23,11 +24,12 @@ from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.complete import explain_complete
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
 from skprecgd.optim.path.freedom import residual_variance
+from skprecgd.optim.path.given import with_useful_start
 from skprecgd.optim.path.held_out import HeldOutPath
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.search import search, solve_fixed
-from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings
+from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings, Solved
 from skprecgd.optim.path.walk import Ending, Walk
 from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
@@ -76,7 +78,9 @@ def rank_path(
         corrected for its degrees of freedom, before the final rank is solved to the
         end.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
-        Start; a path starts at rank one, or at the rank of a given pair.
+        Start; a path starts at rank one, or at the rank of a given pair, which is taken
+        at the length at which its objective is lowest, and not at all if zero is as
+        good.
     early_stopping : "auto" or bool, default="auto"
         True: choose the rank by held-out measurements, then refit on everything.
         "auto": only if the residual does not reach `tol` at any rank (and there is
@@ -160,10 +164,24 @@ def recover(
     closed_form = objective.has_closed_form and settings.solver == "auto"
     if closed_form and not settings.symmetric:
         return explain_complete(objective, max_rank, settings, random_state)
-    walk = _walk(objective, settings, random_state, callback)
+    asked = settings.asked()
+    if settings.solved and not settings.solved.is_of(objective, max_rank, settings):
+        settings = replace(settings, solved=None)
+    walk = _walk(objective, max_rank, settings, random_state, callback)
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
-        return _result(find(walk, max_rank))
+        result = _result(find(walk, max_rank))
+    solved = Solved(
+        asked,
+        max_rank,
+        objective.alpha,
+        objective.loss,
+        walk.journal.unit,
+        result.status.name,
+        result.relative_residual,
+        result.sharpened,
+    )
+    return replace(result, solved=solved)
 
 
 def walk_to(
@@ -192,7 +210,8 @@ def walk_to(
     -------
     Walk
     """
-    return _walk(objective, settings.to_visit(tuple(ranks)), random_state, callback)
+    settings = settings.to_visit(tuple(ranks))
+    return _walk(objective, ranks[-1], settings, random_state, callback)
 
 
 def visit_ranks(walk: Walk) -> PathResult:
@@ -237,6 +256,7 @@ def _check_search(settings: PathSettings) -> None:
 
 def _walk(
     objective: Objective,
+    max_rank: int,
     settings: PathSettings,
     random_state: RandomState,
     callback: Callback | None,
@@ -249,7 +269,9 @@ def _walk(
         )
     scaled, unit = objective.normalised()
     rng = check_random_state(random_state)
-    return Walk(scaled, settings.in_units(unit), Journal(callback, unit), rng)
+    settings = settings.in_units(unit, scaled.target_unit)
+    settings = with_useful_start(scaled, settings, max_rank)
+    return Walk(scaled, settings, Journal(callback, unit), rng)
 
 
 def _result(ending: Ending) -> PathResult:
@@ -260,6 +282,8 @@ def _result(ending: Ending) -> PathResult:
     if isinstance(variance, str):
         best = outcome.evaluation
         variance = residual_variance(walk.objective, best.loss, best.factors)
+    if variance is not None:
+        variance = variance * walk.objective.target_unit**2
     fields = {
         **result.__dict__,
         "message": result.message + ending.reason + walk.summary(),
@@ -267,7 +291,7 @@ def _result(ending: Ending) -> PathResult:
     }
     return PathResult(
         **fields,
-        stages=ending.stages,
-        noise_variance=None if variance is None else variance * unit**2,
+        stages=tuple(stage.scaled(unit) for stage in ending.stages),
+        noise_variance=variance,
         sharpened=walk.sharpened,
     )

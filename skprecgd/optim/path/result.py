@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
+from skprecgd.optim.path.settings import Solved
 from skprecgd.optim.result import Result
 
 
@@ -41,6 +42,16 @@ class Stage:
     seconds: float = np.nan
     factors: Factors | None = field(default=None, repr=False)
 
+    def scaled(self, unit: float) -> Stage:
+        """The same stage in the data's units (loss times unit squared)."""
+        return replace(
+            self,
+            loss=self.loss * unit**2,
+            validation_loss=self.validation_loss * unit**2,
+            singular_values=self.singular_values * unit,
+            factors=None if self.factors is None else self.factors.scaled(unit),
+        )
+
 
 @dataclass(frozen=True)
 class PathResult(Result):
@@ -54,11 +65,14 @@ class PathResult(Result):
     sharpened : Loss or None
         The loss with less smoothing, if the smoothing became less on the way
         (continuation).
+    solved : Solved or None
+        What a search of the same kind needs to know, if it starts here.
     """
 
     stages: tuple[Stage, ...] = ()
     noise_variance: float | None = None
     sharpened: Loss | None = None
+    solved: Solved | None = field(default=None, repr=False)
 
     def stage(self, rank: int) -> Stage:
         """Where a search of at most that rank ends: the last stage within it.

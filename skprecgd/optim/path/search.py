@@ -10,6 +10,7 @@ from skprecgd.factors import Factors
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path import scarce
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
+from skprecgd.optim.path.given import resumed
 from skprecgd.optim.path.growing import Grower
 from skprecgd.optim.path.held_out import choose
 from skprecgd.optim.path.pursuit import explore, pursue_twice
@@ -19,6 +20,9 @@ from skprecgd.optim.result import Status
 
 def solve_fixed(walk: Walk, max_rank: int) -> Ending:
     """A path of one stage, at the full search rank."""
+    ending = resumed(walk) or _at_zero(walk)
+    if ending is not None:
+        return ending
     start = Grower(walk.strategy, walk.rng).start(max_rank)
     if walk.settings.estimates_noise:
         # An estimate needs a fit.
@@ -30,12 +34,17 @@ def solve_fixed(walk: Walk, max_rank: int) -> Ending:
 def search(walk: Walk, max_rank: int) -> Ending:
     """The path, and what follows where it does not explain the data.
 
+    0. A start where the same search has ended before is the end of this one, and so is
+       the zero matrix where it is the optimum.
     1. Labels and counts, or if asked for: held-out measurements choose the rank.
     2. Else greedy rank-one pursuit, with Gauss-Newton at its last rank.
     3. Measurements are scarce: fresh starts, at each rank that it may have missed.
     4. Still unexplained: held-out measurements choose the rank, if they may.
     5. Else the last rank is solved to the end.
     """
+    ending = resumed(walk) or _at_zero(walk)
+    if ending is not None:
+        return ending
     when = when_to_hold_out(walk.objective, walk.settings, max_rank)
     if when is HoldOut.AT_ONCE:
         return choose(walk, max_rank)
@@ -49,6 +58,19 @@ def search(walk: Walk, max_rank: int) -> Ending:
     if when is HoldOut.IF_UNEXPLAINED:
         return choose(walk, max_rank, means)
     return Ending.of(walk, walk.settle(factors))
+
+
+def _at_zero(walk: Walk) -> Ending | None:
+    """The end of a search whose optimum is the zero matrix; None where it is not.
+
+    There is nothing to explain, or the ridge outweighs all that could be. A descent
+    would only come closer and closer to zero, until numbers underflow.
+    """
+    grower = Grower(walk.strategy, walk.rng)
+    if walk.objective.data_norm > 0 and grower.descends_from_zero():
+        return None
+    zero = walk.objective.evaluate(grower.zero())
+    return Ending.of(walk, walk.stay(zero, Status.GLOBAL))
 
 
 def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
@@ -137,9 +159,9 @@ def _or_from_means(walk: Walk, outcome: Outcome, means: Factors | None) -> Outco
     other = walk.attempt(means)
     if walk.ended_by is not None:
         return replace(outcome, status=walk.ended_by)
-    factors, unit = other.evaluation.factors, walk.journal.unit
+    factors, loss = other.evaluation.factors, other.evaluation.loss
     stages = [stage.loss for stage in walk.stages if stage.rank == factors.rank]
-    loss, clearly = other.evaluation.loss * unit**2, walk.settings.tuning.scarce.clearly
+    clearly = walk.settings.tuning.scarce.clearly
     if loss >= clearly * min(stages, default=np.inf):
         return outcome
     walk.remember(factors)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
+from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
@@ -16,6 +17,48 @@ from skprecgd.optim.steps import StepRule
 
 RANK_SEARCHES = ("path", "fixed")
 """The values of the `rank_search` parameter."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Where a search has ended, so that the same search of the same data ends at once.
+
+    Fitted estimators keep it, so it is made of what any kind of storage can hold.
+
+    Attributes
+    ----------
+    search : dict
+        What the search was asked for, but for its start; see `PathSettings.asked`.
+    max_rank : int
+    alpha : float
+    loss : Loss
+    unit : float
+        Norm of the data.
+    status : str
+        The name of a `Status`.
+    relative_residual : float
+    sharpened : Loss or None
+        The loss with less smoothing that was minimised in the end, if there is one.
+    """
+
+    search: dict[str, Any]
+    max_rank: int
+    alpha: float
+    loss: Loss
+    unit: float
+    status: str
+    relative_residual: float
+    sharpened: Loss | None
+
+    def is_of(
+        self, objective: Objective, max_rank: int, settings: PathSettings
+    ) -> bool:
+        """Whether another search, perhaps of other data, is asked for the same."""
+        return (
+            (self.max_rank, self.alpha) == (max_rank, objective.alpha)
+            and self.loss == objective.loss
+            and self.search == settings.asked()
+        )
 
 
 @dataclass(frozen=True)
@@ -33,6 +76,8 @@ class PathSettings:
     finish_stages : bool, default=False
         Whether every stage is solved so far that little is left to gain at its rank,
         because others judge the stages.
+    solved : Solved or None, default=None
+        The search that has found `init`, if one has.
     tuning : PathTuning
         The constants of the search.
     """
@@ -52,6 +97,7 @@ class PathSettings:
     keep_factors: bool = False
     ranks_to_visit: tuple[int, ...] = ()
     finish_stages: bool = False
+    solved: Solved | None = None
     tuning: PathTuning = field(default=PathTuning(), repr=False)
 
     @property
@@ -59,14 +105,27 @@ class PathSettings:
         """Whether the variance of the noise is to be estimated."""
         return isinstance(self.noise_variance, str)
 
-    def in_units(self, unit: float) -> PathSettings:
-        """The settings for the same data divided by `unit`."""
+    def without_start(self) -> PathSettings:
+        """The settings with the usual start."""
+        return replace(self, init="spectral", solved=None)
+
+    def asked(self) -> dict[str, Any]:
+        """What the user asked for, but for the start, by name."""
+        others = "init", "solved", "tuning"
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in others
+        }
+
+    def in_units(self, unit: float, target_unit: float) -> PathSettings:
+        """The settings for the matrix and the targets, each divided by its unit."""
         init, variance = self.init, self.noise_variance
         if not isinstance(init, str):
             root = np.sqrt(unit)
             init = tuple(np.asarray(block, dtype=float) / root for block in init)
         if variance is not None and not isinstance(variance, str):
-            variance = variance / unit**2
+            variance = variance / target_unit / target_unit
         return replace(self, init=init, noise_variance=variance)
 
     def to_visit(self, ranks: tuple[int, ...]) -> PathSettings:

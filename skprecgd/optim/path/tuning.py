@@ -237,6 +237,27 @@ class PosteriorTuning:
 
 
 @dataclass(frozen=True)
+class GivenTuning:
+    """What becomes of factors that are given as a start.
+
+    Attributes
+    ----------
+    another_length : float
+        Share of the objective by which another length of the matrix must improve it, so
+        that the factors do not stay as they are.
+    components_left_out : float
+        By how much the relative residual may differ, in units of tol, because spare
+        components of a solution were left out.
+    most_left_out : float
+        By how much it may differ at most.
+    """
+
+    another_length: float = 0.1
+    components_left_out: float = 20.0
+    most_left_out: float = 1e-6
+
+
+@dataclass(frozen=True)
 class PathTuning:
     """All numbers that tune a path.
 
@@ -247,6 +268,7 @@ class PathTuning:
     hold_out : HoldOutTuning
     scarce : ScarceTuning
     posterior : PosteriorTuning
+    given : GivenTuning
     """
 
     stages: StageTuning = field(default=StageTuning())
@@ -254,3 +276,4 @@ class PathTuning:
     hold_out: HoldOutTuning = field(default=HoldOutTuning())
     scarce: ScarceTuning = field(default=ScarceTuning())
     posterior: PosteriorTuning = field(default=PosteriorTuning())
+    given: GivenTuning = field(default=GivenTuning())

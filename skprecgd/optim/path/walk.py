@@ -62,7 +62,7 @@ class Walk:
     ----------
     strategy : Strategy
     stages : list of Stage
-        So far.
+        So far, in the units of the objective.
     n_iter : int
         Iterations so far, all ranks together.
     ended_by : Status or None
@@ -134,23 +134,39 @@ class Walk:
         outcome = self.solve(start, plan)
         return self._sharpen(outcome, plan)
 
+    def stay(
+        self, evaluation: Evaluation, status: Status, sharpened: Objective | None = None
+    ) -> Outcome:
+        """Record a point from which no step is to be made, as a stage.
+
+        It is a point of the `sharpened` objective, if there is one.
+        """
+        phase, objective = Phase(self.strategy.solvers[0]), self.objective
+        if sharpened is not None and sharpened is not objective:
+            objective = sharpened
+            self.sharpened = sharpened.loss.rescaled(sharpened.target_unit)
+        outcome = self._run(objective, Handover(evaluation), phase, 0)
+        if not self.stopped:
+            outcome = replace(outcome, status=status)
+        self.record(outcome, 0)
+        return outcome
+
     def record(self, outcome: Outcome, n_iter: int) -> None:
         """Add a stage that ended in `outcome` after `n_iter` iterations."""
-        best, unit = outcome.evaluation, self.journal.unit
+        best = outcome.evaluation
         validation = np.nan
         if self.journal.validation_loss is not None:
             validation = self.journal.validation_loss(best)
-        factors = best.factors.scaled(unit) if self.settings.keep_factors else None
         self.stages.append(
             Stage(
                 rank=best.factors.rank,
-                loss=best.loss * unit**2,
+                loss=best.loss,
                 relative_residual=best.relative_residual,
-                validation_loss=validation * unit**2,
-                singular_values=best.factors.singular_values() * unit,
+                validation_loss=validation,
+                singular_values=best.factors.singular_values(),
                 n_iter=n_iter,
                 seconds=perf_counter() - self.journal.started,
-                factors=factors,
+                factors=best.factors if self.settings.keep_factors else None,
             )
         )
 
@@ -209,7 +225,7 @@ class Walk:
             if sharper is None:
                 break
             objective = sharper
-            self.sharpened = sharper.loss.rescaled(self.journal.unit)
+            self.sharpened = sharper.loss.rescaled(sharper.target_unit)
             start = Handover(sharper.evaluate(best.factors))
             outcome = self._follow(sharper, start, plan)
         return outcome
@@ -285,6 +301,6 @@ class Ending:
     reason: str = ""
 
     @classmethod
-    def of(cls, walk: Walk, outcome: Outcome) -> Ending:
+    def of(cls, walk: Walk, outcome: Outcome, reason: str = "") -> Ending:
         """The ending of a search that was a single walk."""
-        return cls(outcome, walk, tuple(walk.stages), walk.n_iter)
+        return cls(outcome, walk, tuple(walk.stages), walk.n_iter, reason)
