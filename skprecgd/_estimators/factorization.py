@@ -313,14 +313,14 @@ class PrecGDFactorization(
         """Set the variances; the given one is in units of the square of `unit`."""
         u, s, _ = factors.svd()
         explained = score_variances(u, s / s.dtype.type(unit))
-        with np.errstate(over="ignore", under="ignore"):
-            self.explained_variance_ = explained * unit * unit
         if self._row_solver.loss.generalized:
             # X holds labels or counts. Components explain log-odds or logarithms, whose
             # variance is known for all components together only.
             variance = float(np.sum(explained))
-        # Where nothing is explained, the unit is not that of the data.
-        ratio = explained / variance if variance > 0 and s[0] > 0 else 0.0
+        with np.errstate(over="ignore", under="ignore"):
+            self.explained_variance_ = explained * unit * unit
+            # Where nothing is explained, the unit is not that of the data.
+            ratio = explained / variance if variance > 0 and s[0] > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(explained)
 
     @fit_context(prefer_skip_nested_validation=True)
