@@ -369,8 +369,6 @@ class PrecGDFactorization(
         # Variances themselves may be no numbers, but their ratios are.
         unit = UNIT.unit(float(s[0]), s.dtype)
         explained = score_variances(u, s / s.dtype.type(unit))
-        with np.errstate(over="ignore", under="ignore"):
-            self.explained_variance_ = explained * unit * unit
         variance = data.variance(found.objective, found.offsets, unit)
         if variance is None:
             # The columns of the completed matrix have the variance of the components,
@@ -380,8 +378,10 @@ class PrecGDFactorization(
             # variance is known for all components together only.
             if not self._row_solver.loss.generalized:
                 variance += data.shape[1] * found.mean_square_left(unit)
-        # Where nothing is explained, the unit is not that of the data.
-        ratio = explained / variance if variance > 0 and s[0] > 0 else 0.0
+        with np.errstate(over="ignore", under="ignore"):
+            self.explained_variance_ = explained * unit * unit
+            # Where nothing is explained, the unit is not that of the data.
+            ratio = explained / variance if variance > 0 and s[0] > 0 else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(explained)
 
     @fit_context(prefer_skip_nested_validation=True)

@@ -40,6 +40,7 @@ from skprecgd._estimators.parameters import (
 )
 from skprecgd._estimators.recovered import Recovered
 from skprecgd._estimators.scoring import (
+    at_unit_scale,
     checked_weight,
     explained_share,
 )
