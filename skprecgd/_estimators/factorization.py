@@ -42,7 +42,7 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
 from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, make_loss
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.path.result import PathResult
 
@@ -448,6 +448,7 @@ class PrecGDFactorization(
         # `fit` refuses an unknown loss; a request for tags does not.
         with suppress(ValueError, TypeError):
             tags.input_tags.sparse |= needs_each_entry(self) is None
+            tags.input_tags.positive_only = make_loss(self.loss).non_negative
         tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -36,7 +37,7 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.initialization import check_rank
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, make_loss
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
@@ -392,6 +393,13 @@ class PrecGDMatrixSensing(
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        # `fit` refuses an unknown loss; a request for tags does not.
+        with suppress(ValueError, TypeError):
+            loss = make_loss(self.loss)
+            tags.target_tags.positive_only = loss.non_negative
+            # A link without an intercept: log-odds and logarithms of the training mean
+            # are not zero as a rule, and the measurements cannot shift them.
+            tags.regressor_tags.poor_score = loss.generalized
         return tags
 
 
