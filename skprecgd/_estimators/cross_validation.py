@@ -168,6 +168,10 @@ class Training:
         return self.offsets.with_all(self.offsets.within(factors, n_components))
 
 
+# Fitted attributes that a refit may lack.
+_NOT_ALWAYS_SET = ("certificate_", "noise_variance_")
+
+
 @dataclass(frozen=True)
 class PathScores:
     """The scores of one path, rank by rank; nan where it diverged or a scorer failed.
@@ -411,6 +415,9 @@ class RankPathCV:
 
     def _refitted(self: Any, fitted: Any, path: PathResult) -> None:
         """Take over the fitted attributes of the refit."""
+        for name in _NOT_ALWAYS_SET:
+            # That of an earlier fit would be wrong now.
+            vars(self).pop(name, None)
         parameters = fitted.get_params(deep=False)
         for name, value in vars(fitted).items():
             if name not in parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -13,16 +14,24 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
+from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import (
     CompleteData,
+    Data,
     EntryData,
+    Seen,
     read_data,
     read_rows,
     read_weighted,
     warn_about_unseen,
 )
 from skprecgd._estimators.fitted import kept_factors, outlier_matrix
-from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.fitting import (
+    callbacks_told,
+    in_spite_of_interrupt,
+    pass_on_interrupt,
+    undone_on_failure,
+)
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
@@ -43,8 +52,10 @@ from skprecgd.distributed.rows import as_dask_array
 from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, make_loss
+from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
 
 
 class PrecGDFactorization(
@@ -266,7 +277,7 @@ class PrecGDFactorization(
             infinite or complex.
         """
         with callbacks_told(self, X), undone_on_failure(self):
-            self._fit(X, entry_weight)
+            pass_on_interrupt(self._fit(X, entry_weight))
         return self
 
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
@@ -280,6 +291,19 @@ class PrecGDFactorization(
         rank = offsets.search_rank(self.n_components)
         check_init(self.init, data.shape, rank)
         result = self._recover(objective, rank)
+        keep = partial(self._keep, result, objective, data, offsets, seen)
+        _, interrupted = in_spite_of_interrupt(keep)
+        return replace(result, status=Status.INTERRUPTED) if interrupted else result
+
+    def _keep(
+        self,
+        result: PathResult,
+        objective: Objective,
+        data: Data,
+        offsets: Offsets,
+        seen: Seen,
+    ) -> None:
+        """Store what was found."""
         factors = kept_factors(objective, result, self.tol, seen)
         factors = offsets.with_rows(offsets.within(factors, self.n_components))
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
@@ -290,7 +314,6 @@ class PrecGDFactorization(
         )
         self._set_variances(factors, data.variance(objective, offsets, gross))
         self._store(result, factors)
-        return result
 
     def _set_variances(self, factors: Factors, variance: float) -> None:
         u, s, _ = factors.svd()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -20,7 +22,12 @@ from sklearn.utils.validation import (
 
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.fitted import found_factors, minimised
-from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.fitting import (
+    callbacks_told,
+    in_spite_of_interrupt,
+    pass_on_interrupt,
+    undone_on_failure,
+)
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.measured import Measured, read_measured, read_measurements
 from skprecgd._estimators.objectives import objective_of
@@ -38,9 +45,11 @@ from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, make_loss
+from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
 
 
 class PrecGDMatrixSensing(
@@ -146,7 +155,8 @@ class PrecGDMatrixSensing(
         ``y - outliers_`` is what was fitted.
     certificate_ : Certificate
         Bound of the distance to the global optimum; see `optim.Certificate`. With
-        outliers it is that of the problem without them.
+        outliers it is that of the problem without them. Missing only after an
+        interrupt while it was computed.
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
@@ -266,7 +276,7 @@ class PrecGDMatrixSensing(
             negative.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
-            self._fit(X, y, sample_weight)
+            pass_on_interrupt(self._fit(X, y, sample_weight))
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> PathResult:
@@ -281,17 +291,32 @@ class PrecGDMatrixSensing(
             self, measured.measurements, measured.targets, measured.weights
         )
         result = self._recover(objective, rank)
+        keep = partial(self._keep, result, objective, measured)
+        (convex, factors), interrupted = in_spite_of_interrupt(keep)
+        seed = self.random_state
+        try:
+            self.certificate_ = certificate(
+                convex, factors, search_rank=rank, random_state=seed
+            )
+        except KeyboardInterrupt:
+            # The matrix is there; only the bound is missing.
+            interrupted = True
+        return replace(result, status=Status.INTERRUPTED) if interrupted else result
+
+    def _keep(
+        self, result: PathResult, objective: Objective, measured: Measured
+    ) -> tuple[Objective, Factors]:
+        """Store what was found; the convex problem behind it, and the factors."""
         factors = found_factors(objective, result, self.tol)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         errors = np.zeros_like(measured.targets) if gross is None else gross.values
         objective = minimised(objective, result).without(errors)
         self.outliers_ = measured.in_input_order(errors)
         self._loss = objective.loss
-        self.certificate_ = certificate(
-            objective, factors, search_rank=rank, random_state=self.random_state
-        )
+        # That of an earlier fit would be wrong now.
+        self.__dict__.pop("certificate_", None)
         self._store(result, factors)
-        return result
+        return objective, factors
 
     def _read(self, X: Any, y: Any, sample_weight: Any) -> Measured:
         measured = read_measured(self, X, y)

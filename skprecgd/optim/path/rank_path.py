@@ -9,8 +9,10 @@ measurements choose the rank. The order in which things are tried is in `search.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sklearn.utils import check_random_state
 
 from skprecgd._runtime.arrays import kept_arrays
@@ -18,7 +20,7 @@ from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
 from skprecgd.initialization import check_rank
 from skprecgd.objective import Objective
-from skprecgd.optim.loop import Callback, Journal, make_result
+from skprecgd.optim.loop import Callback, Journal, Outcome, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.complete import explain_complete
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
@@ -29,6 +31,7 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.search import search, solve_fixed
 from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings
 from skprecgd.optim.path.walk import Ending, Walk
+from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
 
@@ -163,7 +166,23 @@ def recover(
     walk = _walk(objective, settings, random_state, callback)
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
-        return _result(find(walk, max_rank))
+        try:
+            ending = find(walk, max_rank)
+        except KeyboardInterrupt:
+            ending = _interrupted(walk)
+        outcome = ending.outcome.or_zero(walk.objective)
+        return _result(replace(ending, outcome=outcome))
+
+
+def _interrupted(walk: Walk) -> Ending:
+    """The ending of a search that was interrupted between two descents."""
+    factors = walk.journal.reached.factors
+    if factors is None:
+        # Nothing was found yet.
+        raise KeyboardInterrupt
+    here = walk.objective.evaluate(factors)
+    outcome = Outcome(here, Status.INTERRUPTED, 0, np.nan)
+    return Ending(outcome, walk, tuple(walk.stages), len(walk.journal.history))
 
 
 def walk_to(
@@ -261,7 +280,7 @@ def _result(ending: Ending) -> PathResult:
         variance = residual_variance(walk.objective, best.loss, best.factors)
     fields = {
         **result.__dict__,
-        "message": outcome.status.value + ending.reason + walk.summary(),
+        "message": outcome.message + ending.reason + walk.summary(),
         "n_iter": max(1, ending.n_iter),
     }
     return PathResult(
