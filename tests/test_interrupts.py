@@ -48,12 +48,10 @@ class Products:
 
 
 def problem(seed, noise):
-    A, y, truth = make_matrix_sensing(
-        *SHAPE, rank=2, n_measurements=110, random_state=seed
-    )
+    A, y, _ = make_matrix_sensing(*SHAPE, rank=2, n_measurements=110, random_state=seed)
     rng = np.random.default_rng(seed)
     size = noise * np.linalg.norm(y) / np.sqrt(len(y))
-    return A, y + size * rng.standard_normal(len(y)), truth
+    return A, y + size * rng.standard_normal(len(y))
 
 
 def model(**options):
@@ -80,7 +78,7 @@ def n_products(options, A, y):
 def test_a_fit_is_kept_whenever_it_is_interrupted(
     options, noise, n_moments, global_random_seed
 ):
-    A, y, _ = problem(global_random_seed, noise)
+    A, y = problem(global_random_seed, noise)
     last = n_products(options, A, y)
     moments = np.linspace(BEFORE_THE_FIRST_ITERATE, last, n_moments).astype(int)
     for moment in np.unique(moments):
@@ -95,7 +93,7 @@ def test_a_fit_is_kept_whenever_it_is_interrupted(
 
 @pytest.mark.parametrize("kind", ["estimator", "CV"])
 def test_only_the_certificate_is_missing_if_it_is_interrupted(kind, global_random_seed):
-    A, y, truth = problem(global_random_seed, 0.0)
+    A, y = problem(global_random_seed, 0.0)
     fitted = model()
     if kind == "CV":
         fitted = PrecGDMatrixSensingCV(
@@ -104,20 +102,21 @@ def test_only_the_certificate_is_missing_if_it_is_interrupted(kind, global_rando
     products = Products(A)
     fitted.fit(products.operator(), y)
     assert fitted.certificate_.gap >= 0
+    matrix = fitted.matrix_
     # Nothing follows the certificate, so the last product belongs to it.
     with pytest.raises(KeyboardInterrupt):
         fitted.fit(Products(A, products.count).operator(), y)
     assert not hasattr(fitted, "certificate_")
     assert fitted.converged_
-    assert truth.relative_error(fitted.matrix_) < 1e-6
+    np.testing.assert_array_equal(fitted.matrix_, matrix)
     if kind == "CV":
-        assert fitted.best_params_["n_components"] >= 2
-        assert fitted.rank_path_.factors.rank >= 2
+        rank = fitted.best_params_["n_components"]
+        assert fitted.rank_path_.factors.rank <= rank
 
 
 def test_a_second_interrupt_is_obeyed(global_random_seed):
     """What turns the search into attributes is started again, but only once."""
-    A, y, _ = problem(global_random_seed, 0.0)
+    A, y = problem(global_random_seed, 0.0)
     products = Products(A)
     options = {"outlier_fraction": 0.1}
 

@@ -528,6 +528,19 @@ def test_interrupted_in_a_product(method, after, global_random_seed):
     )
 
 
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_every_solver_keeps_single_precision(solver, global_random_seed):
+    objective, _ = sensing(global_random_seed, dtype=np.float32)
+    result = minimize(
+        objective,
+        spectral(objective, 3),
+        solver=solver,
+        max_iter=5,
+        random_state=global_random_seed,
+    )
+    assert result.factors.dtype == np.float32
+
+
 @pytest.mark.parametrize("step_size", [3.0, 1e2, 1e8])
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
 def test_what_is_kept_is_never_worse_than_zero(solver, step_size, global_random_seed):
