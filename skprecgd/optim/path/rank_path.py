@@ -31,6 +31,7 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.search import search, solve_fixed
 from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings
 from skprecgd.optim.path.walk import Ending, Walk
+from skprecgd.optim.path.whole_data import or_whole_data
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
@@ -167,7 +168,7 @@ def recover(
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         try:
-            ending = find(walk, max_rank)
+            ending = or_whole_data(find(walk, max_rank))
         except KeyboardInterrupt:
             ending = _interrupted(walk)
         outcome = ending.outcome.or_zero(walk.objective)

@@ -229,6 +229,22 @@ class PosteriorTuning:
 
 
 @dataclass(frozen=True)
+class WholeDataTuning:
+    """When a fit without outliers is worth its steps.
+
+    Attributes
+    ----------
+    promising : float
+        Share of the residual, nothing being left out, that conjugate steps from a fit
+        with outliers leave at most where Gauss-Newton may explain everything. They
+        leave nearly all of it where there are true errors, and a tenth or less where
+        there are none.
+    """
+
+    promising: float = 0.3
+
+
+@dataclass(frozen=True)
 class PathTuning:
     """All numbers that tune a path.
 
@@ -239,6 +255,7 @@ class PathTuning:
     hold_out : HoldOutTuning
     scarce : ScarceTuning
     posterior : PosteriorTuning
+    whole_data : WholeDataTuning
     """
 
     stages: StageTuning = field(default=StageTuning())
@@ -246,3 +263,4 @@ class PathTuning:
     hold_out: HoldOutTuning = field(default=HoldOutTuning())
     scarce: ScarceTuning = field(default=ScarceTuning())
     posterior: PosteriorTuning = field(default=PosteriorTuning())
+    whole_data: WholeDataTuning = field(default=WholeDataTuning())

@@ -1,0 +1,93 @@
+"""Whether the data are explained as a whole, by a fit that leaves nothing out.
+
+An objective that leaves gross errors out may end at a matrix that agrees with the rest,
+and be wrong: where the bound on their share leaves room, what disagrees with a wrong
+matrix is left out, too. If a matrix of no higher rank agrees with every measurement,
+that is the better explanation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skprecgd.factors import Factors
+from skprecgd.objective import Objective
+from skprecgd.optim.loop import Outcome
+from skprecgd.optim.path.search import search
+from skprecgd.optim.path.walk import Ending, Handover, Walk
+from skprecgd.optim.result import Status
+
+_REASON = " It explains the measurements that a fit with outliers left out, too."
+
+
+def or_whole_data(ending: Ending) -> Ending:
+    """The ending, or that of a search that leaves nothing out, if it explains the data.
+
+    Whether it does is tried from the factors that were found, because true errors show
+    in a few steps that it does not.
+
+    Parameters
+    ----------
+    ending : Ending
+        Of a search on all measurements.
+    """
+    walk, outcome = ending.walk, ending.outcome
+    whole = _whole(walk, outcome)
+    if whole is None:
+        return ending
+    other = Walk(whole, walk.settings, walk.journal, walk.rng)
+    factors = outcome.evaluation.factors
+    explained = _explained(other, factors)
+    if explained is not None and walk.settings.rank_search != "fixed":
+        explained = _lowest(other, explained)
+    n_iter = ending.n_iter + other.n_iter
+    if other.ended_by is not None:
+        return replace(ending, outcome=replace(outcome, status=other.ended_by))
+    if explained is None:
+        return replace(ending, n_iter=n_iter)
+    return Ending(explained, other, tuple(other.stages), n_iter, _REASON)
+
+
+def _whole(walk: Walk, outcome: Outcome) -> Objective | None:
+    """The objective of all measurements, if some were left out of the explanation."""
+    if outcome.status is not Status.RESIDUAL:
+        return None
+    best, objective = outcome.evaluation, walk.objective
+    gross = objective.gross_errors(
+        best.factors, best.relative_residual, walk.settings.tol
+    )
+    if gross is None or not np.any(gross.values):
+        return None
+    if walk.strategy.measurements_per_unknown(best.factors.rank) <= 1:
+        # A rank that is not determined explains any measurements, errors too.
+        return None
+    return objective.without(np.zeros_like(gross.values))
+
+
+def _explained(walk: Walk, factors: Factors) -> Outcome | None:
+    """All data explained at the rank of the factors, or None."""
+    start = Handover(walk.objective.evaluate(factors))
+    before = start.relative_residual
+    outcome = walk.solve(start, walk.strategy.exploring(factors.rank)[:1])
+    promising = walk.settings.tuning.whole_data.promising * before
+    slow = outcome.status is Status.SLOW
+    if slow and outcome.evaluation.relative_residual <= promising:
+        outcome = walk.attempt(outcome.evaluation.factors)
+        walk.record(outcome, outcome.n_iter)
+    return outcome if outcome.status is Status.RESIDUAL else None
+
+
+def _lowest(walk: Walk, explained: Outcome) -> Outcome:
+    """All data explained from the lowest rank up, as a search without outliers does.
+
+    At too high a rank there may be many explanations.
+    """
+    n_before = len(walk.stages)
+    ending = search(walk, explained.evaluation.factors.rank)
+    if ending.outcome.status is not Status.RESIDUAL:
+        walk.forget_stages(slice(n_before, None))
+        return explained
+    walk.forget_stages(slice(n_before))
+    return ending.outcome
