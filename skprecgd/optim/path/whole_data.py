@@ -68,15 +68,16 @@ def _whole(walk: Walk, outcome: Outcome) -> Objective | None:
 
 def _explained(walk: Walk, factors: Factors) -> Outcome | None:
     """All data explained at the rank of the factors, or None."""
-    start = Handover(walk.objective.evaluate(factors))
-    before = start.relative_residual
-    outcome = walk.solve(start, walk.strategy.exploring(factors.rank)[:1])
-    promising = walk.settings.tuning.whole_data.promising * before
-    slow = outcome.status is Status.SLOW
-    if slow and outcome.evaluation.relative_residual <= promising:
-        outcome = walk.attempt(outcome.evaluation.factors)
-        walk.record(outcome, outcome.n_iter)
-    return outcome if outcome.status is Status.RESIDUAL else None
+    here = walk.objective.evaluate(factors)
+    promising = walk.settings.tuning.whole_data.promising * here.relative_residual
+    for phase in walk.strategy.trying(factors.rank):
+        outcome = walk.solve(Handover(here), [phase])
+        here = outcome.evaluation
+        if outcome.status is Status.RESIDUAL:
+            return outcome
+        if outcome.status is not Status.SLOW or here.relative_residual > promising:
+            return None
+    return None
 
 
 def _lowest(walk: Walk, explained: Outcome) -> Outcome:
