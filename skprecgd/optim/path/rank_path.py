@@ -168,7 +168,7 @@ def recover(
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         try:
-            ending = or_whole_data(find(walk, max_rank))
+            ending = or_whole_data(find(walk, max_rank), max_rank)
         except KeyboardInterrupt:
             ending = _interrupted(walk)
         outcome = ending.outcome.or_zero(walk.objective)

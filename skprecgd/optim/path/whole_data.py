@@ -22,7 +22,7 @@ from skprecgd.optim.result import Status
 _REASON = " It explains the measurements that a fit with outliers left out, too."
 
 
-def or_whole_data(ending: Ending) -> Ending:
+def or_whole_data(ending: Ending, max_rank: int) -> Ending:
     """The ending, or that of a search that leaves nothing out, if it explains the data.
 
     Whether it does is tried from the factors that were found, because true errors show
@@ -32,6 +32,8 @@ def or_whole_data(ending: Ending) -> Ending:
     ----------
     ending : Ending
         Of a search on all measurements.
+    max_rank : int
+        The search rank.
     """
     walk, outcome = ending.walk, ending.outcome
     whole = _whole(walk, outcome)
@@ -41,7 +43,7 @@ def or_whole_data(ending: Ending) -> Ending:
     factors = outcome.evaluation.factors
     explained = _explained(other, factors)
     if explained is not None and walk.settings.rank_search != "fixed":
-        explained = _lowest(other, explained)
+        explained = _lowest(other, explained, max_rank)
     n_iter = ending.n_iter + other.n_iter
     if other.ended_by is not None:
         return replace(ending, outcome=replace(outcome, status=other.ended_by))
@@ -80,15 +82,16 @@ def _explained(walk: Walk, factors: Factors) -> Outcome | None:
     return None
 
 
-def _lowest(walk: Walk, explained: Outcome) -> Outcome:
+def _lowest(walk: Walk, explained: Outcome, max_rank: int) -> Outcome:
     """All data explained from the lowest rank up, as a search without outliers does.
 
     At too high a rank there may be many explanations.
     """
     n_before = len(walk.stages)
-    ending = search(walk, explained.evaluation.factors.rank)
-    if ending.outcome.status is not Status.RESIDUAL:
+    found = search(walk, max_rank).outcome
+    higher = found.evaluation.factors.rank > explained.evaluation.factors.rank
+    if higher or found.status is not Status.RESIDUAL:
         walk.forget_stages(slice(n_before, None))
         return explained
     walk.forget_stages(slice(n_before))
-    return ending.outcome
+    return found
