@@ -129,10 +129,10 @@ class Strategy:
         No other rank is there to go on with, so what a step could still remove is no
         reason to end one.
         """
-        tuning = self._tuning
-        patience = {_NEWTON: tuning.newton}
         solvers = self.solvers[-1:] if self.newton_at_once(rank) else self.solvers
-        return [Phase(s, patience.get(s, tuning.conjugate)) for s in solvers]
+        tuning = self.settings.tuning.whole_data
+        patience = {_NEWTON: tuning.newton}
+        return [Phase(s, patience.get(s, tuning.steps)) for s in solvers]
 
     def settling(self) -> list[Phase]:
         """The phases of the final rank, which is solved to the end.

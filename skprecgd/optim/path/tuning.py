@@ -234,14 +234,24 @@ class WholeDataTuning:
 
     Attributes
     ----------
+    steps : Progress
+        True errors show at once: from a fit that leaves them out, two steps take
+        hardly anything off the loss. So two iterations are what they cost.
+    newton : Progress
+        The same for Gauss-Newton steps, which may need one or two to get going.
     promising : float
-        Share of the residual, nothing being left out, that conjugate steps from a fit
-        with outliers leave at most where Gauss-Newton may explain everything. They
-        leave nearly all of it where there are true errors, and a tenth or less where
-        there are none.
+        Share of the residual, nothing being left out, that the first solver leaves at
+        most where Gauss-Newton may explain everything. It leaves nearly all of it
+        where there are true errors, and a tenth or less where there are none.
+    few : float
+        Measurements per degree of freedom below which a path from rank one is tried,
+        too: it costs a few steps for each rank, also where there are true errors.
     """
 
+    steps: Progress = field(default=Progress(window=2, share=0.2))
+    newton: Progress = field(default=Progress(window=3, share=0.5))
     promising: float = 0.3
+    few: float = 6.0
 
 
 @dataclass(frozen=True)

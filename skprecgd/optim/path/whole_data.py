@@ -15,6 +15,8 @@ import numpy as np
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.optim.loop import Outcome
+from skprecgd.optim.path.growing import Grower
+from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.search import search
 from skprecgd.optim.path.walk import Ending, Handover, Walk
 from skprecgd.optim.result import Status
@@ -26,7 +28,8 @@ def or_whole_data(ending: Ending, max_rank: int) -> Ending:
     """The ending, or that of a search that leaves nothing out, if it explains the data.
 
     Whether it does is tried from the factors that were found, because true errors show
-    in a few steps that it does not.
+    in a few steps that it does not. Where measurements are few, these factors may be
+    far off, and a path from rank one has the last word.
 
     Parameters
     ----------
@@ -40,10 +43,8 @@ def or_whole_data(ending: Ending, max_rank: int) -> Ending:
     if whole is None:
         return ending
     other = Walk(whole, walk.settings, walk.journal, walk.rng)
-    factors = outcome.evaluation.factors
-    explained = _explained(other, factors)
-    if explained is not None and walk.settings.rank_search != "fixed":
-        explained = _lowest(other, explained, max_rank)
+    attempt = _at_rank if _fixed(walk) else _from_lowest_rank
+    explained = attempt(other, outcome.evaluation.factors, max_rank)
     n_iter = ending.n_iter + other.n_iter
     if other.ended_by is not None:
         return replace(ending, outcome=replace(outcome, status=other.ended_by))
@@ -53,19 +54,55 @@ def or_whole_data(ending: Ending, max_rank: int) -> Ending:
 
 
 def _whole(walk: Walk, outcome: Outcome) -> Objective | None:
-    """The objective of all measurements, if some were left out of the explanation."""
-    if outcome.status is not Status.RESIDUAL:
+    """The objective of all measurements, if the search may have left some out in vain.
+
+    Where measurements are plentiful, it is noise that leaves a residual at the end of a
+    path; and if nothing was left out, nothing went wrong on the way.
+    """
+    if walk.stopped or outcome.status is Status.DIVERGED:
         return None
     best, objective = outcome.evaluation, walk.objective
     gross = objective.gross_errors(
         best.factors, best.relative_residual, walk.settings.tol
     )
-    if gross is None or not np.any(gross.values):
+    # A rank that is not determined explains any measurements, errors too.
+    per_unknown = walk.strategy.measurements_per_unknown(best.factors.rank)
+    if gross is None or per_unknown <= 1:
         return None
-    if walk.strategy.measurements_per_unknown(best.factors.rank) <= 1:
-        # A rank that is not determined explains any measurements, errors too.
+    explained = outcome.status is Status.RESIDUAL or _fixed(walk)
+    doubtful = explained and np.any(gross.values)
+    if not (doubtful or _few(walk, best.factors)):
         return None
     return objective.without(np.zeros_like(gross.values))
+
+
+def _fixed(walk: Walk) -> bool:
+    return walk.settings.rank_search == "fixed"
+
+
+def _few(walk: Walk, factors: Factors) -> bool:
+    few = walk.settings.tuning.whole_data.few
+    return walk.strategy.measurements_per_unknown(factors.rank) < few
+
+
+def _at_rank(walk: Walk, factors: Factors, max_rank: int) -> Outcome | None:
+    """All data explained at the search rank, from the factors or from a start."""
+    explained = _explained(walk, factors)
+    if explained is None and not walk.stopped:
+        explained = _explained(walk, Grower(walk.strategy, walk.rng).start(max_rank))
+    return explained
+
+
+def _from_lowest_rank(walk: Walk, factors: Factors, max_rank: int) -> Outcome | None:
+    """All data explained at the lowest rank, no higher than that of the factors."""
+    explained = _explained(walk, factors)
+    if explained is not None:
+        return _lowest(walk, explained, max_rank)
+    if walk.stopped or not _few(walk, factors):
+        return None
+    walk.forget_stages(slice(None))
+    outcome = pursue(walk, factors.rank)
+    return outcome if outcome.status is Status.RESIDUAL else None
 
 
 def _explained(walk: Walk, factors: Factors) -> Outcome | None:
