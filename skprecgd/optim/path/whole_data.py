@@ -19,7 +19,7 @@ from skprecgd.optim.path.growing import Grower
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.search import search
 from skprecgd.optim.path.walk import Ending, Handover, Walk
-from skprecgd.optim.result import Status
+from skprecgd.optim.result import History, Status
 
 _REASON = " It explains the measurements that a fit with outliers left out, too."
 
@@ -42,7 +42,10 @@ def or_whole_data(ending: Ending, max_rank: int) -> Ending:
     whole = _whole(walk, outcome)
     if whole is None:
         return ending
-    other = Walk(whole, walk.settings, walk.journal, walk.rng)
+    # An attempt in vain leaves no lines behind.
+    history = History(list(walk.journal.history.records))
+    journal = replace(walk.journal, history=history)
+    other = Walk(whole, walk.settings, journal, walk.rng)
     attempt = _at_rank if _fixed(walk) else _from_lowest_rank
     explained = attempt(other, outcome.evaluation.factors, max_rank)
     n_iter = ending.n_iter + other.n_iter
