@@ -194,6 +194,13 @@ class Factors(ABC):
         """Same matrix, factors ``U sqrt(s)`` and ``V sqrt(s)``, s descending."""
         return type(self).from_svd(*self.svd())
 
+    def with_zeros(self, rank: int) -> Self:
+        """The same matrix with columns of zeros, so that there are `rank` columns."""
+        missing = rank - self.rank
+        if missing <= 0:
+            return self
+        return self._of(*(np.pad(b, ((0, 0), (0, missing))) for b in self.blocks))
+
     def truncated(self, rank: int) -> Self:
         """Best approximation of lower rank, balanced."""
         u, s, v = self.svd()

@@ -71,6 +71,8 @@ class Loss(ABC):
     signs_are_chance : bool
         Whether the sign of a residual says nothing where only noise is left, so that
         flipping signs at random shows what chance alone does to the gradient.
+    non_negative : bool
+        Whether negative targets have no meaning, so that `target_check` refuses them.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Loss(ABC):
     least_squares: bool = False
     measures_error: bool = False
     signs_are_chance: bool = False
+    non_negative: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -245,6 +248,13 @@ class Loss(ABC):
             raise ValueError(
                 f"loss={self.name!r} needs finite targets; y holds NaN or infinity."
             )
+        if self.non_negative and np.any(y < 0):
+            # scikit-learn's words, which its own tools look for.
+            raise ValueError(f"Negative values in data: {self._needs(y)}")
+
+    def _needs(self, y: Array) -> str:
+        """Which targets the loss needs, and which it was given."""
+        return f"loss={self.name!r} needs targets >= 0; the smallest is {np.min(y):g}."
 
 
 class SummedLoss(Loss):
@@ -597,6 +607,7 @@ class LogisticLoss(SummedLoss):
     curvature_bound = 0.25
     homogeneous = False
     generalized = True
+    non_negative = True
 
     def pointwise(self, z: Array, y: Array) -> Array:
         # Targets above 1/2 are mirrored, so that those near one are as accurate as
@@ -630,12 +641,15 @@ class LogisticLoss(SummedLoss):
 
     def target_check(self, y: Array) -> None:
         super().target_check(y)
-        if np.any((y < 0) | (y > 1)):
-            hint = " Pass (y + 1) / 2." if set(np.unique(y)) == {-1.0, 1.0} else ""
-            raise ValueError(
-                "loss='logistic' needs targets in [0, 1], labels or probabilities; y "
-                f"runs from {np.min(y):g} to {np.max(y):g}.{hint}"
-            )
+        if np.any(y > 1):
+            raise ValueError(self._needs(y))
+
+    def _needs(self, y: Array) -> str:
+        hint = " Pass (y + 1) / 2." if set(np.unique(y)) == {-1.0, 1.0} else ""
+        return (
+            "loss='logistic' needs targets in [0, 1], labels or probabilities; they "
+            f"run from {np.min(y):g} to {np.max(y):g}.{hint}"
+        )
 
 
 @dataclass(frozen=True)
@@ -659,6 +673,7 @@ class PoissonLoss(SummedLoss):
     curvature_bound = np.inf
     homogeneous = False
     generalized = True
+    non_negative = True
 
     def pointwise(self, z: Array, y: Array) -> Array:
         counted = y > 0
@@ -686,13 +701,11 @@ class PoissonLoss(SummedLoss):
         mean = _mean(y, weights)
         return float(np.log(mean)) if mean > 0 else -np.inf
 
-    def target_check(self, y: Array) -> None:
-        super().target_check(y)
-        if np.any(y < 0):
-            raise ValueError(
-                "loss='poisson' needs targets >= 0, counts or rates; the smallest of y "
-                f"is {np.min(y):g}."
-            )
+    def _needs(self, y: Array) -> str:
+        return (
+            "loss='poisson' needs targets >= 0, counts or rates; the smallest is "
+            f"{np.min(y):g}."
+        )
 
 
 LOSSES: dict[str, type[Loss]] = {

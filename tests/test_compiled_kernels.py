@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -407,20 +406,102 @@ def test_without_numba():
     assert "ImportError: SKPRECGD_KERNELS=numba needs numba" in told
 
 
-def test_long_compiling_is_announced_once(monkeypatch, caplog):
-    monkeypatch.setattr(_numba, "_PATIENCE", 0.0)
-    _numba._say_once.cache_clear()
+FIT = """
+import warnings
+import numpy as np
+from skprecgd import PrecGDFactorization
+rng = np.random.default_rng(0)
+X = rng.standard_normal((300, 2)) @ rng.standard_normal((2, 200))
+X[rng.random(X.shape) < 0.2] = np.nan
+"""
+TWO_FITS = """
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        assert PrecGDFactorization(3).fit(X).n_components_ == 2
+from skprecgd.kernels import description
+print(description())
+for warning in caught:
+    print(warning.category.__name__, warning.message)
+"""
 
-    def slow(wait):
-        time.sleep(wait)
 
-    # Compiled or not: what counts is how long the first call takes.
-    monkeypatch.setattr(_numba.numba, "njit", lambda **_: lambda function: function)
-    first, second = _numba._compiled(slow), _numba._compiled(slow)
-    with caplog.at_level(logging.WARNING, "skprecgd"):
-        for loop in (first, first, second):
-            loop(0.2)
-    assert [record.name for record in caplog.records] == ["skprecgd"]
+def broken_numba(folder, code):
+    """A numba that does that when it is imported."""
+    (folder / "numba").mkdir()
+    (folder / "numba" / "__init__.py").write_text(code)
+    return f"import sys; sys.path.insert(0, {str(folder)!r})\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ImportError('Numba needs NumPy 1.26 or less. Got NumPy 2.4.')",
+        "SystemError('initialization of _internal failed')",
+        "AttributeError('_ARRAY_API not found')",
+        "OSError('Could not find/load shared object file')",
+    ],
+)
+def test_a_numba_that_does_not_load_is_done_without(tmp_path, error):
+    """Every fit succeeds, and one warning for all of them says why it is slower."""
+    broken = broken_numba(tmp_path, f"raise {error}")
+    found = python(broken + FIT + TWO_FITS, "auto")
+    assert found.returncode == 0, found.stderr
+    description, *warned = found.stdout.splitlines()
+    name, message = error.rstrip(")'").split("('")
+    assert description == f"numpy ({name}: {message})"
+    assert len(warned) == 1
+    assert warned[0].startswith("RuntimeWarning numba does not work here")
+    assert message in warned[0]
+    told = python(broken + "import skprecgd", "numba").stderr
+    assert "ImportError: SKPRECGD_KERNELS=numba needs numba" in told
+    assert message in told
+
+
+FAILS_TO_COMPILE = """
+import numba
+from numba.core.dispatcher import Dispatcher
+def compile(self, signature):
+    raise OSError("llvmlite is of another version")
+Dispatcher.compile = compile
+"""
+
+
+@pytest.mark.slow
+def test_kernels_that_do_not_compile_are_done_without():
+    found = python(FAILS_TO_COMPILE + FIT + TWO_FITS, "auto")
+    assert found.returncode == 0, found.stderr
+    description, *warned = found.stdout.splitlines()
+    assert description == "numpy (OSError: llvmlite is of another version)"
+    assert len(warned) == 1
+    assert "llvmlite is of another version" in warned[0]
+    told = python(FAILS_TO_COMPILE + FIT + TWO_FITS, "numba")
+    assert "NotCompiled: OSError: llvmlite is of another version" in told.stderr
+
+
+def kept_files(folder, ending):
+    return [path for path in folder.rglob(f"*.{ending}") if "product" in path.name]
+
+
+@pytest.mark.slow
+def test_compiling_is_announced_once_and_loading_is_not(tmp_path):
+    """However long either takes: a busy machine loads a kernel slowly.
+
+    What was kept on disk and is damaged is compiled again.
+    """
+    code = FIT + "PrecGDFactorization(3).fit(X)"
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    announced = python(code, "numba", **kept).stderr
+    assert announced.count("skprecgd compiles its kernels") == 1
+    assert python(code, "numba", **kept).stderr == ""
+    damaged = kept_files(tmp_path, "nbi")
+    assert damaged
+    for path in damaged:
+        path.write_bytes(b"")
+    found = python(code, "numba", **kept)
+    assert found.returncode == 0
+    assert found.stderr.count("skprecgd compiles its kernels") == 1
 
 
 # --------------------------------------------------------------------------------------

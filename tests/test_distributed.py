@@ -454,7 +454,7 @@ def triples(seed=0):
 
 
 def test_frame_of_triples(tmp_path, global_random_seed):
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     pd = pytest.importorskip("pandas")
     X, rows, columns, values = triples(global_random_seed)
     frame = pd.DataFrame({"value": values, "row": rows, "column": columns})
@@ -475,7 +475,7 @@ def test_frame_of_triples(tmp_path, global_random_seed):
 
 
 def test_frame_from_parquet(tmp_path):
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     pytest.importorskip("pyarrow", exc_type=ImportError)
     pd = pytest.importorskip("pandas")
     _, rows, columns, values = triples()
@@ -562,7 +562,7 @@ def test_gross_errors_among_triples(global_random_seed):
 
 
 def test_frame_as_a_matrix():
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     pd = pytest.importorskip("pandas")
     X = complete(0, (60, 5))
     names = list("abcde")

@@ -258,7 +258,7 @@ def test_typical_curvature():
         ),
         (LogisticLoss(), [0.0, 2.0], r"in \[0, 1\].*from 0 to 2\.$"),
         (LogisticLoss(), [0.0, np.nan], r"loss='logistic' needs finite targets"),
-        (PoissonLoss(), [0.0, -1.0, 3.0], r"needs targets >= 0.*smallest of y is -1"),
+        (PoissonLoss(), [0.0, -1.0, 3.0], r"needs targets >= 0.*smallest is -1"),
         (HuberLoss(), [0.0, np.inf], r"loss='huber' needs finite targets"),
     ],
 )

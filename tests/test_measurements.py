@@ -272,6 +272,17 @@ def test_pickle_and_copy(make, after_use, global_random_seed):
 
 
 @pytest.mark.parametrize("make", [*MAKERS, rank_one_quadratic])
+def test_no_array_comes_of_measurements(make, global_random_seed):
+    """They are a container of samples: NumPy would look for numbers in it in vain."""
+    measurements = make(np.random.default_rng(global_random_seed), (4, 4), np.float64)
+    for convert in (np.asarray, np.array, lambda m: np.asarray(m, dtype=float)):
+        with pytest.raises(TypeError, match="pass it to PrecGDMatrixSensing as it is"):
+            convert(measurements)
+    with pytest.raises(TypeError, match="cannot be converted to an array"):
+        np.asarray([measurements[:1], measurements[1:2]])
+
+
+@pytest.mark.parametrize("make", [*MAKERS, rank_one_quadratic])
 def test_indexing(make, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     measurements = make(rng, (4, 4), np.float64)

@@ -528,6 +528,45 @@ def test_interrupted_in_a_product(method, after, global_random_seed):
     )
 
 
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_every_solver_keeps_single_precision(solver, global_random_seed):
+    objective, _ = sensing(global_random_seed, dtype=np.float32)
+    result = minimize(
+        objective,
+        spectral(objective, 3),
+        solver=solver,
+        max_iter=5,
+        random_state=global_random_seed,
+    )
+    assert result.factors.dtype == np.float32
+
+
+@pytest.mark.parametrize("step_size", [3.0, 1e2, 1e8])
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_what_is_kept_is_never_worse_than_zero(solver, step_size, global_random_seed):
+    """A start may be: then steps that are too long lead to the zero matrix."""
+    objective, _ = sensing(global_random_seed)
+    rng = np.random.default_rng(global_random_seed)
+    far = [100 * rng.standard_normal((n, 2)) for n in objective.matrix_shape]
+    at_zero = 0.5 * objective.data_norm**2
+    for start in (spectral(objective, 2), FactorPair(*far)):
+        result = minimize(
+            objective,
+            start,
+            solver=solver,
+            step_size=step_size,
+            max_iter=20,
+            random_state=global_random_seed,
+        )
+        assert not result.converged
+        assert result.loss <= at_zero * (1 + 1e-12)
+        assert objective.evaluate(result.factors).loss == pytest.approx(result.loss)
+        worse = objective.evaluate(start).loss > at_zero
+        if worse and "worse than the zero matrix" in result.message:
+            assert result.relative_residual == pytest.approx(1.0)
+            assert not result.factors.matrix().any()
+
+
 def test_every_status_is_a_sentence():
     for status in Status:
         assert status.value.endswith(".")

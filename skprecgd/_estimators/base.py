@@ -111,10 +111,6 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             )
         elif result.noise_variance is not None:
             self.noise_variance_ = result.noise_variance
-        if result.status is Status.INTERRUPTED:
-            # The iterate is kept, so that warm_start can go on from it, and the
-            # interruption is passed on.
-            raise KeyboardInterrupt
 
     def _store_matrix(self, factors: Factors) -> None:
         u, s, v = signed_svd(factors)

@@ -344,6 +344,10 @@ class VisitedGroups(Visited):
         return self.columns.with_all(factors)
 
 
+# Fitted attributes that a refit may lack.
+_NOT_ALWAYS_SET = ("certificate_", "noise_variance_")
+
+
 @dataclass(frozen=True)
 class PathScores:
     """The scores of one path, rank by rank; nan where it diverged or a scorer failed.
@@ -589,6 +593,9 @@ class RankPathCV:
 
     def _refitted(self: Any, fitted: Any, path: PathResult) -> None:
         """Take over the fitted attributes of the refit."""
+        for name in _NOT_ALWAYS_SET:
+            # That of an earlier fit would be wrong now.
+            vars(self).pop(name, None)
         parameters = fitted.get_params(deep=False)
         for name, value in vars(fitted).items():
             if name not in parameters:

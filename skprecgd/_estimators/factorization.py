@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import components_taken, search_rank
+from skprecgd._estimators.centre import Offsets, components_taken, search_rank
 from skprecgd._estimators.data import (
     CompleteData,
     Data,
@@ -32,9 +32,19 @@ from skprecgd._estimators.fitted import (
     numerical_rank,
     outlier_matrix,
 )
-from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.fitting import (
+    callbacks_told,
+    in_spite_of_interrupt,
+    pass_on_interrupt,
+    undone_on_failure,
+)
 from skprecgd._estimators.found import Found
-from skprecgd._estimators.groups import fits_of, n_fitted, warn_about_groups
+from skprecgd._estimators.groups import (
+    fits_of,
+    interrupted,
+    n_fitted,
+    warn_about_groups,
+)
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
@@ -58,7 +68,8 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
 from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, make_loss
+from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.path.result import PathResult
 
@@ -301,7 +312,7 @@ class PrecGDFactorization(
             infinite or complex.
         """
         with callbacks_told(self, X), undone_on_failure(self):
-            self._fit(X, entry_weight)
+            pass_on_interrupt(self._fit(X, entry_weight))
         return self
 
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
@@ -319,6 +330,11 @@ class PrecGDFactorization(
         else:
             found = self._find(data, seen)
         self._warn(found.result)
+        _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
+        return (interrupted(found) if stopped else found).result
+
+    def _keep(self, data: Data, found: Found) -> None:
+        """Set the fitted attributes."""
         self.center_ = found.offsets.columns.astype(found.objective.dtype)
         self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
         self._row_solver = found.row_solver
@@ -326,7 +342,6 @@ class PrecGDFactorization(
         self._centred = self.center, found.offsets
         self._set_variances(data, found)
         self._store(found.result, found.factors)
-        return found.result
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
@@ -334,7 +349,21 @@ class PrecGDFactorization(
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         result = self._recover(objective, offsets.search_rank(n_components), block)
-        kept = kept_factors(objective, result, self.tol, seen)
+        found = partial(self._found, result, objective, offsets, seen, n_components)
+        fit, stopped = in_spite_of_interrupt(found)
+        return interrupted(fit) if stopped else fit
+
+    def _found(
+        self,
+        result: PathResult,
+        objective: Objective,
+        offsets: Offsets,
+        seen: Seen,
+        n_components: int,
+    ) -> Found:
+        """What the estimator keeps of the result of a search."""
+        rank = offsets.search_rank(n_components)
+        kept = kept_factors(objective, result, self.tol, seen, rank)
         within = offsets.within(kept, n_components)
         factors = offsets.with_rows(within)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
@@ -354,7 +383,7 @@ class PrecGDFactorization(
         def fit(part: GroupData) -> Found:
             return self._find(part.data, part.data.seen(), part.block)
 
-        return Found.in_groups(data, parts, [*fits_of(parts, fit)], self.center)
+        return Found.in_groups(data, parts, fits_of(parts, fit), self.center)
 
     def _last_solution(self, block: Block | None) -> Factors | None:
         last = super()._last_solution(block)
@@ -533,6 +562,7 @@ class PrecGDFactorization(
         # `fit` refuses an unknown loss; a request for tags does not.
         with suppress(ValueError, TypeError):
             tags.input_tags.sparse |= needs_each_entry(self) is None
+            tags.input_tags.positive_only = make_loss(self.loss).non_negative
         tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

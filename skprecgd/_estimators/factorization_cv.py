@@ -14,7 +14,11 @@ from skprecgd._estimators.cross_validation import (
 )
 from skprecgd._estimators.data import read_weighted
 from skprecgd._estimators.factorization import PrecGDFactorization
-from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.fitting import (
+    callbacks_told,
+    pass_on_interrupt,
+    undone_on_failure,
+)
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
@@ -231,7 +235,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         with callbacks_told(self, X), undone_on_failure(self):
             self._choose(self._samples(X, entry_weight, groups))
             model = self._model(**self.best_params_)
-            self._refitted(model, model._fit(X, entry_weight))
+            path = model._fit(X, entry_weight)
+            self._refitted(model, path)
+            pass_on_interrupt(path)
         return self
 
     def _samples(self, X: Any, entry_weight: Any, groups: Any) -> Samples:

@@ -59,7 +59,11 @@ def found_factors(
 
 
 def kept_factors(
-    objective: Objective, result: PathResult, tol: float, seen: tuple[Array, Array]
+    objective: Objective,
+    result: PathResult,
+    tol: float,
+    seen: tuple[Array, Array],
+    rank: int,
 ) -> Factors:
     """The factors that PrecGDFactorization keeps: all components, or those found.
 
@@ -72,9 +76,12 @@ def kept_factors(
     seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
         Rows and columns with an observed entry. The factors are set to zero in all
         others, where the fit has left them as they were at the start.
+    rank : int
+        The rank that was searched for. All components of complete data are kept, also
+        those of a matrix of lower rank, which a path may not have come to.
     """
     if objective.has_closed_form:
-        return result.factors
+        return result.factors.with_zeros(rank)
     return seen_part(found_factors(objective, result, tol), seen)
 
 

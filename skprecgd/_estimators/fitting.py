@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from skprecgd._runtime.compat import callback_context, new_callback_context
 from skprecgd.optim.loop import Callback
-from skprecgd.optim.result import Record, format_record
+from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Record, Status, format_record
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -26,6 +29,28 @@ def undone_on_failure(estimator: Any) -> Iterator[None]:
             attributes.clear()
             attributes.update(before)
         raise
+
+
+def in_spite_of_interrupt(store: Callable[[], T]) -> tuple[T, bool]:
+    """What `store` returns, and whether the user interrupted it.
+
+    It turns the result of a search into attributes, which takes little time, and
+    without them all is lost. So the first interrupt starts it again, and the second is
+    obeyed.
+    """
+    try:
+        return store(), False
+    except KeyboardInterrupt:
+        return store(), True
+
+
+def pass_on_interrupt(result: PathResult) -> None:
+    """Raise what interrupted a fit, once what it found is stored.
+
+    `warm_start` can go on from there.
+    """
+    if result.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -120,7 +120,7 @@ class GroupFit(Protocol):
 Fit = TypeVar("Fit", bound=GroupFit)
 
 
-def fits_of(parts: Sequence[Any], fit: Callable[[Any], Fit]) -> Iterator[Fit]:
+def fits_of(parts: Sequence[Any], fit: Callable[[Any], Fit]) -> list[Fit]:
     """The fit of each part, until the user stops one.
 
     Parameters
@@ -129,11 +129,23 @@ def fits_of(parts: Sequence[Any], fit: Callable[[Any], Fit]) -> Iterator[Fit]:
     fit : callable
         Part -> its fit.
     """
+    fits: list[Fit] = []
     for part in parts:
-        found = fit(part)
-        yield found
-        if found.result.status in (Status.CALLBACK, Status.INTERRUPTED):
-            return
+        try:
+            fits.append(fit(part))
+        except KeyboardInterrupt:
+            if not fits:
+                raise
+            # This group has found nothing yet, but others have.
+            fits[-1] = interrupted(fits[-1])
+        if fits[-1].result.status in (Status.CALLBACK, Status.INTERRUPTED):
+            break
+    return fits
+
+
+def interrupted(fit: Any) -> Any:
+    """A fit that was complete when the user interrupted what followed."""
+    return replace(fit, result=replace(fit.result, status=Status.INTERRUPTED))
 
 
 def joined(

@@ -33,7 +33,8 @@ class Recovered:
         objective leaves nothing out.
     loss : Loss
         The loss that was minimised in the end.
-    certificate : Certificate
+    certificate : Certificate or None, default=None
+        None if the user interrupted its computation.
     """
 
     objective: Objective
@@ -41,7 +42,7 @@ class Recovered:
     factors: Factors
     errors: Array | None
     loss: Loss
-    certificate: Certificate
+    certificate: Certificate | None = None
 
     @classmethod
     def in_groups(
@@ -65,6 +66,7 @@ class Recovered:
             if fit.errors is not None:
                 errors = np.zeros_like(measured.targets) if errors is None else errors
                 errors[part.index] = fit.errors
-        bound = Certificate.of_groups([fit.certificate for fit in fits])
+        bounds = [fit.certificate for fit in fits if fit.certificate is not None]
+        bound = Certificate.of_groups(bounds) if len(bounds) == len(fits) else None
         first = fits[0]
         return cls(first.objective, result, factors, errors, first.loss, bound)

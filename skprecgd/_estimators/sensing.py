@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -21,8 +23,18 @@ from sklearn.utils.validation import (
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
-from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
-from skprecgd._estimators.groups import fits_of, n_fitted, warn_about_groups
+from skprecgd._estimators.fitting import (
+    callbacks_told,
+    in_spite_of_interrupt,
+    pass_on_interrupt,
+    undone_on_failure,
+)
+from skprecgd._estimators.groups import (
+    fits_of,
+    interrupted,
+    n_fitted,
+    warn_about_groups,
+)
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.measured import (
     Measured,
@@ -52,7 +64,8 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.initialization import check_rank
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, make_loss
+from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
@@ -174,7 +187,7 @@ class PrecGDMatrixSensing(
     certificate_ : Certificate
         Bound of the distance to the global optimum; see `optim.Certificate`. With
         outliers it is that of the problem without them, with several groups the sum of
-        those of the groups.
+        those of the groups. Missing only after an interrupt while it was computed.
     n_iter_ : int
         Of all groups together.
     converged_ : bool
@@ -300,7 +313,7 @@ class PrecGDMatrixSensing(
             returns NaN or infinity or has a wrong adjoint.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
-            self._fit(X, y, sample_weight)
+            pass_on_interrupt(self._fit(X, y, sample_weight))
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> PathResult:
@@ -318,17 +331,25 @@ class PrecGDMatrixSensing(
         else:
             found = self._find(measured, rank)
         self._warn(found.result)
+        remark = remark_on_shape(X, self.matrix_shape, shape)
+        result = replace(found.result, message=found.result.message + remark)
+        found = replace(found, result=result)
+        _, stopped = in_spite_of_interrupt(partial(self._keep, measured, found))
+        return (interrupted(found) if stopped else found).result
+
+    def _keep(self, measured: Measured, found: Recovered) -> None:
+        """Set the fitted attributes."""
         errors = found.errors
         if errors is None:
             errors = np.zeros_like(measured.targets)
         self.outliers_ = measured.in_input_order(errors)
         self._loss = found.loss
-        self.certificate_ = found.certificate
-        self.matrix_shape_ = shape
-        remark = remark_on_shape(X, self.matrix_shape, shape)
-        result = replace(found.result, message=found.result.message + remark)
-        self._store(result, found.factors)
-        return result
+        self.matrix_shape_ = measured.measurements.matrix_shape
+        # That of an earlier fit would be wrong now.
+        self.__dict__.pop("certificate_", None)
+        if found.certificate is not None:
+            self.certificate_ = found.certificate
+        self._store(found.result, found.factors)
 
     def _find(
         self, measured: Measured, rank: int, block: Block | None = None
@@ -339,6 +360,23 @@ class PrecGDMatrixSensing(
         )
         rank = min(rank, *objective.matrix_shape)
         result = self._recover(objective, rank, block)
+        keep = partial(self._found, result, objective, block)
+        (found, fitted), stopped = in_spite_of_interrupt(keep)
+        seed = self.random_state
+        try:
+            bound = certificate(
+                fitted, found.factors, search_rank=rank, random_state=seed
+            )
+        except KeyboardInterrupt:
+            # The matrix is there; only the bound is missing.
+            bound, stopped = None, True
+        found = replace(found, certificate=bound)
+        return interrupted(found) if stopped else found
+
+    def _found(
+        self, result: PathResult, objective: Objective, block: Block | None
+    ) -> tuple[Recovered, Objective]:
+        """What the estimator keeps of a search, and the convex problem behind it."""
         factors = found_factors(objective, result, self.tol)
         if block is None:
             factors = seen_part(factors, self.groups_.seen)
@@ -347,10 +385,8 @@ class PrecGDMatrixSensing(
         fitted = minimised(objective, result)
         if errors is not None:
             fitted = fitted.without(errors)
-        bound = certificate(
-            fitted, factors, search_rank=rank, random_state=self.random_state
-        )
-        return Recovered(objective, result, factors, errors, fitted.loss, bound)
+        found = Recovered(objective, result, factors, errors, fitted.loss)
+        return found, fitted
 
     def _find_groups(self, measured: Measured, rank: int) -> Recovered:
         """Fit each group of rows and columns that share no measurement alone."""
@@ -363,7 +399,7 @@ class PrecGDMatrixSensing(
         def fit(part: MeasuredPart) -> Recovered:
             return self._find(part.measured, rank, part.block)
 
-        return Recovered.in_groups(measured, parts, [*fits_of(parts, fit)])
+        return Recovered.in_groups(measured, parts, fits_of(parts, fit))
 
     def _read(self, X: Any, y: Any, sample_weight: Any) -> Measured:
         measured = read_measured(self, X, y)
@@ -467,6 +503,13 @@ class PrecGDMatrixSensing(
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        # `fit` refuses an unknown loss; a request for tags does not.
+        with suppress(ValueError, TypeError):
+            loss = make_loss(self.loss)
+            tags.target_tags.positive_only = loss.non_negative
+            # A link without an intercept: log-odds and logarithms of the training mean
+            # are not zero as a rule, and the measurements cannot shift them.
+            tags.regressor_tags.poor_score = loss.generalized
         return tags
 
 

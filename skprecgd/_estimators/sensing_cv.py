@@ -12,7 +12,11 @@ from skprecgd._estimators.cross_validation import (
     Samples,
     check_in_memory,
 )
-from skprecgd._estimators.fitting import callbacks_told, undone_on_failure
+from skprecgd._estimators.fitting import (
+    callbacks_told,
+    pass_on_interrupt,
+    undone_on_failure,
+)
 from skprecgd._estimators.measured import read_measured
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import read_weights
@@ -229,7 +233,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         with callbacks_told(self, X, y), undone_on_failure(self):
             self._choose(self._samples(X, y, sample_weight, groups))
             model = self._model(**self.best_params_)
-            self._refitted(model, model._fit(X, y, sample_weight))
+            path = model._fit(X, y, sample_weight)
+            self._refitted(model, path)
+            pass_on_interrupt(path)
         return self
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Samples:

@@ -10,14 +10,13 @@ inputs so small that they are done before a compiler has started.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import _numpy
+from skprecgd.kernels._choice import VARIABLE, Choice
 from skprecgd.kernels._numpy import unchecked_csr
 
 __all__ = [
@@ -36,59 +35,20 @@ __all__ = [
     "unchecked_csr",
 ]
 
-VARIABLE = "SKPRECGD_KERNELS"
-# Inputs of fewer numbers than this are left to NumPy, which needs no compiler to start.
-_SMALL = 1 << 15
 # Largest number of columns of a factor for which compiled contractions beat BLAS.
 _FEW_COLUMNS = 12
 
-
-@lru_cache(maxsize=3)
-def _choose(asked: str) -> tuple[ModuleType, str]:
-    """The kernels for large inputs, and a description of the choice."""
-    if asked == "numpy":
-        return _numpy, f"numpy ({VARIABLE}=numpy)"
-    try:
-        from skprecgd.kernels import _numba
-    except ImportError as error:
-        if asked == "numba":
-            raise ImportError(
-                f"{VARIABLE}=numba needs numba; install skprecgd[fast] or unset "
-                f"{VARIABLE}."
-            ) from error
-        return _numpy, f"numpy ({error})"
-    return _numba, "numba" if asked == "auto" else f"numba ({VARIABLE}=numba)"
-
-
-def _checked(asked: str) -> str:
-    if asked not in ("auto", "numpy", "numba"):
-        raise ValueError(
-            f"{VARIABLE} must be 'auto', 'numpy' or 'numba', got {asked!r}."
-        )
-    if asked == "numba":
-        # If numba is missing, the import of the package should say so.
-        _choose(asked)
-    return asked
-
-
-_asked = _checked(os.environ.get(VARIABLE) or "auto")
+_choice = Choice(os.environ.get(VARIABLE) or "auto")
 
 
 def description() -> str:
     """Which kernels are in use, for `skprecgd.show_versions`."""
-    return _choose(_asked)[1]
+    return _choice.description
 
 
 def are_compiled(n_numbers: int) -> bool:
     """Whether inputs of that size get compiled kernels."""
-    return _for(n_numbers) is not _numpy
-
-
-def _for(n_numbers: int) -> Any:
-    """The kernels for an input of that size; numba is loaded when first needed."""
-    if _asked == "auto" and n_numbers < _SMALL:
-        return _numpy
-    return _choose(_asked)[0]
+    return _choice.for_size(n_numbers) is not _numpy
 
 
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
@@ -103,8 +63,8 @@ def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> A
     -------
     ndarray of shape (n_entries,)
     """
-    kernels = _for(len(rows) * left.shape[1])
-    return kernels.sampled_product(left, right, rows, columns)
+    size = len(rows) * left.shape[1]
+    return _choice.call("sampled_product", size, left, right, rows, columns)
 
 
 def sampled_ray(
@@ -127,8 +87,8 @@ def sampled_ray(
     -------
     linear, quadratic : ndarray of shape (n_entries,)
     """
-    kernels = _for(len(rows) * left.shape[1])
-    return kernels.sampled_ray(left, right, d_left, d_right, rows, columns)
+    size, factors = len(rows) * left.shape[1], (left, right, d_left, d_right)
+    return _choice.call("sampled_ray", size, *factors, rows, columns)
 
 
 def adjoint_products(
@@ -148,8 +108,8 @@ def adjoint_products(
     -------
     to_left, to_right : ndarray of shape (n_rows, r), (n_columns, r)
     """
-    kernels = _for(len(weights) * left.shape[1])
-    return kernels.adjoint_products(indptr, indices, weights, left, right)
+    size, pattern = len(weights) * left.shape[1], (indptr, indices, weights)
+    return _choice.call("adjoint_products", size, *pattern, left, right)
 
 
 def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
@@ -165,8 +125,10 @@ def contraction(stack: Array, left: Array, right: Array, out: Array) -> None:
     """
     # A stack that is not laid out row by row would have to be copied.
     thin = left.shape[1] <= _FEW_COLUMNS and stack.flags.c_contiguous
-    kernels = _for(stack.size) if thin else _numpy
-    kernels.contraction(stack, left, right, out)
+    if thin:
+        _choice.call("contraction", stack.size, stack, left, right, out)
+    else:
+        _numpy.contraction(stack, left, right, out)
 
 
 def contracted_dtype(size: int, dtype: np.dtype) -> np.dtype:
@@ -186,7 +148,7 @@ def contracted_dtype(size: int, dtype: np.dtype) -> np.dtype:
     -------
     dtype
     """
-    return _for(size).contracted_dtype(dtype)
+    return _choice.call("contracted_dtype", size, dtype)
 
 
 def normal_product(design: Array, weights: Array, vector: Array) -> Array:
@@ -202,7 +164,7 @@ def normal_product(design: Array, weights: Array, vector: Array) -> Array:
     -------
     ndarray of shape (p,)
     """
-    return _for(design.size).normal_product(design, weights, vector)
+    return _choice.call("normal_product", design.size, design, weights, vector)
 
 
 def there_and_back(
@@ -227,10 +189,11 @@ def there_and_back(
     back : ndarray of shape (1 or 2, n_cells)
     """
     size = len(index) * stack.shape[1]
-    kernels = _for(size) if stack.flags.c_contiguous else _numpy
     each = np.empty(len(index), stack.dtype)
     each[:] = weights
-    return kernels.there_and_back(stack, index, cells, each)
+    if not stack.flags.c_contiguous:
+        return _numpy.there_and_back(stack, index, cells, each)
+    return _choice.call("there_and_back", size, stack, index, cells, each)
 
 
 def ray_sums(
@@ -250,7 +213,7 @@ def ray_sums(
     -------
     ndarray of shape (6,)
     """
-    return _for(len(z)).ray_sums(z, targets, z1, z2, weights)
+    return _choice.call("ray_sums", len(z), z, targets, z1, z2, weights)
 
 
 def squared_distance(z: Array, targets: Array, weights: Array | None = None) -> float:
@@ -266,7 +229,7 @@ def squared_distance(z: Array, targets: Array, weights: Array | None = None) -> 
     -------
     float
     """
-    return _for(len(z)).squared_distance(z, targets, weights)
+    return _choice.call("squared_distance", len(z), z, targets, weights)
 
 
 def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
@@ -281,4 +244,4 @@ def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
     -------
     ndarray of shape (n,)
     """
-    return _for(len(z)).ray_point(z, z1, z2, t)
+    return _choice.call("ray_point", len(z), z, z1, z2, t)

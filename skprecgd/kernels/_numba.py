@@ -12,11 +12,11 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial, wraps
 from itertools import pairwise
-from threading import Timer
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core.event import Event, Listener, install_listener
 
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.arrays import empty
@@ -24,7 +24,7 @@ from skprecgd._runtime.threads import allowed_threads, share_out
 from skprecgd._runtime.typing import Array
 
 if getattr(numba.config, "DISABLE_JIT", False):
-    raise ImportError("numba is switched off by NUMBA_DISABLE_JIT")
+    raise ImportError("numba is switched off by NUMBA_DISABLE_JIT", name=__name__)
 
 # Sums may be reordered and multiplications fused; nan and infinity keep their meaning.
 _FAST_MATH = {"reassoc", "contract", "nsz"}
@@ -41,39 +41,85 @@ _MOST_PARTS, _ENTRIES_OF_PART = 16, 48
 _ROWS_OF_PART = 64
 # Entries that are summed in float32 before the sum is added to one in float64.
 _RUN = 256
-# Seconds of compiling after which the user is told what takes so long.
-_PATIENCE = 2.0
 
 _LOG = logging.getLogger("skprecgd")
 
 
+class NotCompiled(RuntimeError):
+    """numba cannot compile a kernel; the message says what it met."""
+
+
 def _compiled(function: Callable[..., None]) -> Any:
     """Compile at the first call, and keep the result on disk where that is possible."""
-    options: Any = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
-    try:
-        loop = numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        # There is no directory that the cache could be written to.
-        loop = numba.njit(**options)(function)
-
-    met: set[Any] = set()
+    loop = _Loop(function)
 
     @wraps(function)
     def call(*arguments: Any) -> None:
         kinds = tuple(getattr(argument, "dtype", None) for argument in arguments)
-        if kinds in met:
-            loop(*arguments)
-            return
-        notice = Timer(_PATIENCE, _say_once)
-        notice.daemon = True
-        notice.start()
-        try:
-            loop(*arguments)
-        finally:
-            notice.cancel()
-        met.add(kinds)
+        if kinds not in loop.met:
+            loop.meet(kinds, arguments)
+        else:
+            loop.run(*arguments)
 
     return call
+
+
+class _Loop:
+    """A loop and what numba makes of it.
+
+    Attributes
+    ----------
+    run : callable
+    met : set of tuple
+        The types that it has been compiled for, or loaded.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+        self.met: set[Any] = set()
+        try:
+            self.run = self._dispatcher(cache=True)
+        except RuntimeError:
+            # There is no directory that the cache could be written to.
+            self.run = self._dispatcher(cache=False)
+
+    def _dispatcher(self, *, cache: bool) -> Any:
+        options: Any = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
+        return numba.njit(cache=cache, **options)(self._function)
+
+    def meet(self, kinds: Any, arguments: tuple[Any, ...]) -> None:
+        """The first call with arguments of these types."""
+        try:
+            self._first_call(arguments)
+        except Exception:
+            # The disk may be full, or what was kept there damaged: without it, the
+            # loop is compiled for this process alone.
+            self.run = self._dispatcher(cache=False)
+            self.met.clear()
+            try:
+                self._first_call(arguments)
+            except Exception as error:
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                raise NotCompiled(said) from error
+        self.met.add(kinds)
+
+    def _first_call(self, arguments: tuple[Any, ...]) -> None:
+        with install_listener("numba:compile", _Notice(self.run)):
+            self.run(*arguments)
+
+
+class _Notice(Listener):
+    """Says once that kernels are compiled: not that they are loaded from disk."""
+
+    def __init__(self, dispatcher: Any) -> None:
+        self._dispatcher = dispatcher
+
+    def on_start(self, event: Event) -> None:
+        if event.data["dispatcher"] is self._dispatcher:
+            _say_once()
+
+    def on_end(self, event: Event) -> None:
+        pass
 
 
 @lru_cache(maxsize=1)

@@ -366,6 +366,13 @@ class Measurements(ABC):
         index = np.atleast_1d(np.arange(self.n_measurements)[key])
         return self.rows(index)
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        # NumPy would take the measurements for a sequence of sequences without end.
+        raise TypeError(
+            f"{type(self).__name__} cannot be converted to an array; pass it to "
+            "PrecGDMatrixSensing as it is, and index it by measurement."
+        )
+
     def __repr__(self) -> str:
         n_rows, n_columns = self.matrix_shape
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from time import perf_counter
 from typing import Any
@@ -28,6 +28,8 @@ Callback = Callable[[Record], bool | None]
 # Iterations after which the predictions, which are updated along each ray, are computed
 # afresh, so that accumulated rounding cannot carry them away from the factors.
 _REFRESH_EVERY = 50
+# Rounding of an objective that is no difference, in machine epsilons.
+_TIE = 16
 # The largest number whose square is finite.
 _LARGEST_UNIT = float(np.sqrt(np.finfo(np.float64).max))
 
@@ -42,6 +44,13 @@ def check_unit(unit: float) -> None:
 
 
 @dataclass
+class Reached:
+    """Where the last descent ended, for an interrupt between two descents."""
+
+    factors: Factors | None = None
+
+
+@dataclass
 class Journal:
     """History, clock and callback, which outlive one call of `descend`."""
 
@@ -49,6 +58,7 @@ class Journal:
     unit: float = 1.0
     validation_loss: Callable[[Evaluation], float] | None = None
     history: History = field(default_factory=History)
+    reached: Reached = field(default_factory=Reached)
     started: float = field(default_factory=perf_counter)
 
     def __post_init__(self) -> None:
@@ -98,6 +108,35 @@ class Outcome:
     status: Status
     n_iter: int
     gradient_norm: float
+
+    @property
+    def message(self) -> str:
+        return self.status.value
+
+    def or_zero(self, objective: Objective) -> Outcome:
+        """The outcome, or the zero matrix where a descent did not even get there.
+
+        A start may be worse than zero, and steps that are too long only leave it.
+        """
+        best, at_zero = self.evaluation, 0.5 * objective.data_norm**2
+        rounding = np.finfo(best.factors.dtype).eps * at_zero
+        slack = 0.5 * objective.resolution**2 + _TIE * rounding
+        if self.status.converged or best.value <= at_zero + slack:
+            return self
+        blocks = (np.zeros_like(block) for block in best.factors.blocks)
+        zero = objective.evaluate(type(best.factors)(*blocks))
+        return _ZeroOutcome(zero, self.status, self.n_iter, np.nan)
+
+
+class _ZeroOutcome(Outcome):
+    """The zero matrix in place of an outcome that is worse."""
+
+    @property
+    def message(self) -> str:
+        return (
+            f"{super().message} Every iterate is worse than the zero matrix, which is "
+            "kept instead."
+        )
 
 
 class _Best:
@@ -406,7 +445,7 @@ def minimize(
             max_iter=max_iter,
             tol=tol,
         )
-    return make_result(outcome, journal)
+    return make_result(outcome.or_zero(scaled), journal)
 
 
 def make_result(outcome: Outcome, journal: Journal) -> Result:
@@ -414,14 +453,14 @@ def make_result(outcome: Outcome, journal: Journal) -> Result:
 
     What is worse than the zero matrix has not converged, whatever ended it.
     """
-    unit, best, status = journal.unit, outcome.evaluation, outcome.status
+    unit, best = journal.unit, outcome.evaluation
     rounding = float(np.sqrt(np.finfo(best.factors.dtype).eps))
-    if status.converged and not best.relative_residual <= 1 + rounding:
-        status = Status.WORSE_THAN_ZERO
+    if outcome.status.converged and not best.relative_residual <= 1 + rounding:
+        outcome = replace(outcome, status=Status.WORSE_THAN_ZERO)
     return Result(
         factors=best.factors.scaled(unit),
-        status=status,
-        message=status.value,
+        status=outcome.status,
+        message=outcome.message,
         n_iter=max(1, outcome.n_iter),
         loss=best.loss * unit**2,
         relative_residual=best.relative_residual,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -129,6 +129,21 @@ class History:
     def __init__(self, records: list[Record] | None = None) -> None:
         self.records: list[Record] = [] if records is None else records
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Not every format for models knows subclasses of tuples (that of skops does
+        # not), but all know arrays.
+        numbers = {name: self[name] for name in Record._fields}
+        reported = {k: dict(r.extra) for k, r in enumerate(self.records) if r.extra}
+        return {"numbers": numbers, "reported": reported}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        columns = (state["numbers"][name].tolist() for name in Record._fields)
+        reported = state["reported"]
+        self.records = [
+            Record(*numbers).with_extra(reported.get(k, {}))
+            for k, numbers in enumerate(zip(*columns, strict=True))
+        ]
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, those of a solver's own report last."""
@@ -213,6 +228,14 @@ class Result:
     relative_residual: float
     gradient_norm: float
     history: History = field(repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not every format for models knows enumerations (that of skops does not), but
+        # all know strings.
+        return {**vars(self), "status": self.status.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, status=Status[state["status"]])
 
     @property
     def converged(self) -> bool:

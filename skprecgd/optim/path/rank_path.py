@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sklearn.utils import check_random_state
 
 from skprecgd._runtime.arrays import kept_arrays
@@ -19,7 +20,7 @@ from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
 from skprecgd.initialization import check_rank
 from skprecgd.objective import Objective
-from skprecgd.optim.loop import Callback, Journal, check_limits, make_result
+from skprecgd.optim.loop import Callback, Journal, Outcome, check_limits, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.complete import explain_complete
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
@@ -31,6 +32,8 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.search import search, solve_fixed
 from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings, Solved
 from skprecgd.optim.path.walk import Ending, Walk
+from skprecgd.optim.path.whole_data import or_whole_data
+from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
 
@@ -170,7 +173,12 @@ def recover(
     walk = _walk(objective, max_rank, settings, random_state, callback)
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
-        result = _result(find(walk, max_rank))
+        try:
+            ending = or_whole_data(find(walk, max_rank), max_rank)
+        except KeyboardInterrupt:
+            ending = _interrupted(walk)
+        outcome = ending.outcome.or_zero(walk.objective)
+        result = _result(replace(ending, outcome=outcome))
     solved = Solved(
         asked,
         max_rank,
@@ -182,6 +190,17 @@ def recover(
         result.sharpened,
     )
     return replace(result, solved=solved)
+
+
+def _interrupted(walk: Walk) -> Ending:
+    """The ending of a search that was interrupted between two descents."""
+    factors = walk.journal.reached.factors
+    if factors is None:
+        # Nothing was found yet.
+        raise KeyboardInterrupt
+    here = walk.objective.evaluate(factors)
+    outcome = Outcome(here, Status.INTERRUPTED, 0, np.nan)
+    return Ending(outcome, walk, tuple(walk.stages), len(walk.journal.history))
 
 
 def walk_to(

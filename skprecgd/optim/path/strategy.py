@@ -127,6 +127,17 @@ class Strategy:
         solver = self.solvers[-1]
         return [Phase(solver, self._patience(solver, rank))]
 
+    def trying(self, rank: int) -> list[Phase]:
+        """The phases that find out whether the data can be explained at a rank.
+
+        No other rank is there to go on with, so what a step could still remove is no
+        reason to end one.
+        """
+        solvers = self.solvers[-1:] if self.newton_at_once(rank) else self.solvers
+        tuning = self.settings.tuning.whole_data
+        patience = {_NEWTON: tuning.newton}
+        return [Phase(s, patience.get(s, tuning.steps)) for s in solvers]
+
     def settling(self) -> list[Phase]:
         """The phases of the final rank, which is solved to the end.
 

@@ -257,6 +257,31 @@ class GivenTuning:
     most_left_out: float = 1e-6
 
 
+class WholeDataTuning:
+    """When a fit without outliers is worth its steps.
+
+    Attributes
+    ----------
+    steps : Progress
+        True errors show at once: from a fit that leaves them out, two steps take
+        hardly anything off the loss. So two iterations are what they cost.
+    newton : Progress
+        The same for Gauss-Newton steps, which may need one or two to get going.
+    promising : float
+        Share of the residual, nothing being left out, that the first solver leaves at
+        most where Gauss-Newton may explain everything. It leaves nearly all of it
+        where there are true errors, and a tenth or less where there are none.
+    few : float
+        Measurements per degree of freedom below which a path from rank one is tried,
+        too: it costs a few steps for each rank, also where there are true errors.
+    """
+
+    steps: Progress = field(default=Progress(window=2, share=0.2))
+    newton: Progress = field(default=Progress(window=3, share=0.5))
+    promising: float = 0.3
+    few: float = 6.0
+
+
 @dataclass(frozen=True)
 class PathTuning:
     """All numbers that tune a path.
@@ -269,6 +294,7 @@ class PathTuning:
     scarce : ScarceTuning
     posterior : PosteriorTuning
     given : GivenTuning
+    whole_data : WholeDataTuning
     """
 
     stages: StageTuning = field(default=StageTuning())
@@ -277,3 +303,4 @@ class PathTuning:
     scarce: ScarceTuning = field(default=ScarceTuning())
     posterior: PosteriorTuning = field(default=PosteriorTuning())
     given: GivenTuning = field(default=GivenTuning())
+    whole_data: WholeDataTuning = field(default=WholeDataTuning())

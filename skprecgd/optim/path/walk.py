@@ -267,6 +267,7 @@ class Walk:
             progress=phase.until,
         )
         self.n_iter += outcome.n_iter
+        self.journal.reached.factors = outcome.evaluation.factors
         self._used.setdefault(method.name, []).append(start.rank)
         if outcome.status in (Status.CALLBACK, Status.INTERRUPTED):
             self.ended_by = outcome.status
