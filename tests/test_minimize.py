@@ -558,7 +558,10 @@ def test_what_is_kept_is_never_worse_than_zero(solver, step_size, global_random_
             max_iter=20,
             random_state=global_random_seed,
         )
-        assert not result.converged
+        if result.status is not Status.DIVERGED:
+            # Then these steps are not too long for that solver.
+            assert step_size < 1e8
+            continue
         assert result.loss <= at_zero * (1 + 1e-12)
         assert objective.evaluate(result.factors).loss == pytest.approx(result.loss)
         worse = objective.evaluate(start).loss > at_zero

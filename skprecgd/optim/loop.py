@@ -114,14 +114,14 @@ class Outcome:
         return self.status.value
 
     def or_zero(self, objective: Objective) -> Outcome:
-        """The outcome, or the zero matrix where a descent did not even get there.
+        """The outcome, or the zero matrix where a descent that diverged is worse.
 
         A start may be worse than zero, and steps that are too long only leave it.
         """
         best, at_zero = self.evaluation, 0.5 * objective.data_norm**2
         rounding = np.finfo(best.factors.dtype).eps * at_zero
         slack = 0.5 * objective.resolution**2 + _TIE * rounding
-        if self.status.converged or best.value <= at_zero + slack:
+        if self.status is not Status.DIVERGED or best.value <= at_zero + slack:
             return self
         blocks = (np.zeros_like(block) for block in best.factors.blocks)
         zero = objective.evaluate(type(best.factors)(*blocks))
