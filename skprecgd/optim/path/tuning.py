@@ -257,6 +257,7 @@ class GivenTuning:
     most_left_out: float = 1e-6
 
 
+@dataclass(frozen=True)
 class WholeDataTuning:
     """When a fit without outliers is worth its steps.
 
