@@ -47,10 +47,10 @@ def test_all_entries_are_complete_data(center, form, global_random_seed):
     assert whole.has_closed_form
     assert not by_cells.has_closed_form
     variance = np.sum(np.var(X, axis=0))
-    assert complete.variance(whole, found) == pytest.approx(variance)
+    assert complete.variance(whole, found, 1.0) == pytest.approx(variance)
     # Only a truncated SVD leaves what the components do not explain.
-    assert complete.variance(by_cells, found) is None
-    assert entries.variance(by_cells, found) is None
+    assert complete.variance(by_cells, found, 1.0) is None
+    assert entries.variance(by_cells, found, 1.0) is None
     for seen in (complete.seen(), entries.seen()):
         assert all(mask.all() for mask in seen)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -186,7 +187,7 @@ class PrecGDFactorization(
         log-odds with ``loss="logistic"``, of logarithms with ``loss="poisson"``).
     center_ : ndarray of shape (n_features,)
         Column offsets.
-    groups_ : named tuple of ndarray of int
+    groups_ : object with two ndarray of int
         The groups of rows and columns that share no observed entry: ``groups_.rows`` of
         shape (n_samples,) and ``groups_.columns`` of shape (n_features,) number them,
         the one with the most entries being 0; -1 is a row or column without an entry.
@@ -331,7 +332,7 @@ class PrecGDFactorization(
             found = self._find(data, seen)
         self._warn(found.result)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
-        return (interrupted(found) if stopped else found).result
+        return (interrupted(found) if stopped or found.stopped else found).result
 
     def _keep(self, data: Data, found: Found) -> None:
         """Set the fitted attributes."""
@@ -351,7 +352,7 @@ class PrecGDFactorization(
         result = self._recover(objective, offsets.search_rank(n_components), block)
         found = partial(self._found, result, objective, offsets, seen, n_components)
         fit, stopped = in_spite_of_interrupt(found)
-        return interrupted(fit) if stopped else fit
+        return replace(fit, stopped=stopped)
 
     def _found(
         self,

@@ -110,7 +110,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
     center_ : ndarray of shape (n_features,)
-    groups_ : named tuple of ndarray of int
+    groups_ : object with two ndarray of int
     outliers_ : csr_array of shape (n_samples, n_features)
     n_iter_ : int
     converged_ : bool

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.numerics import norm, power_of_two
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
@@ -53,6 +53,8 @@ def found_factors(
     """
     factors = result.factors
     s = factors.singular_values().astype(np.float64)
+    # Squares of very small or very large numbers would be zero or infinite.
+    s /= power_of_two(float(s[0]))
     share = max(_unfinished(objective, result, tol, tuning), _rounding(factors))
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
     return factors.truncated(max(1, int(np.sum(tails > share * np.linalg.norm(s)))))

@@ -38,6 +38,8 @@ class Found:
     mean_square_left : callable
         Unit -> mean squared residual of the entries, in units of its square; a pass
         over them for some losses.
+    stopped : bool, default=False
+        Whether the user interrupted what followed the search.
     """
 
     objective: Objective
@@ -48,6 +50,7 @@ class Found:
     row_solver: RowSolver
     numerical_rank: int
     mean_square_left: Callable[[float], float]
+    stopped: bool = False
 
     @classmethod
     def in_groups(
@@ -83,7 +86,8 @@ class Found:
         first = fits[0].objective
         # Which components are rounding is asked within each group.
         rank = factors.rank
-        return cls(first, offsets, result, factors, gross, solver, rank, left)
+        stopped = any(fit.stopped for fit in fits)
+        return cls(first, offsets, result, factors, gross, solver, rank, left, stopped)
 
 
 def _pooled(fits: Sequence[Found], unit: float) -> float:

@@ -115,6 +115,8 @@ class GroupFit(Protocol):
     def result(self) -> PathResult: ...
     @property
     def factors(self) -> Factors: ...
+    @property
+    def stopped(self) -> bool: ...
 
 
 Fit = TypeVar("Fit", bound=GroupFit)
@@ -138,13 +140,14 @@ def fits_of(parts: Sequence[Any], fit: Callable[[Any], Fit]) -> list[Fit]:
                 raise
             # This group has found nothing yet, but others have.
             fits[-1] = interrupted(fits[-1])
-        if fits[-1].result.status in (Status.CALLBACK, Status.INTERRUPTED):
+        ended = fits[-1].result.status in (Status.CALLBACK, Status.INTERRUPTED)
+        if ended or fits[-1].stopped:
             break
     return fits
 
 
 def interrupted(fit: Any) -> Any:
-    """A fit that was complete when the user interrupted what followed."""
+    """The fit as one that the user interrupted, though what it found is complete."""
     return replace(fit, result=replace(fit.result, status=Status.INTERRUPTED))
 
 

@@ -35,6 +35,8 @@ class Recovered:
         The loss that was minimised in the end.
     certificate : Certificate or None, default=None
         None if the user interrupted its computation.
+    stopped : bool, default=False
+        Whether the user interrupted what followed the search.
     """
 
     objective: Objective
@@ -43,6 +45,7 @@ class Recovered:
     errors: Array | None
     loss: Loss
     certificate: Certificate | None = None
+    stopped: bool = False
 
     @classmethod
     def in_groups(
@@ -68,5 +71,5 @@ class Recovered:
                 errors[part.index] = fit.errors
         bounds = [fit.certificate for fit in fits if fit.certificate is not None]
         bound = Certificate.of_groups(bounds) if len(bounds) == len(fits) else None
-        first = fits[0]
-        return cls(first.objective, result, factors, errors, first.loss, bound)
+        first, stopped = fits[0], any(fit.stopped for fit in fits)
+        return cls(first.objective, result, factors, errors, first.loss, bound, stopped)

@@ -173,7 +173,7 @@ class PrecGDMatrixSensing(
         Balanced factors; the matrix is ``left_ @ right_.T``.
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
-    groups_ : named tuple of ndarray of int
+    groups_ : object with two ndarray of int
         Where measurements are single entries, the groups of rows and columns that share
         none: ``groups_.rows`` of shape (n_rows,) and ``groups_.columns`` of shape
         (n_columns,) number them, the one with the most entries being 0; -1 is a row or
@@ -335,7 +335,7 @@ class PrecGDMatrixSensing(
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)
         _, stopped = in_spite_of_interrupt(partial(self._keep, measured, found))
-        return (interrupted(found) if stopped else found).result
+        return (interrupted(found) if stopped or found.stopped else found).result
 
     def _keep(self, measured: Measured, found: Recovered) -> None:
         """Set the fitted attributes."""
@@ -370,8 +370,7 @@ class PrecGDMatrixSensing(
         except KeyboardInterrupt:
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True
-        found = replace(found, certificate=bound)
-        return interrupted(found) if stopped else found
+        return replace(found, certificate=bound, stopped=stopped)
 
     def _found(
         self, result: PathResult, objective: Objective, block: Block | None

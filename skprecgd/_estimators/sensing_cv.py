@@ -110,7 +110,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     left_, right_ : ndarray of shape (n_rows, n_components_), \
             (n_columns, n_components_)
     matrix_ : ndarray of shape (n_rows, n_columns)
-    groups_ : named tuple of ndarray of int
+    groups_ : object with two ndarray of int
     outliers_ : ndarray of shape (n,)
     certificate_ : Certificate
     n_iter_ : int

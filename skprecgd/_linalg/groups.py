@@ -27,7 +27,8 @@ _PER_LINE = 16
 _CHUNK = 1 << 20
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Groups:
     """The groups of rows and columns of a matrix that share no observed entry.
 
     Group 0 has the most observed entries, group 1 the next, and so on. All zero where
@@ -77,14 +78,16 @@ class Groups(NamedTuple):
         """How many rows and how many columns each group has."""
         counts = (
             np.bincount(labels[labels >= 0], minlength=self.n_groups).tolist()
-            for labels in self
+            for labels in (self.rows, self.columns)
         )
         return list(zip(*counts, strict=True))
 
     def blocks(self) -> list[Block]:
         """Rows and columns of each group."""
         shape = len(self.rows), len(self.columns)
-        members = (members_of(labels, self.n_groups) for labels in self)
+        members = (
+            members_of(labels, self.n_groups) for labels in (self.rows, self.columns)
+        )
         return [
             Block(rows, columns, shape) for rows, columns in zip(*members, strict=True)
         ]

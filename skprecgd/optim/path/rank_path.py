@@ -25,7 +25,7 @@ from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.complete import explain_complete
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
 from skprecgd.optim.path.freedom import residual_variance
-from skprecgd.optim.path.given import with_useful_start
+from skprecgd.optim.path.given import resumed, with_useful_start
 from skprecgd.optim.path.held_out import HeldOutPath
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.result import PathResult
@@ -174,7 +174,8 @@ def recover(
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         try:
-            ending = or_whole_data(find(walk, max_rank), max_rank)
+            # A start where the same search has ended before is the end of this one.
+            ending = resumed(walk) or or_whole_data(find(walk, max_rank), max_rank)
         except KeyboardInterrupt:
             ending = _interrupted(walk)
         outcome = ending.outcome.or_zero(walk.objective)

@@ -10,7 +10,6 @@ from skprecgd.factors import Factors
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path import scarce
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
-from skprecgd.optim.path.given import resumed
 from skprecgd.optim.path.growing import Grower
 from skprecgd.optim.path.held_out import choose
 from skprecgd.optim.path.pursuit import explore, pursue_twice
@@ -20,7 +19,7 @@ from skprecgd.optim.result import Status
 
 def solve_fixed(walk: Walk, max_rank: int) -> Ending:
     """A path of one stage, at the full search rank."""
-    ending = resumed(walk) or _at_zero(walk)
+    ending = _at_zero(walk)
     if ending is not None:
         return ending
     start = Grower(walk.strategy, walk.rng).start(max_rank)
@@ -34,15 +33,14 @@ def solve_fixed(walk: Walk, max_rank: int) -> Ending:
 def search(walk: Walk, max_rank: int) -> Ending:
     """The path, and what follows where it does not explain the data.
 
-    0. A start where the same search has ended before is the end of this one, and so is
-       the zero matrix where it is the optimum.
+    0. The zero matrix is the end where it is the optimum.
     1. Labels and counts, or if asked for: held-out measurements choose the rank.
     2. Else greedy rank-one pursuit, with Gauss-Newton at its last rank.
     3. Measurements are scarce: fresh starts, at each rank that it may have missed.
     4. Still unexplained: held-out measurements choose the rank, if they may.
     5. Else the last rank is solved to the end.
     """
-    ending = resumed(walk) or _at_zero(walk)
+    ending = _at_zero(walk)
     if ending is not None:
         return ending
     when = when_to_hold_out(walk.objective, walk.settings, max_rank)
