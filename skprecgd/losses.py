@@ -695,7 +695,9 @@ class PoissonLoss(SummedLoss):
         return bool(np.all(y == np.rint(y)))
 
     def mean(self, z: Array) -> Array:
-        return np.exp(z)
+        # A mean beyond all numbers is the largest one.
+        with np.errstate(over="ignore"):
+            return np.asarray(np.minimum(np.exp(z), np.finfo(z.dtype).max))
 
     def constant(self, y: Array, weights: Array | None = None) -> float:
         mean = _mean(y, weights)

@@ -126,6 +126,7 @@ CASES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:The best candidate predicts:UserWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_models_are_made_of_what_every_format_knows(kind, name, global_random_seed):

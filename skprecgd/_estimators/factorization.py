@@ -74,6 +74,10 @@ from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.path.result import PathResult
 
+# Deviations of equal rows from their mean, in machine epsilons of the data: that of the
+# mean, and one of the difference.
+_ROUNDING = 4.0
+
 
 class PrecGDFactorization(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, BasePrecGD
@@ -408,10 +412,13 @@ class PrecGDFactorization(
             # variance is known for all components together only.
             if not self._row_solver.loss.generalized:
                 variance += data.shape[1] * found.mean_square_left(unit)
+        # Rows that are all equal have no variance but that of rounding errors. (Where
+        # nothing is explained, the unit is not that of the data.)
+        rounding = _ROUNDING * float(np.finfo(s.dtype).eps * s[0]) / unit
+        negligible = rounding**2 / data.shape[0]
         with np.errstate(over="ignore", under="ignore"):
             self.explained_variance_ = explained * unit * unit
-            # Where nothing is explained, the unit is not that of the data.
-            ratio = explained / variance if variance > 0 and s[0] > 0 else 0.0
+            ratio = explained / variance if variance > negligible else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(explained)
 
     @fit_context(prefer_skip_nested_validation=True)

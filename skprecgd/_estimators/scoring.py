@@ -51,10 +51,12 @@ def explained_share(
     whole = 0.0
     if np.all(np.isfinite(constant)):
         whole = loss.total(constant, values, weight)
-    error = loss.total(z, values, weight)
+    with np.errstate(over="ignore"):
+        error = loss.total(z, values, weight)
     if whole == 0.0:
         return 1.0 if error == 0.0 else 0.0
-    return 1.0 - error / whole
+    # The logarithm of a mean may be so far off that its loss is beyond all numbers.
+    return 1.0 - min(error / whole, float(np.finfo(np.float64).max))
 
 
 def at_unit_scale(values: Array, z: Array, loss: Loss) -> tuple[Array, Array, Loss]:

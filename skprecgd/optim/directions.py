@@ -187,8 +187,11 @@ class Conjugate(Direction):
             # when it does (flexible conjugate gradients).
             beta = (square - old_gradient.inner(step)) / old_square
             if beta > 0:
-                conjugate = direction.moved(old_direction, beta)
-                if conjugate.inner(gradient) < 0:
+                # Near an exact solution, old_square is so small that beta may overflow.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    conjugate = direction.moved(old_direction, beta)
+                    descends = -np.inf < conjugate.inner(gradient) < 0
+                if descends:
                     direction = conjugate
         self._previous = (gradient, square, direction) if square > 0 else None
         return direction

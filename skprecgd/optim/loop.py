@@ -336,8 +336,9 @@ def _advance(
         direction = start.direction_from_here(direction)
         slope = local.gradient.inner(direction)
         _check_slope(slope, local.gradient, method)
-        ray = local.objective.ray(start, direction)
+        # A direction may be so long that its ray is no longer finite: it has diverged.
         with np.errstate(over="ignore", invalid="ignore"):
+            ray = local.objective.ray(start, direction)
             step = method.step(ray, slope)
             _check_step(step, slope)
             if step != 0.0 or attempt == 1:
