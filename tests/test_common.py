@@ -127,6 +127,7 @@ def test_other_losses(estimator, check):
 
 # Not here: PrecGDMatrixSensingCV for labels and counts. It always draws held-out
 # measurements, and a draw among repeated ones is none among weighted ones.
+@pytest.mark.filterwarnings("ignore:The best candidate predicts:UserWarning")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*no observed entry:UserWarning")
 @parametrize_with_checks(
