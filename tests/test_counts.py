@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
 from skprecgd.factors import FactorPair
@@ -199,3 +200,19 @@ def test_a_given_start_far_off(loss, size, global_random_seed):
     y = X[:, 1:].ravel()
     if model.converged_:
         assert measured.value(found, y) <= measured.value(0 * y, y) * (1 + 1e-6)
+
+
+def test_means_and_scores_are_numbers_however_far_off(global_random_seed):
+    """A user of single precision meets means above 1e38 soon."""
+    z = np.array([-1e4, 0.0, 89.0, 1e4], dtype=np.float32)
+    means = PoissonLoss().mean(z)
+    assert means.dtype == np.float32
+    np.testing.assert_allclose(means, [0, 1, *[np.finfo(np.float32).max] * 2])
+    X, _ = counts(global_random_seed)
+    far = 1e3 * np.ones((len(X), 1)), np.ones((X.shape[1], 1))
+    model = PrecGDFactorization(1, loss="poisson", init=far, rank_search="fixed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.set_params(solver="gd", step_size=1e-12, max_iter=1).fit(X)
+    assert np.isfinite(model.score(X))
+    assert np.all(np.isfinite(model.inverse_transform(model.transform(X))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.decomposition import TruncatedSVD
 
 from skprecgd import PrecGDFactorization, PrecGDFactorizationCV
 
@@ -134,3 +135,20 @@ def test_float32(global_random_seed):
     model = PrecGDFactorization(3).fit(X.astype(np.float32))
     assert model.explained_variance_ratio_.dtype == np.float32
     assert_allclose(model.explained_variance_ratio_, expected(model, X), rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_that_are_all_equal_have_none(dtype, global_random_seed):
+    row = np.random.default_rng(global_random_seed).standard_normal(21)
+    model = PrecGDFactorization(6).fit(np.tile(row, (8, 1)).astype(dtype))
+    np.testing.assert_array_equal(model.explained_variance_ratio_, 0.0)
+
+
+@pytest.mark.parametrize("offset", [1.0, 1e3])
+def test_of_complete_data_far_from_zero(offset, global_random_seed):
+    """A small variance beside a large mean is still one, as for TruncatedSVD."""
+    rng = np.random.default_rng(global_random_seed)
+    X = offset + rng.standard_normal((30, 8))
+    ours = PrecGDFactorization(3, tol=1e-13).fit(X).explained_variance_ratio_
+    theirs = TruncatedSVD(3, algorithm="arpack").fit(X).explained_variance_ratio_
+    assert_allclose(ours, theirs, rtol=1e-4)

@@ -223,3 +223,16 @@ def test_gross_errors_of_a_trimmed_objective(global_random_seed):
     assert gross.fraction == 0.1
     rest = objective.without(gross.values)
     assert rest.evaluate(exact).relative_residual < 1e-12
+
+
+@pytest.mark.parametrize("solver", ["auto", "precgd", "gauss-newton"])
+def test_all_components_of_complete_data_are_kept(solver, global_random_seed):
+    """Also where the matrix has fewer, and a path ends before it comes to them."""
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 20))
+    model = PrecGDFactorization(10, center="columns", solver=solver).fit(X)
+    assert model.n_components_ == 10
+    np.testing.assert_allclose(
+        model.components_ @ model.components_.T, np.eye(10), rtol=0, atol=1e-12
+    )
+    assert np.all(model.singular_values_[3:] <= 1e-8 * model.singular_values_[0])

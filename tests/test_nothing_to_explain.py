@@ -50,11 +50,12 @@ def test_a_ridge_far_above_the_data(loss, rank_search, init, holes, global_rando
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("alpha", [1e-29, 1e-20, 1.0])
+@pytest.mark.parametrize("alpha", [1e-29, 1e-28, 1e-20, 1.0])
+@pytest.mark.parametrize("holes", [True, False])
 def test_a_ridge_far_above_small_data_in_single_precision(
-    loss, alpha, global_random_seed
+    loss, alpha, holes, global_random_seed
 ):
-    X = (1e-30 * matrix(global_random_seed, holes=True)).astype(np.float32)
+    X = (1e-30 * matrix(global_random_seed, holes=holes)).astype(np.float32)
     model = PrecGDFactorization(2, loss=loss, alpha=alpha).fit(X)
     assert model.left_.dtype == np.float32
     if alpha > 1e-28:

@@ -412,13 +412,14 @@ class PrecGDFactorization(
             # variance is known for all components together only.
             if not self._row_solver.loss.generalized:
                 variance += data.shape[1] * found.mean_square_left(unit)
-        # Rows that are all equal have no variance but that of rounding errors. (Where
-        # nothing is explained, the unit is not that of the data.)
+        # Rows that are all equal have no variance but that of rounding errors.
         rounding = _ROUNDING * float(np.finfo(s.dtype).eps * s[0]) / unit
         negligible = rounding**2 / data.shape[0]
         with np.errstate(over="ignore", under="ignore"):
             self.explained_variance_ = explained * unit * unit
-            ratio = explained / variance if variance > negligible else 0.0
+            # Where nothing is explained, the unit is not that of the data.
+            some = s[0] > 0 and variance > negligible
+            ratio = explained / variance if some else 0.0
         self.explained_variance_ratio_ = ratio * np.ones_like(explained)
 
     @fit_context(prefer_skip_nested_validation=True)
