@@ -496,3 +496,26 @@ def test_a_mask_is_refused_where_nothing_may_be_missing(name):
 @pytest.mark.parametrize("name", COMPLETE)
 def test_a_mask_that_hides_nothing_is_ignored(name):
     COMPLETE[name](np.ma.asarray)
+
+
+def test_truth_values_beside_numbers_are_numbers():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [True, False, True], "b": [1.0, 2.0, 3.0]})
+    _, values = observed_entries(frame)
+    assert sorted(values.tolist()) == [0.0, 1.0, 1.0, 1.0, 2.0, 3.0]
+    np.testing.assert_array_equal(
+        PrecGDFactorization(1).fit(frame).components_,
+        PrecGDFactorization(1).fit(frame.astype(float)).components_,
+    )
+
+
+def test_structured_arrays_are_refused_by_their_fields():
+    X = np.array([(1.0, 2.0), (3.0, 4.0)], dtype=[("a", float), ("b", float)])
+    with pytest.raises(ValueError, match=r"structured array with fields \(a, b\)"):
+        PrecGDFactorization(1).fit(X)
+
+
+def test_complex_numbers_are_refused_in_one_line():
+    with pytest.raises(ValueError, match="Complex data not supported: give") as caught:
+        PrecGDFactorization(1).fit(np.ones((3, 2)) * 1j)
+    assert "\n" not in str(caught.value)

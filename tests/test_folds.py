@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import (
     KFold,
+    LeaveOneOut,
     PredefinedSplit,
     ShuffleSplit,
     cross_val_score,
@@ -241,3 +242,14 @@ def test_a_score_of_ones_own_has_no_mean_to_beat(rng):
     noise = rng.normal(size=(20, 12))
     model = factorization(noise, 5, scoring="neg_mean_squared_error")
     assert model.best_score_ < 0
+
+
+def test_folds_of_single_samples_are_refused(rng):
+    """R^2 compares with the mean of what is held out, which is a single sample."""
+    A = rng.standard_normal((30, 4, 3))
+    y = A.reshape(30, -1) @ rng.standard_normal(12)
+    search = PrecGDMatrixSensingCV([1, 2], cv=LeaveOneOut())
+    with pytest.raises(ValueError, match=r"cv=LeaveOneOut\(\) holds out a single"):
+        search.fit(A, y)
+    search.set_params(scoring="neg_mean_squared_error", tol=1e-3).fit(A, y)
+    assert np.isfinite(search.best_score_)

@@ -92,7 +92,8 @@ def test_unseen_rows_and_columns_are_zero_and_said(init, rank_search, rng):
     entries, y = without(M, 3, 4)
     model = PrecGDMatrixSensing(2, init=init, rank_search=rank_search, random_state=0)
     sentence = r"1 row\(s\) and 1 column\(s\) of the matrix have no observed entry"
-    with pytest.warns(UserWarning, match=f"{sentence}; they are predicted as zero"):
+    which = r" \(row 3; column 4\); they are predicted as zero"
+    with pytest.warns(UserWarning, match=sentence + which):
         model.fit(entries, y)
     expected = M.copy()
     expected[3], expected[:, 4] = 0.0, 0.0

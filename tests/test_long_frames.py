@@ -12,7 +12,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, train_test_split
 
-from skprecgd import PrecGDMatrixSensing, PrecGDMatrixSensingCV, observed_entries
+from skprecgd import (
+    PrecGDFactorization,
+    PrecGDMatrixSensing,
+    PrecGDMatrixSensingCV,
+    observed_entries,
+)
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 
 pd = pytest.importorskip("pandas")
@@ -540,7 +545,9 @@ def test_labels_need_labels_in_fit_and_positions_stay_positions(global_random_se
     assert_array_equal(named.column_labels_, A.column_labels)
     rows, columns = A.cells()
     plain = EntryMeasurements(rows, columns, A.matrix_shape)
-    assert_array_equal(named.predict(plain), named.predict(A))
+    with pytest.warns(UserWarning, match="X has no ids, but the rows and columns had"):
+        by_position = named.predict(plain)
+    assert_array_equal(by_position, named.predict(A))
     # The labels of an earlier fit do not describe another matrix.
     named.fit(plain, y)
     assert not hasattr(named, "row_labels_")
@@ -578,3 +585,72 @@ def test_entries_from_labels():
 
 def test_other_measurements_have_no_labels():
     assert DenseMeasurements(np.eye(6), (2, 3)).row_labels is None
+
+
+def test_both_sides_of_a_symmetric_matrix_have_the_same_ids():
+    """A matrix over p, q and r, although p is in no column and r is in no row."""
+    frame = pd.DataFrame({"a": ["p", "p", "q"], "b": ["q", "r", "r"], "v": [1.0, 2, 3]})
+    entries, values = observed_entries(frame, row="a", column="b", value="v")
+    model = PrecGDMatrixSensing(1, symmetric=True).fit(entries, values)
+    assert list(model.row_labels_) == list(model.column_labels_) == ["p", "q", "r"]
+    assert_allclose(model.predict(entries), values, rtol=1e-6)
+    turned = EntryMeasurements.from_labels(["r", "r"], ["p", "q"])
+    assert_allclose(model.predict(turned), [2.0, 3.0], rtol=1e-6)
+    again = pd.DataFrame({"a": ["r", "q"], "b": ["q", "p"], "v": [3.0, 1.0]})
+    assert model.score(*observed_entries(again, row="a", column="b", value="v")) > 0.99
+    only_rows = observed_entries((["p", "q"], [0, 1], [1.0, 2.0]))
+    with pytest.raises(ValueError, match="ids of both rows and columns"):
+        model.fit(*only_rows)
+
+
+def test_ids_of_another_type_are_said():
+    frame = pd.DataFrame({"a": [1, 1, 2], "b": ["x", "y", "x"], "v": [1.0, 2, 2]})
+    entries, values = observed_entries(frame, row="a", column="b", value="v")
+    model = PrecGDMatrixSensing(1).fit(entries, values)
+    with pytest.raises(ValueError, match="ids are str here and were int in fit"):
+        model.predict(EntryMeasurements.from_labels(["1"], ["x"]))
+
+
+def test_ids_of_which_nothing_is_seen_are_named():
+    triples = ["a", "b", "b"], ["x", "x", "y"], [1.0, 2, 4]
+    entries, values = observed_entries(triples)
+    with pytest.warns(UserWarning, match=r"no observed entry \(row 'a'\)"):
+        PrecGDMatrixSensing(1).fit(entries[1:], values[1:])
+
+
+def test_a_name_in_the_index_is_told_from_none():
+    frame = pd.DataFrame({"i": [1, 2], "v": [1.0, 2]}, index=pd.Index([5, 6], name="u"))
+    with pytest.raises(ValueError, match=r"no column 'u'.*use frame.reset_index\(\)"):
+        observed_entries(frame, row="u", column="i", value="v")
+
+
+def long_table():
+    """Ratings of 8 films by 10 users, one of which is there twice."""
+    pairs = [(u, i, float(u * i % 5 + 1)) for u in range(10) for i in range(8)]
+    return pd.DataFrame([*pairs, pairs[0]], columns=["user", "item", "stars"])
+
+
+@pytest.mark.parametrize("read", [observed_entries, PrecGDFactorization(1).fit])
+def test_a_long_table_is_said_in_spite_of_a_repeated_pair(read):
+    with pytest.warns(UserWarning, match="looks like a table of row ids"):
+        read(long_table())
+
+
+def test_a_tuple_of_three_arrays_is_no_matrix():
+    table = long_table()
+    for triple in (
+        tuple(table[name] for name in table),
+        tuple(table[name].to_numpy() for name in table),
+    ):
+        with pytest.raises(ValueError, match="observed_entries"):
+            PrecGDFactorization(1).fit(triple)
+    rows = ([1.0, 2.0], [2.0, 4.0], [3.0, 6.0])
+    assert PrecGDFactorization(1).fit(rows).left_.shape == (3, 1)
+
+
+def test_two_columns_of_ids_are_no_measurements():
+    table = long_table()
+    with pytest.warns(UserWarning, match="two columns of whole numbers"):
+        PrecGDMatrixSensing(1).fit(table[["user", "item"]], table["stars"])
+    model = PrecGDMatrixSensing(1, matrix_shape=(2, 1))
+    model.fit(table[["user", "item"]], table["stars"])

@@ -20,7 +20,10 @@ from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
 
 NUMBERS = np.random.default_rng(0).standard_normal((12, 4))
 TARGETS = NUMBERS @ np.array([1.0, 2.0, 2.0, 4.0])
-CURE = "encode text as numbers, count the days of dates, or drop what is neither"
+CURE = (
+    "encode text as numbers, replace markers of missing values by NaN, count the days "
+    "of dates, or drop what is neither"
+)
 
 
 def fitted(*columns):

@@ -28,6 +28,7 @@ from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.data import EntryData
 from skprecgd._estimators.folds import (
     check_not_rows,
+    check_sizes,
     read_splits,
     warn_about_hidden_lines,
 )
@@ -475,6 +476,8 @@ class RankPathCV:
             check_together(model, samples.center)
         splits = self._splits(samples)
         held_out = HeldOut(self._scorer(), self.outlier_fraction)
+        if held_out.scorer is None:
+            check_sizes(self.cv, splits)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         # Workers are given the whole arrays, which joblib lets them share, and the
         # positions of training and test samples.

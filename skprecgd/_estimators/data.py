@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -28,7 +28,7 @@ from skprecgd._estimators.weighting import (
     positive,
     read_weights,
 )
-from skprecgd._linalg.containers import marked, unmasked
+from skprecgd._linalg.containers import is_frame, marked, unmasked
 from skprecgd._linalg.groups import (
     Block,
     Cut,
@@ -55,10 +55,13 @@ from skprecgd.distributed.measurements import chunked_entries
 from skprecgd.distributed.rows import RowChunks, Survey
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
+from skprecgd.measurements.tables import looks_long, warn_of_long_table
 from skprecgd.objective import Objective, Weights
 from skprecgd.objective.weights import ONCE
 
 Seen = tuple[Array, Array]
+# So many rows or columns are named in a warning.
+_NAMED = 3
 MakeObjective = Callable[..., Objective]
 
 
@@ -672,11 +675,12 @@ def read_rows(
         Whether X is fitted; then number and names of its columns are set on the
         estimator.
     """
-    with columns_named(X):
-        matrix, missing_values = marked(X, float(estimator.missing_values))
+    given = _no_triples(X)
+    with columns_named(given):
+        matrix, missing_values = marked(given, float(estimator.missing_values))
         X = validated(
             estimator,
-            X,
+            given,
             matrix,
             reset=reset,
             accept_sparse=["csr", "csc"],
@@ -694,7 +698,21 @@ def read_rows(
             "missing_values=nan, so that entries not stored are zeros: pass "
             "X.toarray(), or missing_values=0 if they are missing."
         )
+    if reset and is_frame(given) and not sparse.issparse(X) and looks_long(X):
+        warn_of_long_table(X.shape)
     return CompleteData(X)
+
+
+def _no_triples(X: Any) -> Any:
+    """X, unless it is the rows, columns and values of entries."""
+    is_tuple = isinstance(X, tuple) and len(X) == 3
+    if is_tuple and all(getattr(part, "ndim", 0) == 1 for part in X):
+        raise ValueError(
+            "X is a tuple of three arrays: observed_entries(X) makes entries of rows, "
+            "columns and values, for PrecGDMatrixSensing; numpy.vstack(X) is a matrix "
+            "of three rows."
+        )
+    return X
 
 
 def warn_about_ratings(stored: StoredValues | None) -> None:
@@ -711,24 +729,30 @@ def warn_about_ratings(stored: StoredValues | None) -> None:
     )
 
 
-def warn_about_unseen(seen: Seen, matrix: str, how: str) -> None:
+def warn_about_unseen(seen: Seen, names: Sequence[Any], matrix: str, how: str) -> None:
     """Warn of rows and columns without an observed entry.
 
     Parameters
     ----------
     seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+    names : sequence of array-like or None
+        Names of the rows and of the columns; None numbers them.
     matrix, how : str
         The name of the matrix, and how these are predicted.
     """
-    empty = [
-        f"{np.sum(~mask)} {name}"
-        for mask, name in zip(seen, ("row(s)", "column(s)"), strict=True)
-        if not np.all(mask)
-    ]
+    empty, which = [], []
+    for mask, line, own in zip(seen, ("row", "column"), names, strict=True):
+        unseen = np.flatnonzero(~mask)
+        if not len(unseen):
+            continue
+        empty.append(f"{len(unseen)} {line}(s)")
+        some = unseen[:_NAMED] if own is None else np.asarray(own)[unseen[:_NAMED]]
+        shown = map(repr, some.tolist())
+        which.append(f"{line} {', '.join(shown)}" + ", ..." * (len(unseen) > _NAMED))
     if empty:
         warnings.warn(
-            f"{' and '.join(empty)} of {matrix} have no observed entry; they are "
-            f"predicted {how}.",
+            f"{' and '.join(empty)} of {matrix} have no observed entry ("
+            f"{'; '.join(which)}); they are predicted {how}.",
             UserWarning,
             stacklevel=5,
         )

@@ -124,6 +124,24 @@ def check_not_rows(
         )
 
 
+def check_sizes(cv: Any, splits: Sequence[Split]) -> None:
+    """Refuse folds that hold out a single sample, where R^2 and D^2 are the scores.
+
+    Both compare with the mean of the samples held out, which explains a single one.
+
+    Parameters
+    ----------
+    cv, splits
+        See `warn_about_hidden_lines`.
+    """
+    if min(len(test) for _, test in splits) < 2:
+        raise ValueError(
+            f"{_quoted(cv)} holds out a single sample at a time, of which the default "
+            "score R^2 (or D^2) can say nothing: use fewer folds, or "
+            "scoring='neg_mean_squared_error'."
+        )
+
+
 def _n_hidden(lines: Array, n_lines: int, train: Array, test: Array) -> int:
     """Number of lines that the test samples ask for and no training sample shows."""
     shown, asked = np.zeros((2, n_lines), dtype=bool)

@@ -35,6 +35,7 @@ from skprecgd._estimators.groups import (
     n_fitted,
     warn_about_groups,
 )
+from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.measured import (
     Measured,
@@ -325,7 +326,8 @@ class PrecGDMatrixSensing(
         check_init(self.init, shape, rank)
         measured = measured.in_natural_order()
         self.groups_ = measured.measurements.groups(symmetric=self.symmetric)
-        warn_about_unseen(self.groups_.seen, "the matrix", "as zero")
+        labels = tuple(getattr(self, f"{axis}_labels_", None) for axis in AXES)
+        warn_about_unseen(self.groups_.seen, labels, "the matrix", "as zero")
         if self.groups_.n_groups > 1:
             found = self._find_groups(measured, rank)
         else:

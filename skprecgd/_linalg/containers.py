@@ -159,6 +159,11 @@ def _of_masked(X: Any, missing_values: float) -> Marked:
 
 def _of_array(X: Array, missing_values: float) -> Marked:
     check_no_dates(X.dtype)
+    if X.dtype.kind == "V":
+        raise ValueError(
+            f"X is a structured array with fields ({', '.join(X.dtype.names or ())}); "
+            "make a matrix of it, as by pandas.DataFrame(X)."
+        )
     if X.dtype.kind != "O":
         return Marked(X, missing_values)
     return Marked(_floats(X), missing_values)
@@ -203,7 +208,9 @@ def _of_frame(X: Any, missing_values: float) -> Marked:
         check_no_dates(dtype)
     numbers = all(dtype.kind in "fiub" for dtype in dtypes)
     if numbers and all(isinstance(dtype, np.dtype) for dtype in dtypes):
-        return Marked(X, missing_values)
+        # NumPy makes objects of truth values beside numbers.
+        mixed = len({dtype.kind == "b" for dtype in dtypes}) > 1
+        return Marked(numbers_of_frame(X) if mixed else X, missing_values)
     if any(dtype.kind == "c" for dtype in dtypes):
         return Marked(X, missing_values)
     if numbers and all(hasattr(dtype, "fill_value") for dtype in dtypes):

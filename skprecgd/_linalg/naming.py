@@ -36,7 +36,8 @@ class Cures(NamedTuple):
     nan: str
     infinity: str
     text: str = (
-        "encode text as numbers, count the days of dates, or drop what is neither"
+        "encode text as numbers, replace markers of missing values by NaN, count the "
+        "days of dates, or drop what is neither"
     )
 
 
@@ -65,6 +66,9 @@ def columns_named(X: Any, cures: Cures = ENTRIES) -> Iterator[None]:
         # The first sentence.
         said = re.split(r"\.\s|\.$|\n", str(error))[0]
         message = _about_infinite(X, said, cures) or _about_text(X, said, cures)
+        if said.startswith("Complex data"):
+            # scikit-learn goes on with all of the numbers.
+            message = f"{said}: give real and imaginary parts, or absolute values."
         if message is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

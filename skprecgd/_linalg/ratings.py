@@ -16,7 +16,7 @@ class RatingsTuning:
     """When stored values look like ratings, and not like counts or indicators.
 
     Of counts, the smallest is the most frequent; tf-idf weights are many different
-    ones; indicators are all the same.
+    ones; indicators are all the same; hashed counts have both signs.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class StoredValues(NamedTuple):
 
     def look_like_ratings(self) -> bool:
         """Whether few different values are stored, the smallest not most often."""
-        if not 0 < len(self.values) <= TUNING.max_values:
+        if not 0 < len(self.values) <= TUNING.max_values or self.values[0] < 0:
             return False
         most, smallest = np.max(self.counts), self.counts[0]
         error = 0.0

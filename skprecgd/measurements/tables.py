@@ -15,13 +15,15 @@ from skprecgd.measurements.placing import n_repeated
 _LONG = range(3, 6)
 # Fewer rows than these may look like such a table by chance.
 _LEAST_ROWS = 10
+# Share of the pairs of ids that may repeat another one; those of features do often.
+_MOST_REPEATED = 0.05
 
 
 def looks_long(table: Array) -> bool:
     """Whether a complete matrix looks like row ids, column ids and values of entries.
 
     It does if it has so few columns as such a table, and the first two that hold whole
-    numbers repeat them, but no pair of them.
+    numbers repeat them, but hardly a pair of them.
 
     Parameters
     ----------
@@ -34,7 +36,8 @@ def looks_long(table: Array) -> bool:
         return False
     (rows, i), (columns, j) = (encoded(part, "") for part in whole[:2])
     shape = len(rows), len(columns)
-    return min(shape) < len(table) and n_repeated(i, j, shape) == 0
+    most = _MOST_REPEATED * len(table)
+    return max(shape) < len(table) and n_repeated(i, j, shape) <= most
 
 
 def warn_of_long_table(shape: tuple[int, int]) -> None:

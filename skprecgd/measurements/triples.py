@@ -78,7 +78,8 @@ class FrameColumns(NamedTuple):
                 shown = ", ".join(map(repr, present[:_SHOWN]))
                 more = ", ..." if len(present) > _SHOWN else ""
                 raise ValueError(
-                    f"X has {how} {name!r}; its columns are {shown}{more}."
+                    f"X has {how} {name!r}; its columns are {shown}{more}"
+                    f"{_about_index(frame, name)}."
                 )
 
     def read(self, frame: Any) -> Triples:
@@ -92,6 +93,12 @@ class FrameColumns(NamedTuple):
             names,
             (True, True),
         )
+
+
+def _about_index(frame: Any, name: Any) -> str:
+    """What to do if the name is that of the index, as the end of a sentence."""
+    names = getattr(getattr(frame, "index", None), "names", ())
+    return "; it is in the index, so use frame.reset_index()" if name in names else ""
 
 
 def is_frame(X: Any) -> bool:
