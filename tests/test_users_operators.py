@@ -117,6 +117,14 @@ def test_numbers_that_overflow_are_not_the_operators_fault(problem):
     assert not np.any(np.isfinite(measured))
 
 
+@pytest.mark.parametrize("name", ["matvec", "rmatvec"])
+def test_a_product_of_another_length_is_named(name, problem):
+    function = getattr(problem, name)
+    operator = problem.operator(**{name: lambda x: function(x)[:-1]})
+    with pytest.raises(ValueError, match=rf"^{name} of <150x60 .*reshape"):
+        sensing().fit(operator, problem.y)
+
+
 def test_complex_products_are_refused(problem):
     operator = problem.operator(matvec=lambda x: 1j * problem.matvec(x))
     with pytest.raises(ValueError, match=r"matvec of .* dtype complex128; only real"):

@@ -132,6 +132,9 @@ class LinearOperatorMeasurements(Measurements, checked=True):
             product = np.asarray(getattr(self.operator, name)(factor))
         except NotImplementedError as error:
             raise ValueError(missing_product(self.operator, name)) from error
+        except ValueError as error:
+            # SciPy says what it could not reshape, but not of which product.
+            raise ValueError(f"{name} of {self.operator!r}: {error}") from error
         if product.dtype.kind not in "fiub":
             raise ValueError(
                 f"{name} of {self.operator!r} returned numbers of dtype "
