@@ -227,7 +227,7 @@ def test_chunks_are_read_like_nan(name, missing_values, given):
 
 @pytest.mark.parametrize("kind", ["Float64", "one of objects", "sparse frame, nan"])
 def test_partitions_are_read_like_nan(kind, given):
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     dask = pytest.importorskip("dask")
     X = held(kind, given) if kind in ALWAYS else frame(kind, *given)
     X.columns = [f"c{k}" for k in range(SHAPE[1])]

@@ -368,7 +368,7 @@ def triples(M: np.ndarray, kind: str, dtype: np.dtype) -> tuple[Any, ...]:
 
 
 def chunked(cells: tuple[np.ndarray, np.ndarray], y: np.ndarray) -> tuple[Any, Any]:
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(
         dict(zip(("row", "column"), cells, strict=True)) | {"value": y}

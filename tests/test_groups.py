@@ -696,7 +696,7 @@ def test_chunks_that_later_chunks_connect_are_one_group():
 
 def triples_in_chunks(X, lines):
     """The entries of X in two partitions, which overlap in rows if `lines` is 1."""
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     pd = pytest.importorskip("pandas")
     cells = np.nonzero(~np.isnan(X))
     order = np.argsort(cells[lines], kind="stable")

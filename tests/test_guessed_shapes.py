@@ -122,7 +122,7 @@ def test_entries_of_weight_zero_show_nothing(rng):
 
 def test_entries_in_chunks_are_looked_at_where_they_are(rng):
     pandas = pytest.importorskip("pandas")
-    dask_frames = pytest.importorskip("dask.dataframe")
+    dask_frames = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     M = rng.normal(size=(12, 1)) @ rng.normal(size=(1, 9))
     rows, columns = np.nonzero(np.outer(np.arange(12) != 3, np.arange(9) != 4))
     frame = pandas.DataFrame(

@@ -46,7 +46,7 @@ def table(seed, share=0.6):
 
 
 def lazy(frame, npartitions=3):
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     return dd.from_pandas(frame.reset_index(drop=True), npartitions=npartitions)
 
 
@@ -217,7 +217,7 @@ def test_sparse_chunks_need_a_word_on_what_is_not_stored():
 
 
 def test_two_passes_over_a_dask_frame():
-    pytest.importorskip("dask.dataframe")
+    pytest.importorskip("dask.dataframe", exc_type=ImportError)
     from skprecgd.distributed import count_traffic
 
     frame = lazy(table(0)[0])

@@ -182,7 +182,7 @@ def test_many_columns_are_counted():
 
 
 def test_partitions_have_names():
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     text = dd.from_pandas(columns_with(b=["one", "two"] * 6), npartitions=2)
     dates = dd.from_pandas(columns_with(b=np.full(12, "2020", "M8[s]")), npartitions=2)
     for lazy in (text, dates):

@@ -148,6 +148,6 @@ def test_chunks_are_looked_at_together(make, warned, rng):
 
 def test_hashed_words_are_no_ratings(rng):
     """Their counts have both signs, and 1 is most often; ratings are positive."""
-    X = sparse.random_array((100, 128), density=0.05, rng=rng, format="csr")
+    X = sparse.csr_array(np.where(rng.random((100, 128)) < 0.05, 1.0, 0.0))
     X.data = rng.choice([-2.0, -1.0, 1.0, 2.0], X.nnz, p=[0.04, 0.4, 0.52, 0.04])
     PrecGDFactorization(2).fit(X)
