@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -367,7 +367,7 @@ class _RowProblem:
         weights: Array | float,
     ) -> None:
         self.loss, self.basis, self.pattern = loss, basis, visible
-        self.weights = weights
+        self.weights, self._factors, self._offsets = weights, weights, offsets
         self.n_rows = visible.shape[0]
         self.columns = visible.indices
         self.rows = np.repeat(np.arange(self.n_rows), np.diff(visible.indptr))
@@ -382,6 +382,14 @@ class _RowProblem:
 
     def products(self, z: Array) -> Array:
         return sampled_product(z, self.basis, self.rows, self.columns)
+
+    def of(self, rows: Array) -> _RowProblem:
+        """The problem of the rows where a mask is true."""
+        factors = self._factors
+        if isinstance(factors, np.ndarray):
+            factors = factors[rows[self.rows]]
+        pattern = self.pattern[rows]
+        return _RowProblem(self.loss, pattern, self.basis, self._offsets, factors)
 
     def near(self) -> Array | None:
         """Predictions near the targets; None if zero is as good a start."""
@@ -413,21 +421,25 @@ def _newton(
 ) -> Array:
     """The minimum for each row, by Newton steps from some coordinates."""
     z, predictions = start, problem.start + problem.products(start)
-    ridge = ridge / problem.units[:, None]
-    step = _first_step(problem, products, ridge) if not np.any(start) else None
-    for _ in range(tuning.max_newton):
-        pull = problem.gradient(predictions)
-        gradient = problem.adjoint(pull) + ridge * z
+    scaled = ridge / problem.units[:, None]
+    step = _first_step(problem, products, scaled) if not np.any(start) else None
+    for left in range(tuning.max_newton - 1, -1, -1):
+        gradient = problem.adjoint(problem.gradient(predictions)) + scaled * z
         if step is None:
             curvature = problem.curvature(predictions)
-            step = -_solution(problem, curvature, products, ridge, gradient)
-        ray = _RowRays(problem, predictions, z, step, gradient, ridge)
+            step = -_solution(problem, curvature, products, scaled, gradient)
+        ray = _RowRays(problem, predictions, z, step, gradient, scaled)
         length = ray.lengths(tuning.max_cuts)
         move = length[:, None] * step
         z = z + move
         predictions = predictions + length[problem.rows] * ray.ahead
         sizes, moves = (np.linalg.norm(rows, axis=1) for rows in (z, move))
-        if np.all(moves <= tuning.tolerance * sizes):
+        pending = moves > tuning.tolerance * sizes
+        if np.sum(pending) <= 0.5 * len(pending):
+            # The others are done, and a step costs as much as there are entries.
+            if left and pending.any():
+                fewer, part = replace(tuning, max_newton=left), problem.of(pending)
+                z[pending] = _newton(part, products, ridge, z[pending], fewer)
             break
         step = None
     return z
