@@ -34,6 +34,8 @@ _NORMAL_MEDIAN = 0.6744897501960817
 _NEAR = 0.5
 # Smoothing that the absolute loss starts with, in units of its `scale`.
 _SMOOTHING = 0.03
+# What is added to counts before their logarithms are taken.
+_UNSEEN = 0.1
 # Another fit with less smoothing is worthwhile if the smoothing can at least be halved.
 _WORTHWHILE = 0.5
 
@@ -220,6 +222,22 @@ class Loss(ABC):
         """The target to expect at a prediction: z itself unless there is a link."""
         return z
 
+    def near(self, y: Array) -> Array | None:
+        """A prediction near each target, for a first fit without any predictions.
+
+        It is finite also where the best one is not (a label, a count of zero). None,
+        which is the default, starts at zero.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_measurements,)
+
+        Returns
+        -------
+        ndarray of shape (n_measurements,) or None
+        """
+        return None
+
     def constant(self, y: Array, weights: Array | None = None) -> float:
         """The constant prediction with the lowest loss.
 
@@ -286,7 +304,9 @@ class SummedLoss(Loss):
 _METHODS = tuple(
     name
     for name, method in vars(Loss).items()
-    if callable(method) and name[0] != "_" and name not in ("target_check", "mean")
+    if callable(method)
+    and name[0] != "_"
+    and name not in ("target_check", "mean", "near")
 )
 # What the squared loss computes in one pass, and any loss from its other methods.
 _CLOSED_FORMS = ("total", "slopes", "curvatures", "polynomial", "size", "constant")
@@ -698,6 +718,9 @@ class PoissonLoss(SummedLoss):
         # A mean beyond all numbers is the largest one.
         with np.errstate(over="ignore"):
             return np.asarray(np.minimum(np.exp(z), np.finfo(z.dtype).max))
+
+    def near(self, y: Array) -> Array:
+        return np.log(y + _UNSEEN)
 
     def constant(self, y: Array, weights: Array | None = None) -> float:
         mean = _mean(y, weights)

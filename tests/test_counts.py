@@ -42,8 +42,9 @@ def independence(X):
     return np.log(np.maximum(means, 1e-12))
 
 
-def fitted(X, **options):
-    model = PrecGDFactorization(2, loss="poisson", random_state=0, **options).fit(X)
+def fitted(X, n_components=2, **options):
+    model = PrecGDFactorization(n_components, loss="poisson", random_state=0, **options)
+    model.fit(X)
     return model, model.left_ @ model.right_.T
 
 
@@ -141,6 +142,45 @@ def test_overdispersed_counts_are_not_overfitted(global_random_seed):
     )
     _, found = fitted(X.astype(float))
     assert explained(found, fresh.astype(float)) > -0.25
+
+
+def spread(seed, *, spread=2.0, mean=100.0):
+    """Counts with logarithmic means of rank three, and which of them are hidden."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((60, 2)) @ rng.standard_normal((2, 40))
+    z = spread * z / z.std() + np.log(mean)
+    return rng.poisson(np.exp(z)).astype(float), z, rng.random(z.shape) < 0.3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", [0, 3, 9, 13])
+def test_a_misleading_draw_of_held_out_counts(seed, dtype):
+    """A fit that misses a few counts by far is a reason for another draw."""
+    X, z, hidden = spread(seed)
+    model, found = fitted(np.where(hidden, np.nan, X).astype(dtype), n_components=6)
+    assert model.converged_
+    assert PoissonLoss().value(found[~hidden], X[~hidden]) < np.sum(~hidden)
+    assert np.median(np.abs(found - z)[hidden]) < 0.05
+
+
+def test_many_counts_that_are_missed_are_what_the_data_are(global_random_seed):
+    """Where the means themselves are drawn, no other counts are held out."""
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.poisson(20 * rng.exponential(size=(60, 40))).astype(float)
+    objective = objective_of(X)
+    zero = objective.evaluate(FactorPair(np.zeros((60, 1)), np.zeros((40, 1))))
+    assert objective.effective_number(zero) > 200
+    X[3, 5] = 1e6
+    objective = objective_of(X)
+    assert objective.effective_number(objective.evaluate(zero.factors)) < 2
+
+
+@pytest.mark.parametrize("mean", [10.0, 1e3, 1e7])
+def test_hidden_counts_are_predicted_as_well_as_fitted_ones(mean, global_random_seed):
+    """A score predicts entries from a part of their row alone."""
+    X, _, _ = spread(global_random_seed, spread=1.5, mean=mean)
+    model, found = fitted(X, n_components=6)
+    assert 1 - model.score(X) < 4 * (1 - explained(found, X))
 
 
 def test_where_the_held_out_loss_was_lowest_before_the_end(global_random_seed):

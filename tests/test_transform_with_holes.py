@@ -166,3 +166,70 @@ def test_data_that_are_all_zero():
     model = PrecGDFactorization(2).fit(np.zeros((6, 4)))
     rows = np.array([[np.nan, 1.0, 2.0, 3.0]])
     assert_array_equal(model.transform(rows), np.zeros((1, 2)))
+
+
+# --------------------------------------------------------------------------------------
+# Counts of any size
+# --------------------------------------------------------------------------------------
+
+
+def small_counts(seed, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((30, 2)) @ rng.standard_normal((2, 20)) / 2
+    return rng.poisson(np.exp(z)).astype(dtype)
+
+
+def fitted_to_counts(X):
+    return PrecGDFactorization(5, loss="poisson", random_state=0).fit(X)
+
+
+def slopes_of_rows(model, z, rows):
+    """Slopes of the loss in each coordinate, as shares of the sums that cancel."""
+    visible = ~np.isnan(rows)
+    means = np.exp(np.where(visible, z @ model.components_, 0))
+    pull = np.where(visible, means - rows, 0) @ model.components_.T
+    return np.abs(pull) / np.nansum(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("unit", [1e3, 1e6, 1e10, 1e12, 1e14, 1e18, 1e24])
+@pytest.mark.parametrize("holes", [False, True])
+def test_coordinates_of_counts_in_other_units(unit, holes, global_random_seed):
+    """Where the counts outweigh the prior, they are the most likely ones."""
+    X = small_counts(global_random_seed)
+    model = fitted_to_counts(X)
+    rows = unit * (X[:3] + 1)
+    if holes:
+        rows[:, ::4] = np.nan
+    z = model.transform(rows)
+    assert np.all(slopes_of_rows(model, z, rows) < 1e4 / unit + 1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e100, 1e280])
+def test_coordinates_of_counts_beyond_all_bounds(unit, global_random_seed):
+    X = small_counts(global_random_seed)
+    assert np.all(np.isfinite(fitted_to_counts(X).transform(unit * X[:3])))
+
+
+def test_coordinates_of_large_counts_in_single_precision(global_random_seed):
+    X = small_counts(global_random_seed, np.float32)
+    model = fitted_to_counts(X)
+    rows = np.float32(1e12) * (X[:3] + 1)
+    z = model.transform(rows)
+    assert z.dtype == np.float32
+    double = fitted_to_counts(X.astype(np.float64))
+    double.components_ = model.components_.astype(np.float64)
+    assert_allclose(z, double.transform(rows.astype(np.float64)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e3, 1e7, 1e10])
+def test_rows_of_large_counts_are_found_again(size, dtype, global_random_seed):
+    """Those fitted already, and what was hidden of them from what is left."""
+    rng = np.random.default_rng(global_random_seed)
+    z = np.outer(rng.standard_normal(40), rng.standard_normal(30))
+    X = rng.poisson(size * np.exp(z / z.std())).astype(dtype)
+    model = PrecGDFactorization(4, loss="poisson", random_state=0).fit(X)
+    fitted = model.left_ @ model.right_.T
+    again = model.transform(X) @ model.components_
+    assert_allclose(again, fitted, atol=5 * size**-0.5 + 1e-3 * (dtype == np.float32))
+    assert model.score(X) > 0.9

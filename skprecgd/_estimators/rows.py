@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -15,7 +15,6 @@ from skprecgd._estimators.data import Rows, VisibleRows
 from skprecgd._estimators.fitted import minimised
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import explained_share, without_largest
-from skprecgd._linalg.numerics import norm
 from skprecgd._linalg.row_systems import (
     normal_matrices,
     row_products,
@@ -45,9 +44,9 @@ class RowTuning:
     max_newton : int
         Newton steps at most, each of them for many rows together.
     max_cuts : int
-        Halvings of a Newton step at most.
+        Trials of lengths of a Newton step at most.
     tolerance : float
-        Length of a Newton step, relative to the coordinates, that ends the iteration.
+        Length of a row's step, relative to the coordinates, that ends the iteration.
     max_rounds : int
         Fits of a row at most, before its gross errors are taken as they are. Most rows
         need five.
@@ -368,15 +367,37 @@ class _RowProblem:
         weights: Array | float,
     ) -> None:
         self.loss, self.basis, self.pattern = loss, basis, visible
-        self.weights = weights
+        self.weights, self._factors, self._offsets = weights, weights, offsets
         self.n_rows = visible.shape[0]
         self.columns = visible.indices
         self.rows = np.repeat(np.arange(self.n_rows), np.diff(visible.indptr))
         self.targets = visible.data.astype(np.float64)
         self.start = offsets[self.columns].astype(np.float64)
+        # Dividing the problem of a row by a number leaves its solution, and sums over
+        # large counts finite.
+        self.units = np.ones(self.n_rows)
+        if loss.generalized:
+            np.maximum.at(self.units, self.rows, self.targets)
+            self.weights = weights / self.units[self.rows]
 
     def products(self, z: Array) -> Array:
         return sampled_product(z, self.basis, self.rows, self.columns)
+
+    def of(self, rows: Array) -> _RowProblem:
+        """The problem of the rows where a mask is true."""
+        factors = self._factors
+        if isinstance(factors, np.ndarray):
+            factors = factors[rows[self.rows]]
+        pattern = self.pattern[rows]
+        return _RowProblem(self.loss, pattern, self.basis, self._offsets, factors)
+
+    def near(self) -> Array | None:
+        """Predictions near the targets; None if zero is as good a start."""
+        return self.loss.near(self.targets) if self.loss.generalized else None
+
+    def adjoint(self, values: Array) -> Array:
+        """Sum of the entries' values times their rows of the basis, in each row."""
+        return np.asarray(with_values(self.pattern, values) @ self.basis)
 
     def gradient(self, predictions: Array) -> Array:
         with np.errstate(over="ignore"):
@@ -398,54 +419,109 @@ class _RowProblem:
 def _newton(
     problem: _RowProblem, products: Array, ridge: Array, start: Array, tuning: RowTuning
 ) -> Array:
-    r, z = len(ridge), start
-    predictions = problem.start + problem.products(z)
-    for _ in range(tuning.max_newton):
-        pull = problem.gradient(predictions)
-        gradient = with_values(problem.pattern, pull) @ problem.basis + ridge * z
-        weights = with_values(problem.pattern, problem.curvature(predictions))
-        normal = normal_matrices(weights, products, r) + np.diag(ridge)
-        step = -solve_systems(normal, gradient, np.finfo(np.float64).eps, relative=True)
-        ahead = problem.products(step)
-        length = _row_lengths(
-            problem, predictions, ahead, z, step, gradient, ridge, tuning.max_cuts
-        )
-        z = z + length[:, None] * step
-        predictions = predictions + length[problem.rows] * ahead
-        if norm(step) <= tuning.tolerance * norm(z):
+    """The minimum for each row, by Newton steps from some coordinates."""
+    z, predictions = start, problem.start + problem.products(start)
+    scaled = ridge / problem.units[:, None]
+    step = _first_step(problem, products, scaled) if not np.any(start) else None
+    for left in range(tuning.max_newton - 1, -1, -1):
+        gradient = problem.adjoint(problem.gradient(predictions)) + scaled * z
+        if step is None:
+            curvature = problem.curvature(predictions)
+            step = -_solution(problem, curvature, products, scaled, gradient)
+        ray = _RowRays(problem, predictions, z, step, gradient, scaled)
+        length = ray.lengths(tuning.max_cuts)
+        move = length[:, None] * step
+        z = z + move
+        predictions = predictions + length[problem.rows] * ray.ahead
+        sizes, moves = (np.linalg.norm(rows, axis=1) for rows in (z, move))
+        pending = moves > tuning.tolerance * sizes
+        if np.sum(pending) <= 0.5 * len(pending):
+            # The others are done, and a step costs as much as there are entries.
+            if left and pending.any():
+                fewer, part = replace(tuning, max_newton=left), problem.of(pending)
+                z[pending] = _newton(part, products, ridge, z[pending], fewer)
             break
+        step = None
     return z
 
 
-def _row_lengths(
-    problem: _RowProblem,
-    predictions: Array,
-    ahead: Array,
-    z: Array,
-    step: Array,
-    gradient: Array,
-    ridge: Array,
-    max_cuts: int,
-) -> Array:
-    """The length of each row's step: 1, halved while it overshoots (backtracking).
+def _first_step(problem: _RowProblem, products: Array, ridge: Array) -> Array | None:
+    """The step from zero to the minimum of parabolas that touch near the targets.
 
-    A step overshoots if the slope at its end is more than half as steep upwards as the
-    slope at its start was downwards. The losses are convex, so any other step ends
-    before the minimum along it or not far beyond.
+    Those that touch at zero say little where a link bends: a count of a million looks
+    there like a logarithmic mean of a million. A start near the targets, before there
+    are coordinates, is that of generalized linear models.
     """
-    start = np.abs(np.einsum("ij,ij->i", gradient, step))
-    length = np.ones(problem.n_rows)
-    for _ in range(max_cuts):
-        at = predictions + length[problem.rows] * ahead
-        moved = z + length[:, None] * step
+    near = problem.near()
+    if near is None:
+        return None
+    curvature = problem.curvature(near)
+    rhs = problem.adjoint(curvature * (near - problem.start) - problem.gradient(near))
+    return _solution(problem, curvature, products, ridge, rhs)
+
+
+def _solution(
+    problem: _RowProblem, curvature: Array, products: Array, ridge: Array, rhs: Array
+) -> Array:
+    """Solutions of the rows' systems of these curvatures and the ridge."""
+    r = rhs.shape[1]
+    normal = normal_matrices(with_values(problem.pattern, curvature), products, r)
+    normal[:, np.arange(r), np.arange(r)] += ridge
+    return solve_systems(normal, rhs, np.finfo(np.float64).eps, relative=True)
+
+
+class _RowRays:
+    """The losses of some rows along one step each."""
+
+    def __init__(
+        self,
+        problem: _RowProblem,
+        predictions: Array,
+        z: Array,
+        step: Array,
+        gradient: Array,
+        ridge: Array,
+    ) -> None:
+        self.problem, self.predictions = problem, predictions
+        self.ahead = problem.products(step)
+        self._z, self._step, self._ridge = z, step, ridge
+        self._start = np.einsum("ij,ij->i", gradient, step)
+
+    def slopes(self, length: Array) -> Array:
+        """The slope of each row at these lengths of its step."""
+        at = self.predictions + length[self.problem.rows] * self.ahead
         with np.errstate(over="ignore", invalid="ignore"):
-            slope = problem.sums(problem.gradient(at) * ahead)
-        slope += np.einsum("ij,ij->i", ridge * moved, step)
-        steep = ~(slope <= 0.5 * start) & (start > 0)
-        if not steep.any():
-            break
-        length[steep] *= 0.5
-    return length
+            slopes = self.problem.sums(self.problem.gradient(at) * self.ahead)
+        moved = self._z + length[:, None] * self._step
+        return slopes + np.einsum("ij,ij->i", self._ridge * moved, self._step)
+
+    def lengths(self, max_cuts: int) -> Array:
+        """The length of each row's step: 1, cut while it overshoots (backtracking).
+
+        A step overshoots if the slope at its end is more than half as steep upwards as
+        the slope at its start was downwards. The losses are convex, so any other step
+        ends before the minimum along it or not far beyond. A step may be too long by
+        orders of magnitude, where the curvature at its start was that of a flat tail:
+        cuts become larger, until bisection goes back to half of the longest that does
+        not overshoot at least.
+        """
+        down = np.abs(self._start)
+        length, least = np.ones(len(down)), np.zeros(len(down))
+        most = np.full(len(down), np.inf)
+        for _ in range(max_cuts):
+            slopes = self.slopes(length)
+            steep = ~(slopes <= 0.5 * down) & (down > 0)
+            most = np.where(steep, length, most)
+            least = np.where(steep, least, length)
+            short = ~steep & (slopes < -0.5 * down) & (2 * least < most)
+            pending = steep | (short & np.isfinite(most))
+            if not pending.any():
+                break
+            cut = np.where(
+                least > 0, np.sqrt(least * most), length * np.minimum(0.5, length)
+            )
+            length = np.where(pending, cut, length)
+        return least
 
 
 # Gross errors -------------------------------------------------------------------------

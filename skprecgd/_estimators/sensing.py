@@ -145,9 +145,9 @@ class PrecGDMatrixSensing(
     n_iter_no_change : int, default=2
         Ranks without a lower held-out loss before the held-out path stops.
     max_iter : int, default=1000
-        Most iterations, all ranks together; a refit has as many again, and where
-        scarce measurements need more than a path those come on top
-        (:ref:`which_solver`).
+        Most iterations, all ranks together; a refit, or another draw of held-out
+        counts, has as many again, and where scarce measurements need more than a path
+        those come on top (:ref:`which_solver`).
     tol : float, default=1e-9
         Stop when the residual, or the part of it that moving the factors can still
         remove, is at most `tol` times the norm of the data. 0 runs `max_iter`

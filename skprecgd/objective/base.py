@@ -334,6 +334,19 @@ class Objective(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has nothing to hold out.")
 
+    def effective_number(self, evaluation: Evaluation) -> float:
+        """The number of measurements that hold the loss at a point.
+
+        It is the square of the sum of their losses, divided by the sum of the squares:
+        all of them if they cost the same, one if a single one holds all of the loss.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless `can_split`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has nothing to hold out.")
+
     @abstractmethod
     def noise_share(self, noise_variance: float) -> float:
         """The expected contribution of noise of that variance to ``2 * loss``."""

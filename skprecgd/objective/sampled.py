@@ -191,6 +191,9 @@ class SampledObjective(Objective):
         w = self.weight
         return sum_with_error(self.n_measurements, w * total, w**2 * squares)
 
+    def effective_number(self, evaluation: Evaluation) -> float:
+        return self.costs.effective_number(evaluation.state, self.targets)
+
     def evaluate(self, factors: Factors) -> Evaluation:
         z = self.measurements.forward(factors.left, factors.right)
         return self._evaluation(factors, z)

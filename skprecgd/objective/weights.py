@@ -157,9 +157,21 @@ class WeightedLoss:
             The gain, and the squared gains of all measurements, each counted as often
             as it was made.
         """
-        gains = self.loss.pointwise(z, y) - self.loss.pointwise(other, y)
+        return self._sums(self.loss.pointwise(z, y) - self.loss.pointwise(other, y))
+
+    def effective_number(self, z: Array, y: Array) -> float:
+        """The number of equal losses that would have this sum and sum of squares."""
+        losses = self.loss.pointwise(z, y)
+        largest = float(np.max(losses, initial=0.0))
+        if not 0 < largest < np.inf:
+            return 0.0
+        total, squares = self._sums(losses / largest)
+        return float(total**2 / squares)
+
+    def _sums(self, losses: Array) -> Array:
+        """The weighted sum of losses, and the sum of their squares."""
         if self.weights.precision is not None:
-            gains = self.weights.precision * gains
+            losses = self.weights.precision * losses
         often = self.weights.frequency
-        repeated = gains if often is None else often * gains
-        return np.array([np.sum(repeated, dtype=np.float64), dot(repeated, gains)])
+        repeated = losses if often is None else often * losses
+        return np.array([np.sum(repeated, dtype=np.float64), dot(repeated, losses)])

@@ -115,6 +115,41 @@ def choose(walk: Walk, max_rank: int, means: Factors | None = None) -> Ending:
     means : Factors or None, default=None
         The posterior means of uncertain rows, given all measurements.
     """
+    ending = _by_one_split(walk, max_rank, means)
+    if not ending.outcome.status.converged:
+        return ending
+    n_iter, tuning = ending.n_iter, walk.settings.tuning.hold_out
+    for _ in range(tuning.splits - 1):
+        if not _missed_a_few(walk, ending):
+            break
+        afresh = Walk(walk.objective, walk.settings, walk.journal, walk.rng)
+        other = _by_one_split(afresh, max_rank, means)
+        n_iter += other.n_iter
+        here, there = ending.outcome, other.outcome
+        if other.walk.stopped:
+            ending = replace(ending, outcome=replace(here, status=there.status))
+            break
+        if here.evaluation.loss > tuning.misses * there.evaluation.loss:
+            ending = other
+    return replace(ending, n_iter=n_iter)
+
+
+def _missed_a_few(walk: Walk, ending: Ending) -> bool:
+    """Whether a fit that has ended misses a few labels or counts by no chance.
+
+    With so few that hold the loss, it depends on which of them are held out where a
+    path ends, and another draw of them may lead further. Where many hold it, as where
+    counts spread more than chance, no draw does.
+    """
+    here, objective = ending.outcome.evaluation, walk.objective
+    strategy = replace(walk.strategy, judged_by_held_out=True)
+    if not strategy.more_than_chance(objective.mean_loss(here)):
+        return False
+    return objective.effective_number(here) < walk.settings.tuning.hold_out.least
+
+
+def _by_one_split(walk: Walk, max_rank: int, means: Factors | None) -> Ending:
+    """The choice by one draw of the measurements that are held out."""
     path = HeldOutPath(walk)
     best = path.best(max_rank)
     if means is not None and means.rank != best.rank:

@@ -95,9 +95,9 @@ def rank_path(
     n_iter_no_change : int, default=2
         Ranks without a lower held-out loss before the held-out path stops.
     max_iter : int, default=1000
-        Most iterations, all ranks together; a refit has as many again, and where
-        scarce measurements need more than a path those come on top
-        (:ref:`which_solver`).
+        Most iterations, all ranks together; a refit, or another draw of held-out
+        counts, has as many again, and where scarce measurements need more than a path
+        those come on top (:ref:`which_solver`).
     tol : float, default=1e-9
         As in `minimize`.
     random_state : int, RandomState instance or None, default=None

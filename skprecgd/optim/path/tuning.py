@@ -130,7 +130,8 @@ class HoldOutTuning:
     Attributes
     ----------
     least : int
-        Measurements that a problem must have: a tenth of fewer decides nothing.
+        Measurements that a problem must have: a tenth of fewer decides nothing. If
+        fewer hold the loss, another split is tried.
     gain : float
         For labels and counts a new column must lower the held-out loss by this share of
         it. Smaller gains are usually overfitting.
@@ -141,13 +142,18 @@ class HoldOutTuning:
     misses : float
         Multiple of the best rank's loss of the measurements fitted from which on a
         lower rank misses labels or counts that are no chance. Where few held-out
-        counts hold most of the loss, its standard error hides any difference.
+        counts hold most of the loss, its standard error hides any difference. A fit
+        that misses so much more than that of another split gives way to it.
+    splits : int
+        Splits at most, while fits miss a few counts by more than chance. One of ten
+        draws of widely spread counts misleads a path, hardly three of them do.
     """
 
     least: int = 50
     gain: float = 0.01
     standard_errors: float = 1.0
     misses: float = 2.0
+    splits: int = 3
 
 
 @dataclass(frozen=True)
