@@ -491,6 +491,9 @@ class TrimmedObjective(SampledObjective):
             self.measurements, self.targets - errors, self.loss, weights=self.weights
         )
 
+    def bounded(self, share: float) -> Self:
+        return self._with(fraction=share * self.corruption.fraction)
+
     @cached_property
     def data_norm(self) -> float:
         residual = -self.targets
