@@ -128,12 +128,13 @@ def _tighter_attempt(
     tighter = _tuning(walk).tighter
     exceeded = [share for share in tighter if left_out > share * gross.fraction]
     few, whole = _few(walk, factors), ending.walk is not walk
-    if whole or (few and tighter[0] not in exceeded):
-        return None if _fixed(walk) else partial(_pursued, max_rank=rank - 1), tighter[
-            0
-        ]
-    if few and not _explains(ending) and not _fixed(walk):
-        return partial(_pursued, max_rank=rank), tighter[0]
+    if _fixed(walk) and whole:
+        return None, tighter[0]
+    if not _fixed(walk):
+        if whole or (few and tighter[0] not in exceeded):
+            return partial(_pursued, max_rank=rank - 1), tighter[0]
+        if few and not _explains(ending):
+            return partial(_pursued, max_rank=rank), tighter[0]
     if exceeded:
         return partial(_with_fewer, factors=factors), exceeded[0]
     return None, tighter[0]
