@@ -98,8 +98,8 @@ class Corruption:
     ----------
     fraction : float or "auto"
         Upper bound of the corrupted share, in (0, 0.5). How many errors there are is
-        judged from the residuals; a bound far above their number costs iterations.
-        "auto" is 0.3.
+        judged from the residuals; a bound far above their number costs iterations, and
+        leaves room for wrong matrices. "auto" is 0.3.
     measurements : Measurements
         The measurements whose residuals are tested.
     weights : Weights, default=ONCE
@@ -490,6 +490,9 @@ class TrimmedObjective(SampledObjective):
         return SampledObjective(
             self.measurements, self.targets - errors, self.loss, weights=self.weights
         )
+
+    def bounded(self, share: float) -> Self:
+        return self._with(fraction=share * self.corruption.fraction)
 
     @cached_property
     def data_norm(self) -> float:

@@ -445,6 +445,18 @@ class Objective(ABC):
         """
         return self
 
+    def bounded(self, share: float) -> Objective:
+        """The objective with a share of its bound on the number of gross errors.
+
+        An objective that fits all of its measurements returns itself.
+
+        Parameters
+        ----------
+        share : float
+            In (0, 1].
+        """
+        return self
+
     @abstractmethod
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         """``S``, the gradient of the loss in the matrix (array or operator)."""

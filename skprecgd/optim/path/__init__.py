@@ -10,6 +10,6 @@
 - `growing`, `cluster`: which columns are added, and how many at a time.
 - `walk`: runs the solvers and keeps the stages.
 - `held_out`: chooses the rank by held-out measurements.
-- `whole_data`: whether the data are explained with nothing left out.
+- `whole_data`: whether the data are explained with nothing, or with less, left out.
 - `scarce`, `posterior`: fresh starts where measurements are scarce.
 """

@@ -32,7 +32,7 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.search import search, solve_fixed
 from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings, Solved
 from skprecgd.optim.path.walk import Ending, Walk
-from skprecgd.optim.path.whole_data import or_whole_data
+from skprecgd.optim.path.whole_data import or_simpler
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
@@ -175,7 +175,7 @@ def recover(
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
         try:
             # A start where the same search has ended before is the end of this one.
-            ending = resumed(walk) or or_whole_data(find(walk, max_rank), max_rank)
+            ending = resumed(walk) or or_simpler(find(walk, max_rank), max_rank)
         except KeyboardInterrupt:
             ending = _interrupted(walk)
         outcome = ending.outcome.or_zero(walk.objective)

@@ -281,12 +281,18 @@ class WholeDataTuning:
     few : float
         Measurements per degree of freedom below which a path from rank one is tried,
         too: it costs a few steps for each rank, also where there are true errors.
+    tighter : tuple of float
+        Tighter bounds on the share of outliers, as shares of the one that was asked
+        for: loose enough for the errors of data whose bound was chosen without care,
+        and tight enough to leave no room for wrong matrices. The first that is below
+        what was left out is tried, and at first the first.
     """
 
     steps: Progress = field(default=Progress(window=2, share=0.2))
     newton: Progress = field(default=Progress(window=3, share=0.5))
     promising: float = 0.3
     few: float = 6.0
+    tighter: tuple[float, ...] = (1.0 / 3.0, 0.1)
 
 
 @dataclass(frozen=True)
