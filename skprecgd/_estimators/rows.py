@@ -423,18 +423,20 @@ def _newton(
     z, predictions = start, problem.start + problem.products(start)
     scaled = ridge / problem.units[:, None]
     step = _first_step(problem, products, scaled) if not np.any(start) else None
+    pending = np.ones(problem.n_rows, dtype=bool)
     for left in range(tuning.max_newton - 1, -1, -1):
         gradient = problem.adjoint(problem.gradient(predictions)) + scaled * z
         if step is None:
             curvature = problem.curvature(predictions)
             step = -_solution(problem, curvature, products, scaled, gradient)
+        # A row that is done stays where it is, whichever rows it is solved with.
+        step[~pending] = 0.0
         ray = _RowRays(problem, predictions, z, step, gradient, scaled)
         length = ray.lengths(tuning.max_cuts)
-        move = length[:, None] * step
-        z = z + move
+        z = z + length[:, None] * step
         predictions = predictions + length[problem.rows] * ray.ahead
-        sizes, moves = (np.linalg.norm(rows, axis=1) for rows in (z, move))
-        pending = moves > tuning.tolerance * sizes
+        sizes, steps = (np.max(np.abs(rows), axis=1) for rows in (z, step))
+        pending &= steps > tuning.tolerance * sizes
         if np.sum(pending) <= 0.5 * len(pending):
             # The others are done, and a step costs as much as there are entries.
             if left and pending.any():
