@@ -102,3 +102,14 @@ def test_data_that_are_zero(loss, holes, dtype, global_random_seed):
     assert model.converged_
     completed = model.inverse_transform(model.transform(X))
     assert_array_equal(completed, np.zeros_like(completed))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_of_a_matrix_without_components_have_zero_coordinates(
+    loss, global_random_seed
+):
+    X = matrix(global_random_seed, holes=True)
+    model = PrecGDFactorization(2, loss=loss, alpha=1e6).fit(X)
+    assert_array_equal(model.transform(X), 0.0)
+    assert_array_equal(model.inverse_transform(model.transform(X)), 0.0)
+    assert np.isfinite(model.score(X))

@@ -435,7 +435,7 @@ def _newton(
         length = ray.lengths(tuning.max_cuts)
         z = z + length[:, None] * step
         predictions = predictions + length[problem.rows] * ray.ahead
-        sizes, steps = (np.max(np.abs(rows), axis=1) for rows in (z, step))
+        sizes, steps = (np.max(np.abs(rows), axis=1, initial=0.0) for rows in (z, step))
         pending &= steps > tuning.tolerance * sizes
         if np.sum(pending) <= 0.5 * len(pending):
             # The others are done, and a step costs as much as there are entries.
