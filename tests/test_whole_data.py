@@ -178,3 +178,13 @@ def test_fewer_outliers_at_a_fixed_rank(global_random_seed):
         model.fit(X)
         assert np.array_equal(model.outliers_.toarray() != 0, wrong)
         assert relative_error(model.left_ @ model.right_.T, matrix) < 1e-6
+
+
+def test_a_given_start_may_have_more_columns_than_are_tried():
+    rng = np.random.default_rng(2)
+    matrix = low_rank(rng, (60, 50), 3)
+    X = matrix.copy()
+    X.flat[rng.choice(matrix.size, 1, replace=False)] += 100
+    init = rng.standard_normal((60, 4)), rng.standard_normal((50, 4))
+    model = PrecGDFactorization(6, outlier_fraction="auto", init=init).fit(X)
+    assert np.all(np.isfinite(model.left_))

@@ -192,7 +192,8 @@ def _or_explained(
     # An attempt in vain leaves nothing behind.
     history = History(list(walk.journal.history.records))
     journal = replace(walk.journal, history=history, reached=Reached())
-    other = Walk(objective, walk.settings, journal, walk.rng)
+    # A start that was given may have more columns than the ranks that are tried.
+    other = Walk(objective, walk.settings.without_start(), journal, walk.rng)
     explained = attempt(other)
     n_iter = ending.n_iter + other.n_iter
     if other.ended_by is not None:
