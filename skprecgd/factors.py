@@ -186,6 +186,11 @@ class Factors(ABC):
             self._triplets = self._decomposition()
         return self._triplets
 
+    @property
+    def rounding(self) -> float:
+        """Rounding of the singular values, as a share of the largest one."""
+        return max(self.matrix_shape) * float(np.finfo(self.dtype).eps)
+
     def singular_values(self) -> Array:
         """Singular values of the matrix, descending, shape (rank,)."""
         return self.svd()[1]
@@ -359,5 +364,4 @@ def of_blocks(
 def _numerical_rank(factors: Factors) -> int:
     """The number of singular values that are no rounding errors."""
     s = factors.singular_values()
-    level = max(factors.matrix_shape) * np.finfo(factors.dtype).eps
-    return int(np.sum(s > level * np.max(s, initial=0.0)))
+    return int(np.sum(s > factors.rounding * np.max(s, initial=0.0)))

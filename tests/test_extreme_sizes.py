@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from _helpers import completion_problem, sensing_problem
 from numpy.testing import assert_allclose
 from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
@@ -19,8 +20,6 @@ from skprecgd import (
 )
 from skprecgd.datasets import (
     make_low_rank,
-    make_matrix_completion,
-    make_matrix_sensing,
 )
 from skprecgd.measurements import (
     DenseMeasurements,
@@ -69,17 +68,7 @@ def assert_same(actual, expected, k=0, *, rtol):
 
 
 def completion(seed, dtype, noise=0.0):
-    X, _ = make_matrix_completion(
-        25,
-        18,
-        rank=2,
-        oversampling=4,
-        min_per_line=5,
-        noise=noise,
-        condition_number=3,
-        random_state=seed,
-    )
-    return X.astype(dtype)
+    return completion_problem(seed, noise).astype(dtype)
 
 
 def complete(seed, dtype):
@@ -88,15 +77,7 @@ def complete(seed, dtype):
 
 
 def sensing(seed, dtype, symmetric=False):
-    A, y, _ = make_matrix_sensing(
-        10,
-        10 if symmetric else 8,
-        rank=2,
-        n_measurements=100,
-        condition_number=3,
-        symmetric=symmetric,
-        random_state=seed,
-    )
+    A, y = sensing_problem(seed, symmetric=symmetric)
     return A.astype(dtype), y.astype(dtype)
 
 

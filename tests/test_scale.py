@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from _helpers import completion_problem, sensing_problem
 from numpy.testing import assert_allclose
 from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
@@ -14,8 +15,6 @@ from sklearn.exceptions import ConvergenceWarning
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
 from skprecgd.datasets import (
     make_low_rank,
-    make_matrix_completion,
-    make_matrix_sensing,
 )
 from skprecgd.measurements import RankOneMeasurements
 from skprecgd.optim import RANK_SEARCHES
@@ -39,34 +38,6 @@ def assert_scaled(actual, expected, c, rtol=1e-6):
     size = np.linalg.norm(expected)
     assert size > 0
     assert_allclose(actual / c, expected, rtol=0, atol=rtol * size)
-
-
-def sensing_problem(seed, noise=0.0, symmetric=False):
-    A, y, _ = make_matrix_sensing(
-        10,
-        10 if symmetric else 8,
-        rank=2,
-        n_measurements=100,
-        noise=noise,
-        condition_number=3,
-        symmetric=symmetric,
-        random_state=seed,
-    )
-    return A, y
-
-
-def completion_problem(seed, noise=0.0):
-    X, _ = make_matrix_completion(
-        25,
-        18,
-        rank=2,
-        oversampling=4,
-        min_per_line=5,
-        noise=noise,
-        condition_number=3,
-        random_state=seed,
-    )
-    return X
 
 
 def same_run(**parameters):

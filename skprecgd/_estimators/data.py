@@ -37,7 +37,7 @@ from skprecgd._linalg.groups import (
     local_positions,
     members_of,
 )
-from skprecgd._linalg.naming import columns_named
+from skprecgd._linalg.naming import columns_named, first_few
 from skprecgd._linalg.numerics import slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
@@ -60,8 +60,6 @@ from skprecgd.objective import Objective, Weights
 from skprecgd.objective.weights import ONCE
 
 Seen = tuple[Array, Array]
-# So many rows or columns are named in a warning.
-_NAMED = 3
 MakeObjective = Callable[..., Objective]
 
 
@@ -746,9 +744,8 @@ def warn_about_unseen(seen: Seen, names: Sequence[Any], matrix: str, how: str) -
         if not len(unseen):
             continue
         empty.append(f"{len(unseen)} {line}(s)")
-        some = unseen[:_NAMED] if own is None else np.asarray(own)[unseen[:_NAMED]]
-        shown = map(repr, some.tolist())
-        which.append(f"{line} {', '.join(shown)}" + ", ..." * (len(unseen) > _NAMED))
+        lines = unseen if own is None else np.asarray(own)[unseen]
+        which.append(f"{line} {first_few(lines.tolist())}")
     if empty:
         warnings.warn(
             f"{' and '.join(empty)} of {matrix} have no observed entry ("

@@ -55,7 +55,7 @@ def found_factors(
     s = factors.singular_values().astype(np.float64)
     # Squares of very small or very large numbers would be zero or infinite.
     s /= power_of_two(float(s[0]))
-    share = max(_unfinished(objective, result, tol, tuning), _rounding(factors))
+    share = max(_unfinished(objective, result, tol, tuning), factors.rounding)
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
     return factors.truncated(max(1, int(np.sum(tails > share * np.linalg.norm(s)))))
 
@@ -124,16 +124,11 @@ def numerical_rank(
         Norm of the offsets that were subtracted from the data.
     """
     s = factors.singular_values().astype(np.float64)
-    level = _rounding(factors) * float(np.hypot(s[0], size))
+    level = factors.rounding * float(np.hypot(s[0], size))
     stepped = objective.has_closed_form and len(result.history) > 0
     if stepped:
         level = max(level, _unfinished(objective, result, tol, SPARE) * float(norm(s)))
     return int(np.sum(s > level))
-
-
-def _rounding(factors: Factors) -> float:
-    """Rounding of the singular values of a matrix, as a share of the largest."""
-    return max(factors.matrix_shape) * float(np.finfo(factors.dtype).eps)
 
 
 def _unfinished(

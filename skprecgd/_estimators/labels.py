@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.naming import first_few
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements import EntryMeasurements, Measurements
 from skprecgd.measurements.labels import encoded, joined, located
 
 AXES = ("row", "column")
-# So many ids are named in a message.
-_NAMED = 3
 
 
 def store_labels(estimator: Any, measurements: Measurements) -> None:
@@ -140,8 +139,6 @@ def _placed(index: Array, own: Array | None, known: Array | None, axis: str) -> 
     unknown = place < 0
     if np.any(unknown):
         unseen = list(dict.fromkeys(own[index[unknown]].tolist()))
-        names = ", ".join(map(repr, unseen[:_NAMED]))
-        more = ", ..." if len(unseen) > _NAMED else ""
         cure = "leave these entries out, because nothing is known of them"
         kinds = _kind(own), _kind(known)
         if kinds[0] != kinds[1]:
@@ -149,7 +146,7 @@ def _placed(index: Array, own: Array | None, known: Array | None, axis: str) -> 
                 f"ids are {kinds[0]} here and were {kinds[1]} in fit, so convert them"
             )
         raise ValueError(
-            f"X has entries in {len(unseen)} {axis}(s) that had none in fit ({names}"
-            f"{more}); {cure}."
+            f"X has entries in {len(unseen)} {axis}(s) that had none in fit ("
+            f"{first_few(unseen)}); {cure}."
         )
     return place

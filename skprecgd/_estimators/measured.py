@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,11 +40,10 @@ from skprecgd.measurements import (
     as_measurements,
 )
 from skprecgd.measurements.base import check_matrix_shape
+from skprecgd.measurements.tables import warn_of_ids
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 
-# Fewer rows of two whole numbers are hardly the ids of entries.
-_MANY_IDS = 20
 _ROWS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
 
 
@@ -245,26 +243,12 @@ def _read_rows(estimator: Any, X: Any, y: Any) -> Measured:
         raise ValueError(f"y must be numeric, got dtype {y.dtype}.")
     measurements = _of_rows(rows, _shape_of(estimator, rows, shape))
     if estimator.matrix_shape is None:
-        _warn_of_ids(rows)
+        warn_of_ids(rows)
     if not np.isfinite(measurements.mean_square):
         with columns_named(given, MEASUREMENTS):
             assert_all_finite(rows, input_name="X")
     store_labels(estimator, measurements)
     return Measured(measurements, y)
-
-
-def _warn_of_ids(rows: Any) -> None:
-    """Say that two columns that look like ids are read as measurement matrices."""
-    if sparse.issparse(rows) or rows.shape[1] != 2 or len(rows) < _MANY_IDS:
-        return
-    if np.all(rows == np.floor(rows)) and np.min(rows) >= 0:
-        warnings.warn(
-            "X has two columns of whole numbers, which are read as measurements of a "
-            "2 x 1 matrix. If they are ids of rows and columns, use observed_entries("
-            "frame, row=..., column=..., value=...); if not, give matrix_shape=(2, 1).",
-            UserWarning,
-            stacklevel=7,
-        )
 
 
 def remark_on_shape(X: Any, given: Any, shape: tuple[int, int]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,6 +108,19 @@ def _where(X: Any, test: Callable[[Array], Array]) -> str:
     labels = _labels(X) or range(len(counts))
     found = [repr(labels[k]) for k in np.flatnonzero(counts)]
     return f" in {_listed(found)}" if found else ""
+
+
+def first_few(items: Iterable[Any], most: int = 3) -> str:
+    """The first few of some names or ids, as they are written in a message.
+
+    Parameters
+    ----------
+    items : iterable
+    most : int, default=3
+        So many are written; an ellipsis stands for the others.
+    """
+    written = [repr(item) for item in islice(items, most + 1)]
+    return ", ".join([*written[:most], *["..."] * (len(written) > most)])
 
 
 def _listed(columns: list[str]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.labels import encoded
@@ -15,6 +17,8 @@ from skprecgd.measurements.placing import n_repeated
 _LONG = range(3, 6)
 # Fewer rows than these may look like such a table by chance.
 _LEAST_ROWS = 10
+# The same for two columns of ids alone, which are hardly more than whole numbers.
+_LEAST_IDS = 20
 # Share of the pairs of ids that may repeat another one; those of features do often.
 _MOST_REPEATED = 0.05
 
@@ -50,3 +54,22 @@ def warn_of_long_table(shape: tuple[int, int]) -> None:
         UserWarning,
         stacklevel=2,
     )
+
+
+def warn_of_ids(rows: Any) -> None:
+    """Say that two columns that look like ids are read as measurement matrices.
+
+    Parameters
+    ----------
+    rows : ndarray or sparse array of shape (n, n_cells)
+    """
+    if sparse.issparse(rows) or rows.shape[1] != 2 or len(rows) < _LEAST_IDS:
+        return
+    if np.all(rows == np.floor(rows)) and np.min(rows) >= 0:
+        warnings.warn(
+            "X has two columns of whole numbers, which are read as measurements of a "
+            "2 x 1 matrix. If they are ids of rows and columns, use observed_entries("
+            "frame, row=..., column=..., value=...); if not, give matrix_shape=(2, 1).",
+            UserWarning,
+            stacklevel=7,
+        )

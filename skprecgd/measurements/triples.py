@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skprecgd._linalg.containers import unmasked
+from skprecgd._linalg.naming import first_few
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.labels import ARRAY_NAMES, as_ids
 from skprecgd.measurements.validation import as_real_array
@@ -75,10 +76,9 @@ class FrameColumns(NamedTuple):
         for name in self:
             if present.count(name) != 1:
                 how = "no column" if name not in present else "several columns"
-                shown = ", ".join(map(repr, present[:_SHOWN]))
-                more = ", ..." if len(present) > _SHOWN else ""
+                shown = first_few(present, _SHOWN)
                 raise ValueError(
-                    f"X has {how} {name!r}; its columns are {shown}{more}"
+                    f"X has {how} {name!r}; its columns are {shown}"
                     f"{_about_index(frame, name)}."
                 )
 
