@@ -14,8 +14,8 @@ from skprecgd.kernels import Pattern
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 
-# Centres that presuppose that all columns are in the same unit.
-_ONE_UNIT = ("mean", "both")
+# Spread of numbers that are equal but for rounding, in machine epsilons of the largest.
+_ROUNDING = 16.0
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,16 @@ class Units:
     ----------
     shift, scale : ndarray of shape (n_columns,)
         Numbers of the data are ``shift + scale * number``.
+    varies : ndarray of bool, shape (n_columns,)
+        Whether a column has a scale: others are their shift.
+    are_one : bool
+        Whether all columns have the same.
     """
 
     shift: Array
     scale: Array
+    varies: Array
+    are_one: bool
 
     @classmethod
     def of(
@@ -39,8 +45,13 @@ class Units:
         n_columns: int,
         center: str | None,
         each: Array | None,
+        *,
+        own: bool = True,
     ) -> Units:
         """The observed mean and spread, of each column or of all.
+
+        An overall mean, or offsets of rows, presuppose that the columns have the same
+        unit.
 
         Parameters
         ----------
@@ -50,29 +61,54 @@ class Units:
             Without a centre nothing is shifted, and the spread is the root mean square.
         each : ndarray of shape (n_entries,) or None
             Weights.
+        own : bool, default=True
+            Whether each column may have a scale of its own.
         """
-        if center in _ONE_UNIT:
-            columns = np.zeros_like(columns)
+        together = np.zeros_like(columns)
+        shifted = columns if center == "columns" else together
+        own = own and center in (None, "columns")
         weights = np.ones(len(values)) if each is None else each
-        total = at_least_something(np.bincount(columns, weights, n_columns))
-        largest = np.zeros(n_columns)
-        np.maximum.at(largest, columns, np.abs(values))
-        largest[largest == 0] = 1.0
         # Squares of numbers in their own unit neither overflow nor underflow.
-        own = values / largest[columns]
-        shift = np.zeros(n_columns)
+        unit = _largest(columns if own else together, values, n_columns)
+        numbers = values / unit[columns]
+        mean = np.zeros(n_columns)
         if center is not None:
-            shift = np.bincount(columns, weights * own, n_columns) / total
-        squares = (own - shift[columns]) ** 2
-        spread = np.sqrt(np.bincount(columns, weights * squares, n_columns) / total)
-        # A column of equal numbers has no spread but that of rounding.
-        rounding = 1e2 * np.finfo(values.dtype).eps * np.maximum(np.abs(shift), 1e-3)
-        spread = np.where(spread > rounding, spread, 1.0)
-        if center in _ONE_UNIT:
-            largest, shift, spread = (
-                np.full(n_columns, number[0]) for number in (largest, shift, spread)
+            mean = _means(shifted, weights, numbers, n_columns)
+        deviations = numbers - mean[shifted]
+        scaled = columns if own else together
+        spread = np.sqrt(_means(scaled, weights, deviations**2, n_columns))
+        rounding = _ROUNDING * np.finfo(values.dtype).eps
+        varies = spread > rounding * (1.0 if center is None else np.abs(mean))
+        spread = np.where(varies, spread, 1.0)
+        if not own:
+            unit, spread, varies = (
+                np.full(n_columns, number[0]) for number in (unit, spread, varies)
             )
-        return cls(shift * largest, spread * largest)
+        if center != "columns":
+            mean = np.full(n_columns, mean[0])
+        else:
+            empty = np.bincount(columns, minlength=n_columns) == 0
+            mean[empty] = _means(together, weights, values, 1)[0] / unit[empty]
+            varies = varies & ~empty
+        return cls(mean * unit, spread * unit, varies, not own)
+
+    def at(self, columns: Array) -> Units:
+        """The units of some columns."""
+        parts = self.shift[columns], self.scale[columns], self.varies[columns]
+        return Units(*parts, self.are_one)
+
+
+def _largest(groups: Array, values: Array, n: int) -> Array:
+    """The largest size in each group, and one where all is zero."""
+    largest = np.zeros(n)
+    np.maximum.at(largest, groups, np.abs(values))
+    largest[largest == 0] = 1.0
+    return largest if groups.any() else np.full(n, largest[0])
+
+
+def _means(groups: Array, weights: Array, values: Array, n: int) -> Array:
+    total = at_least_something(np.bincount(groups, weights, n))
+    return np.asarray(np.bincount(groups, weights * values, n) / total)
 
 
 @dataclass(frozen=True)
@@ -123,7 +159,8 @@ class NoisyEntries:
         """
         values = values.astype(np.float64)
         if units is None:
-            units = Units.of(columns, values, shape[1], center, weights.of_losses)
+            each = weights.of_losses
+            units = Units.of(columns, values, shape[1], center, each)
         scaled = (values - units.shift[columns]) / units.scale[columns]
         return cls(rows, columns, scaled, shape, center, units, weights)
 

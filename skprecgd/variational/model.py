@@ -50,7 +50,7 @@ class Model:
         self.entries, self.noise = entries, noise
         self.coordinates = Coordinates.of(entries.center, entries.columns_are_long)
         n_long, n_short = entries.sides
-        size, at = self.coordinates.size, self.coordinates.at
+        size = self.coordinates.size
         self.centre = 0.0
         self.long_mean = np.zeros((n_long, size))
         self.long_prior = np.ones(len(self.coordinates.long.free))
@@ -63,7 +63,7 @@ class Model:
         nothing = Totals(second.sum(axis=0), 0.0, np.zeros(len(self.short_prior)))
         self.short = Lines(mean, second, np.zeros(n_short), nothing)
         self.long_totals = nothing
-        assert len(at) == size
+
 
     # -- what is known of the model ---------------------------------------------------
 
@@ -75,6 +75,22 @@ class Model:
     def scales(self) -> tuple[Array, Array]:
         """Prior variances of the factors, of the longer and the shorter side."""
         return self.long_prior[: self.rank], self.short_prior[: self.rank]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the entries are explained, so that no noise is left."""
+        return self.noise.level < self.noise.tuning.exact
+
+    def shares_known(self) -> Array:
+        """How much of each factor is known: root of squared means over squares."""
+        r, at = self.rank, self.coordinates.at
+        diagonal = at[np.arange(r), np.arange(r)]
+        pairs = (self.long_mean, self.long_totals), (self.short.mean, self.short.totals)
+        shares = [
+            np.sum(mean[:, :r] ** 2, axis=0) / totals.second[diagonal]
+            for mean, totals in pairs
+        ]
+        return np.sqrt(shares[0] * shares[1])
 
     def copied(self) -> Model:
         """The same point, from which another way can be gone."""
@@ -99,13 +115,16 @@ class Model:
         drop : bool, default=False
             Leave out the weakest column if the evidence is higher without it.
         """
+        if self.coordinates.size == 0:
+            self._learn_noise_alone()
+            return
         long, short = self.coordinates.long, self.coordinates.short
         others = Others(self.short.mean, self.short.second, self.noise.short)
         counts = self.entries.counts[0]
         sweep = uncertain_rows(
             self.entries.pattern,
             others,
-            self._unknown(long, self.long_prior, 1.0),
+            self.unknown_of(long),
             self.noise.long,
             self.noise.learned(counts),
         )
@@ -117,7 +136,7 @@ class Model:
             sweep.grams,
             sweep.moments,
             self.noise.short,
-            self._unknown(short, self.short_prior, self._fixed_value),
+            self.unknown_of(short),
         )
         self.noise.update(sweep.squares, self.short.squares)
         if drop and self.rank:
@@ -125,13 +144,50 @@ class Model:
         self._rotate()
         self._learn_priors(pooled)
 
-    def _unknown(self, side: Side, prior: Array, value: float) -> Unknown:
-        precision = 1.0 / prior
+    def _learn_noise_alone(self) -> None:
+        """The noise of entries that nothing is to explain."""
+        pattern, (n_long, n_short) = self.entries.pattern, self.entries.sides
+        squares = pattern.values**2
+        if pattern.weights is not None:
+            squares = squares * pattern.weights
+        long = np.bincount(self.entries.lines, squares, n_long)
+        short = np.bincount(pattern.indices, squares, n_short)
+        self.noise.update(long, short)
+        # The noise of the longer side weighs what the shorter one sees.
+        weighed = squares * self.noise.long[self.entries.lines]
+        short = np.bincount(pattern.indices, weighed, n_short)
+        self.short = self.short._replace(squares=short)
+
+    def unknown_of(self, side: Side) -> Unknown:
+        """What is to be found of a line, and its prior."""
+        of_long = side == self.coordinates.long
+        precision = 1.0 / (self.long_prior if of_long else self.short_prior)
+        value = 1.0 if of_long else self._fixed_value
         pull = np.zeros(len(precision))
         if side.centred:
             pull[-1] = self.centre * precision[-1]
         fixed, at = side.fixed, self.coordinates.at
         return Unknown(side.free, precision, pull, fixed, value, at)
+
+    def long_lines(self) -> Lines:
+        """The lines of the longer side with their second moments, all in memory."""
+        pattern, side = self.entries.pattern, self.coordinates.long
+        scaled = self.noise.short[:, None]
+        ones = np.ones(len(pattern.values))
+        each = ones if pattern.weights is None else pattern.weights
+        gaps = self.entries.patterned(each)
+        rows = self.entries.patterned(each * pattern.values)
+        moments = np.zeros((self.entries.sides[0], self.coordinates.size + 1))
+        moments[:, :-1] = rows @ (scaled * self.short.mean)
+        grams = np.asarray(gaps @ (scaled * self.short.second))
+        return uncertain_lines(grams, moments, self.noise.long, self.unknown_of(side))
+
+    @property
+    def precision_of_columns(self) -> Array:
+        """Inverse variances of the noise of the data's columns."""
+        if self.entries.columns_are_long:
+            return self.noise.long * self.noise.short[0]
+        return self.noise.short * self.noise.long[0]
 
     def _move_centre(self, grams: Array, moments: Array) -> None:
         """The one offset of all entries at which the evidence is highest."""
@@ -143,14 +199,12 @@ class Model:
 
     def _learn_priors(self, pooled: float) -> None:
         n_long, n_short = self.entries.sides
-        at = self.coordinates.at
         self.long_prior = self._variances(
             self.long_totals, self.coordinates.long, n_long, self.long_mean
         )
         self.short_prior = self._variances(
             self.short.totals, self.coordinates.short, n_short, self.short.mean
         )
-        assert len(at) == self.coordinates.size
         if pooled and self.rank:
             for prior in (self.long_prior, self.short_prior):
                 mean = prior[: self.rank].mean()
@@ -311,6 +365,17 @@ class Model:
         variance = np.maximum(variance, _LEAST_VARIANCE)
         columns = v * np.sqrt(n_short * variance)
         self._add(columns, variance)
+
+    def grow_from(self, columns: Array) -> None:
+        """New columns that are given, factors of the shorter side.
+
+        Parameters
+        ----------
+        columns : ndarray of shape (n_short, k)
+            As long as in a balanced pair of factors.
+        """
+        variance = np.mean(columns**2, axis=0)
+        self._add(columns, np.maximum(variance, _LEAST_VARIANCE))
 
     def _residual_triplets(self, count: int) -> tuple[Array, Array, Array]:
         """Singular triplets of the residual with zeros where nothing was observed.

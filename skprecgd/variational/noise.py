@@ -24,6 +24,7 @@ class Noise(ABC):
 
     long: Array
     short: Array
+    tuning: NoiseTuning
 
     def learned(self, counts: Array) -> Learned:
         """How the noise of the longer side is learned on the way."""
@@ -45,6 +46,11 @@ class Noise(ABC):
     @abstractmethod
     def level(self) -> float:
         """A typical variance."""
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the variance is the same everywhere."""
+        return True
 
 
 @dataclass
@@ -129,9 +135,8 @@ class NoiseOfLines(Noise):
         return self._level
 
     @property
-    def variances(self) -> Array:
-        """Of each line of that side."""
-        return self._rate / self._shape
+    def is_equal(self) -> bool:
+        return self.strength >= self.tuning.strongest
 
     def update(self, long_squares: Array, short_squares: Array) -> None:
         least = self.tuning.least * self.counts

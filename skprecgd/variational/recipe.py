@@ -1,16 +1,61 @@
-"""In which order the iteration is made, and from which starts."""
+"""In which order the iteration is made, and from which starts.
+
+1. The offsets alone: a matrix of rank zero is a candidate as good as any.
+2. All columns from the singular vectors of what is left, first with one prior variance
+   for all of them. Then the weakest column is left out as long as that raises the
+   evidence (automatic relevance determination).
+3. Spare columns start again from what is left now, and stay if the evidence rises.
+4. Columns that the evidence does not pay for come back for the prediction: each of them
+   is worth less than what its uncertainty costs, but all together they are not nothing.
+   Those whose means vanish within a few steps are chance, and are left out for good.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from skprecgd._runtime.typing import Array
 from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.model import Model
-from skprecgd.variational.noise import EqualNoise, Noise, NoiseOfLines
+from skprecgd.variational.noise import EqualNoise, KnownNoise, Noise, NoiseOfLines
 from skprecgd.variational.tuning import RECIPE, RecipeTuning
 
 
-def make_noise(entries: NoisyEntries, kind: str) -> Noise:
+@dataclass(frozen=True)
+class Learned:
+    """Where the recipe ends.
+
+    Attributes
+    ----------
+    model : Model
+    evidence : float
+        The lower bound, of the columns that carry signal.
+    n_signal : int
+        How many these are.
+    exact : bool
+        Whether there is no noise: the columns explain the entries.
+    """
+
+    model: Model
+    evidence: float
+    n_signal: int
+    exact: bool = False
+
+
+def make_noise(entries: NoisyEntries, kind: str, variance: float | None) -> Noise:
+    """The noise of a kind, as it is before anything is learned.
+
+    Parameters
+    ----------
+    entries : NoisyEntries
+    kind : {"uniform", "columns"}
+    variance : float or None
+        A known variance, in the units of the entries.
+    """
+    if variance is not None:
+        return KnownNoise(entries.sides, entries.count, variance)
     if kind == "uniform":
         return EqualNoise(entries.sides, entries.count)
     of_long = entries.columns_are_long
@@ -18,68 +63,102 @@ def make_noise(entries: NoisyEntries, kind: str) -> Noise:
     return NoiseOfLines(entries.sides, counts, of_long)
 
 
-def learn(
-    entries: NoisyEntries, rank: int, noise: str = "columns", tuning: RecipeTuning = RECIPE
-) -> Model:
-    offsets = Model(entries, make_noise(entries, noise))
-    for _ in range(tuning.offset_steps):
+def follow_recipe(
+    entries: NoisyEntries,
+    rank: int,
+    noise: Noise,
+    starts: list[Array] | None = None,
+    tuning: RecipeTuning = RECIPE,
+) -> Learned:
+    """Learn factors, offsets, noise and prior variances.
+
+    Parameters
+    ----------
+    entries : NoisyEntries
+    rank : int
+        Columns at most.
+    noise : Noise
+    starts : list of ndarray of shape (n_short, k), default=None
+        Factors of the shorter side to start from, besides the singular vectors.
+    tuning : RecipeTuning
+
+    Returns
+    -------
+    Learned
+    """
+    offsets = Model(entries, noise)
+    for _ in range(tuning.offset_steps if offsets.coordinates.size else 1):
         offsets.step()
-    zero = offsets.evidence()
-    model = offsets.copied()
-    model.grow(rank)
-    best = _pruned(model, tuning)
-    best = _respawned(best, rank, tuning)
-    if best.rank == 0 or best.evidence() < zero:
-        offsets.found = 0
-        offsets.ev = zero
-        return offsets
-    ev, found = best.evidence(), best.rank
-    best = best.copied()
-    best.grow(rank - best.rank)
-    for _ in range(tuning.last_steps):
-        best.step(pooled=tuning.pooled)
-    best.found, best.ev = found, ev
-    return best
+    nothing = Learned(offsets, offsets.evidence(), 0, offsets.exact)
+    rank = min(rank, *entries.sides)
+    if nothing.exact or rank == 0:
+        return nothing
+    model = _respawned(_best_start(offsets, rank, starts, tuning), rank, tuning)
+    if model.exact:
+        return Learned(model, model.evidence(), model.rank, exact=True)
+    evidence = model.evidence()
+    if model.rank == 0 or evidence <= nothing.evidence:
+        return nothing
+    return Learned(_with_weak_columns(model, rank, tuning), evidence, model.rank)
 
 
-def _pruned(model: Model, tuning: RecipeTuning) -> Model:
-    """The model without the columns that the evidence does not pay for."""
-    for _ in range(tuning.shared_steps):
-        model.step(pooled=np.inf)
-    return _settled(model, tuning.most_steps, tuning)
+def _best_start(
+    offsets: Model, rank: int, starts: list[Array] | None, tuning: RecipeTuning
+) -> Model:
+    """The start with the highest evidence after a few steps, without spare columns."""
+    models = [offsets.copied()]
+    models[0].grow(rank)
+    for columns in starts or ():
+        models.append(offsets.copied())
+        models[-1].grow_from(columns)
+    for model in models:
+        for _ in range(tuning.shared_steps):
+            model.step(pooled=np.inf)
+    return _settled(max(models, key=Model.evidence), tuning.most_steps, tuning)
 
 
-def _settled(model: Model, steps: int, tuning: RecipeTuning) -> Model:
-    last, count = -np.inf, model.entries.count
-    for step in range(steps):
+def _settled(model: Model, most_steps: int, tuning: RecipeTuning) -> Model:
+    """The model after steps in which columns are dropped, until that changes little."""
+    last, enough = -np.inf, tuning.settled * model.entries.count
+    for step in range(most_steps):
         rank = model.rank
         model.step(drop=True)
         evidence = model.evidence()
-        if model.rank == 0:
-            break
-        settled = evidence - last < tuning.settled * count and model.rank == rank
-        if settled and step >= 5:
+        settled = evidence - last < enough and model.rank == rank
+        if model.rank == 0 or model.exact or (settled and step >= tuning.least_steps):
             break
         last = evidence
     return model
 
 
 def _respawned(model: Model, rank: int, tuning: RecipeTuning) -> Model:
-    """The model with columns that a fresh start of spare ones has found."""
-    spare = rank - model.rank
+    """The model with columns that fresh starts of the spare ones have found."""
+    count = rank
     for _ in range(tuning.respawns):
-        if spare <= 0:
+        spare = min(count, rank - model.rank)
+        if spare <= 0 or model.exact:
             break
         other = model.copied()
-        other.grow(min(spare, rank - model.rank))
-        if other.rank == model.rank:
-            break
+        other.grow(spare)
         other = _settled(other, tuning.respawn_steps, tuning)
         better = model.evidence() + tuning.better * model.entries.count
-        if other.evidence() > better:
+        if other.exact or other.evidence() > better:
             model = other
         elif spare == 1:
             break
         else:
-            spare = 1 if spare < 4 else spare // 4
+            count = max(1, spare // tuning.fewer)
+    return model
+
+
+def _with_weak_columns(model: Model, rank: int, tuning: RecipeTuning) -> Model:
+    """The model with all columns that help to predict."""
+    model = model.copied()
+    model.grow(rank - model.rank)
+    for _ in range(tuning.last_steps):
+        model.step()
+    vanish = model.shares_known() < tuning.vanished
+    if vanish.any():
+        model.keep(np.flatnonzero(~vanish))
+        model.step()
     return model

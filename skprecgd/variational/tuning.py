@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,9 @@ class NoiseTuning:
     ----------
     least : float
         The noise variance cannot fall below this share of the variance of the data.
+    exact : float
+        Noise variance, as a share of that of the data, below which there is no noise:
+        about the square of the precision of single-precision data.
     first_strength : float
         Entries that the prior counts as, before it is learned.
     weakest, strongest : float
@@ -26,6 +29,7 @@ class NoiseTuning:
     """
 
     least: float = 1e-20
+    exact: float = 1e-13
     first_strength: float = 10.0
     weakest: float = 0.5
     strongest: float = 1e5
@@ -44,30 +48,35 @@ class RecipeTuning:
         Steps for the offsets alone.
     shared_steps : int
         Steps in which all columns have the same prior variance.
-    most_steps : int
-        Steps at most until columns are dropped no more.
+    least_steps, most_steps : int
+        Steps until columns are dropped no more.
     settled : float
         The evidence has settled if it rose by less than this for each entry.
     respawn_steps, respawns : int
         Steps after spare columns have started again, and rounds of that.
     better : float
         By how much the evidence must rise for each entry, so that they are kept.
+    fewer : int
+        By what their number is divided if it did not.
     last_steps : int
-        Steps with all columns, after which predictions get no better.
-    pooled : float
-        Share of the mean that is added to each prior variance in these.
+        Steps with all columns. Chance vanishes within these, and further steps make
+        predictions no better.
+    vanished : float
+        A column has vanished if its means are a smaller share of what it may be: the
+        root of the ratio of the squared means to the expected squares.
     """
 
     offset_steps: int = 10
     shared_steps: int = 5
+    least_steps: int = 5
     most_steps: int = 60
     settled: float = 1e-5
     respawn_steps: int = 12
     respawns: int = 6
     better: float = 3e-5
-    last_steps: int = 12
-    pooled: float = 0.1
-    noise: NoiseTuning = field(default=NoiseTuning())
+    fewer: int = 4
+    last_steps: int = 16
+    vanished: float = 0.1
 
 
 RECIPE = RecipeTuning()
