@@ -105,9 +105,7 @@ def test_evidence_is_that_of_the_formula(shape, rng):
     # One more half-step of the longer side belongs to other moments of the shorter.
     entries, variance = model.entries, model.noise.variance
     seconds = unpacked(model.short.second, model.coordinates.at)
-    covariances = seconds - np.einsum(
-        "ni,nj->nij", model.short.mean, model.short.mean
-    )
+    covariances = seconds - np.einsum("ni,nj->nij", model.short.mean, model.short.mean)
     divergence = 0.0
     for mean, covariance in zip(model.short.mean, covariances, strict=True):
         squares = mean**2 + np.diag(covariance)

@@ -47,7 +47,12 @@ from skprecgd._estimators.groups import (
     warn_about_groups,
 )
 from skprecgd._estimators.lazy import by_rows
-from skprecgd._estimators.learned import Learner, learner_of, with_words
+from skprecgd._estimators.learned import (
+    Learner,
+    learner_of,
+    warn_about_missed,
+    with_words,
+)
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -341,6 +346,7 @@ class PrecGDFactorization(
         else:
             found = self._find(data, seen)
         self._warn(found.result)
+        warn_about_missed(found.learned, self.n_components)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,10 @@ from skprecgd.losses import Loss
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
 
 
+# Evidence for each degree of freedom of one more column from which on it is missed.
+_CLEARLY_MISSED = 2.0
+
+
 @dataclass(frozen=True)
 class LearnedNoise:
     """What was learned beside the matrix.
@@ -34,11 +39,14 @@ class LearnedNoise:
     variance : float or ndarray of shape (n_columns,)
     factor_scales : ndarray of shape (n_factors,)
     lower_bound : float
+    missed : float
+        What one more column would add to the evidence, for each degree of freedom.
     """
 
     variance: float | Array
     factor_scales: Array
     lower_bound: float
+    missed: float = 0.0
 
     @classmethod
     def joined(
@@ -49,9 +57,9 @@ class LearnedNoise:
         for part, block in zip(parts, blocks, strict=True):
             variances[block.columns] = part.variance
         scales = np.concatenate([part.factor_scales for part in parts])
-        return LearnedNoise(
-            variances, np.sort(scales)[::-1], sum(part.lower_bound for part in parts)
-        )
+        bound = sum(part.lower_bound for part in parts)
+        missed = max(part.missed for part in parts)
+        return LearnedNoise(variances, np.sort(scales)[::-1], bound, missed)
 
 
 class Learner:
@@ -133,7 +141,10 @@ class Learner:
     def found(self) -> LearnedNoise:
         posterior = self.posterior
         return LearnedNoise(
-            posterior.noise_variance, posterior.factor_scales, posterior.evidence
+            posterior.noise_variance,
+            posterior.factor_scales,
+            posterior.evidence,
+            posterior.missed,
         )
 
     def in_words(self) -> str:
@@ -151,6 +162,20 @@ class Learner:
             f"Noise of about {sizes} was left; {posterior.n_signal} of "
             f"{self.rank} columns carry signal."
         )
+
+
+def warn_about_missed(learned: LearnedNoise | None, n_components: Any) -> None:
+    """Say that more components than were allowed carry signal."""
+    if learned is None or learned.missed <= _CLEARLY_MISSED:
+        return
+    warnings.warn(
+        f"n_components={n_components!r} leaves out what is no noise: one more "
+        "component would raise the evidence (lower_bound_) by "
+        f"{learned.missed:.2g} for each of its degrees of freedom, and noise by less "
+        "than 1. Increase n_components.",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:

@@ -64,7 +64,6 @@ class Model:
         self.short = Lines(mean, second, np.zeros(n_short), nothing)
         self.long_totals = nothing
 
-
     # -- what is known of the model ---------------------------------------------------
 
     @property
@@ -191,7 +190,9 @@ class Model:
     def _move_centre(self, grams: Array, moments: Array) -> None:
         """The one offset of all entries at which the evidence is highest."""
         at, last, rank = self.coordinates.at, self.coordinates.size - 1, self.rank
-        explained = np.sum(self.short.mean[:, :rank] * grams[:, at[last, :rank]], axis=1)
+        explained = np.sum(
+            self.short.mean[:, :rank] * grams[:, at[last, :rank]], axis=1
+        )
         weight = self.noise.short
         left = weight @ (moments[:, last] - explained)
         self.centre = float(left / (weight @ grams[:, at[last, last]]))
