@@ -12,6 +12,7 @@ from skprecgd.distributed.weights import chunked_weights
 from skprecgd.losses import make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, Weights, make_objective
+from skprecgd.objective.penalty import as_penalty
 from skprecgd.objective.weights import ONCE
 from skprecgd.robust import TrimmedObjective
 
@@ -36,7 +37,7 @@ def objective_of(
         return ChunkedObjective(
             measurements,
             measurements.targets(targets),
-            estimator.alpha,
+            as_penalty(estimator.alpha),
             chunked_weights(measurements, weights),
         )
     # Targets and weights must be in memory, because all residuals are compared.

@@ -15,6 +15,7 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 from skprecgd.measurements import Measurements
+from skprecgd.objective.penalty import Penalty
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Evaluation:
     loss : float
         The data part of the objective.
     value : float
-        `loss` plus the ridge.
+        `loss` plus the penalty.
     relative_residual : float
         ``sqrt(loss / loss at zero)``.
     state : object
@@ -63,7 +64,7 @@ class Evaluation:
         factors : Factors
             Other factors of the same matrix.
         value : float
-            The objective there: `loss` plus their ridge.
+            The objective there: `loss` plus their penalty.
         """
         return replace(self, factors=factors, value=value)
 
@@ -228,7 +229,7 @@ class Objective(ABC):
 
     matrix_shape: tuple[int, int]
     dtype: np.dtype
-    alpha: float
+    penalty: Penalty
     loss: Loss
     target_unit: float = 1.0
     """What the targets were divided by, since the objective was made of data."""
@@ -279,7 +280,7 @@ class Objective(ABC):
     def plain_least_squares(self) -> bool:
         """Whether this is the squared loss of a list of measurements, and nothing else.
 
-        There is no ridge, and no measurement is left out as a gross error. Every
+        There is no penalty, and no measurement is left out as a gross error. Every
         residual is then either still to be explained, or noise of random sign.
         """
         return False
@@ -364,8 +365,8 @@ class Objective(ABC):
         """Value and predictions at a point."""
 
     def balanced(self, evaluation: Evaluation) -> Evaluation:
-        """The same matrix by balanced factors."""
-        return self.evaluate(evaluation.factors.balanced())
+        """The same matrix by the factors of the lowest penalty."""
+        return self.evaluate(self.penalty.balanced(evaluation.factors))
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> Objective | None:
         """The objective with less rounding in its loss, or None; see `Loss.sharpened`.
@@ -516,7 +517,7 @@ class Objective(ABC):
 
         u and v are unit vectors, or factors of a matrix of nuclear norm one.
 
-        Its length is 0 where the ridge outweighs the slope, so that the term would
+        Its length is 0 where the penalty outweighs the slope, so that the term would
         raise the objective.
         """
 
@@ -582,12 +583,12 @@ class Objective(ABC):
         """
         raise NotImplementedError(self._not_plain)
 
-    def with_ridge(self, alpha: float) -> Objective:
-        """The same objective with another ridge.
+    def with_penalty(self, penalty: Penalty) -> Objective:
+        """The same objective with another penalty, in its own units.
 
         Parameters
         ----------
-        alpha : float
+        penalty : Penalty
 
         Raises
         ------

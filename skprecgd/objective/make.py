@@ -11,6 +11,7 @@ from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective.base import Objective
 from skprecgd.objective.full import FullObjective
+from skprecgd.objective.penalty import Penalty, as_penalty
 from skprecgd.objective.sampled import SampledObjective
 from skprecgd.objective.weights import ONCE, Weights
 
@@ -19,7 +20,7 @@ def make_objective(
     measurements: Measurements,
     targets: Any,
     loss: Loss | None = None,
-    alpha: float = 0.0,
+    alpha: float | Penalty = 0.0,
     *,
     weights: Weights = ONCE,
 ) -> Objective:
@@ -35,7 +36,7 @@ def make_objective(
     loss : Loss, default=None
         None is the squared loss. Constants of the loss that depend on the scale of the
         data are computed from the targets.
-    alpha : float, default=0.0
+    alpha : float or Penalty, default=0.0
         Ridge on both factors, that is a nuclear-norm penalty on the matrix, in
         units of the singular values of the matrix.
     weights : Weights, default=ONCE
@@ -53,7 +54,7 @@ def make_objective(
     >>> make_objective(FullObservation((2, 2)), np.diag([3.0, 4.0])).data_norm
     5.0
     """
-    targets = unmasked(targets, "targets")
+    targets, penalty = unmasked(targets, "targets"), as_penalty(alpha)
     loss = SquaredLoss() if loss is None else loss
     plain = loss.least_squares and weights.of_losses is None
     if isinstance(measurements, FullObservation) and plain:
@@ -62,10 +63,10 @@ def make_objective(
                 f"The data have shape {tuple(targets.shape)}, but the measurements "
                 f"are of a matrix of shape {measurements.matrix_shape}."
             )
-        objective = FullObjective(targets, alpha)
+        objective = FullObjective(targets, penalty)
         objective.X.check_adjoint()
         return objective
     targets = np.asarray(targets).ravel()
     loss.target_check(targets)
     loss = loss.relative_to(targets, weights.frequency)
-    return SampledObjective(measurements, targets, loss, alpha, weights)
+    return SampledObjective(measurements, targets, loss, penalty, weights)

@@ -155,7 +155,7 @@ def certificate(
         extreme = leading_eigenpairs(-1.0 * gradient, 1, random_state)[0][0]
     else:
         extreme = leading_triplets(gradient, 1, random_state)[1][0]
-    violation = max(0.0, float(extreme) - scaled.alpha)
+    violation = max(0.0, float(extreme) - scaled.penalty.threshold)
     allowed = factors.rank if search_rank is None else search_rank
     return Certificate(
         stationarity=stationarity * unit**2,

@@ -38,8 +38,7 @@ def explain_complete(
         max_blocks=settings.max_iter,
         random_state=random_state,
     )
-    # The nuclear norm's proximal map.
-    s = np.maximum(found.s - objective.alpha, 0.0)
+    s = objective.penalty.shrunk(found.s)
     factors = FactorPair.decomposed(found.u, s, found.v)
     norm = objective.data_norm
     values = found.s.astype(np.float64)

@@ -183,7 +183,7 @@ def recover(
     solved = Solved(
         asked,
         max_rank,
-        objective.alpha,
+        objective.penalty,
         objective.loss,
         walk.journal.unit,
         result.status.name,

@@ -10,6 +10,7 @@ import numpy as np
 
 from skprecgd.losses import Loss
 from skprecgd.objective import Objective
+from skprecgd.objective.penalty import Penalty
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
 from skprecgd.optim.solvers import Method, Solver, make_method
@@ -30,7 +31,7 @@ class Solved:
     search : dict
         What the search was asked for, but for its start; see `PathSettings.asked`.
     max_rank : int
-    alpha : float
+    penalty : Penalty
     loss : Loss
     unit : float
         Norm of the data.
@@ -43,7 +44,7 @@ class Solved:
 
     search: dict[str, Any]
     max_rank: int
-    alpha: float
+    penalty: Penalty
     loss: Loss
     unit: float
     status: str
@@ -55,7 +56,7 @@ class Solved:
     ) -> bool:
         """Whether another search, perhaps of other data, is asked for the same."""
         return (
-            (self.max_rank, self.alpha) == (max_rank, objective.alpha)
+            (self.max_rank, self.penalty) == (max_rank, objective.penalty)
             and self.loss == objective.loss
             and self.search == settings.asked()
         )
