@@ -176,10 +176,6 @@ class Factors(ABC):
         """``||L||_F^2 + ||R||_F^2``: twice the nuclear norm when balanced."""
         return self.multiplicity * self.inner(self)
 
-    def ridge_gradient(self) -> Self:
-        """Gradient of half of `ridge`."""
-        return self.times(self.multiplicity)
-
     def svd(self) -> Triplets:
         """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""
         if self._triplets is None:

@@ -34,10 +34,11 @@ def objective_of(
     """
     by_products = needs_each_entry(estimator) is None
     if by_products and isinstance(measurements, ChunkedMeasurements):
+        penalty = as_penalty(estimator.alpha).times(weights.losses_divided_by)
         return ChunkedObjective(
             measurements,
             measurements.targets(targets),
-            as_penalty(estimator.alpha),
+            penalty,
             chunked_weights(measurements, weights),
         )
     # Targets and weights must be in memory, because all residuals are compared.

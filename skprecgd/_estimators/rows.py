@@ -345,10 +345,9 @@ def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Arr
     safe = np.where(s > 0, s, 1.0)
     if result.status is Status.HELD_OUT:
         return np.where(s > 0, objective.matrix_shape[0] / safe**2, np.inf)
-    if not objective.penalty.shrinks:
+    if not objective.penalty_of_sum.shrinks:
         return np.zeros_like(s)
-    # The objective multiplies losses by its weight; here the loss of an entry counts 1.
-    alpha = objective.penalty.threshold / objective.weight
+    alpha = objective.penalty_of_sum.threshold
     return np.where(s > 0, alpha / safe, np.inf)
 
 

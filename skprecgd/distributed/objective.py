@@ -70,7 +70,7 @@ class ChunkedObjective(Objective):
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
         self.loss = SquaredLoss()
-        self.penalty = penalty
+        self.penalty_of_sum = penalty
         alike = WeightedLoss(self.loss, ONCE, self.dtype)
         self._costs = (
             Broadcast(alike)
@@ -125,7 +125,7 @@ class ChunkedObjective(Objective):
             return near, 1.0 / size
         calls = graph.call_each(_scaled, self.targets, common=(unit, self.dtype))
         targets = graph.persisted(calls)
-        penalty = near.penalty.times(1.0 / unit)
+        penalty = near.penalty_of_sum.times(1.0 / unit)
         made = near._with(near.measurements, targets, penalty, self.weights)
         made.target_unit = self.target_unit * unit
         return made, unit / size
@@ -141,7 +141,7 @@ class ChunkedObjective(Objective):
         if size == 1.0:
             return self, 1.0
         assert isinstance(measurements, ChunkedMeasurements)
-        penalty = self.penalty.times(size)
+        penalty = self.penalty_of_sum.times(1.0 / size)
         made = ChunkedObjective(measurements, self.targets, penalty, self.weights)
         return made, size
 
@@ -170,7 +170,7 @@ class ChunkedObjective(Objective):
         targets = graph.persisted(calls)
         weights = None if self.weights is None else self.weights.selected(local)
         return self._with(
-            self.measurements.selected(local), targets, self.penalty, weights
+            self.measurements.selected(local), targets, self.penalty_of_sum, weights
         )
 
     def _with(

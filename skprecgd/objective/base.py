@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -229,7 +230,8 @@ class Objective(ABC):
 
     matrix_shape: tuple[int, int]
     dtype: np.dtype
-    penalty: Penalty
+    penalty_of_sum: Penalty
+    """The penalty beside the sum of all losses, before both take their `weight`."""
     loss: Loss
     target_unit: float = 1.0
     """What the targets were divided by, since the objective was made of data."""
@@ -240,8 +242,14 @@ class Objective(ABC):
 
     @property
     def weight(self) -> float:
-        """The factor by which the sum of all losses is multiplied."""
+        """The factor by which the sum of all losses, and the penalty, is multiplied."""
         return 1.0
+
+    @cached_property
+    def penalty(self) -> Penalty:
+        """What the objective adds to `Evaluation.loss`."""
+        beside = self.penalty_of_sum
+        return beside.times(self.weight) if beside.shrinks else beside
 
     @property
     @abstractmethod

@@ -52,7 +52,7 @@ class FullObjective(Objective):
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
         self.loss = SquaredLoss()
-        self.penalty = penalty
+        self.penalty_of_sum = penalty
         self._unit = unit
 
     @property
@@ -76,7 +76,7 @@ class FullObjective(Objective):
         unit = self.data_norm
         if unit == 0.0:
             return self, 1.0
-        penalty = self.penalty.times(1.0 / unit)
+        penalty = self.penalty_of_sum.times(1.0 / unit)
         made = FullObjective(self.X, penalty, unit=unit * self._unit)
         made.target_unit = self.target_unit * unit
         return made, unit

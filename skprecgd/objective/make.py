@@ -54,7 +54,8 @@ def make_objective(
     >>> make_objective(FullObservation((2, 2)), np.diag([3.0, 4.0])).data_norm
     5.0
     """
-    targets, penalty = unmasked(targets, "targets"), as_penalty(alpha)
+    targets = unmasked(targets, "targets")
+    penalty = as_penalty(alpha).times(weights.losses_divided_by)
     loss = SquaredLoss() if loss is None else loss
     plain = loss.least_squares and weights.of_losses is None
     if isinstance(measurements, FullObservation) and plain:

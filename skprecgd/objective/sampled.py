@@ -65,7 +65,7 @@ class SampledObjective(Objective):
         # unit scale: float64 targets may lie outside the range of float32.
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
-        self.penalty = penalty
+        self.penalty_of_sum = penalty
         self.weights = weights
         self.costs = WeightedLoss(loss, weights, self.dtype, weights.unit)
 
@@ -87,7 +87,7 @@ class SampledObjective(Objective):
 
     @property
     def plain_least_squares(self) -> bool:
-        return self.loss.least_squares and not self.penalty.shrinks
+        return self.loss.least_squares and not self.penalty_of_sum.shrinks
 
     @property
     def targets_are_drawn(self) -> bool:
@@ -154,9 +154,8 @@ class SampledObjective(Objective):
             measurements, size = self.measurements.of_unit_size()
         if size != 1.0:
             # Predictions stay what they are, so the matrix takes the unit.
-            near = near._with(
-                measurements=measurements, penalty=self.penalty.times(size)
-            )
+            penalty = self.penalty_of_sum.times(1.0 / size)
+            near = near._with(measurements=measurements, penalty=penalty)
         if self.loss.homogeneous:
             unit = UNIT.unit(largest_size(self.targets), self.targets.dtype)
         if unit != 1.0:
@@ -168,8 +167,11 @@ class SampledObjective(Objective):
         made = self._with(
             targets=np.divide(self.targets, unit, dtype=np.float64),
             loss=self.loss.rescaled(1.0 / unit),
-            penalty=self.penalty.times(1.0 / unit),
         )
+        if self.penalty_of_sum.shrinks:
+            # Over its typical curvature, every loss takes the square of the unit.
+            curvature = made.typical_curvature / self.typical_curvature
+            made.penalty_of_sum = self.penalty_of_sum.times(curvature / unit)
         made.target_unit *= unit
         return made
 
@@ -207,7 +209,7 @@ class SampledObjective(Objective):
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
         # A penalty leaves residuals of its own, and its size is relative to this loss.
-        if self.penalty.shrinks:
+        if self.penalty_of_sum.shrinks:
             return None
         finest = max(tol, float(np.sqrt(np.finfo(self.dtype).eps)))
         loss = self.loss.sharpened(
@@ -220,7 +222,9 @@ class SampledObjective(Objective):
         return self._with(loss=loss)
 
     def with_penalty(self, penalty: Penalty) -> SampledObjective:
-        return self._with(penalty=penalty)
+        made = self._with(penalty=penalty.times(1.0 / self.weight))
+        made.penalty = penalty
+        return made
 
     def observed_entries(self) -> ObservedEntries | None:
         cells = self.measurements.cells() if self.measurements.single_entries else None
@@ -353,7 +357,7 @@ class SampledObjective(Objective):
         return product
 
     def contracts(self, rank: int) -> bool:
-        return not self.penalty.shrinks and self.measurements.contracts(rank)
+        return not self.penalty_of_sum.shrinks and self.measurements.contracts(rank)
 
     def curvature_in(
         self, evaluation: Evaluation, roots: Sequence[Array]
@@ -489,7 +493,7 @@ class SampledObjective(Objective):
             "measurements": self.measurements,
             "targets": self.targets,
             "loss": self.loss,
-            "penalty": self.penalty,
+            "penalty": self.penalty_of_sum,
             "weights": self.weights,
         }
 

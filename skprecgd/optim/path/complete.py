@@ -54,6 +54,8 @@ def explain_complete(
     variance, loss = settings.noise_variance, float(losses[-1])
     if isinstance(variance, str):
         variance = residual_variance(objective, loss, factors)
+    penalty = objective.penalty
+    multiple = float(found.s[0]) / penalty.threshold if penalty.shrinks else None
     return PathResult(
         factors=factors,
         status=status,
@@ -65,4 +67,5 @@ def explain_complete(
         history=History(),
         stages=stages,
         noise_variance=variance,
+        largest_multiple=multiple,
     )

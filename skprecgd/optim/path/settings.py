@@ -56,7 +56,7 @@ class Solved:
     ) -> bool:
         """Whether another search, perhaps of other data, is asked for the same."""
         return (
-            (self.max_rank, self.penalty) == (max_rank, objective.penalty)
+            (self.max_rank, self.penalty) == (max_rank, objective.penalty_of_sum)
             and self.loss == objective.loss
             and self.search == settings.asked()
         )
