@@ -129,6 +129,11 @@ class Factors(ABC):
         pairs = zip(self.blocks, matrices, strict=True)
         return self._of(*(b @ m for b, m in pairs))
 
+    def times_lines(self, lines: Sequence[Array]) -> Self:
+        """Every row of a block multiplied by a number: `lines` are those of L and R."""
+        pairs = zip(self.blocks, lines, strict=False)
+        return self._of(*(b * line.astype(b.dtype)[:, None] for b, line in pairs))
+
     def flat(self) -> Array:
         """All blocks in one vector."""
         return np.concatenate([block.ravel() for block in self.blocks])

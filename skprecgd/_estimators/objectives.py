@@ -12,7 +12,7 @@ from skprecgd.distributed.weights import chunked_weights
 from skprecgd.losses import make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, Weights, make_objective
-from skprecgd.objective.penalty import as_penalty
+from skprecgd.objective.make import make_penalty
 from skprecgd.objective.weights import ONCE
 from skprecgd.robust import TrimmedObjective
 
@@ -25,7 +25,7 @@ def objective_of(
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-        Its `loss`, `alpha` and `outlier_fraction` are read.
+        Its `loss`, `alpha`, `alpha_scaling` and `outlier_fraction` are read.
     measurements : Measurements
     targets : ndarray, dask array or list by chunk
         The targets of `FullObservation` may be the matrix itself, in any form.
@@ -34,7 +34,13 @@ def objective_of(
     """
     by_products = needs_each_entry(estimator) is None
     if by_products and isinstance(measurements, ChunkedMeasurements):
-        penalty = as_penalty(estimator.alpha).times(weights.losses_divided_by)
+        penalty = make_penalty(
+            estimator.alpha,
+            estimator.alpha_scaling,
+            measurements,
+            weights,
+            symmetric=estimator.symmetric,
+        )
         return ChunkedObjective(
             measurements,
             measurements.targets(targets),
@@ -49,5 +55,12 @@ def objective_of(
         return TrimmedObjective(measurements, targets, fraction, weights)
     if isinstance(measurements, FullObservation) and targets.ndim == 1:
         targets = targets.reshape(measurements.matrix_shape)
-    loss, alpha = make_loss(estimator.loss), estimator.alpha
-    return make_objective(measurements, targets, loss, alpha, weights=weights)
+    return make_objective(
+        measurements,
+        targets,
+        make_loss(estimator.loss),
+        estimator.alpha,
+        alpha_scaling=estimator.alpha_scaling,
+        weights=weights,
+        symmetric=estimator.symmetric,
+    )

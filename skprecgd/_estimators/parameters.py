@@ -40,6 +40,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     ],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
     "alpha": [Interval(Real, 0, None, closed="left")],
+    "alpha_scaling": [Interval(Real, 0, None, closed="left")],
     "outlier_fraction": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
     "early_stopping": [StrOptions({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

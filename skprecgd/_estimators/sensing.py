@@ -245,6 +245,7 @@ class PrecGDMatrixSensing(
         noise_variance: Any = None,
         init: Any = "spectral",
         alpha: float = 0.0,
+        alpha_scaling: float = 0.0,
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
         validation_fraction: float = 0.1,
@@ -266,6 +267,7 @@ class PrecGDMatrixSensing(
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
         self.outlier_fraction = outlier_fraction
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -364,11 +366,11 @@ class PrecGDMatrixSensing(
         result = self._recover(objective, rank, block)
         keep = partial(self._found, result, objective, block)
         (found, fitted), stopped = in_spite_of_interrupt(keep)
-        seed = self.random_state
+        seed, factors = self.random_state, found.factors
+        if fitted.penalty_of_sum.shrinks:
+            factors = fitted.penalty_of_sum.balanced(factors)
         try:
-            bound = certificate(
-                fitted, found.factors, search_rank=rank, random_state=seed
-            )
+            bound = certificate(fitted, factors, search_rank=rank, random_state=seed)
         except KeyboardInterrupt:
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True

@@ -152,7 +152,7 @@ def certificate(
     point = factors.scaled(1.0 / unit)
     evaluation = scaled.evaluate(point)
     stationarity = 0.5 * scaled.gradient(evaluation).inner(point)
-    gradient = scaled.matrix_gradient(evaluation)
+    gradient = scaled.penalty.scaled_gradient(scaled.matrix_gradient(evaluation))
     symmetric = factors.multiplicity == 2
     steepest = _steepest(gradient, symmetric, random_state)
     violation = max(0.0, steepest - scaled.penalty.threshold)
@@ -160,7 +160,7 @@ def certificate(
     return Certificate(
         stationarity=stationarity * unit**2,
         violation=violation * unit,
-        trace_bound=float(np.sum(point.singular_values(), dtype=np.float64)) * unit,
+        trace_bound=scaled.penalty.size(point) * unit,
         trace_source="iterate",
         value_at_zero=0.5 * (scaled.data_norm * unit) ** 2,
         rank_deficient=factors.rank < allowed,
@@ -192,10 +192,12 @@ def largest_multiple(
     >>> from skprecgd.objective import make_objective
     >>> from skprecgd.optim.certificate import largest_multiple
     >>> X = np.diag([3.0, 4.0])
-    >>> round(largest_multiple(make_objective(FullObservation((2, 2)), X, alpha=2.0)), 9)
+    >>> objective = make_objective(FullObservation((2, 2)), X, alpha=2.0)
+    >>> round(largest_multiple(objective), 9)
     2.0
     """
     gradient = objective.matrix_gradient_at_zero()
+    gradient = objective.penalty.scaled_gradient(gradient)
     steepest = _steepest(gradient, symmetric, random_state)
     return max(0.0, steepest) / objective.penalty.threshold
 

@@ -93,6 +93,7 @@ class Grower:
         if not penalty.shrinks:
             return True
         gradient = self._objective.matrix_gradient_at_zero()
+        gradient = penalty.scaled_gradient(gradient)
         any_vector = np.cos(np.arange(self._objective.matrix_shape[1]))
         seen = np.asarray(gradient @ any_vector.astype(self._objective.dtype))
         size = norm(seen)
@@ -148,6 +149,7 @@ class Grower:
             gradient = objective.matrix_gradient_at_zero()
         else:
             gradient = objective.matrix_gradient(evaluation)
+        gradient = objective.penalty.scaled_gradient(gradient)
         if self._settings.symmetric:
             values, u = leading_eigenpairs(-1.0 * gradient, count, seed)
             v = u
@@ -157,6 +159,7 @@ class Grower:
             u, values, v = leading_triplets(gradient, count, seed, tol=tol)
             # The triplets are those of the gradient; the descent has the other sign.
             u = -u
+        u, v = objective.penalty.unscaled(u, v)
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
