@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from skprecgd._estimators.parameters import looks_for_outliers, needs_each_entry
+from skprecgd._estimators.parameters import (
+    looks_for_outliers,
+    needs_each_entry,
+    ridge_of,
+)
 from skprecgd.distributed.graph import in_memory
 from skprecgd.distributed.measurements import ChunkedMeasurements
 from skprecgd.distributed.objective import ChunkedObjective
@@ -35,7 +39,7 @@ def objective_of(
     by_products = needs_each_entry(estimator) is None
     if by_products and isinstance(measurements, ChunkedMeasurements):
         penalty = make_penalty(
-            estimator.alpha,
+            ridge_of(estimator),
             estimator.alpha_scaling,
             measurements,
             weights,
@@ -59,7 +63,7 @@ def objective_of(
         measurements,
         targets,
         make_loss(estimator.loss),
-        estimator.alpha,
+        ridge_of(estimator),
         alpha_scaling=estimator.alpha_scaling,
         weights=weights,
         symmetric=estimator.symmetric,
