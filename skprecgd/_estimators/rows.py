@@ -332,7 +332,7 @@ class CountedRows(RowSolver):
         values, turn = np.linalg.eigh(self.form[:k, :k])
         turned = RowSpace(basis[:, :k] @ turn.astype(basis.dtype), space.offsets)
         solver = copy(self.solver)
-        solver.ridge = self.weight(rows.counts())[:, None] * values
+        solver.ridge = self.weight(rows.counts())[:, None] * np.maximum(values, 0.0)
         z = solver.coordinates(rows, turned) @ turn.T.astype(basis.dtype)
         return space.padded(z)
 
@@ -367,7 +367,8 @@ def make_row_solver(
     solver, penalty = kind(loss, ridge, each_entry), objective.penalty_of_sum
     if penalty.row_weight is None or result.status is Status.HELD_OUT:
         return solver
-    k = int(np.sum(ridge < np.inf))
+    s = factors.singular_values()
+    k = int(np.sum(s > factors.rounding * s[0]))
     form = penalty.row_form(factors.truncated(k), signed_svd(factors)[2][:, :k])
     return CountedRows(solver, form, penalty.row_weight)
 

@@ -188,7 +188,8 @@ class Penalty(ABC):
             factor that goes with the coordinates z.
         """
         across = np.asarray(basis.T @ self.balanced(factors).right, dtype=np.float64)
-        return self.threshold * np.linalg.inv(across @ across.T)
+        back = np.linalg.inv(across)
+        return self.threshold * (back.T @ back)
 
 
 @dataclass(frozen=True)
