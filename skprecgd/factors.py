@@ -129,6 +129,11 @@ class Factors(ABC):
         pairs = zip(self.blocks, matrices, strict=True)
         return self._of(*(b @ m for b, m in pairs))
 
+    def times_lines(self, lines: Sequence[Array]) -> Self:
+        """Every row of a block multiplied by a number: `lines` are those of L and R."""
+        pairs = zip(self.blocks, lines, strict=False)
+        return self._of(*(b * line.astype(b.dtype)[:, None] for b, line in pairs))
+
     def flat(self) -> Array:
         """All blocks in one vector."""
         return np.concatenate([block.ravel() for block in self.blocks])
@@ -175,10 +180,6 @@ class Factors(ABC):
     def ridge(self) -> float:
         """``||L||_F^2 + ||R||_F^2``: twice the nuclear norm when balanced."""
         return self.multiplicity * self.inner(self)
-
-    def ridge_gradient(self) -> Self:
-        """Gradient of half of `ridge`."""
-        return self.times(self.multiplicity)
 
     def svd(self) -> Triplets:
         """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""

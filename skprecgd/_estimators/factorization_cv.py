@@ -44,7 +44,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Steps to try; see :class:`PrecGDFactorization`. A number that diverges is
         scored as failed.
     alpha : float or list of float, default=0.0
-        Ridges to try; see :class:`PrecGDFactorization`.
+        Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as
+        the whole.
+    alpha_scaling : float, default=0.0
+        See :class:`PrecGDFactorization`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
             default="auto"
         See :class:`PrecGDFactorization`. Solvers that need not descend are refused.
@@ -168,6 +171,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         noise_variance: float | str | None = None,
         init: str = "spectral",
         alpha: Any = 0.0,
+        alpha_scaling: float = 0.0,
         outlier_fraction: Any = 0.0,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
@@ -190,6 +194,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
         self.outlier_fraction = outlier_fraction
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

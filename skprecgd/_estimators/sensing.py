@@ -129,8 +129,13 @@ class PrecGDMatrixSensing(
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
     alpha : float, default=0.0
-        Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
-        its singular values.
+        Ridge on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
+        `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
+        Weights of the samples and the inverse of an array `noise_variance` multiply the
+        losses. See :ref:`ridge`.
+    alpha_scaling : float, default=0.0
+        The ridge of a row or column takes the count of its observed entries, relative
+        to the mean, to this power; see :ref:`ridge`. Needs single entries.
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the targets that are grossly wrong. They
         are recognised by their residuals and left out of the fit. "auto" is 0.3; see
@@ -182,6 +187,8 @@ class PrecGDMatrixSensing(
         components, and entries between them are zero; see :ref:`groups`. With
         ``symmetric=True``, row i and column i are in the same group. Other measurements
         are one group.
+    alpha_max_ : float
+        The smallest `alpha` with which the matrix is zero; only if `alpha` is above 0.
     outliers_ : ndarray of shape (n,)
         Errors of the targets that were left out of the fit, 0 for the others:
         ``y - outliers_`` is what was fitted.
@@ -245,6 +252,7 @@ class PrecGDMatrixSensing(
         noise_variance: Any = None,
         init: Any = "spectral",
         alpha: float = 0.0,
+        alpha_scaling: float = 0.0,
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
         validation_fraction: float = 0.1,
@@ -266,6 +274,7 @@ class PrecGDMatrixSensing(
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
         self.outlier_fraction = outlier_fraction
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -364,11 +373,11 @@ class PrecGDMatrixSensing(
         result = self._recover(objective, rank, block)
         keep = partial(self._found, result, objective, block)
         (found, fitted), stopped = in_spite_of_interrupt(keep)
-        seed = self.random_state
+        seed, factors = self.random_state, found.factors
+        if fitted.penalty_of_sum.shrinks:
+            factors = fitted.penalty_of_sum.balanced(factors)
         try:
-            bound = certificate(
-                fitted, found.factors, search_rank=rank, random_state=seed
-            )
+            bound = certificate(fitted, factors, search_rank=rank, random_state=seed)
         except KeyboardInterrupt:
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True

@@ -45,7 +45,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Steps to try; see :class:`PrecGDMatrixSensing`. A number that diverges is
         scored as failed.
     alpha : float or list of float, default=0.0
-        Ridges to try; see :class:`PrecGDMatrixSensing`.
+        Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as
+        the whole.
+    alpha_scaling : float, default=0.0
+        See :class:`PrecGDMatrixSensing`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
             default="auto"
         See :class:`PrecGDMatrixSensing`. Solvers that need not descend are refused.
@@ -165,6 +168,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         noise_variance: float | str | None = None,
         init: str = "spectral",
         alpha: Any = 0.0,
+        alpha_scaling: float = 0.0,
         outlier_fraction: Any = 0.0,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
@@ -187,6 +191,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
         self.outlier_fraction = outlier_fraction
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

@@ -1,6 +1,7 @@
 """An upper bound of the distance of a point to the global optimum.
 
-For a convex loss phi of the matrix, ``S = grad phi(M)`` and a ridge alpha,
+For a convex loss phi of the matrix, ``S = grad phi(M)`` and a ridge alpha (all of them
+as the objective has them, multiplied by its weight),
 
 ``f(M) - f* <= <grad f(X), X> / 2 + violation * trace(M*)``
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +41,8 @@ class Certificate:
         smallest eigenvalue of ``S + alpha I`` (symmetric), or the excess of the
         spectral norm of S over alpha (factor pair).
     trace_bound : float
-        The bound used for the trace (nuclear norm) of the optimum.
+        The bound used for the trace (nuclear norm) of the optimum; with `alpha_scaling`
+        that of the matrix whose rows and columns are scaled, see :ref:`ridge`.
     trace_source : {"iterate", "given"}
         "iterate": the nuclear norm of M itself stood in for that of the optimum;
         the bound is then an estimate. "given": it is rigorous if yours is.
@@ -150,18 +153,58 @@ def certificate(
     point = factors.scaled(1.0 / unit)
     evaluation = scaled.evaluate(point)
     stationarity = 0.5 * scaled.gradient(evaluation).inner(point)
-    gradient = scaled.matrix_gradient(evaluation)
-    if factors.multiplicity == 2:
-        extreme = leading_eigenpairs(-1.0 * gradient, 1, random_state)[0][0]
-    else:
-        extreme = leading_triplets(gradient, 1, random_state)[1][0]
-    violation = max(0.0, float(extreme) - scaled.alpha)
+    gradient = scaled.penalty.scaled_gradient(scaled.matrix_gradient(evaluation))
+    symmetric = factors.multiplicity == 2
+    steepest = _steepest(gradient, symmetric, random_state)
+    violation = max(0.0, steepest - scaled.penalty.threshold)
     allowed = factors.rank if search_rank is None else search_rank
     return Certificate(
         stationarity=stationarity * unit**2,
         violation=violation * unit,
-        trace_bound=float(np.sum(point.singular_values(), dtype=np.float64)) * unit,
+        trace_bound=scaled.penalty.size(point) * unit,
         trace_source="iterate",
         value_at_zero=0.5 * (scaled.data_norm * unit) ** 2,
         rank_deficient=factors.rank < allowed,
     )
+
+
+def largest_multiple(
+    objective: Objective, *, symmetric: bool = False, random_state: RandomState = None
+) -> float:
+    """The multiple of its penalty from which on an objective is lowest at zero.
+
+    It takes one Lanczos iteration with the gradient of the loss at zero; for the
+    squared loss of entries, that is the matrix of the targets, zero where nothing was
+    observed.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of unit scale, with a penalty. Its loss is convex.
+    symmetric : bool, default=False
+        Whether the matrix is ``X X^T``.
+    random_state : int, RandomState instance or None, default=None
+        Start vector of the iteration.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> from skprecgd.optim.certificate import largest_multiple
+    >>> X = np.diag([3.0, 4.0])
+    >>> objective = make_objective(FullObservation((2, 2)), X, alpha=2.0)
+    >>> round(largest_multiple(objective), 9)
+    2.0
+    """
+    gradient = objective.matrix_gradient_at_zero()
+    gradient = objective.penalty.scaled_gradient(gradient)
+    steepest = _steepest(gradient, symmetric, random_state)
+    return max(0.0, steepest) / objective.penalty.threshold
+
+
+def _steepest(gradient: Any, symmetric: bool, random_state: RandomState) -> float:
+    """The fastest descent along a matrix of nuclear norm one, given S."""
+    if symmetric:
+        return float(leading_eigenpairs(-1.0 * gradient, 1, random_state)[0][0])
+    return float(leading_triplets(gradient, 1, random_state)[1][0])

@@ -89,15 +89,16 @@ class Grower:
         Without a ridge that is taken for granted. With one, any direction tells as a
         rule, so that the leading one need not be found.
         """
-        alpha = self._objective.alpha
-        if alpha == 0:
+        penalty = self._objective.penalty
+        if not penalty.shrinks:
             return True
         gradient = self._objective.matrix_gradient_at_zero()
+        gradient = penalty.scaled_gradient(gradient)
         any_vector = np.cos(np.arange(self._objective.matrix_shape[1]))
         seen = np.asarray(gradient @ any_vector.astype(self._objective.dtype))
         size = norm(seen)
         slope = norm(np.asarray(gradient.T @ (seen / size))) if size > 0 else 0.0
-        if slope > alpha and not self._settings.symmetric:
+        if slope > penalty.threshold and not self._settings.symmetric:
             return True
         return self.grow(None, 1, 1) is not None
 
@@ -148,15 +149,17 @@ class Grower:
             gradient = objective.matrix_gradient_at_zero()
         else:
             gradient = objective.matrix_gradient(evaluation)
+        gradient = objective.penalty.scaled_gradient(gradient)
         if self._settings.symmetric:
             values, u = leading_eigenpairs(-1.0 * gradient, count, seed)
             v = u
         else:
             # With a ridge the value must be accurate, to be compared with the ridge.
-            tol = 0.0 if objective.alpha > 0 else self._tuning.direction_tol
+            tol = 0.0 if objective.penalty.shrinks else self._tuning.direction_tol
             u, values, v = leading_triplets(gradient, count, seed, tol=tol)
             # The triplets are those of the gradient; the descent has the other sign.
             u = -u
+        u, v = objective.penalty.unscaled(u, v)
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
@@ -171,8 +174,8 @@ class Grower:
         objective = self._objective
         growth = objective.growth(evaluation, u[:, :1], v[:, :1])
         # At an optimum with a ridge, the slope exceeds the ridge by rounding only.
-        ridge = objective.alpha > 0
-        least = self._settings.tol * objective.data_norm if ridge else 0.0
+        shrinks = objective.penalty.shrinks
+        least = self._settings.tol * objective.data_norm if shrinks else 0.0
         if growth.length <= least:
             return None
         lengths = (growth.length * values / values[0]).astype(u.dtype)
@@ -222,4 +225,5 @@ class Grower:
         if evaluation is None:
             kind = SymmetricFactor if self._settings.symmetric else FactorPair
             return kind.from_svd(u, s, v)
-        return evaluation.factors.balanced().grown(u, s, v)
+        balanced = self._objective.penalty.balanced(evaluation.factors)
+        return balanced.grown(u, s, v)
