@@ -28,7 +28,7 @@ FLOORS = [
     {"measurements"},
     {"objective"},
     {"robust", "initialization", "distributed"},
-    {"optim"},
+    {"optim", "variational"},
     {"model_selection", "datasets", "testing", "display", "progress"},
     {"_estimators"},
     {"_show_versions"},

@@ -1,0 +1,1 @@
+"""Variational Bayes: noise and prior variances learned from the data."""
