@@ -58,6 +58,7 @@ from skprecgd._estimators.parameters import (
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
+from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
@@ -68,11 +69,12 @@ from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
 from skprecgd.factors import Factors
-from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
+from skprecgd.optim.loop import check_unit
 from skprecgd.optim.path.result import PathResult
+from skprecgd.variational.signal import Signal, find_signal
 
 # Deviations of equal rows from their mean, in machine epsilons of the data: that of the
 # mean, and one of the difference.
@@ -235,14 +237,17 @@ class PrecGDFactorization(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({AUTO}),
+        ],
         "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
     }
 
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | str = 2,
         *,
         missing_values: float = np.nan,
         center: str | None = None,
@@ -323,16 +328,16 @@ class PrecGDFactorization(
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
         check_together(self, self.center)
         data = read_data(self, X, entry_weight)
-        check_rank(self.n_components, data.shape, "X.shape")
+        most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
         warn_about_unseen(seen, names, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
-        rank = search_rank(self.n_components, components_taken(self.center))
+        rank = search_rank(most, components_taken(self.center))
         check_init(self.init, data.shape, rank)
         self.groups_ = data.groups(seen)
         if self.groups_.n_groups > 1:
-            found = self._find_groups(data)
+            found = self._find_groups(data, most)
         else:
             found = self._find(data, seen)
         self._warn(found.result)
@@ -351,13 +356,34 @@ class PrecGDFactorization(
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
-        n_components = min(self.n_components, *data.shape)
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
+        wanted = SearchRank(self.n_components)
+        signal = None
+        if wanted.is_auto and objective.has_closed_form:
+            objective, signal = self._signal(objective, offsets)
+            n_components = max(1, signal.posterior.n_components + offsets.n_taken)
+        else:
+            n_components = wanted.for_objective(objective)
         result = self._recover(objective, offsets.search_rank(n_components), block)
+        if signal is not None:
+            result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, offsets, seen, n_components)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
+
+    def _signal(
+        self, objective: Objective, offsets: Offsets
+    ) -> tuple[Objective, Signal]:
+        """What complete data carry, and the objective that knows what was found."""
+        size = objective.data_norm
+        check_unit(size)
+        signal = find_signal(
+            objective.complete_matrix, size, offsets.size, self.random_state
+        )
+        if signal.triplets is not None:
+            objective = objective.decomposed(signal.triplets)
+        return objective, signal
 
     def _found(
         self,
@@ -380,11 +406,11 @@ class PrecGDFactorization(
         left = partial(mean_square_left, objective, result, within, gross)
         return Found(objective, offsets, result, factors, gross, solver, rank, left)
 
-    def _find_groups(self, data: Data) -> Found:
+    def _find_groups(self, data: Data, most: int) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
-        groups, n_components = self.groups_, self.n_components
-        warn_about_groups(groups, n_components, "the centre")
-        parts = data.parts(groups, n_fitted(groups, n_components))
+        groups = self.groups_
+        warn_about_groups(groups, most, "the centre")
+        parts = data.parts(groups, n_fitted(groups, most))
 
         def fit(part: GroupData) -> Found:
             return self._find(part.data, part.data.seen(), part.block)

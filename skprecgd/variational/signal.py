@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +11,8 @@ from scipy import linalg
 from skprecgd._linalg.matrices import Matrix
 from skprecgd._linalg.numerics import norm
 from skprecgd._linalg.svd_tuning import SVD
-from skprecgd._linalg.truncated_svd import TruncatedSvd
-from skprecgd._runtime.typing import Array
+from skprecgd._linalg.truncated_svd import TruncatedSvd, truncated_svd
+from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.variational.complete import CompletePosterior, complete_posterior
 
 
@@ -32,12 +31,18 @@ class SignalTuning:
     first, growth : int
         Leading values that are looked at first where these are not all, and by which
         factor their number grows as long as all of them carry signal.
+    vector_tol, max_blocks : float, int
+        How accurate the leading triplets are then, and the most products with the
+        matrix, as of `truncated_svd`. Signal converges soon. Noise, whose singular
+        values lie close together, does not, and need not.
     """
 
     gram_side: int = 2000
     resolved: float = 1e4
     first: int = 16
     growth: int = 2
+    vector_tol: float = 1e-3
+    max_blocks: int = 25
 
 
 SIGNAL = SignalTuning()
@@ -53,7 +58,7 @@ class Signal:
     n_possible : int
         The singular values that are not zero by construction.
     triplets : TruncatedSvd or None
-        Those that were found on the way, at least as many as carry signal.
+        At least as many as carry signal, if they were found to working precision.
     """
 
     posterior: CompletePosterior
@@ -72,8 +77,8 @@ class Signal:
 def find_signal(
     X: Matrix,
     size: float,
-    decompose: Callable[[int], TruncatedSvd],
     offset: float = 0.0,
+    random_state: RandomState = None,
     tuning: SignalTuning = SIGNAL,
 ) -> Signal:
     """The posterior of a complete matrix, from as many singular values as it takes.
@@ -87,20 +92,17 @@ def find_signal(
     X : Matrix
     size : float
         Its Frobenius norm.
-    decompose : callable
-        Number of triplets -> the leading ones of X.
     offset : float, default=0.0
         Norm of what was subtracted from the data, whose rounding errors are left.
+    random_state : int, RandomState instance or None, default=None
+        Draws the start of an iterative decomposition.
     tuning : SignalTuning
     """
     data = _Data(X, size, offset, tuning)
-    if data.is_left_to_lapack:
-        return data.signal(decompose(min(X.shape)))
-    signal = data.from_gram()
-    count = tuning.first
+    signal = None if data.is_left_to_lapack else data.from_gram()
+    count = min(X.shape) if data.is_left_to_lapack else tuning.first
     while signal is None:
-        triplets = decompose(min(count, *X.shape))
-        found = data.signal(triplets)
+        found = data.from_leading(min(count, *X.shape), random_state)
         if found.posterior.n_components < count or count >= min(X.shape):
             signal = found
         count *= tuning.growth
@@ -137,9 +139,18 @@ class _Data:
             return None
         return Signal(posterior, min(self._directions), None)
 
-    def signal(self, triplets: TruncatedSvd) -> Signal:
-        """The signal from the leading singular values."""
-        return Signal(self._posterior(triplets.s), min(self._directions), triplets)
+    def from_leading(self, count: int, random_state: RandomState) -> Signal:
+        """The signal from that many leading singular values."""
+        found = truncated_svd(
+            self.X,
+            count,
+            tol=self.tuning.vector_tol,
+            max_blocks=self.tuning.max_blocks,
+            random_state=random_state,
+            size=self.size,
+        )
+        triplets = found if found.converged and found.error == 0.0 else None
+        return Signal(self._posterior(found.s), min(self._directions), triplets)
 
     def _posterior(self, s: Array) -> CompletePosterior:
         s = s.astype(np.float64)
