@@ -94,10 +94,12 @@ class PrecGDFactorization(
 
     Parameters
     ----------
-    n_components : int, default=2
+    n_components : int or "auto", default=2
         Search rank. Complete data: the number of components returned. Missing
         entries or outliers: an upper bound of the rank, of each group if the observed
-        entries fall into several (`groups_`).
+        entries fall into several (`groups_`). "auto": as many as complete data carry,
+        and at least one, see :ref:`auto_components`; otherwise the bound is the highest
+        rank with fewer unknowns than there are entries.
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -184,9 +186,9 @@ class PrecGDFactorization(
         1e-154 or above 1e154 (1e-19 and 1e19 in single precision) the variance itself
         is zero or infinite; its share is right.
     n_components_ : int
-        Complete data: `n_components`. Missing entries or outliers: the rank found; the
-        sum of those of all groups if there are several. A component is then zero in
-        the columns of all groups but one.
+        Complete data: `n_components`, or the number found by "auto". Missing entries or
+        outliers: the rank found; the sum of those of all groups if there are several. A
+        component is then zero in the columns of all groups but one.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
         Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of

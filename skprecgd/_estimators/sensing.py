@@ -85,9 +85,10 @@ class PrecGDMatrixSensing(
 
     Parameters
     ----------
-    n_components : int, default=None
+    n_components : int or "auto", default=None
         Search rank: an upper bound of the rank (of each group, if there are several
         `groups_`), at most ``min(matrix_shape)``, which is what None stands for.
+        "auto" is the highest rank with fewer unknowns than there are measurements.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
         flat rows the most balanced shape with that many cells, rows >= columns
