@@ -41,7 +41,7 @@ from skprecgd._estimators.parameters import (
     check_together,
 )
 from skprecgd._estimators.scoring import explained_share, without_largest
-from skprecgd._estimators.search_rank import AUTO, determined_rank
+from skprecgd._estimators.search_rank import AUTO
 from skprecgd._estimators.sensing import regressor_of
 from skprecgd._estimators.weighting import positive
 from skprecgd._linalg.groups import Block
@@ -56,6 +56,7 @@ from skprecgd.measurements import Measurements
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim import SOLVERS, Solver
+from skprecgd.optim.path.freedom import highest_determined
 from skprecgd.optim.path.groups import relative_size
 from skprecgd.optim.path.rank_path import recover, visit_ranks, walk_to
 from skprecgd.optim.path.result import PathResult, Stage
@@ -133,6 +134,12 @@ class Samples:
         if counts is None:
             return splits
         return [(train[counts[train]], test[counts[test]]) for train, test in splits]
+
+    def highest_determined(self, *, symmetric: bool) -> int:
+        """The highest rank with fewer unknowns than there are samples; at least 1."""
+        n = self.weights.count(len(self.targets))
+        shape = self.measurements.matrix_shape
+        return max(1, highest_determined(shape, n, symmetric=symmetric))
 
     @property
     def suits_threads(self) -> bool:
@@ -510,7 +517,7 @@ class RankPathCV:
         shape, ranks = samples.measurements.matrix_shape, self.n_components
         if ranks is None:
             ranks = range(1, min(_DEFAULT_RANKS, *shape) + 1)
-        most = determined_rank(shape, len(samples.targets), symmetric=self.symmetric)
+        most = samples.highest_determined(symmetric=self.symmetric)
         ranks = [
             most if rank == AUTO else _checked_rank(rank, shape)
             for rank in _values(ranks, "n_components")

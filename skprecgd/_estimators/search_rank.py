@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 
 from skprecgd.initialization import check_rank
 from skprecgd.objective import Objective
-from skprecgd.optim.path.freedom import degrees_of_freedom
+from skprecgd.optim.path.freedom import highest_determined
 
 AUTO = "auto"
 
@@ -54,16 +53,5 @@ class SearchRank:
         shape = objective.matrix_shape
         if not self.is_auto:
             return min(shape) if self.given is None else min(int(self.given), *shape)
-        return determined_rank(shape, objective.n_samples, symmetric=symmetric)
-
-
-def determined_rank(
-    shape: tuple[int, int], n_measurements: int, *, symmetric: bool = False
-) -> int:
-    """The highest rank with fewer unknowns than there are measurements; at least 1."""
-
-    def unknowns(rank: int) -> int:
-        return degrees_of_freedom(shape, rank, symmetric=symmetric)
-
-    ranks = range(1, min(shape) + 1)
-    return max(1, bisect_left(ranks, n_measurements, key=unknowns))
+        found = highest_determined(shape, objective.n_measurements, symmetric=symmetric)
+        return max(1, found)
