@@ -629,8 +629,8 @@ def _checked_rank(rank: Any, shape: tuple[int, int]) -> int:
     whole = isinstance(rank, Integral) and not isinstance(rank, bool)
     if not whole or not 1 <= int(rank) <= min(shape):
         raise ValueError(
-            f"n_components={rank!r} must be 'auto' or an integer from 1 to "
-            f"{min(shape)}, the shorter side of the matrix of shape {shape}."
+            f"n_components={rank!r} must be an integer from 1 to {min(shape)}, the "
+            f"shorter side of the matrix of shape {shape}, or 'auto'."
         )
     return int(rank)
 
