@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -48,13 +49,18 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     symmetric: bool = False
 
     def _recover(
-        self, objective: Objective, max_rank: int, block: Block | None = None
+        self,
+        objective: Objective,
+        max_rank: int,
+        block: Block | None = None,
+        noise_is_left: Callable[[Factors], bool] | None = None,
     ) -> PathResult:
         """Search for the rank with this estimator's parameters.
 
         The objective is that of a group if its `block` in the whole matrix is given.
         """
         settings = self._path_settings(objective, max_rank, block)
+        settings = replace(settings, noise_is_left=noise_is_left)
         callback = iteration_callback(self)
         return recover(objective, max_rank, settings, self.random_state, callback)
 

@@ -47,6 +47,7 @@ from skprecgd._estimators.groups import (
     warn_about_groups,
 )
 from skprecgd._estimators.lazy import by_rows
+from skprecgd._estimators.learned import Learner, learner_of, with_words
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -74,6 +75,7 @@ from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.loop import check_unit
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
 from skprecgd.variational.signal import Signal, find_signal
 
 # Deviations of equal rows from their mean, in machine epsilons of the data: that of the
@@ -245,6 +247,7 @@ class PrecGDFactorization(
         ],
         "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
+        "noise": [StrOptions({"auto", "uniform", "columns"})],
     }
 
     def __init__(
@@ -258,9 +261,10 @@ class PrecGDFactorization(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
+        noise: str = "auto",
         noise_variance: Any = None,
         init: Any = "spectral",
-        alpha: float = 0.0,
+        alpha: float | str = "auto",
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
         validation_fraction: float = 0.1,
@@ -279,6 +283,7 @@ class PrecGDFactorization(
         self.rank_search = rank_search
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -355,29 +360,45 @@ class PrecGDFactorization(
         self._centred = self.center, found.offsets
         self._set_variances(data, found)
         self._store(found.result, found.factors)
+        self._store_learned(found)
+
+    def _store_learned(self, found: Found) -> None:
+        """Set the attributes of what was learned; an earlier fit's would be wrong."""
+        for name in ("factor_scales_", "lower_bound_"):
+            self.__dict__.pop(name, None)
+        if found.learned is not None:
+            self.factor_scales_ = found.learned.factor_scales
+            self.lower_bound_ = found.learned.lower_bound
+            if self.noise_variance is None or isinstance(self.noise_variance, str):
+                self.noise_variance_ = found.learned.variance
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
-        wanted = SearchRank(self.n_components)
-        signal = None
-        if wanted.is_auto and objective.has_closed_form:
-            objective, signal = self._signal(objective, offsets)
-            n_components = max(1, signal.posterior.n_components + offsets.n_taken)
-        else:
-            n_components = wanted.for_objective(objective)
-        result = self._recover(objective, offsets.search_rank(n_components), block)
+        objective, n_components, signal = self._searched(objective, offsets)
+        rank = offsets.search_rank(n_components)
+        learner = learner_of(self, data, n_components)
+        ask = None if learner is None else learner.noise_is_left
+        result = self._recover(objective, rank, block, ask)
         if signal is not None:
             result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, offsets, seen, n_components)
+        if learner is not None and result.status is Status.NOISE:
+            found = partial(self._learned, result, objective, learner)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
 
-    def _signal(
+    def _searched(
         self, objective: Objective, offsets: Offsets
-    ) -> tuple[Objective, Signal]:
-        """What complete data carry, and the objective that knows what was found."""
+    ) -> tuple[Objective, int, Signal | None]:
+        """The number of components to search for, and what the data say of it.
+
+        The objective that is returned knows what was found on the way.
+        """
+        wanted = SearchRank(self.n_components)
+        if not (wanted.is_auto and objective.has_closed_form):
+            return objective, wanted.for_objective(objective), None
         size = objective.data_norm
         check_unit(size)
         signal = find_signal(
@@ -385,7 +406,25 @@ class PrecGDFactorization(
         )
         if signal.triplets is not None:
             objective = objective.decomposed(signal.triplets)
-        return objective, signal
+        n_components = signal.posterior.n_components + offsets.n_taken
+        return objective, max(1, n_components), signal
+
+    def _learned(
+        self, result: PathResult, objective: Objective, learner: Learner
+    ) -> Found:
+        """What the estimator keeps where noise and prior were learned."""
+        factors = learner.factors
+        return Found(
+            objective,
+            learner.offsets,
+            with_words(result, learner),
+            factors,
+            None,
+            learner.row_solver(objective.loss, needs_each_entry(self)),
+            factors.rank,
+            learner.mean_square_left,
+            learner.found(),
+        )
 
     def _found(
         self,

@@ -72,11 +72,11 @@ class Signal:
 
     def __str__(self) -> str:
         """One sentence."""
-        found = self.posterior
-        return (
-            f"{found.n_components} of {self.n_possible} components stand out of noise "
-            f"of about {found.noise_scale:.2g}."
-        )
+        n, noise = self.posterior.n_components, self.posterior.noise_scale
+        which = f"{n} of {self.n_possible} components carry signal"
+        if n == 0:
+            which = f"none of {self.n_possible} components carries signal"
+        return f"Noise of about {noise:.2g} was left; {which}."
 
 
 def find_signal(
