@@ -162,6 +162,14 @@ def test_units_do_not_matter(shape, scale, rng):
     assert model.fit(scale * X).n_components_ == RANK
 
 
+def test_an_exact_dependence_says_that_there_is_no_noise(rng):
+    for shape in ((60, 20), (20, 20), (400, 300)):
+        X = table(rng, shape)
+        X[:, -1] = X[:, :3].sum(axis=1)
+        model = PrecGDFactorization("auto", random_state=0).fit(X)
+        assert model.n_components_ == shape[1] - 1
+
+
 def test_lines_that_do_not_vary_are_no_sign_of_a_low_rank(rng):
     X = table(rng, (60, 20))
     constant = np.full((60, 30), 7.0)

@@ -198,7 +198,7 @@ def test_the_posterior_mean_is_closer_to_the_signal_than_the_truncated_svd(rng):
 
 @pytest.mark.parametrize("shape", [(50, 80), (80, 50), (1000, 12)])
 def test_all_singular_values_are_signal_where_there_is_no_noise(shape, rng):
-    for rank in (1, 2, 5, 11):
+    for rank in (1, 2, 5, min(shape) - 1):
         found = posterior_of(with_noise(rng, shape, rank, 0.0))
         assert found.n_components == rank
         assert found.noise_scale < 1e-12
@@ -208,6 +208,13 @@ def test_noise_far_below_the_data_is_found(rng):
     found = posterior_of(with_noise(rng, (60, 40), 4, 1e-9))
     assert found.n_components == 4
     assert_allclose(found.noise_scale, 1e-9, rtol=0.1)
+
+
+@pytest.mark.parametrize("noise", [1e-12, 1e-10, 1e-8])
+def test_the_least_singular_values_of_square_noise_are_no_sign_of_none(noise, rng):
+    # The least one of n x n noise is by the factor 2 n below the largest.
+    X = with_noise(rng, (200, 200), 5, noise)
+    assert posterior_of(X).n_components == 5
 
 
 def test_one_line_cannot_tell_signal_from_noise(rng):

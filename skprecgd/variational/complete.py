@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,14 @@ class CompleteTuning:
     lost : float
         Share of its terms below which a sum of squares that is known as a difference
         only is lost to rounding.
+    chance : float
+        A singular value below this share of the least one to expect of noise is none of
+        noise: that would be a chance of about this size.
     """
 
     points: int = 5
     lost: float = 1e-13
+    chance: float = 1e-3
 
 
 COMPLETE = CompleteTuning()
@@ -124,8 +128,8 @@ def complete_posterior(
         Frobenius norm of the matrix; needed unless all singular values are given.
     rounding : float, default=0.0
         Size up to which a singular value is nothing but rounding. The noise is not
-        taken for smaller than that, so that all values above it carry signal where
-        there is no noise.
+        taken for smaller than that. Where some values are that small and noise would
+        have made them larger, there is none, and all values above carry signal.
     max_components : int, default=None
         Most singular values that may carry signal.
     tuning : CompleteTuning
@@ -269,24 +273,41 @@ class _Search:
     tuning: CompleteTuning
 
     def minimum(self) -> _Minimum:
-        """The global minimum."""
-        return min(self._minima(), key=lambda found: found.free_energy)
+        """The global minimum, or that without noise where no noise is possible."""
+        found = min(self._minima(), key=lambda found: found.free_energy)
+        spectrum, least = self.spectrum, self._least
+        if least.n == len(spectrum.s) or spectrum.s[least.n] > self.rounding:
+            return found
+        # Noise lifts all singular values. The free energy hardly heeds those that are
+        # zero in spite of it.
+        expected = np.sqrt(found.noise / spectrum.longer)
+        return least if spectrum.s[-1] < self.tuning.chance * expected else found
+
+    @cached_property
+    def _thresholds(self) -> Array:
+        """Variances of the noise up to which the values carry signal, descending."""
+        return np.asarray(
+            self.spectrum.noise_at(self.spectrum.s[: self.max_components])
+        )
+
+    @property
+    def _least(self) -> _Minimum:
+        """All that is more than rounding carries signal."""
+        rounding = max(self.rounding, float(np.finfo(np.float64).eps))
+        least = self.spectrum.noise_at(rounding)
+        return _Minimum(self.spectrum, least, int(np.sum(self._thresholds > least)))
 
     def _minima(self) -> Iterator[_Minimum]:
-        spectrum = self.spectrum
-        most = len(spectrum.s)
-        if self.max_components is not None:
-            most = min(most, self.max_components)
-        thresholds = spectrum.noise_at(spectrum.s[:most])
+        spectrum, thresholds = self.spectrum, self._thresholds
         mean = spectrum.beyond(0) / (spectrum.shorter * spectrum.longer)
-        least = spectrum.noise_at(max(self.rounding, float(np.finfo(float).eps)))
-        yield _Minimum(spectrum, least, int(np.sum(thresholds > least)))
+        yield self._least
+        least = self._least.noise
         if mean > least and not np.any(thresholds[:1] > mean):
             yield _Minimum(spectrum, mean, 0)
         edges = np.append(thresholds, 0.0)
         # No minimum has as many with signal as that.
         too_many = int(np.ceil(spectrum.shorter / (1.0 + spectrum.ratio)))
-        for n in range(1, min(most + 1, too_many)):
+        for n in range(1, min(len(edges), too_many)):
             low, high = max(edges[n], least), edges[n - 1]
             if low < high:
                 yield from self._of_piece(n, low, high)

@@ -26,8 +26,8 @@ class SignalTuning:
         Largest smaller side of a matrix all of whose singular values are computed, as
         roots of the eigenvalues of a Gram matrix (1 s at 1000, 7 s at 2000).
     resolved : float
-        The square of the least singular value that carries signal, in units of the
-        rounding of a Gram matrix, from which on its eigenvalues will do.
+        The least singular value that carries signal, in units of the rounding of roots
+        of eigenvalues, from which on these will do.
     first, growth : int
         Leading values that are looked at first where these are not all, and by which
         factor their number grows as long as all of them carry signal.
@@ -42,7 +42,7 @@ class SignalTuning:
     """
 
     gram_side: int = 2000
-    resolved: float = 1e4
+    resolved: float = 1e2
     first: int = 16
     growth: int = 2
     vector_tol: float = 1e-3
@@ -136,11 +136,12 @@ class _Data:
         gram = (self.X if n_columns <= n_rows else self.X.T).gram()
         squares = linalg.eigvalsh(gram, overwrite_a=True, check_finite=False)[::-1]
         s = np.sqrt(np.maximum(squares, 0.0))
-        posterior = self._posterior(s)
+        eps = float(np.finfo(np.float64).eps)
+        rounding = np.sqrt(eps) * float(np.hypot(s[0], self.offset))
+        posterior = self._posterior(s, rounding)
         # The least value that carries signal, if noise of this size is all there is.
         edge = posterior.noise_scale * (np.sqrt(n_rows) + np.sqrt(n_columns))
-        rounding = np.sqrt(np.finfo(np.float64).eps) * np.hypot(s[0], self.offset)
-        if edge <= np.sqrt(self.tuning.resolved) * rounding:
+        if edge <= self.tuning.resolved * rounding:
             return None
         return Signal(posterior, min(self._directions), None)
 
@@ -155,11 +156,12 @@ class _Data:
             size=self.size,
         )
         triplets = found if found.converged and found.error == 0.0 else None
-        return Signal(self._posterior(found.s), min(self._directions), triplets)
-
-    def _posterior(self, s: Array) -> CompletePosterior:
-        s = s.astype(np.float64)
+        s = found.s.astype(np.float64)
         rounding = self._rounding(float(s[0]), max(self.X.shape))
+        posterior = self._posterior(s, rounding)
+        return Signal(posterior, min(self._directions), triplets)
+
+    def _posterior(self, s: Array, rounding: float) -> CompletePosterior:
         size = None if len(s) == min(self.X.shape) else self.size
         return complete_posterior(s, self._directions, size=size, rounding=rounding)
 
