@@ -26,8 +26,8 @@ class SignalTuning:
         Largest smaller side of a matrix all of whose singular values are computed, as
         roots of the eigenvalues of a Gram matrix (1 s at 1000, 7 s at 2000).
     resolved : float
-        The least singular value that carries signal, in units of the rounding of roots
-        of eigenvalues, from which on these will do.
+        The largest singular value of noise, in units of the rounding of roots of
+        eigenvalues, from which on these will do.
     first, growth : int
         Leading values that are looked at first where these are not all, and by which
         factor their number grows as long as all of them carry signal.
@@ -89,8 +89,9 @@ def find_signal(
     """The posterior of a complete matrix, from as many singular values as it takes.
 
     All of them, if the smaller side is at most `gram_side`, so that the minimum is the
-    global one. Otherwise their number grows until one does not carry signal; so it does
-    where there is so little noise that a Gram matrix does not show it.
+    global one. Otherwise their number grows until one does not carry signal. Where a
+    Gram matrix does not show the noise, it grows from the number of values that are
+    seen there.
 
     Parameters
     ----------
@@ -104,14 +105,19 @@ def find_signal(
     tuning : SignalTuning
     """
     data = _Data(X, size, offset, tuning)
-    signal = None if data.is_left_to_lapack else data.from_gram()
-    count = min(X.shape) if data.is_left_to_lapack else tuning.first
-    while signal is None:
-        found = data.from_leading(min(count, *X.shape), random_state)
-        if found.posterior.n_components < count or count >= min(X.shape):
-            signal = found
+    if data.is_left_to_lapack:
+        return data.from_leading(min(X.shape), random_state)
+    count = tuning.first
+    if data.is_left_to_gram:
+        signal = data.from_gram()
+        if data.is_resolved(signal):
+            return signal
+        count = max(count, signal.posterior.n_components + 1)
+    while True:
+        signal = data.from_leading(min(count, *X.shape), random_state)
+        if signal.posterior.n_components < count or count >= min(X.shape):
+            return signal
         count *= tuning.growth
-    return signal
 
 
 @dataclass(frozen=True)
@@ -128,22 +134,33 @@ class _Data:
         """Whether the whole decomposition takes hardly longer than a part of it."""
         return self.X.in_memory() is not None and min(self.X.shape) <= SVD.direct.size
 
-    def from_gram(self) -> Signal | None:
-        """The signal from all singular values, or None if that is not to be had."""
+    @property
+    def is_left_to_gram(self) -> bool:
+        """Whether all singular values are computed."""
+        limits = np.finfo(self.X.dtype)
+        # Squares of squares are numbers.
+        low, high = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
+        return min(self.X.shape) <= self.tuning.gram_side and low < self.size < high
+
+    def from_gram(self) -> Signal:
+        """The signal as far as the eigenvalues of a Gram matrix show it."""
         n_rows, n_columns = self.X.shape
-        if min(n_rows, n_columns) > self.tuning.gram_side or not self._squares_are_safe:
-            return None
         gram = (self.X if n_columns <= n_rows else self.X.T).gram()
         squares = linalg.eigvalsh(gram, overwrite_a=True, check_finite=False)[::-1]
         s = np.sqrt(np.maximum(squares, 0.0))
-        eps = float(np.finfo(np.float64).eps)
-        rounding = np.sqrt(eps) * float(np.hypot(s[0], self.offset))
-        posterior = self._posterior(s, rounding)
-        # The least value that carries signal, if noise of this size is all there is.
-        edge = posterior.noise_scale * (np.sqrt(n_rows) + np.sqrt(n_columns))
-        if edge <= self.tuning.resolved * rounding:
-            return None
+        posterior = self._posterior(s, self._rounding_of_roots(float(s[0])))
         return Signal(posterior, min(self._directions), None)
+
+    def is_resolved(self, signal: Signal) -> bool:
+        """Whether the noise is large enough for eigenvalues to show it."""
+        # Up to there singular values of noise reach.
+        edge = signal.posterior.noise_scale * float(np.sum(np.sqrt(self.X.shape)))
+        return edge > self.tuning.resolved * self._rounding_of_roots(self.size)
+
+    def _rounding_of_roots(self, size: float) -> float:
+        """Rounding of the roots of eigenvalues of a Gram matrix."""
+        eps = float(np.finfo(np.float64).eps)
+        return float(np.sqrt(eps) * np.hypot(size, self.offset))
 
     def from_leading(self, count: int, random_state: RandomState) -> Signal:
         """The signal from that many leading singular values."""
@@ -197,9 +214,3 @@ class _Data:
         eps = float(np.finfo(self.X.dtype).eps)
         whole = float(np.hypot(size, self.offset))
         return self.tuning.rounding * eps * float(np.sqrt(n_terms)) * whole
-
-    @property
-    def _squares_are_safe(self) -> bool:
-        """Whether squares of squares are numbers of the type of the data."""
-        limits = np.finfo(self.X.dtype)
-        return float(limits.tiny) ** 0.25 < self.size < float(limits.max) ** 0.25
