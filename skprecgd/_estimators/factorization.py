@@ -64,6 +64,7 @@ from skprecgd._estimators.parameters import (
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
+from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
@@ -74,12 +75,13 @@ from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
 from skprecgd.factors import Factors
-from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
+from skprecgd.optim.loop import check_unit
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
+from skprecgd.variational.signal import Signal, find_signal
 
 # Deviations of equal rows from their mean, in machine epsilons of the data: that of the
 # mean, and one of the difference.
@@ -99,10 +101,12 @@ class PrecGDFactorization(
 
     Parameters
     ----------
-    n_components : int, default=2
+    n_components : int or "auto", default=2
         Search rank. Complete data: the number of components returned. Missing
         entries or outliers: an upper bound of the rank, of each group if the observed
-        entries fall into several (`groups_`).
+        entries fall into several (`groups_`). "auto": as many as complete data carry,
+        and at least one, see :ref:`auto_components`; otherwise the bound is the highest
+        rank with fewer unknowns than there are entries.
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -196,9 +200,9 @@ class PrecGDFactorization(
         1e-154 or above 1e154 (1e-19 and 1e19 in single precision) the variance itself
         is zero or infinite; its share is right.
     n_components_ : int
-        Complete data: `n_components`. Missing entries or outliers: the rank found; the
-        sum of those of all groups if there are several. A component is then zero in
-        the columns of all groups but one.
+        Complete data: `n_components`, or the number found by "auto". Missing entries or
+        outliers: the rank found; the sum of those of all groups if there are several. A
+        component is then zero in the columns of all groups but one.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
         Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of
@@ -252,7 +256,10 @@ class PrecGDFactorization(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({AUTO}),
+        ],
         "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
         "noise": [StrOptions({"auto", "uniform", "columns"})],
@@ -260,7 +267,7 @@ class PrecGDFactorization(
 
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | str = 2,
         *,
         missing_values: float = np.nan,
         center: str | None = None,
@@ -345,16 +352,16 @@ class PrecGDFactorization(
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
         check_together(self, self.center)
         data = read_data(self, X, entry_weight)
-        check_rank(self.n_components, data.shape, "X.shape")
+        most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
         warn_about_unseen(seen, names, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
-        rank = search_rank(self.n_components, components_taken(self.center))
+        rank = search_rank(most, components_taken(self.center))
         check_init(self.init, data.shape, rank)
         self.groups_ = data.groups(seen)
         if self.groups_.n_groups > 1:
-            found = self._find_groups(data)
+            found = self._find_groups(data, most)
         else:
             found = self._find(data, seen)
         self._warn(found.result)
@@ -385,18 +392,40 @@ class PrecGDFactorization(
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
-        n_components = min(self.n_components, *data.shape)
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
+        objective, n_components, signal = self._searched(objective, offsets)
         rank = offsets.search_rank(n_components)
         learner = learner_of(self, data, n_components)
         ask = None if learner is None else learner.noise_is_left
         result = self._recover(objective, rank, block, ask)
+        if signal is not None:
+            result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, offsets, seen, n_components)
         if learner is not None and result.status is Status.NOISE:
             found = partial(self._learned, result, objective, learner)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
+
+    def _searched(
+        self, objective: Objective, offsets: Offsets
+    ) -> tuple[Objective, int, Signal | None]:
+        """The number of components to search for, and what the data say of it.
+
+        The objective that is returned knows what was found on the way.
+        """
+        wanted = SearchRank(self.n_components)
+        if not (wanted.is_auto and objective.has_closed_form):
+            return objective, wanted.for_objective(objective), None
+        size = objective.data_norm
+        check_unit(size)
+        signal = find_signal(
+            objective.complete_matrix, size, offsets.size, self.random_state
+        )
+        if signal.triplets is not None:
+            objective = objective.decomposed(signal.triplets)
+        n_components = signal.posterior.n_components + offsets.n_taken
+        return objective, max(1, n_components), signal
 
     def _learned(
         self, result: PathResult, objective: Objective, learner: Learner
@@ -436,11 +465,11 @@ class PrecGDFactorization(
         left = partial(mean_square_left, objective, result, within, gross)
         return Found(objective, offsets, result, factors, gross, solver, rank, left)
 
-    def _find_groups(self, data: Data) -> Found:
+    def _find_groups(self, data: Data, most: int) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
-        groups, n_components = self.groups_, self.n_components
-        warn_about_groups(groups, n_components, "the centre")
-        parts = data.parts(groups, n_fitted(groups, n_components))
+        groups = self.groups_
+        warn_about_groups(groups, most, "the centre")
+        parts = data.parts(groups, n_fitted(groups, most))
 
         def fit(part: GroupData) -> Found:
             return self._find(part.data, part.data.seen(), part.block)

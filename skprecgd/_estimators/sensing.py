@@ -57,14 +57,14 @@ from skprecgd._estimators.scoring import (
     checked_weight,
     explained_share,
 )
+from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
-from skprecgd._runtime.compat import Interval, fit_context
+from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
-from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
@@ -85,9 +85,10 @@ class PrecGDMatrixSensing(
 
     Parameters
     ----------
-    n_components : int, default=None
+    n_components : int or "auto", default=None
         Search rank: an upper bound of the rank (of each group, if there are several
         `groups_`), at most ``min(matrix_shape)``, which is what None stands for.
+        "auto" is the highest rank with fewer unknowns than there are measurements.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
         flat rows the most balanced shape with that many cells, rows >= columns
@@ -233,14 +234,18 @@ class PrecGDMatrixSensing(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
-        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            None,
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({AUTO}),
+        ],
         "matrix_shape": [None, tuple, list],
         "symmetric": ["boolean"],
     }
 
     def __init__(
         self,
-        n_components: int | None = None,
+        n_components: int | str | None = None,
         *,
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
@@ -330,8 +335,7 @@ class PrecGDMatrixSensing(
         check_together(self)
         measured = self._read(X, y, sample_weight)
         shape = measured.measurements.matrix_shape
-        rank = min(shape) if self.n_components is None else self.n_components
-        check_rank(rank, shape)
+        rank = SearchRank(self.n_components).most(shape)
         check_init(self.init, shape, rank)
         measured = measured.in_natural_order()
         self.groups_ = measured.measurements.groups(symmetric=self.symmetric)
@@ -340,7 +344,7 @@ class PrecGDMatrixSensing(
         if self.groups_.n_groups > 1:
             found = self._find_groups(measured, rank)
         else:
-            found = self._find(measured, rank)
+            found = self._find(measured)
         self._warn(found.result)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
@@ -362,14 +366,13 @@ class PrecGDMatrixSensing(
             self.certificate_ = found.certificate
         self._store(found.result, found.factors)
 
-    def _find(
-        self, measured: Measured, rank: int, block: Block | None = None
-    ) -> Recovered:
+    def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
         objective = objective_of(
             self, measured.measurements, measured.targets, measured.weights
         )
-        rank = min(rank, *objective.matrix_shape)
+        wanted = SearchRank(self.n_components)
+        rank = wanted.for_objective(objective, symmetric=self.symmetric)
         result = self._recover(objective, rank, block)
         keep = partial(self._found, result, objective, block)
         (found, fitted), stopped = in_spite_of_interrupt(keep)
@@ -407,7 +410,7 @@ class PrecGDMatrixSensing(
         parts = measured.parts(groups, n_fitted(groups, rank))
 
         def fit(part: MeasuredPart) -> Recovered:
-            return self._find(part.measured, rank, part.block)
+            return self._find(part.measured, part.block)
 
         return Recovered.in_groups(measured, parts, fits_of(parts, fit))
 

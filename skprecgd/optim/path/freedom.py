@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from functools import partial
+
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 
@@ -14,6 +17,19 @@ def degrees_of_freedom(
     if symmetric:
         return rank * (2 * n_rows - rank + 1) // 2
     return rank * (n_rows + n_columns - rank)
+
+
+def highest_determined(
+    matrix_shape: tuple[int, int],
+    n_measurements: float,
+    *,
+    most: int | None = None,
+    symmetric: bool = False,
+) -> int:
+    """The highest rank up to `most` with more measurements than unknowns, or 0."""
+    ranks = range(1, (min(matrix_shape) if most is None else most) + 1)
+    unknowns = partial(degrees_of_freedom, matrix_shape, symmetric=symmetric)
+    return bisect_left(ranks, n_measurements, key=unknowns)
 
 
 def residual_variance(objective: Objective, loss: float, factors: Factors) -> float:

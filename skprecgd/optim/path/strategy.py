@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from skprecgd.objective import Objective
-from skprecgd.optim.path.freedom import degrees_of_freedom
+from skprecgd.optim.path.freedom import degrees_of_freedom, highest_determined
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.tuning import StageTuning
 from skprecgd.optim.solvers import SOLVERS, Solver, as_solver
@@ -77,8 +77,12 @@ class Strategy:
 
     def highest_determined(self, most: int) -> int:
         """The highest rank up to `most` with more measurements than unknowns, or 0."""
-        ranks = range(most, 0, -1)
-        return next((k for k in ranks if self.measurements_per_unknown(k) > 1), 0)
+        return highest_determined(
+            self.objective.matrix_shape,
+            self.objective.n_measurements,
+            most=most,
+            symmetric=self.settings.symmetric,
+        )
 
     # -- which solvers, and until when ------------------------------------------------
 
