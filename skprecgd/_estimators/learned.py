@@ -174,7 +174,7 @@ def warn_about_missed(learned: LearnedNoise | None, n_components: Any) -> None:
         f"{learned.missed:.2g} for each of its degrees of freedom, and noise by less "
         "than 1. Increase n_components.",
         UserWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
