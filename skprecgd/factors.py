@@ -1,4 +1,4 @@
-"""The unknown: a low-rank matrix held by its factors.
+"""Points of the unknown: a low-rank matrix held by its factors.
 
 `FactorPair` is ``M = L R^T``; `SymmetricFactor` is ``M = X X^T``. Both are
 immutable and know nothing of measurements or losses. A tangent vector (a
@@ -198,6 +198,30 @@ class Factors(ABC):
     def balanced(self) -> Self:
         """Same matrix, factors ``U sqrt(s)`` and ``V sqrt(s)``, s descending."""
         return type(self).from_svd(*self.svd())
+
+    def zero(self) -> Self:
+        """The zero matrix by factors of the same shapes."""
+        return self._of(*(np.zeros_like(block) for block in self.blocks))
+
+    def in_precision(self, dtype: np.dtype) -> Self:
+        """The same factors as numbers of another type."""
+        return self._of(*(block.astype(dtype) for block in self.blocks))
+
+    def masked(self, rows: Array, columns: Array) -> Self:
+        """The matrix with zeros in the rows and columns where a mask is false.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of bool, shape (n_rows,), (n_columns,)
+            They are equal for a symmetric matrix.
+        """
+        pairs = zip(self.blocks, (rows, columns), strict=False)
+        return self._of(*(block * mask[:, None] for block, mask in pairs))
+
+    def without_empty_columns(self) -> Self:
+        """The factors without the columns that are zero in all blocks."""
+        used = np.any([np.any(block != 0, axis=0) for block in self.blocks], axis=0)
+        return self._of(*(block[:, used] for block in self.blocks))
 
     def with_zeros(self, rank: int) -> Self:
         """The same matrix with columns of zeros, so that there are `rank` columns."""

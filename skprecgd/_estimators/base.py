@@ -18,16 +18,16 @@ from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
 from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import CallbackSupportMixin
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
+from skprecgd.unknown.base import Unknown, unknown_of
 
 # Parameters of the estimators that `PathSettings` takes over unchanged.
 _PATH_PARAMETERS = (
-    "symmetric",
     "solver",
     "rank_search",
     "damping",
@@ -46,6 +46,11 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     # `PrecGDMatrixSensing` has this as a parameter; a data matrix is never symmetric.
     symmetric: bool = False
+
+    @property
+    def _unknown(self) -> Unknown:
+        """The kind of matrix that is searched for."""
+        return unknown_of(self.symmetric)
 
     def _recover(
         self, objective: Objective, max_rank: int, block: Block | None = None
@@ -67,8 +72,13 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             given["noise_variance"] = objective.known_variance
         init = self.init
         if block is not None:
-            init = start_of_group(init, block, max_rank, symmetric=self.symmetric)
-        settings = PathSettings(**given, init=init, tol=objective.working_tol(self.tol))
+            init = start_of_group(init, block, max_rank, self._unknown)
+        settings = PathSettings(
+            **given,
+            unknown=self._unknown,
+            init=init,
+            tol=objective.working_tol(self.tol),
+        )
         last = self._last_solution(block) if self.warm_start else None
         if last is None or last.matrix_shape != objective.matrix_shape:
             return settings
@@ -91,9 +101,11 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             left, right = within((left, right), block)
         if left.shape[1] == 0:
             return None
-        if not self.symmetric:
-            return FactorPair(left, right)
-        return SymmetricFactor(left) if np.array_equal(left, right) else None
+        try:
+            return self._unknown.of_pair(left, right)
+        except ValueError:
+            # The last fit was one of another kind of matrix.
+            return None
 
     def _store(self, result: PathResult, factors: Factors) -> None:
         """Set the fitted attributes from the recovered `factors`."""

@@ -16,6 +16,7 @@ from skprecgd._estimators.rows import RowSolver
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
+from skprecgd.unknown.base import GENERAL
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Found:
         """
         parts = parts[: len(fits)]
         blocks = [part.block for part in parts]
-        factors, result, components = joined(fits, blocks)
+        factors, result, components = joined(fits, blocks, GENERAL)
         elsewhere = data.offsets(without_rows(center))
         offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
         solver = GroupedRows(

@@ -11,11 +11,12 @@ import numpy as np
 
 from skprecgd._linalg.groups import Block, Groups
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor, of_blocks
+from skprecgd.factors import Factors, of_blocks
 from skprecgd.objective import Objective
 from skprecgd.optim.path.groups import GroupPath, joined_result
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
+from skprecgd.unknown.base import Unknown
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def within(pair: Sequence[Any], block: Block) -> tuple[Array, Array]:
     return left[:, used], right[:, used]
 
 
-def start_of_group(init: Any, block: Block, max_rank: int, *, symmetric: bool) -> Any:
+def start_of_group(init: Any, block: Block, max_rank: int, unknown: Unknown) -> Any:
     """The value of `init` for a group, given that for the whole matrix."""
     if isinstance(init, str):
         return init
@@ -98,9 +99,8 @@ def start_of_group(init: Any, block: Block, max_rank: int, *, symmetric: bool) -
         return "spectral"
     if left.shape[1] <= max_rank:
         return left, right
-    same = symmetric and np.array_equal(left, right)
-    factors: Factors = SymmetricFactor(left) if same else FactorPair(left, right)
-    return factors.truncated(max_rank).left, factors.truncated(max_rank).right
+    factors = unknown.of_pair(left, right).truncated(max_rank)
+    return factors.left, factors.right
 
 
 # Joining ------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def interrupted(fit: Any) -> Any:
 
 
 def joined(
-    fits: Sequence[GroupFit], blocks: Sequence[Block]
+    fits: Sequence[GroupFit], blocks: Sequence[Block], unknown: Unknown
 ) -> tuple[Factors, PathResult, list[Array]]:
     """One matrix and one result from the fits of groups.
 
@@ -161,6 +161,8 @@ def joined(
     fits : sequence
         Those of the first groups; the others are zero.
     blocks : sequence of Block
+    unknown : Unknown
+        What each fit searched for.
 
     Returns
     -------
@@ -172,5 +174,5 @@ def joined(
     blocks = blocks[: len(fits)]
     found = [fit.factors for fit in fits]
     factors, components = of_blocks(blocks, found, blocks[0].whole_shape)
-    paths = [GroupPath.of(fit.objective, fit.result) for fit in fits]
+    paths = [GroupPath.of(fit.objective, fit.result, unknown) for fit in fits]
     return factors, joined_result(paths, factors), components

@@ -15,6 +15,7 @@ from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.certificate import Certificate
 from skprecgd.optim.path.result import PathResult
+from skprecgd.unknown.base import Unknown
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Recovered:
         measured: Measured,
         parts: Sequence[MeasuredPart],
         fits: Sequence[Recovered],
+        unknown: Unknown,
     ) -> Recovered:
         """The fit of measurements whose groups were fitted each alone.
 
@@ -62,8 +64,10 @@ class Recovered:
         parts : sequence of MeasuredPart
         fits : sequence of Recovered
             Those of the first parts; the matrix is zero elsewhere.
+        unknown : Unknown
+            What each fit searched for.
         """
-        factors, result, _ = joined(fits, [part.block for part in parts])
+        factors, result, _ = joined(fits, [part.block for part in parts], unknown)
         errors = None
         for part, fit in zip(parts, fits, strict=False):
             if fit.errors is not None:

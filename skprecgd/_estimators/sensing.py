@@ -400,7 +400,8 @@ class PrecGDMatrixSensing(
         def fit(part: MeasuredPart) -> Recovered:
             return self._find(part.measured, rank, part.block)
 
-        return Recovered.in_groups(measured, parts, fits_of(parts, fit))
+        fits = fits_of(parts, fit)
+        return Recovered.in_groups(measured, parts, fits, self._unknown)
 
     def _read(self, X: Any, y: Any, sample_weight: Any) -> Measured:
         measured = read_measured(self, X, y)
@@ -411,10 +412,7 @@ class PrecGDMatrixSensing(
     def _check(self, measured: Measured) -> None:
         """Refuse what no matrix can be recovered from."""
         shape = measured.measurements.matrix_shape
-        if self.symmetric and shape[0] != shape[1]:
-            raise ValueError(
-                f"symmetric=True needs a square matrix, got matrix_shape={shape}."
-            )
+        self._unknown.check_shape(shape)
 
     def predict(self, X: Any) -> Array:
         """The targets to expect: measurements of the recovered matrix.

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
+from skprecgd.unknown.base import unknown_of
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,9 @@ def certificate(
     evaluation = scaled.evaluate(point)
     stationarity = 0.5 * scaled.gradient(evaluation).inner(point)
     gradient = scaled.matrix_gradient(evaluation)
-    if factors.multiplicity == 2:
-        extreme = leading_eigenpairs(-1.0 * gradient, 1, random_state)[0][0]
-    else:
-        extreme = leading_triplets(gradient, 1, random_state)[1][0]
-    violation = max(0.0, float(extreme) - scaled.alpha)
+    unknown = unknown_of(factors.multiplicity == 2)
+    steepest = unknown.descent(gradient, 1, random_state)[1][0]
+    violation = max(0.0, float(steepest) - scaled.alpha)
     allowed = factors.rank if search_rank is None else search_rank
     return Certificate(
         stationarity=stationarity * unit**2,

@@ -54,7 +54,7 @@ def explain_complete(
     status = Status.STATIONARY if found.converged else Status.MAX_ITER
     variance, loss = settings.noise_variance, float(losses[-1])
     if isinstance(variance, str):
-        variance = residual_variance(objective, loss, factors)
+        variance = residual_variance(objective, loss, factors, settings.unknown)
     return PathResult(
         factors=factors,
         status=status,

@@ -1,30 +1,21 @@
-"""Degrees of freedom of a rank, and the variance of the noise that they leave."""
+"""The variance of the noise that the degrees of freedom of a fit leave."""
 
 from __future__ import annotations
 
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
+from skprecgd.unknown.base import Unknown
 
 
-def degrees_of_freedom(
-    matrix_shape: tuple[int, int], rank: int, *, symmetric: bool = False
-) -> int:
-    """How many numbers determine a matrix of that rank."""
-    n_rows, n_columns = matrix_shape
-    if symmetric:
-        return rank * (2 * n_rows - rank + 1) // 2
-    return rank * (n_rows + n_columns - rank)
-
-
-def residual_variance(objective: Objective, loss: float, factors: Factors) -> float:
+def residual_variance(
+    objective: Objective, loss: float, factors: Factors, unknown: Unknown
+) -> float:
     """Variance of the noise of one measurement, from what a fit leaves over.
 
     The sum of squared residuals is divided by the number of measurements less the
     degrees of freedom of the fit; 0 where those are as many.
     """
-    freedom = degrees_of_freedom(
-        factors.matrix_shape, factors.rank, symmetric=factors.multiplicity == 2
-    )
+    freedom = unknown.degrees_of_freedom(factors.matrix_shape, factors.rank)
     n_measurements = objective.n_measurements
     if n_measurements <= freedom:
         return 0.0

@@ -53,11 +53,10 @@ def _start(
     objective: Objective, settings: PathSettings, max_rank: int
 ) -> Factors | None:
     """The factors to start from, or None where the zero matrix is as good."""
-    factors = _without_empty_columns(
-        given_factors(
-            settings.init, objective.matrix_shape, symmetric=settings.symmetric
-        )
-    )
+    # No step would move columns that are zero; a pursuit fills them.
+    factors = given_factors(
+        settings.init, objective.matrix_shape, settings.unknown
+    ).without_empty_columns()
     if factors.rank == 0 or objective.data_norm == 0.0:
         return None
     direction = _direction(factors, max_rank)
@@ -84,15 +83,6 @@ def _better(given: Evaluation, best: Evaluation, settings: PathSettings) -> Eval
     return best if not kept * given.value <= best.value else given
 
 
-def _without_empty_columns(factors: Factors) -> Factors:
-    """The factors without the columns that are zero in all of them.
-
-    No step would move these; a pursuit fills them.
-    """
-    used = np.any([np.any(block != 0, axis=0) for block in factors.blocks], axis=0)
-    return type(factors)(*(block[:, used] for block in factors.blocks))
-
-
 def _direction(factors: Factors, max_rank: int) -> Factors | None:
     """The leading part of the matrix, its nuclear norm one; None for zero."""
     # The product of very small or very large factors might be zero or infinite.
@@ -107,8 +97,7 @@ def _direction(factors: Factors, max_rank: int) -> Factors | None:
 def _cast(factors: Factors, objective: Objective) -> Factors:
     """The factors in the precision of the objective."""
     with np.errstate(over="ignore", under="ignore"):
-        blocks = (block.astype(objective.dtype) for block in factors.blocks)
-        return type(factors)(*blocks)
+        return factors.in_precision(objective.dtype)
 
 
 def resumed(walk: Walk) -> Ending | None:
@@ -127,9 +116,7 @@ def resumed(walk: Walk) -> Ending | None:
     if solved.sharpened is not None:
         loss = solved.sharpened.rescaled(1.0 / objective.target_unit)
         objective = objective.with_loss(loss)
-    factors = given_factors(
-        settings.init, objective.matrix_shape, symmetric=settings.symmetric
-    )
+    factors = given_factors(settings.init, objective.matrix_shape, settings.unknown)
     here = objective.evaluate(_cast(factors, objective))
     change = abs(here.relative_residual - solved.relative_residual)
     tuning = settings.tuning.given

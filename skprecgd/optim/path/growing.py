@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
-from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.factors import Factors
 from skprecgd.initialization import make_start
 from skprecgd.objective import Evaluation, Objective, PendingEvaluation
 from skprecgd.optim.path.cluster import Cluster, Triplets
@@ -66,7 +64,7 @@ class Grower:
             init,
             self._objective,
             width,
-            symmetric=self._settings.symmetric,
+            self._settings.unknown,
             random_state=self._rng,
         )
         if width == rank:
@@ -77,11 +75,8 @@ class Grower:
 
     def zero(self) -> Factors:
         """The zero matrix by factors of one column."""
-        n_rows, n_columns = self._objective.matrix_shape
-        dtype = self._objective.dtype
-        if self._settings.symmetric:
-            return SymmetricFactor(np.zeros((n_rows, 1), dtype))
-        return FactorPair(np.zeros((n_rows, 1), dtype), np.zeros((n_columns, 1), dtype))
+        shape, dtype = self._objective.matrix_shape, self._objective.dtype
+        return self._settings.unknown.zero(shape, 1, dtype)
 
     def descends_from_zero(self) -> bool:
         """Whether a rank-one term decreases the objective of the zero matrix.
@@ -94,10 +89,8 @@ class Grower:
             return True
         gradient = self._objective.matrix_gradient_at_zero()
         any_vector = np.cos(np.arange(self._objective.matrix_shape[1]))
-        seen = np.asarray(gradient @ any_vector.astype(self._objective.dtype))
-        size = norm(seen)
-        slope = norm(np.asarray(gradient.T @ (seen / size))) if size > 0 else 0.0
-        if slope > alpha and not self._settings.symmetric:
+        probe = any_vector.astype(self._objective.dtype)
+        if self._settings.unknown.surely_descends(gradient, alpha, probe):
             return True
         return self.grow(None, 1, 1) is not None
 
@@ -148,15 +141,9 @@ class Grower:
             gradient = objective.matrix_gradient_at_zero()
         else:
             gradient = objective.matrix_gradient(evaluation)
-        if self._settings.symmetric:
-            values, u = leading_eigenpairs(-1.0 * gradient, count, seed)
-            v = u
-        else:
-            # With a ridge the value must be accurate, to be compared with the ridge.
-            tol = 0.0 if objective.alpha > 0 else self._tuning.direction_tol
-            u, values, v = leading_triplets(gradient, count, seed, tol=tol)
-            # The triplets are those of the gradient; the descent has the other sign.
-            u = -u
+        # With a ridge the slope must be accurate, to be compared with the ridge.
+        tol = 0.0 if objective.alpha > 0 else self._tuning.direction_tol
+        u, values, v = self._settings.unknown.descent(gradient, count, seed, tol=tol)
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
@@ -220,6 +207,5 @@ class Grower:
     ) -> Factors:
         """The balanced factors of a point with ``u diag(s) v^T`` added."""
         if evaluation is None:
-            kind = SymmetricFactor if self._settings.symmetric else FactorPair
-            return kind.from_svd(u, s, v)
+            return self._settings.unknown.of_svd(u, s, v)
         return evaluation.factors.balanced().grown(u, s, v)

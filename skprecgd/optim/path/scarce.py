@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 
 from skprecgd.factors import Factors
-from skprecgd.initialization import spectral
+from skprecgd.initialization import make_start
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path.posterior import Posterior
 from skprecgd.optim.path.tuning import ScarceTuning
@@ -90,7 +90,7 @@ def grown_means(walk: Walk, max_rank: int) -> Factors | None:
 def completes(walk: Walk) -> bool:
     """Whether the factors of a rectangular matrix are sought from its entries."""
     entries = walk.objective.observed_entries()
-    return entries is not None and not walk.settings.symmetric
+    return entries is not None and walk.settings.unknown.has_two_factors
 
 
 def has_lone_line(factors: Factors, lone: float = ScarceTuning.lone) -> bool:
@@ -135,9 +135,8 @@ def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Found:
 def _shrunk_ridge(walk: Walk, rank: int) -> Factors | None:
     """The factors after a step for each shrinking ridge; None if the user stops."""
     tuning, objective = _tuning(walk), walk.objective
-    factors = spectral(
-        objective, rank, symmetric=walk.settings.symmetric, random_state=tuning.seed
-    )
+    unknown = walk.settings.unknown
+    factors = make_start("spectral", objective, rank, unknown, tuning.seed)
     _, s, _ = factors.svd()
     for ridge in tuning.ridges if s[0] > 0 else ():
         factors = walk.one_step(factors, objective.with_ridge(ridge * float(s[0])))

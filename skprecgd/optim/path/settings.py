@@ -14,6 +14,7 @@ from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
 from skprecgd.optim.solvers import Method, Solver, make_method
 from skprecgd.optim.steps import StepRule
+from skprecgd.unknown.base import GENERAL, Unknown
 
 RANK_SEARCHES = ("path", "fixed")
 """The values of the `rank_search` parameter."""
@@ -67,7 +68,9 @@ class PathSettings:
 
     Attributes
     ----------
-    symmetric, solver, rank_search, damping, step_size, noise_variance, init, \
+    unknown : Unknown
+        The kind of matrix that is searched for.
+    solver, rank_search, damping, step_size, noise_variance, init, \
     early_stopping, validation_fraction, n_iter_no_change, max_iter, tol, keep_factors
         See `rank_path`.
     ranks_to_visit : tuple of int, default=()
@@ -82,7 +85,7 @@ class PathSettings:
         The constants of the search.
     """
 
-    symmetric: bool = False
+    unknown: Unknown = GENERAL
     solver: str | Solver = "auto"
     rank_search: str = "path"
     damping: str | float | Damping = "auto"
@@ -111,12 +114,13 @@ class PathSettings:
 
     def asked(self) -> dict[str, Any]:
         """What the user asked for, but for the start, by name."""
-        others = "init", "solved", "tuning"
-        return {
+        others = "init", "solved", "tuning", "unknown"
+        asked = {
             each.name: getattr(self, each.name)
             for each in fields(self)
             if each.name not in others
         }
+        return {"unknown": self.unknown.name, **asked}
 
     def in_units(self, unit: float, target_unit: float) -> PathSettings:
         """The settings for the matrix and the targets, each divided by its unit."""
@@ -161,6 +165,6 @@ class PathSettings:
             damping=damping,
             step_size=deepcopy(self.step_size),
             noise_variance=noise_variance,
-            symmetric=self.symmetric,
+            has_two_factors=self.unknown.has_two_factors,
             random_state=rng,
         )
