@@ -126,7 +126,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
 
     def _store_matrix(self, factors: Factors) -> None:
         u, s, v = signed_svd(factors)
-        balanced = type(factors).from_svd(u, s, v)
+        balanced = factors.with_svd(u, s, v)
         self.n_components_ = len(s)
         self.singular_values_ = s
         self.components_ = np.ascontiguousarray(v.T)

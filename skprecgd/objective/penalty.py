@@ -62,7 +62,7 @@ class NuclearRidge:
             The point, or the direction.
         """
         weight = self.alpha * at.multiplicity
-        return gradient.moved(at, weight) if weight else gradient
+        return gradient.moved(at.penalised, weight) if weight else gradient
 
     def along(self, factors: Factors, direction: Factors) -> Array:
         """The ridge at ``factors + t * direction`` as a polynomial in t.
@@ -79,7 +79,7 @@ class NuclearRidge:
         """
         if not self.alpha:
             return np.zeros(5)
-        slope = factors.multiplicity * factors.inner(direction)
+        slope = factors.multiplicity * factors.penalised.inner(direction)
         coefficients = [0.5 * factors.ridge(), slope, 0.5 * direction.ridge(), 0.0, 0.0]
         return self.alpha * np.array(coefficients)
 

@@ -365,14 +365,17 @@ class SampledObjective(Objective):
         product = self.curvature(replace(evaluation, factors=there))
 
         def times(numbers: Array) -> Array:
-            return product(factors.shaped(numbers)).flat()
+            return product(there.shaped(numbers)).flat()
 
         return times
 
     def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
+        factors = evaluation.factors
+        if not factors.moves_by_rows(block, self.alpha):
+            return None
         weights = np.empty(len(self.targets), self.dtype)
         weights[:] = self._curvature_weights(evaluation.state)
-        other = evaluation.factors.blocks[1 - block]
+        other = factors.multipliers()[block]
         move = self.measurements.row_solutions(
             weights, gradient, other, self.alpha, block
         )

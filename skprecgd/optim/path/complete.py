@@ -40,7 +40,8 @@ def explain_complete(
     )
     # The nuclear norm's proximal map.
     s = np.maximum(found.s - objective.alpha, 0.0)
-    factors = FactorPair.decomposed(found.u, s, found.v)
+    svd = found.u, s, found.v
+    factors = FactorPair.from_svd(*svd).knowing(*svd)
     norm = objective.data_norm
     values = found.s.astype(np.float64)
     losses = np.cumsum((values - s) ** 2 - values**2)

@@ -86,9 +86,8 @@ def _better(given: Evaluation, best: Evaluation, settings: PathSettings) -> Eval
 def _direction(factors: Factors, max_rank: int) -> Factors | None:
     """The leading part of the matrix, its nuclear norm one; None for zero."""
     # The product of very small or very large factors might be zero or infinite.
-    units = (power_of_two(largest_size(block)) for block in factors.blocks)
-    pairs = zip(factors.blocks, units, strict=True)
-    near = type(factors)(*(block / unit for block, unit in pairs))
+    units = [power_of_two(largest_size(block)) for block in factors.blocks]
+    near = factors.divided(units)
     leading = near.truncated(min(near.rank, max_rank))
     size = float(np.sum(leading.singular_values()))
     return leading.scaled(1.0 / size) if size > 0 else None
