@@ -71,10 +71,10 @@ class Factors(ABC):
         """Gradient in the blocks from those in the left and the right factor."""
 
     @abstractmethod
-    def other_times_right(self, matrices: Sequence[Array]) -> Factors:
-        """A point at which moves of the blocks are multiplied with other factors.
+    def other_times_right(self, matrices: Sequence[Array]) -> Factors | None:
+        """Per block, the factor it is multiplied with times the block's matrix.
 
-        With those of this point, each times the matrix of the block.
+        None where these are no point of the same kind.
         """
 
     @abstractmethod

@@ -358,10 +358,12 @@ class SampledObjective(Objective):
         self, evaluation: Evaluation, roots: Sequence[Array]
     ) -> Callable[[Array], Array]:
         factors = evaluation.factors
-        if not self.contracts(factors.rank):
+        there = None
+        if self.contracts(factors.rank):
+            # A move of one factor is multiplied by the other one, which takes its root.
+            there = factors.other_times_right(roots)
+        if there is None:
             return super().curvature_in(evaluation, roots)
-        # A move of one factor is multiplied by the other one, which takes its root.
-        there = factors.other_times_right(roots)
         product = self.curvature(replace(evaluation, factors=there))
 
         def times(numbers: Array) -> Array:

@@ -25,7 +25,7 @@ class Unknown(ABC):
         be added.
     """
 
-    name: ClassVar[str]
+    name: str
     has_two_factors: ClassVar[bool] = True
 
     def check_shape(self, matrix_shape: tuple[int, int]) -> None:
@@ -110,6 +110,15 @@ class Unknown(ABC):
         rank : int
         rng : RandomState
         """
+
+    def visible(self, gradient: Any) -> Any:
+        """The gradient in the matrix without what no component needs to stand for.
+
+        Parameters
+        ----------
+        gradient : array, sparse array or LinearOperator of shape `matrix_shape`
+        """
+        return gradient
 
     @abstractmethod
     def descent(

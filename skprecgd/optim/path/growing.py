@@ -36,7 +36,9 @@ class Grower:
         self._settings: PathSettings = strategy.settings
         self._tuning = strategy.settings.tuning.growth
         self._rng = rng
-        self._cluster = Cluster(strategy.objective, self._tuning)
+        self._cluster = Cluster(
+            strategy.objective, self._tuning, strategy.settings.unknown
+        )
 
     def first(self, max_rank: int) -> Evaluation:
         """The start of a path, at rank one or at the rank of a given pair.
