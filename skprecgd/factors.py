@@ -106,6 +106,20 @@ class Factors(ABC):
         n_rows, n_columns = self.matrix_shape
         return np.zeros(n_rows, self.dtype), np.zeros(n_columns, self.dtype)
 
+    def centred(self) -> Self:
+        """The same matrix, its offsets in no component: these factors."""
+        return self
+
+    def stationarity(self, gradient: Self) -> float:
+        """By how much the objective may fall along the factors, to first order.
+
+        Parameters
+        ----------
+        gradient : Factors
+            Gradient of the objective at these factors.
+        """
+        return 0.5 * gradient.inner(self)
+
     def moves_by_rows(self, block: int, ridge: float) -> bool:
         """Whether each row of a block is a ridge regression on its multiplier."""
         return True

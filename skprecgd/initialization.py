@@ -242,7 +242,7 @@ def make_start(
 
     Parameters
     ----------
-    init : {"spectral", "nystrom", "random"} or pair of array-like
+    init : {"spectral", "nystrom", "random"}, pair of array-like or Factors
         A pair is ``(left, right)`` of shape (n_rows, rank), (n_columns, rank).
     objective : Objective
     rank : int
@@ -272,8 +272,8 @@ def given_factors(
 
     Parameters
     ----------
-    init : pair of array-like
-        ``(left, right)``.
+    init : pair of array-like or Factors
+        ``(left, right)``, or points of the unknown.
     matrix_shape : tuple of int
     unknown : Unknown, default=GENERAL
         What the factors are to be a start for.
@@ -292,6 +292,8 @@ def given_factors(
     >>> given_factors((np.ones((3, 2)), np.ones((4, 2))), (3, 4)).rank
     2
     """
+    if isinstance(init, Factors):
+        return unknown.of_factors(init)
     if len(init) != 2:
         raise ValueError(
             f"init as arrays must be a pair (left, right), got {len(init)} items."

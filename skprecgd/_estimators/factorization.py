@@ -14,13 +14,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets, components_taken, search_rank
+from skprecgd._estimators.centre import Offsets, Seen, search_rank
 from skprecgd._estimators.data import (
     CompleteData,
     Data,
     EntryData,
     GroupData,
-    Seen,
     read_data,
     read_rows,
     read_weighted,
@@ -67,12 +66,12 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
-from skprecgd.factors import Factors
 from skprecgd.initialization import check_rank
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.path.result import PathResult
+from skprecgd.unknown.base import Unknown
 
 # Deviations of equal rows from their mean, in machine epsilons of the data: that of the
 # mean, and one of the difference.
@@ -321,14 +320,14 @@ class PrecGDFactorization(
         return self
 
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
-        check_together(self, self.center)
+        check_together(self)
         data = read_data(self, X, entry_weight)
         check_rank(self.n_components, data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
         warn_about_unseen(seen, names, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
-        rank = search_rank(self.n_components, components_taken(self.center))
+        rank = search_rank(self.n_components, self.center, data.shape)
         check_init(self.init, data.shape, rank)
         self.groups_ = data.groups(seen)
         if self.groups_.n_groups > 1:
@@ -341,21 +340,21 @@ class PrecGDFactorization(
 
     def _keep(self, data: Data, found: Found) -> None:
         """Set the fitted attributes."""
-        self.center_ = found.offsets.columns.astype(found.objective.dtype)
         self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
         self._row_solver = found.row_solver
         self._numerical_rank = found.numerical_rank
-        self._centred = self.center, found.offsets
         self._set_variances(data, found)
-        self._store(found.result, found.factors)
+        self._store(found.result, found.factors, found.offsets)
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
-        n_components = min(self.n_components, *data.shape)
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
-        result = self._recover(objective, offsets.search_rank(n_components), block)
-        found = partial(self._found, result, objective, offsets, seen, n_components)
+        unknown = self._unknown(objective, seen)
+        rank = search_rank(self.n_components, self.center, data.shape)
+        last = self._last_solution(unknown, offsets, block)
+        result = self._recover(objective, rank, unknown, block, last)
+        found = partial(self._found, result, objective, unknown, offsets, seen, rank)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
 
@@ -363,14 +362,15 @@ class PrecGDFactorization(
         self,
         result: PathResult,
         objective: Objective,
-        offsets: Offsets,
+        unknown: Unknown,
+        means: Offsets,
         seen: Seen,
-        n_components: int,
+        rank: int,
     ) -> Found:
         """What the estimator keeps of the result of a search."""
-        rank = offsets.search_rank(n_components)
         kept = kept_factors(objective, result, self.tol, seen, rank)
-        within = offsets.within(kept, n_components)
+        within = means.within(kept)
+        offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         solver = make_row_solver(
@@ -378,7 +378,9 @@ class PrecGDFactorization(
         )
         rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
         left = partial(mean_square_left, objective, result, within, gross)
-        return Found(objective, offsets, result, factors, gross, solver, rank, left)
+        return Found(
+            objective, unknown, offsets, result, factors, gross, solver, rank, left
+        )
 
     def _find_groups(self, data: Data) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
@@ -390,14 +392,6 @@ class PrecGDFactorization(
             return self._find(part.data, part.data.seen(), part.block)
 
         return Found.in_groups(data, parts, fits_of(parts, fit), self.center)
-
-    def _last_solution(self, block: Block | None) -> Factors | None:
-        last = super()._last_solution(block)
-        if last is None or self._centred[0] != self.center:
-            # What is left by another centre is another matrix, perhaps of lower rank.
-            return None
-        offsets = self._centred[1]
-        return (offsets if block is None else offsets.at(block)).without_rows(last)
 
     def _set_variances(self, data: Data, found: Found) -> None:
         u, s, _ = found.factors.svd()

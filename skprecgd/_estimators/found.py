@@ -16,7 +16,7 @@ from skprecgd._estimators.rows import RowSolver
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
-from skprecgd.unknown.base import GENERAL
+from skprecgd.unknown.base import Unknown
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,10 @@ class Found:
     ----------
     objective : Objective
         That of the fit, or of the largest group.
+    unknown : Unknown
+        What was searched for.
     offsets : Offsets
-        What was subtracted from the data.
+        The offsets that were found.
     result : PathResult
     factors : Factors
         Those that the estimator keeps.
@@ -44,6 +46,7 @@ class Found:
     """
 
     objective: Objective
+    unknown: Unknown
     offsets: Offsets
     result: PathResult
     factors: Factors
@@ -73,7 +76,7 @@ class Found:
         """
         parts = parts[: len(fits)]
         blocks = [part.block for part in parts]
-        factors, result, components = joined(fits, blocks, GENERAL)
+        factors, result, components = joined(fits, blocks)
         elsewhere = data.offsets(without_rows(center))
         offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
         solver = GroupedRows(
@@ -84,11 +87,22 @@ class Found:
         )
         gross = _joined_errors(data, parts, fits)
         left = partial(_pooled, fits)
-        first = fits[0].objective
+        first, unknown = fits[0].objective, fits[0].unknown
         # Which components are rounding is asked within each group.
         rank = factors.rank
         stopped = any(fit.stopped for fit in fits)
-        return cls(first, offsets, result, factors, gross, solver, rank, left, stopped)
+        return cls(
+            first,
+            unknown,
+            offsets,
+            result,
+            factors,
+            gross,
+            solver,
+            rank,
+            left,
+            stopped,
+        )
 
 
 def _pooled(fits: Sequence[Found], unit: float) -> float:

@@ -16,7 +16,7 @@ from skprecgd.objective import Objective
 from skprecgd.optim.path.groups import GroupPath, joined_result
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
-from skprecgd.unknown.base import Unknown
+from skprecgd.unknown.base import Unknown, unknown_of
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def within(pair: Sequence[Any], block: Block) -> tuple[Array, Array]:
     return left[:, used], right[:, used]
 
 
-def start_of_group(init: Any, block: Block, max_rank: int, unknown: Unknown) -> Any:
+def start_of_group(init: Any, block: Block, max_rank: int) -> Any:
     """The value of `init` for a group, given that for the whole matrix."""
     if isinstance(init, str):
         return init
@@ -99,7 +99,9 @@ def start_of_group(init: Any, block: Block, max_rank: int, unknown: Unknown) -> 
         return "spectral"
     if left.shape[1] <= max_rank:
         return left, right
-    factors = unknown.of_pair(left, right).truncated(max_rank)
+    # Equal factors stay equal: their matrix is symmetric, with signs that are positive.
+    kind = unknown_of(np.array_equal(left, right))
+    factors = kind.of_pair(left, right).truncated(max_rank)
     return factors.left, factors.right
 
 
@@ -111,6 +113,8 @@ class GroupFit(Protocol):
 
     @property
     def objective(self) -> Objective: ...
+    @property
+    def unknown(self) -> Unknown: ...
     @property
     def result(self) -> PathResult: ...
     @property
@@ -152,7 +156,7 @@ def interrupted(fit: Any) -> Any:
 
 
 def joined(
-    fits: Sequence[GroupFit], blocks: Sequence[Block], unknown: Unknown
+    fits: Sequence[GroupFit], blocks: Sequence[Block]
 ) -> tuple[Factors, PathResult, list[Array]]:
     """One matrix and one result from the fits of groups.
 
@@ -161,8 +165,6 @@ def joined(
     fits : sequence
         Those of the first groups; the others are zero.
     blocks : sequence of Block
-    unknown : Unknown
-        What each fit searched for.
 
     Returns
     -------
@@ -174,5 +176,5 @@ def joined(
     blocks = blocks[: len(fits)]
     found = [fit.factors for fit in fits]
     factors, components = of_blocks(blocks, found, blocks[0].whole_shape)
-    paths = [GroupPath.of(fit.objective, fit.result, unknown) for fit in fits]
+    paths = [GroupPath.of(fit.objective, fit.result, fit.unknown) for fit in fits]
     return factors, joined_result(paths, factors), components

@@ -38,8 +38,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     n_components : int, list of int, default=None
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
         to that side. They cost hardly more than the largest alone.
-    matrix_shape, symmetric : default=None, False
-        See :class:`PrecGDMatrixSensing`.
+    matrix_shape, symmetric, center : default=None, False, None
+        See :class:`PrecGDMatrixSensing`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
         Steps to try; see :class:`PrecGDMatrixSensing`. A number that diverges is
@@ -150,6 +150,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         **CV_CONSTRAINTS,
         "matrix_shape": [None, tuple, list],
         "symmetric": ["boolean"],
+        "center": PrecGDMatrixSensing._parameter_constraints["center"],
     }
 
     def __init__(
@@ -158,6 +159,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         *,
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
+        center: str | None = None,
         loss: str | Loss = "squared",
         solver: str | Solver = "auto",
         step_size: Any = "auto",
@@ -180,6 +182,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.n_components = n_components
         self.matrix_shape = matrix_shape
         self.symmetric = symmetric
+        self.center = center
         self.loss = loss
         self.solver = solver
         self.step_size = step_size
@@ -248,6 +251,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         return Samples(
             measured.measurements,
             np.asarray(measured.targets),
+            self.center,
             weights=read_weights(sample_weight, self.noise_variance, n),
             groups=groups,
         )

@@ -21,7 +21,7 @@ import numpy as np
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
-from skprecgd.unknown.base import unknown_of
+from skprecgd.unknown.base import Unknown, unknown_of
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ class Certificate:
 def certificate(
     objective: Objective,
     factors: Factors,
+    unknown: Unknown | None = None,
     *,
     search_rank: int | None = None,
     random_state: RandomState = None,
@@ -125,6 +126,8 @@ def certificate(
     ----------
     objective : Objective
     factors : Factors
+    unknown : Unknown, default=None
+        What was searched for; None is all matrices of the kind of the factors.
     search_rank : int, default=None
         The rank that was allowed; None is that of `factors`.
     random_state : int, RandomState instance or None, default=None
@@ -147,11 +150,13 @@ def certificate(
     True
     """
     scaled, unit = objective.normalised()
-    point = factors.scaled(1.0 / unit)
+    # Components with means would be another decomposition of the same matrix.
+    point = factors.centred().scaled(1.0 / unit)
     evaluation = scaled.evaluate(point)
-    stationarity = 0.5 * scaled.gradient(evaluation).inner(point)
+    stationarity = point.stationarity(scaled.gradient(evaluation))
     gradient = scaled.matrix_gradient(evaluation)
-    unknown = unknown_of(factors.multiplicity == 2)
+    if unknown is None:
+        unknown = unknown_of(factors.multiplicity == 2)
     steepest = unknown.descent(gradient, 1, random_state)[1][0]
     violation = max(0.0, float(steepest) - scaled.alpha)
     allowed = factors.rank if search_rank is None else search_rank

@@ -88,6 +88,25 @@ class Unknown(ABC):
             If these are no factors of such a matrix.
         """
 
+    def of_parts(self, pair: Factors, rows: Array, columns: Array) -> Factors:
+        """Factors of a low-rank matrix and offsets, of which those count that it has.
+
+        Parameters
+        ----------
+        pair : Factors
+        rows, columns : ndarray of shape (n_rows,), (n_columns,)
+        """
+        return self.of_pair(pair.left, pair.right)
+
+    def of_factors(self, factors: Factors) -> Factors:
+        """Points of this unknown, however they were scaled since, to start from.
+
+        Parameters
+        ----------
+        factors : Factors
+        """
+        return factors
+
     @abstractmethod
     def of_sketch(self, left: Array, n_columns: int) -> Factors:
         """A start in a given range: the right factor is zero where there is one.

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
-from skprecgd._linalg.numerics import gram
+from skprecgd._linalg.numerics import gram, norm
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors, Triplets
 from skprecgd.unknown.base import GENERAL, Unknown
@@ -216,8 +216,11 @@ class OffsetFactors(Factors):
     def offsets(self) -> tuple[Array, Array]:
         constants, size = self.constants, self.size
         b, c = (block[:, -1].astype(np.float64) for block in self.blocks)
-        values = (np.max(constant) for constant in (constants.right, constants.left))
-        return tuple(size * v * o for v, o in zip(values, (b, c), strict=True))
+        if constants.one_of_columns:
+            # Columns of which nothing is seen have the same offset as all others.
+            c = np.full_like(c, np.max(constants.right) * (constants.right @ c))
+        rows, columns = size * np.max(constants.right), size * np.max(constants.left)
+        return rows * b, columns * c
 
     def _centred(self) -> tuple[FactorPair, Array, Array]:
         """The components without means, and b and c with what was taken off."""
@@ -235,6 +238,16 @@ class OffsetFactors(Factors):
             right = right - np.multiply.outer(constants.right, means)
             b = b + left @ means / size
         return FactorPair(left, right), b, c
+
+    def centred(self) -> OffsetFactors:
+        pair, *offsets = self._centred()
+        return self._beside(pair.blocks, offsets)
+
+    def stationarity(self, gradient: Factors) -> float:
+        # The offsets of the optimum may be others of the same size.
+        blocks = zip(gradient.blocks, self.blocks, strict=True)
+        slack = sum(norm(slope[:, -1]) * norm(own[:, -1]) for slope, own in blocks)
+        return 0.5 * gradient.inner(self.penalised) + 2.0 * slack
 
     def _decomposition(self) -> Triplets:
         return self._centred()[0].svd()
@@ -319,6 +332,18 @@ class WithOffsets(Unknown):
 
     def of_pair(self, left: Array, right: Array) -> OffsetFactors:
         return self._without_offsets(FactorPair(left, right))
+
+    def of_factors(self, factors: Factors) -> Factors:
+        assert isinstance(factors, OffsetFactors)
+        return factors.at_size(1.0)
+
+    def of_parts(self, pair: Factors, rows: Array, columns: Array) -> OffsetFactors:
+        made, constants = self.of_pair(pair.left, pair.right), self.constants
+        if constants.of_rows:
+            made.blocks[0][:, -1] = rows / np.max(constants.right)
+        columns = np.where(constants.right > 0, columns, 0.0)
+        made.blocks[1][:, -1] = constants.allowed(columns) / np.max(constants.left)
+        return made
 
     def of_sketch(self, left: Array, n_columns: int) -> OffsetFactors:
         return self._without_offsets(GENERAL.of_sketch(left, n_columns))

@@ -46,7 +46,7 @@ def with_useful_start(
     start = _start(objective, settings, max_rank)
     if start is None:
         return settings.without_start()
-    return replace(settings, init=(start.left, start.right))
+    return replace(settings, init=start)
 
 
 def _start(

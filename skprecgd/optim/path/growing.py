@@ -48,7 +48,7 @@ class Grower:
         """
         init, rank = self._settings.init, 1
         if not isinstance(init, str):
-            rank = min(max_rank, np.shape(init[0])[-1])
+            rank = self._settings.start_rank(max_rank)
         elif init == "spectral":
             grown = self.grow(None, max_rank)
             if grown is not None:
@@ -61,7 +61,7 @@ class Grower:
         A given pair of fewer columns is grown to it.
         """
         init = self._settings.init
-        width = rank if isinstance(init, str) else min(rank, np.shape(init[0])[-1])
+        width = rank if isinstance(init, str) else self._settings.start_rank(rank)
         start = make_start(
             init,
             self._objective,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.metric import Damping
@@ -108,6 +109,12 @@ class PathSettings:
         """Whether the variance of the noise is to be estimated."""
         return isinstance(self.noise_variance, str)
 
+    def start_rank(self, most: int) -> int:
+        """The rank of the factors that are given as a start, and `most` at most."""
+        init = self.init
+        given = init.rank if isinstance(init, Factors) else np.shape(init[0])[-1]
+        return min(most, given)
+
     def without_start(self) -> PathSettings:
         """The settings with the usual start."""
         return replace(self, init="spectral", solved=None)
@@ -125,8 +132,11 @@ class PathSettings:
     def in_units(self, unit: float, target_unit: float) -> PathSettings:
         """The settings for the matrix and the targets, each divided by its unit."""
         init, variance = self.init, self.noise_variance
-        if not isinstance(init, str):
-            root = np.sqrt(unit)
+        root = np.sqrt(unit)
+        if isinstance(init, Factors):
+            precise = init.in_precision(np.dtype(np.float64))
+            init = precise.divided([root] * len(init.blocks))
+        elif not isinstance(init, str):
             init = tuple(np.asarray(block, dtype=float) / root for block in init)
         if variance is not None and not isinstance(variance, str):
             variance = variance / target_unit / target_unit
