@@ -23,9 +23,16 @@ class Unknown(ABC):
     has_two_factors : bool
         Whether left and right factor move independently, so that terms of any sign can
         be added.
+    offsets : tuple of bool
+        Whether rows have offsets that are in no component, and whether columns have
+        any.
+    one_of_columns : bool
+        Whether the offsets of all columns are the same.
     """
 
     name: str
+    offsets: tuple[bool, bool] = (False, False)
+    one_of_columns: bool = False
     has_two_factors: ClassVar[bool] = True
 
     def check_shape(self, matrix_shape: tuple[int, int]) -> None:

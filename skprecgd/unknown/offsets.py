@@ -316,6 +316,8 @@ class WithOffsets(Unknown):
     def __init__(self, center: str, seen: tuple[Array, Array]) -> None:
         self.name = f"with offsets of {center}"
         self.constants = Constants.of(center, seen)
+        self.offsets = self.constants.of_rows, True
+        self.one_of_columns = self.constants.one_of_columns
 
     def degrees_of_freedom(self, matrix_shape: tuple[int, int], rank: int) -> int:
         n_rows, n_columns = matrix_shape

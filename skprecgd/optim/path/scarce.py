@@ -231,7 +231,8 @@ def _stalled(noise: list[float], tuning: ScarceTuning) -> bool:
 def _posterior(
     walk: Walk, rank: int, start: np.random.RandomState | None = None
 ) -> Posterior:
-    return Posterior(walk.objective, rank, start, walk.settings.tuning.posterior)
+    tuning, unknown = walk.settings.tuning.posterior, walk.settings.unknown
+    return Posterior(walk.objective, rank, start, tuning, unknown)
 
 
 def _tuning(walk: Walk) -> ScarceTuning:
