@@ -95,6 +95,7 @@ class OffsetFactors(Factors):
     """
 
     multiplicity = 1
+    _wide: tuple[Array, Array] | None = None
 
     def __init__(
         self, constants: Constants, size: float, left: Array, right: Array
@@ -121,18 +122,26 @@ class OffsetFactors(Factors):
 
     @property
     def left(self) -> Array:
-        block, constant = self.blocks[0], self._constant(self.constants.left)
-        # Without offsets of the rows, the last column is zero.
-        kept = block if self.constants.of_rows else block[:, :-1]
-        return np.hstack([kept, constant])
+        if self._wide is None:
+            self._wide = self._widened()
+        return self._wide[0]
 
     @property
     def right(self) -> Array:
-        block = self.blocks[1]
-        if not self.constants.of_rows:
-            return block
-        constant = self._constant(self.constants.right)
-        return np.hstack([block[:, :-1], constant, block[:, -1:]])
+        if self._wide is None:
+            self._wide = self._widened()
+        return self._wide[1]
+
+    def _widened(self) -> tuple[Array, Array]:
+        """The wide factors, with their constant columns."""
+        left, right = self.blocks
+        constants, of_columns = self.constants, self._constant(self.constants.left)
+        if not constants.of_rows:
+            # The last column of the left block is zero.
+            return np.hstack([left[:, :-1], of_columns]), right
+        of_rows = self._constant(constants.right)
+        wide = np.hstack([right[:, :-1], of_rows, right[:, -1:]])
+        return np.hstack([left, of_columns]), wide
 
     @property
     def rank(self) -> int:
