@@ -94,7 +94,7 @@ class PrecGDFactorization(
     n_components : int, default=2
         Search rank. Complete data: the number of components returned. Missing
         entries or outliers: an upper bound of the rank, of each group if the observed
-        entries fall into several (`groups_`).
+        entries fall into several (`groups_`). Offsets (see `center`) do not count.
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -102,10 +102,13 @@ class PrecGDFactorization(
         explicit zeros. Masked entries, and those not stored where the fill value is
         NaN, are missing either way; see :ref:`missing_values`.
     center : {None, "mean", "columns", "both"}, default=None
-        What is subtracted first: nothing, the overall mean, each column's mean, or
-        offsets of columns and rows. With "both" the row offsets take one of the
-        `n_components`: the constant row joins the row space, so that transform and
-        inverse_transform stay linear. Each of several `groups_` has offsets of its own.
+        Offsets that no component stands for: none, one for all entries, one for each
+        column, or one for each row, too. Complete data lose their means first; where
+        entries are missing, offsets are estimated together with the factors. With
+        "both" the row's offset is one more coordinate, beside `n_components` others:
+        the constant row joins the row space, so that transform and inverse_transform
+        stay linear. Each of several `groups_` has offsets of its own; see
+        :ref:`offsets`.
     loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
             default="squared"
         What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
@@ -183,13 +186,15 @@ class PrecGDFactorization(
     n_components_ : int
         Complete data: `n_components`. Missing entries or outliers: the rank found; the
         sum of those of all groups if there are several. A component is then zero in
-        the columns of all groups but one.
+        the columns of all groups but one. With ``center="both"`` one more (for each
+        group), for the offsets of the rows.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
         Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of
         log-odds with ``loss="logistic"``, of logarithms with ``loss="poisson"``).
     center_ : ndarray of shape (n_features,)
-        Column offsets.
+        Offsets of the columns: zero without a `center`, one number for "mean", else the
+        means of the completed columns (over rows of which something is observed).
     groups_ : object with two ndarray of int
         The groups of rows and columns that share no observed entry: ``groups_.rows`` of
         shape (n_samples,) and ``groups_.columns`` of shape (n_features,) number them,

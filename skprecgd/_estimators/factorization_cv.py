@@ -38,7 +38,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
         to that side. They cost hardly more than the largest alone.
     missing_values, center : default=nan, None
-        See :class:`PrecGDFactorization`. A fold subtracts the centre of what it sees.
+        See :class:`PrecGDFactorization`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
         Steps to try; see :class:`PrecGDFactorization`. A number that diverges is

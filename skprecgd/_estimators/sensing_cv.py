@@ -109,6 +109,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     components_ : ndarray of shape (n_components_, n_columns)
     left_, right_ : ndarray of shape (n_rows, n_components_), \
             (n_columns, n_components_)
+    center_ : ndarray of shape (n_columns,)
     matrix_ : ndarray of shape (n_rows, n_columns)
     groups_ : object with two ndarray of int
     outliers_ : ndarray of shape (n,)
