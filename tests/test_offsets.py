@@ -101,6 +101,27 @@ def test_at_the_full_search_rank(center, rng):
 
 
 @CENTER
+def test_scarce_entries_of_a_matrix_with_offsets(center, rng):
+    """Where rows are uncertain, so are their offsets."""
+    shape = (80, 60)
+    truth = with_offsets(rng, center, shape=shape)
+    freedom = WithOffsets(center, all_seen(shape)).degrees_of_freedom(shape, 2)
+    # Five entries in each row and column, and others anywhere.
+    X = np.full(shape, np.nan)
+    for k in range(5):
+        order = rng.permutation(60)
+        rows = np.arange(80)
+        columns = order[(rows + k) % 60]
+        X[rows, columns] = truth[rows, columns]
+    hidden = np.flatnonzero(np.isnan(X))
+    more = max(0, int(2.5 * freedom) - (X.size - len(hidden)))
+    chosen = rng.choice(hidden, more, replace=False)
+    X.flat[chosen] = truth.flat[chosen]
+    model = PrecGDFactorization(2, center=center).fit(X)
+    assert distance(whole(model), truth) < 1e-6
+
+
+@CENTER
 @pytest.mark.parametrize("init", ["random", "nystrom", "pair"])
 def test_every_start_finds_them(center, init, rng):
     truth = with_offsets(rng, center)

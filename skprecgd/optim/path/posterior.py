@@ -84,9 +84,13 @@ class PosteriorState:
     Attributes
     ----------
     left, right : Rows
-        The factors of the matrix divided by `unit`.
+        The factors of the matrix divided by `unit`. The first columns are those of
+        offsets, if there are any: a constant and the offsets of the columns, then the
+        offsets of the rows and a constant.
     prior : ndarray of shape (k,)
-        The variances c_k.
+        The variances c_k of the other columns.
+    offset_prior : ndarray of shape (2,)
+        Those of the offsets of rows and of columns.
     unit : float
         Root mean square of the entries.
     """
@@ -94,6 +98,7 @@ class PosteriorState:
     left: Rows
     right: Rows
     prior: Array
+    offset_prior: Array
     unit: float
 
 
@@ -155,7 +160,9 @@ class Posterior:
 
     @property
     def state(self) -> PosteriorState:
-        return PosteriorState(*self._rows, self._prior, self._unit)
+        return PosteriorState(
+            *self._rows, self._prior, self._offset_prior.copy(), self._unit
+        )
 
     @property
     def _n_offsets(self) -> int:
