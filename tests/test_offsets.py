@@ -235,7 +235,7 @@ def test_offsets_of_the_data_are_offsets_of_the_completion(center, rng):
         added = 11.0 * rng.standard_normal(SHAPE[1])
     if center == "both":
         added = added + 9.0 * rng.standard_normal((SHAPE[0], 1))
-    options = {"center": center, "early_stopping": False, "tol": 1e-10}
+    options = {"center": center, "alpha": 0, "early_stopping": False, "tol": 1e-10}
     model, other = (PrecGDFactorization(2, **options).fit(Y) for Y in (X, X + added))
     assert distance(whole(other), whole(model) + added) < 1e-6
 
@@ -243,9 +243,8 @@ def test_offsets_of_the_data_are_offsets_of_the_completion(center, rng):
 @CENTER
 def test_a_fit_from_its_own_solution_ends_at_once(center, rng):
     X = seen_part(rng, with_offsets(rng, center) + 0.1 * rng.standard_normal(SHAPE))
-    model = PrecGDFactorization(
-        2, center=center, warm_start=True, early_stopping=False, tol=1e-6
-    ).fit(X)
+    options = {"alpha": 0, "early_stopping": False, "tol": 1e-6}
+    model = PrecGDFactorization(2, center=center, warm_start=True, **options).fit(X)
     before = whole(model)
     model.fit(X)
     assert model.n_iter_ == 1
@@ -295,7 +294,7 @@ def test_sensing_of_entries(center, rng):
 @CENTER
 def test_sensing_finds_what_a_factorization_finds(center, rng):
     X = seen_part(rng, with_offsets(rng, center) + 0.3 * rng.standard_normal(SHAPE))
-    options = {"center": center, "early_stopping": False, "tol": 1e-8}
+    options = {"center": center, "alpha": 0, "early_stopping": False, "tol": 1e-8}
     model = PrecGDFactorization(2, **options).fit(X)
     other = PrecGDMatrixSensing(2, **options).fit(*observed_entries(X))
     assert distance(other.matrix_, whole(model)) < 1e-6

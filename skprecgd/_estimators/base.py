@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -78,6 +79,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         unknown: Unknown,
         block: Block | None = None,
         last: Factors | None = None,
+        noise_is_left: Callable[[Factors], bool] | None = None,
     ) -> PathResult:
         """Search for the rank with this estimator's parameters.
 
@@ -85,6 +87,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         `last` are the factors that the last fit ended with.
         """
         settings = self._path_settings(objective, max_rank, unknown, block)
+        settings = replace(settings, noise_is_left=noise_is_left)
         if last is not None:
             if last.rank > max_rank:
                 last = last.truncated(max_rank)

@@ -46,6 +46,7 @@ from skprecgd._estimators.groups import (
     warn_about_groups,
 )
 from skprecgd._estimators.lazy import by_rows
+from skprecgd._estimators.learned import Learner, learner_of, with_words
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -71,6 +72,7 @@ from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 
 # Deviations of equal rows from their mean, in machine epsilons of the data: that of the
@@ -242,6 +244,7 @@ class PrecGDFactorization(
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
+        "noise": [StrOptions({"auto", "uniform", "columns"})],
     }
 
     def __init__(
@@ -255,9 +258,10 @@ class PrecGDFactorization(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
+        noise: str = "auto",
         noise_variance: Any = None,
         init: Any = "spectral",
-        alpha: float = 0.0,
+        alpha: float | str = "auto",
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
         validation_fraction: float = 0.1,
@@ -276,6 +280,7 @@ class PrecGDFactorization(
         self.rank_search = rank_search
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -350,6 +355,17 @@ class PrecGDFactorization(
         self._numerical_rank = found.numerical_rank
         self._set_variances(data, found)
         self._store(found.result, found.factors, found.offsets)
+        self._store_learned(found)
+
+    def _store_learned(self, found: Found) -> None:
+        """Set the attributes of what was learned; an earlier fit's would be wrong."""
+        for name in ("factor_scales_", "lower_bound_"):
+            self.__dict__.pop(name, None)
+        if found.learned is not None:
+            self.factor_scales_ = found.learned.factor_scales
+            self.lower_bound_ = found.learned.lower_bound
+            if self.noise_variance is None or isinstance(self.noise_variance, str):
+                self.noise_variance_ = found.learned.variance
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
@@ -357,11 +373,37 @@ class PrecGDFactorization(
         objective = data.objective(offsets, partial(objective_of, self))
         unknown = self._unknown(objective, seen)
         rank = search_rank(self.n_components, self.center, data.shape)
+        learner = learner_of(self, data, rank)
+        ask = None if learner is None else learner.noise_is_left
         last = self._last_solution(unknown, offsets, block)
-        result = self._recover(objective, rank, unknown, block, last)
+        result = self._recover(objective, rank, unknown, block, last, ask)
         found = partial(self._found, result, objective, unknown, offsets, seen, rank)
+        if learner is not None and result.status is Status.NOISE:
+            found = partial(self._learned, result, objective, unknown, learner)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
+
+    def _learned(
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        learner: Learner,
+    ) -> Found:
+        """What the estimator keeps where noise and prior were learned."""
+        factors = learner.factors
+        return Found(
+            objective,
+            unknown,
+            learner.offsets,
+            with_words(result, learner),
+            factors,
+            None,
+            learner.row_solver(objective.loss, needs_each_entry(self)),
+            factors.rank,
+            learner.mean_square_left,
+            learner.found(),
+        )
 
     def _found(
         self,

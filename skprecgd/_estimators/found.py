@@ -12,7 +12,9 @@ from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.data import Data, EntryData, GroupData
 from skprecgd._estimators.grouped_rows import GroupedRows
 from skprecgd._estimators.groups import joined
+from skprecgd._estimators.learned import LearnedNoise
 from skprecgd._estimators.rows import RowSolver
+from skprecgd._linalg.groups import Block
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
@@ -41,6 +43,8 @@ class Found:
     mean_square_left : callable
         Unit -> mean squared residual of the entries, in units of its square; a pass
         over them for some losses.
+    learned : LearnedNoise or None, default=None
+        What was learned of the noise, where noise was left.
     stopped : bool, default=False
         Whether the user interrupted what followed the search.
     """
@@ -54,6 +58,7 @@ class Found:
     row_solver: RowSolver
     numerical_rank: int
     mean_square_left: Callable[[float], float]
+    learned: LearnedNoise | None = None
     stopped: bool = False
 
     @classmethod
@@ -91,18 +96,27 @@ class Found:
         # Which components are rounding is asked within each group.
         rank = factors.rank
         stopped = any(fit.stopped for fit in fits)
+        learned = _joined_noise(fits, blocks, data.shape[1])
         return cls(
-            first,
-            unknown,
-            offsets,
-            result,
-            factors,
-            gross,
-            solver,
-            rank,
-            left,
-            stopped,
+            *(first, unknown, offsets, result, factors, gross, solver, rank, left),
+            learned=learned,
+            stopped=stopped,
         )
+
+
+def _joined_noise(
+    fits: Sequence[Found], blocks: Sequence[Block], n_columns: int
+) -> LearnedNoise | None:
+    """The noise of the groups where it was learned."""
+    pairs = [
+        (fit.learned, block)
+        for fit, block in zip(fits, blocks, strict=True)
+        if fit.learned is not None
+    ]
+    if not pairs:
+        return None
+    parts, where = zip(*pairs, strict=True)
+    return LearnedNoise.joined(parts, where, n_columns)
 
 
 def _pooled(fits: Sequence[Found], unit: float) -> float:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from skprecgd._estimators.parameters import looks_for_outliers, needs_each_entry
+from skprecgd._estimators.parameters import (
+    looks_for_outliers,
+    needs_each_entry,
+    ridge_of,
+)
 from skprecgd.distributed.graph import in_memory
 from skprecgd.distributed.measurements import ChunkedMeasurements
 from skprecgd.distributed.objective import ChunkedObjective
@@ -36,7 +40,7 @@ def objective_of(
         return ChunkedObjective(
             measurements,
             measurements.targets(targets),
-            estimator.alpha,
+            ridge_of(estimator),
             chunked_weights(measurements, weights),
         )
     # Targets and weights must be in memory, because all residuals are compared.
@@ -47,5 +51,5 @@ def objective_of(
         return TrimmedObjective(measurements, targets, fraction, weights)
     if isinstance(measurements, FullObservation) and targets.ndim == 1:
         targets = targets.reshape(measurements.matrix_shape)
-    loss, alpha = make_loss(estimator.loss), estimator.alpha
+    loss, alpha = make_loss(estimator.loss), ridge_of(estimator)
     return make_objective(measurements, targets, loss, alpha, weights=weights)

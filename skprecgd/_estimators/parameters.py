@@ -39,7 +39,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         "array-like",
     ],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
-    "alpha": [Interval(Real, 0, None, closed="left")],
+    "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
     "outlier_fraction": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
     "early_stopping": [StrOptions({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -67,6 +67,17 @@ def looks_for_outliers(estimator: Any) -> bool:
     return bool(estimator.outlier_fraction != 0)
 
 
+def ridge_of(estimator: Any) -> float:
+    """The ridge of the objective: a prior that is learned is no part of it."""
+    return 0.0 if isinstance(estimator.alpha, str) else float(estimator.alpha)
+
+
+def learns_prior(estimator: Any) -> bool:
+    """Whether noise and prior are learned where noise is left in single entries."""
+    learns = isinstance(estimator.alpha, str) and not looks_for_outliers(estimator)
+    return learns and make_loss(estimator.loss).least_squares
+
+
 def check_together(estimator: Any) -> None:
     """Refuse parameters that do not go with one another.
 
@@ -87,6 +98,16 @@ def check_together(estimator: Any) -> None:
         )
     if looks_for_outliers(estimator):
         _check_beside_outliers(estimator, loss, center)
+    if hasattr(estimator, "noise") and learns_prior(estimator):
+        _check_beside_prior(estimator)
+
+
+def _check_beside_prior(estimator: Any) -> None:
+    if estimator.early_stopping is True:
+        raise ValueError(
+            "early_stopping=True needs a number for alpha, got alpha='auto', which "
+            "learns from all entries how many columns to keep; use alpha=0."
+        )
 
 
 def _check_beside_outliers(estimator: Any, loss: Loss, center: str | None) -> None:
@@ -108,7 +129,7 @@ def _check_beside_outliers(estimator: Any, loss: Loss, center: str | None) -> No
             f"{estimator.noise_variance!r}: the noise of the measurements left out is "
             "not there to be estimated."
         )
-    if estimator.alpha != 0:
+    if ridge_of(estimator) != 0:
         raise ValueError(
             f"{given} needs alpha=0, got alpha={estimator.alpha!r}: what a ridge takes "
             "off large entries would count as outliers; loss='huber' takes a ridge."

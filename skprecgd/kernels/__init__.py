@@ -18,21 +18,45 @@ from skprecgd._runtime.typing import Array
 from skprecgd.kernels import _numpy
 from skprecgd.kernels._choice import VARIABLE, Choice
 from skprecgd.kernels._numpy import unchecked_csr
+from skprecgd.kernels._uncertain import (
+    Learned,
+    Lines,
+    Others,
+    Pattern,
+    Sweep,
+    Totals,
+    Unknown,
+    packed_index,
+    packed_of,
+    unpacked,
+)
 
 __all__ = [
+    "Learned",
+    "Lines",
+    "Others",
+    "Pattern",
+    "Sweep",
+    "Totals",
+    "Unknown",
     "adjoint_products",
     "are_compiled",
     "contracted_dtype",
     "contraction",
     "description",
     "normal_product",
+    "packed_index",
+    "packed_of",
     "ray_point",
     "ray_sums",
     "sampled_product",
     "sampled_ray",
     "squared_distance",
     "there_and_back",
+    "uncertain_lines",
+    "uncertain_rows",
     "unchecked_csr",
+    "unpacked",
 ]
 
 # Largest number of columns of a factor for which compiled contractions beat BLAS.
@@ -245,3 +269,55 @@ def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
     ndarray of shape (n,)
     """
     return _choice.call("ray_point", len(z), z, z1, z2, t)
+
+
+def uncertain_rows(
+    pattern: Pattern, others: Others, unknown: Unknown, noise: Array, learned: Learned
+) -> Sweep:
+    """The Gaussians of all rows, given those of the columns, in one pass.
+
+    The entries are ``y_ij = <x_i, y_j>`` plus noise. What the columns will need of the
+    rows is summed in the same pass, so that the covariances of the rows are never in
+    memory together.
+
+    Parameters
+    ----------
+    pattern : Pattern
+    others : Others
+        The columns.
+    unknown : Unknown
+        What is to be found of a row.
+    noise : ndarray of shape (n_rows,)
+        Inverse variances of the noise of the rows, times those of the columns.
+    learned : Learned
+        Whether the noise of a row is learned before the columns hear of it.
+
+    Returns
+    -------
+    Sweep
+    """
+    size = len(pattern.values) * others.second.shape[1]
+    return _choice.call(
+        "uncertain_rows", size, pattern, others, unknown, noise, learned
+    )
+
+
+def uncertain_lines(
+    grams: Array, moments: Array, noise: Array, unknown: Unknown
+) -> Lines:
+    """The Gaussians of lines, given the sums over their entries.
+
+    Parameters
+    ----------
+    grams, moments : ndarray
+        As in `Sweep`.
+    noise : ndarray of shape (n,)
+        Inverse variances of the noise of the lines.
+    unknown : Unknown
+
+    Returns
+    -------
+    Lines
+    """
+    size = grams.size * moments.shape[1]
+    return _choice.call("uncertain_lines", size, grams, moments, noise, unknown)

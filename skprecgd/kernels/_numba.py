@@ -22,6 +22,15 @@ from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.threads import allowed_threads, share_out
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels._uncertain import (
+    Learned,
+    Lines,
+    Others,
+    Pattern,
+    Sweep,
+    Totals,
+    Unknown,
+)
 
 if getattr(numba.config, "DISABLE_JIT", False):
     raise ImportError("numba is switched off by NUMBA_DISABLE_JIT", name=__name__)
@@ -39,6 +48,9 @@ _SHARED = 1 << 20
 _MOST_PARTS, _ENTRIES_OF_PART = 16, 48
 # Sums over rows are computed in parts, too, each of at least this many rows.
 _ROWS_OF_PART = 64
+# A sweep over uncertain rows sums what the other side gets in parts of at least so many
+# entries for each of its lines, and all parts hold at most so many numbers (128 MB).
+_ENTRIES_OF_LINE, _MOST_NUMBERS = 8, 1 << 24
 # Entries that are summed in float32 before the sum is added to one in float64.
 _RUN = 256
 
@@ -573,6 +585,220 @@ def _normal(
             k += 1
 
 
+@numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never")
+def _line_posterior(  # type: ignore[no-untyped-def]
+    gram, moment, precision, pull, free, fixed, value, at, mean, second, logs, work
+):
+    """The Gaussian of one line; returns the log determinant of its covariance."""
+    f = len(free)
+    for a in range(f):
+        i = free[a]
+        for b in range(a + 1):
+            work[a, b] = gram[at[free[b], i]]
+        work[a, a] += precision[a]
+        logs[a] += np.log(work[a, a])
+        work[f, a] = moment[i] + pull[a]
+        if fixed >= 0:
+            work[f, a] -= value * gram[at[i, fixed]]
+    determinant = 0.0
+    # Cholesky factor, and its inverse in place: both are lower triangles.
+    for a in range(f):
+        for b in range(a):
+            total = work[a, b]
+            for c in range(b):
+                total -= work[a, c] * work[b, c]
+            work[a, b] = total / work[b, b]
+        total = work[a, a]
+        for c in range(a):
+            total -= work[a, c] * work[a, c]
+        work[a, a] = np.sqrt(total)
+        determinant -= 2.0 * np.log(work[a, a])
+    for a in range(f):
+        work[a, a] = 1.0 / work[a, a]
+        for b in range(a):
+            total = 0.0
+            for c in range(b, a):
+                total -= work[a, c] * work[c, b]
+            work[a, b] = total * work[a, a]
+    for a in range(f):
+        total = 0.0
+        for b in range(a + 1):
+            total += work[a, b] * work[f, b]
+        work[f + 1, a] = total
+    for a in range(f):
+        total = 0.0
+        for c in range(a, f):
+            total += work[c, a] * work[f + 1, c]
+        mean[free[a]] = total
+    if fixed >= 0:
+        mean[fixed] = value
+    for a in range(f):
+        i = free[a]
+        for b in range(a + 1):
+            total = 0.0
+            for c in range(a, f):
+                total += work[c, a] * work[c, b]
+            second[at[i, free[b]]] = total + mean[i] * mean[free[b]]
+        if fixed >= 0:
+            second[at[i, fixed]] = value * mean[i]
+    if fixed >= 0:
+        second[at[fixed, fixed]] = value * value
+    return determinant
+
+
+@numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never")
+def _expected_square(total, gram, moment, mean, second, at):  # type: ignore[no-untyped-def]
+    """Expected weighted squared residual of a line, from its sums."""
+    size = len(mean)
+    for a in range(size):
+        total += second[at[a, a]] * gram[at[a, a]] - 2.0 * mean[a] * moment[a]
+        for b in range(a):
+            total += 2.0 * second[at[a, b]] * gram[at[a, b]]
+    return total
+
+
+@_compiled
+def _uncertain_rows(
+    indptr: Array,
+    indices: Array,
+    values: Array,
+    weights: Array,
+    others_mean: Array,
+    others_second: Array,
+    precision: Array,
+    pull: Array,
+    free: Array,
+    fixed: Array,
+    value: Array,
+    at: Array,
+    learned: Array,
+    counts: Array,
+    noise: Array,
+    means: Array,
+    squares: Array,
+    grams: Array,
+    moments: Array,
+    sums: Array,
+    bounds: Array,
+    first: int,
+    last: int,
+) -> None:
+    size, packed, f = others_mean.shape[1], others_second.shape[1] - 1, len(free)
+    gram, moment = np.empty(packed), np.empty(size)
+    mean, second = np.empty(size), np.empty(packed)
+    work, logs = np.empty((f + 2, f + 1)), np.empty(f)
+    weighted = len(weights) > 0
+    for p in range(first, last):
+        determinant = 0.0
+        logs[:] = 0.0
+        for i in range(bounds[p], bounds[p + 1]):
+            gram[:] = 0.0
+            moment[:] = 0.0
+            total = 0.0
+            for e in range(indptr[i], indptr[i + 1]):
+                j, y = indices[e], values[e]
+                w = weights[e] if weighted else 1.0
+                for q in range(packed):
+                    gram[q] += w * others_second[j, q]
+                y *= w
+                for c in range(size):
+                    moment[c] += y * others_mean[j, c]
+                total += y * values[e] * others_second[j, packed]
+            own = noise[i]
+            for q in range(packed):
+                gram[q] *= own
+            for c in range(size):
+                moment[c] *= own
+            determinant += _line_posterior(
+                gram,
+                moment,
+                precision,
+                pull,
+                free,
+                fixed[0],
+                value[0],
+                at,
+                mean,
+                second,
+                logs,
+                work,
+            )
+            means[i] = mean
+            total = _expected_square(total * own, gram, moment, mean, second, at) / own
+            squares[i] = total
+            if learned[0] >= 0.0:
+                own = (learned[0] + counts[i]) / (learned[1] + max(total, 0.0))
+                noise[i] = own
+            for q in range(packed):
+                sums[p, q] += second[q]
+            for e in range(indptr[i], indptr[i + 1]):
+                j, y = indices[e], values[e]
+                w = own * weights[e] if weighted else own
+                for q in range(packed):
+                    grams[p, j, q] += w * second[q]
+                y *= w
+                for c in range(size):
+                    moments[p, j, c] += y * mean[c]
+                moments[p, j, size] += y * values[e]
+        sums[p, packed] = determinant
+        for a in range(f):
+            sums[p, packed + 1 + a] = logs[a]
+
+
+@_compiled
+def _uncertain_lines(
+    grams: Array,
+    moments: Array,
+    noise: Array,
+    precision: Array,
+    pull: Array,
+    free: Array,
+    fixed: Array,
+    value: Array,
+    at: Array,
+    means: Array,
+    seconds: Array,
+    squares: Array,
+    sums: Array,
+    bounds: Array,
+    first: int,
+    last: int,
+) -> None:
+    size, packed, f = means.shape[1], seconds.shape[1], len(free)
+    gram, moment = np.empty(packed), np.empty(size)
+    work, logs = np.empty((f + 2, f + 1)), np.empty(f)
+    for p in range(first, last):
+        determinant = 0.0
+        logs[:] = 0.0
+        for j in range(bounds[p], bounds[p + 1]):
+            for q in range(packed):
+                gram[q] = noise[j] * grams[j, q]
+            for c in range(size):
+                moment[c] = noise[j] * moments[j, c]
+            determinant += _line_posterior(
+                gram,
+                moment,
+                precision,
+                pull,
+                free,
+                fixed[0],
+                value[0],
+                at,
+                means[j],
+                seconds[j],
+                logs,
+                work,
+            )
+            squares[j] = _expected_square(
+                moments[j, size], grams[j], moments[j, :size], means[j], seconds[j], at
+            )
+            for q in range(packed):
+                sums[p, q] += seconds[j, q]
+        sums[p, packed] = determinant
+        for a in range(f):
+            sums[p, packed + 1 + a] = logs[a]
+
+
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
     dtype = np.result_type(left, right)
     out = empty(len(rows), dtype)
@@ -653,6 +879,74 @@ def there_and_back(
     loop = _there_and_back if len(cells) == 1 else _both_there_and_back
     task = partial(loop, stack, *_indices(index), cells, weights, measured)
     return measured, _sum_over_rows(task, len(index), cells)
+
+
+def uncertain_rows(
+    pattern: Pattern, others: Others, unknown: Unknown, noise: Array, learned: Learned
+) -> Sweep:
+    indptr, indices, values, weights = pattern
+    n_rows, (n_others, size) = len(indptr) - 1, others.mean.shape
+    packed, f = unknown.at.max() + 1, len(unknown.free)
+    n_parts = _parts_of_rows(len(values), n_others, packed + size + 1)
+    starts = np.arange(n_parts + 1) * len(values) // n_parts
+    bounds = np.searchsorted(indptr, starts)
+    bounds[0], bounds[-1] = 0, n_rows
+    scaled_mean = others.mean * others.precision[:, None]
+    scaled = np.hstack([others.second, np.ones((n_others, 1))])
+    scaled *= others.precision[:, None]
+    noise, means, squares = noise.copy(), np.empty((n_rows, size)), np.empty(n_rows)
+    grams = np.zeros((n_parts, n_others, packed))
+    moments = np.zeros((n_parts, n_others, size + 1))
+    sums = np.zeros((n_parts, packed + 1 + f))
+    task = partial(
+        _uncertain_rows,
+        *_indices(indptr, indices),
+        *_floats(np.dtype(float), values, np.empty(0) if weights is None else weights),
+        *_floats(np.dtype(float), scaled_mean, scaled),
+        *_of_unknown(unknown),
+        *_floats(np.dtype(float), np.array(learned.rate), learned.counts),
+        *(noise, means, squares, grams, moments, sums, bounds),
+    )
+    threads = _threads(len(values) * packed)
+    share_out(task, _runs(n_parts, threads), threads=threads)
+    totals = Totals.of(sums.sum(axis=0), packed)
+    both = (part.sum(axis=0) if n_parts > 1 else part[0] for part in (grams, moments))
+    return Sweep(means, squares, noise, totals, *both)
+
+
+def uncertain_lines(
+    grams: Array, moments: Array, noise: Array, unknown: Unknown
+) -> Lines:
+    n, packed = grams.shape
+    size, f = moments.shape[1] - 1, len(unknown.free)
+    n_parts = min(max(1, n // _ROWS_OF_PART), _MOST_PARTS)
+    bounds = np.arange(n_parts + 1) * n // n_parts
+    means, seconds, squares = np.empty((n, size)), np.empty((n, packed)), np.empty(n)
+    sums = np.zeros((n_parts, packed + 1 + f))
+    task = partial(
+        _uncertain_lines,
+        *_floats(np.dtype(float), grams, moments, noise),
+        *_of_unknown(unknown),
+        *(means, seconds, squares, sums, bounds),
+    )
+    threads = _threads(n * packed * size)
+    share_out(task, _runs(n_parts, threads), threads=threads)
+    return Lines(means, seconds, squares, Totals.of(sums.sum(axis=0), packed))
+
+
+def _of_unknown(unknown: Unknown) -> tuple[Array, ...]:
+    floats = _floats(np.dtype(float), unknown.precision, unknown.pull)
+    fixed = -1 if unknown.fixed is None else unknown.fixed
+    value = np.array([unknown.value])
+    whole = (unknown.free, np.array([fixed]))
+    return (*floats, *map(_frozen, (*whole, value, unknown.at)))
+
+
+def _parts_of_rows(n_entries: int, n_others: int, width: int) -> int:
+    """In how many parts a sweep over rows sums what the other side gets."""
+    by_entries = n_entries // max(1, _ENTRIES_OF_LINE * n_others)
+    by_memory = _MOST_NUMBERS // max(1, n_others * width)
+    return min(max(1, min(by_entries, by_memory)), _MOST_PARTS)
 
 
 def _sum_over_rows(loop: Callable[..., None], n: int, like: Array) -> Array:

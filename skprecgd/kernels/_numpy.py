@@ -8,7 +8,7 @@ fit the cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +16,16 @@ from scipy import sparse
 from skprecgd._linalg.numerics import dot, selected_rows, slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels._uncertain import (
+    Learned,
+    Lines,
+    Others,
+    Pattern,
+    Sweep,
+    Totals,
+    Unknown,
+    packed_of,
+)
 
 # Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
 _CHUNK = 1 << 16
@@ -26,6 +36,8 @@ _STACK_CHUNK = 1 << 17
 # Numbers of rows (4 MB of float64) that are summed while they are in the third-level
 # cache: the longer the products, the less threads wait for one another.
 _ROWS_CHUNK = 1 << 19
+# Numbers of the systems of uncertain lines that are solved at a time (32 MB).
+_UNCERTAIN_NUMBERS = 1 << 22
 # Cost of a gather in units of that of a matrix product, per entry and column.
 _DENSE_GAIN = 8
 
@@ -139,6 +151,91 @@ def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
     out *= step
     out += z
     return out
+
+
+def uncertain_rows(
+    pattern: Pattern, others: Others, unknown: Unknown, noise: Array, learned: Learned
+) -> Sweep:
+    matrix, squared, weight = _weighted_patterns(pattern, len(others.mean))
+    n_rows, size = matrix.shape[0], others.mean.shape[1]
+    precision = others.precision[:, None]
+    mean, second = precision * others.mean, precision * others.second
+    grams = np.zeros_like(others.second)
+    moments = np.zeros((len(others.mean), size + 1))
+    noise, parts = noise.copy(), []
+    for part in slabs((n_rows, second.shape[1] * size), _UNCERTAIN_NUMBERS):
+        own, rows, gaps = noise[part, None], matrix[part], weight[part]
+        sums = own * np.column_stack([rows @ mean, squared[part] @ others.precision])
+        lines = _posteriors(own * (gaps @ second), sums, np.ones(len(own)), unknown)
+        squares = lines.squares / noise[part]
+        if learned.rate[0] >= 0.0:
+            counts = learned.counts[part]
+            rate = learned.rate[1] + np.maximum(squares, 0.0)
+            noise[part] = (learned.rate[0] + counts) / rate
+        scaled = noise[part, None]
+        grams += gaps.T @ (scaled * lines.second)
+        moments[:, :size] += rows.T @ (scaled * lines.mean)
+        moments[:, size] += squared[part].T @ noise[part]
+        parts.append((lines.mean, squares, lines.totals))
+    means, squares, totals = zip(*parts, strict=True)
+    everything = np.concatenate(means), np.concatenate(squares), noise
+    return Sweep(*everything, _summed_totals(totals), grams, moments)
+
+
+def uncertain_lines(
+    grams: Array, moments: Array, noise: Array, unknown: Unknown
+) -> Lines:
+    size = moments.shape[1] - 1
+    parts = [
+        _posteriors(grams[part], moments[part], noise[part], unknown)
+        for part in slabs((len(grams), size**2), _UNCERTAIN_NUMBERS)
+    ]
+    *arrays, totals = zip(*parts, strict=True)
+    return Lines(*map(np.concatenate, arrays), _summed_totals(totals))
+
+
+def _weighted_patterns(
+    pattern: Pattern, n_others: int
+) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]:
+    """The entries, their squares and ones, each times the weights."""
+    indptr, indices, values, weights = pattern
+    ones = np.ones(len(values)) if weights is None else weights
+    shape = len(indptr) - 1, n_others
+    numbers = ones * values, ones * values**2, ones
+    first, second, third = (
+        unchecked_csr(indptr, indices, each, shape) for each in numbers
+    )
+    return first, second, third
+
+
+def _posteriors(grams: Array, moments: Array, noise: Array, unknown: Unknown) -> Lines:
+    """The Gaussians of some lines, all at a time."""
+    free, at, size = unknown.free, unknown.at, moments.shape[1] - 1
+    inverse = noise[:, None, None] * grams[:, at[np.ix_(free, free)]]
+    diagonal = np.arange(len(free))
+    inverse[:, diagonal, diagonal] += unknown.precision
+    target = moments[:, free]
+    mean = np.zeros((len(grams), size))
+    if unknown.fixed is not None:
+        target = target - unknown.value * grams[:, at[free, unknown.fixed]]
+        mean[:, unknown.fixed] = unknown.value
+    covariance = np.linalg.inv(inverse)
+    target = noise[:, None] * target + unknown.pull
+    mean[:, free] = np.einsum("nij,nj->ni", covariance, target)
+    logs = np.sum(np.log(inverse[:, diagonal, diagonal]), axis=0)
+    determinant = -float(np.sum(np.linalg.slogdet(inverse)[1]))
+    second = mean[:, :, None] * mean[:, None, :]
+    second[:, free[:, None], free] += 0.5 * (covariance + covariance.transpose(0, 2, 1))
+    packed = packed_of(second)
+    twice = np.where(np.eye(size, dtype=bool), 1.0, 2.0)
+    squares = moments[:, size] - 2.0 * np.einsum("ij,ij->i", mean, moments[:, :size])
+    squares += np.einsum("ij,ij->i", packed * packed_of(twice), grams)
+    return Lines(mean, packed, squares, Totals(packed.sum(axis=0), determinant, logs))
+
+
+def _summed_totals(parts: Sequence[Totals]) -> Totals:
+    second, determinant, logs = (sum(each) for each in zip(*parts, strict=True))
+    return Totals(second, float(determinant), logs)
 
 
 def _dense_rows(rows: Array, n_columns: int) -> slice | None:

@@ -24,6 +24,7 @@ class Status(Enum):
     PRECISION = "No further decrease is possible in working precision."
     GLOBAL = "No rank-one term decreases the objective: the global optimum."
     HELD_OUT = "The held-out loss stopped falling."
+    NOISE = "Noise is left that no rank explains."
     SLOW = "Progress became slow at this rank."
     MAX_ITER = "max_iter was reached."
     WORSE_THAN_ZERO = (
@@ -40,6 +41,7 @@ class Status(Enum):
             Status.STATIONARY,
             Status.GLOBAL,
             Status.HELD_OUT,
+            Status.NOISE,
             Status.PRECISION,
         )
 

@@ -27,7 +27,18 @@ def solve_fixed(walk: Walk, max_rank: int) -> Ending:
         # An estimate needs a fit.
         here = Handover(walk.objective.evaluate(start))
         start = explore(walk, walk.strategy, here).evaluation.factors
-    return Ending.of(walk, walk.settle(start))
+    outcome = walk.settle(start)
+    if outcome.status not in (Status.RESIDUAL, Status.DIVERGED) and not walk.stopped:
+        outcome = _or_noise(walk, outcome)
+    return Ending.of(walk, outcome)
+
+
+def _or_noise(walk: Walk, outcome: Outcome) -> Outcome:
+    """The outcome, as the end of the search if what it leaves is noise."""
+    ask = walk.settings.noise_is_left
+    if ask is None or not ask(outcome.evaluation.factors.scaled(walk.journal.unit)):
+        return outcome
+    return replace(outcome, status=Status.NOISE)
 
 
 def search(walk: Walk, max_rank: int) -> Ending:
@@ -47,6 +58,8 @@ def search(walk: Walk, max_rank: int) -> Ending:
     if when is HoldOut.AT_ONCE:
         return choose(walk, max_rank)
     outcome = _pursued(walk, _last_rank(walk, max_rank, when))
+    if outcome.status in (Status.SLOW, Status.MAX_ITER):
+        outcome = _or_noise(walk, outcome)
     outcome, means = _with_fresh_starts(walk, outcome, max_rank)
     if outcome.status is not Status.SLOW:
         return Ending.of(walk, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -82,6 +83,9 @@ class PathSettings:
         because others judge the stages.
     solved : Solved or None, default=None
         The search that has found `init`, if one has.
+    noise_is_left : callable, default=None
+        Factors in the units of the data -> whether what they leave is noise. The
+        search asks where no rank explains the data, and ends if so.
     tuning : PathTuning
         The constants of the search.
     """
@@ -102,6 +106,7 @@ class PathSettings:
     ranks_to_visit: tuple[int, ...] = ()
     finish_stages: bool = False
     solved: Solved | None = None
+    noise_is_left: Callable[[Factors], bool] | None = field(default=None, repr=False)
     tuning: PathTuning = field(default=PathTuning(), repr=False)
 
     @property
@@ -121,7 +126,7 @@ class PathSettings:
 
     def asked(self) -> dict[str, Any]:
         """What the user asked for, but for the start, by name."""
-        others = "init", "solved", "tuning", "unknown"
+        others = "init", "solved", "noise_is_left", "tuning", "unknown"
         asked = {
             each.name: getattr(self, each.name)
             for each in fields(self)

@@ -1,0 +1,179 @@
+"""What the kernels for uncertain lines take and give, in packed symmetric form.
+
+A line is a row or a column of the data matrix, and its vector x is Gaussian. Second
+moments ``E x x^T`` are the upper triangles of symmetric matrices, row by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from skprecgd._runtime.typing import Array
+
+
+class Pattern(NamedTuple):
+    """The entries by rows, as in a CSR matrix.
+
+    Attributes
+    ----------
+    indptr, indices : ndarray of int, shape (n_rows + 1,), (n_entries,)
+    values : ndarray of shape (n_entries,)
+    weights : ndarray of shape (n_entries,) or None
+        Factors of the entries' precision; None is one.
+    """
+
+    indptr: Array
+    indices: Array
+    values: Array
+    weights: Array | None
+
+
+class Others(NamedTuple):
+    """The lines of the other side, as the lines to be found see them.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_others, size)
+    second : ndarray of shape (n_others, size (size + 1) / 2)
+    precision : ndarray of shape (n_others,)
+        Inverse variance of the noise in each.
+    """
+
+    mean: Array
+    second: Array
+    precision: Array
+
+
+class Learned(NamedTuple):
+    """How the noise of the rows is learned on the way, a row at a time.
+
+    Attributes
+    ----------
+    rate : tuple of float
+        The strength s of the prior, and s times its variance; s below zero: not at all.
+    counts : ndarray of shape (n_rows,)
+    """
+
+    rate: tuple[float, float]
+    counts: Array
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Which coordinates of a line are found, and what is known of them before.
+
+    Attributes
+    ----------
+    free : ndarray of int, shape (f,)
+        Coordinates that are found.
+    precision, pull : ndarray of shape (f,)
+        Of their prior: inverse variances, and these times the means.
+    fixed : int or None
+        A coordinate that is given.
+    value : float
+        The value of that.
+    at : ndarray of int, shape (size, size)
+        Where products of two coordinates are in a packed matrix.
+    """
+
+    free: Array
+    precision: Array
+    pull: Array
+    fixed: int | None
+    value: float
+    at: Array
+
+
+class Totals(NamedTuple):
+    """Sums over all lines of a side.
+
+    Attributes
+    ----------
+    second : ndarray of shape (size (size + 1) / 2,)
+        Of the second moments.
+    log_determinant : float
+        Of the log determinants of the covariances.
+    log_diagonal : ndarray of shape (f,)
+        Of the logarithms of the diagonals of the inverse covariances.
+    """
+
+    second: Array
+    log_determinant: float
+    log_diagonal: Array
+
+    @classmethod
+    def of(cls, sums: Array, packed: int) -> Self:
+        return cls(sums[:packed], float(sums[packed]), sums[packed + 1 :])
+
+
+class Lines(NamedTuple):
+    """Gaussian lines.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n, size)
+    second : ndarray of shape (n, size (size + 1) / 2)
+    squares : ndarray of shape (n,)
+        Expected weighted squared residual of the entries of each.
+    totals : Totals
+    """
+
+    mean: Array
+    second: Array
+    squares: Array
+    totals: Totals
+
+
+class Sweep(NamedTuple):
+    """Gaussian rows, and what they are to the lines of the other side.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_rows, size)
+    squares : ndarray of shape (n_rows,)
+    noise : ndarray of shape (n_rows,)
+        Inverse variance of the noise of each row.
+    totals : Totals
+    grams : ndarray of shape (n_others, size (size + 1) / 2)
+        ``sum_i w_ij E x_i x_i^T``, the noise of the rows being part of the weights.
+    moments : ndarray of shape (n_others, size + 1)
+        ``sum_i w_ij y_ij E x_i``, and the sum of ``w_ij y_ij^2``.
+    """
+
+    mean: Array
+    squares: Array
+    noise: Array
+    totals: Totals
+    grams: Array
+    moments: Array
+
+
+def packed_index(size: int) -> Array:
+    """Where the products of two coordinates are in a packed symmetric matrix.
+
+    Parameters
+    ----------
+    size : int
+
+    Returns
+    -------
+    ndarray of int, shape (size, size)
+    """
+    at = np.zeros((size, size), dtype=np.int64)
+    upper = np.triu_indices(size)
+    at[upper] = np.arange(len(upper[0]))
+    return np.maximum(at, at.T)
+
+
+def unpacked(packed: Array, at: Array) -> Array:
+    """The symmetric matrices of packed ones, shape (..., size, size)."""
+    return packed[..., at]
+
+
+def packed_of(matrices: Array) -> Array:
+    """The upper triangles of symmetric matrices, row by row."""
+    upper = np.triu_indices(matrices.shape[-1])
+    return np.asarray(matrices[..., upper[0], upper[1]])

@@ -1,0 +1,16 @@
+"""Noisy entries of a matrix: the prior and the noise are learned with the factors.
+
+The model is
+
+``x_ij = <u_i, v_j> + b_i + c_j + noise``,   ``u_ik ~ N(0, s_k)``, ``v_jk ~ N(0, t_k)``,
+
+with offsets that have priors of their own. Every row and column has a Gaussian
+posterior (variational Bayes), and all variances follow from it. In which file is what:
+
+- `entries`: the data, in units of their own spread.
+- `coordinates`: which numbers make up a row and a column.
+- `noise`: one noise variance, one for each line, or a known one.
+- `model`: the iteration, its evidence, and columns that are dropped and added.
+- `recipe`: in which order, and from which starts.
+- `complete`: complete data, for which the solution is known.
+"""

@@ -1,0 +1,417 @@
+"""The iteration: Gaussian rows and columns, and the variances that follow from them."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+
+from skprecgd._linalg.leading import leading_triplets
+from skprecgd._runtime.typing import Array
+from skprecgd.kernels import (
+    Lines,
+    Others,
+    Totals,
+    Unknown,
+    packed_of,
+    sampled_product,
+    uncertain_lines,
+    uncertain_rows,
+    unpacked,
+)
+from skprecgd.variational.coordinates import Coordinates, Side
+from skprecgd.variational.entries import NoisyEntries
+from skprecgd.variational.noise import Noise
+
+# No prior variance falls below this share of the variance of the data.
+_LEAST_VARIANCE = 1e-30
+
+
+class Model:
+    """The posterior at one point of the iteration; a `step` goes on from it.
+
+    Parameters
+    ----------
+    entries : NoisyEntries
+    noise : Noise
+
+    Attributes
+    ----------
+    coordinates : Coordinates
+    long_mean : ndarray of shape (n_long, size)
+    short : Lines
+    long_prior, short_prior : ndarray
+        Prior variances of the coordinates that are found.
+    centre : float
+        Prior mean of the offsets of the data's columns, or the one offset of all.
+    """
+
+    def __init__(self, entries: NoisyEntries, noise: Noise) -> None:
+        self.entries, self.noise = entries, noise
+        self.coordinates = Coordinates.of(entries.center, entries.columns_are_long)
+        n_long, n_short = entries.sides
+        size = self.coordinates.size
+        self.centre = 0.0
+        self.long_mean = np.zeros((n_long, size))
+        self.long_prior = np.ones(len(self.coordinates.long.free))
+        self.short_prior = np.ones(len(self.coordinates.short.free))
+        mean = np.zeros((n_short, size))
+        fixed = self.coordinates.short.fixed
+        if fixed is not None:
+            mean[:, fixed] = self._fixed_value
+        second = packed_of(mean[:, :, None] * mean[:, None, :])
+        nothing = Totals(second.sum(axis=0), 0.0, np.zeros(len(self.short_prior)))
+        self.short = Lines(mean, second, np.zeros(n_short), nothing)
+        self.long_totals = nothing
+
+
+    # -- what is known of the model ---------------------------------------------------
+
+    @property
+    def rank(self) -> int:
+        return self.coordinates.rank
+
+    @property
+    def scales(self) -> tuple[Array, Array]:
+        """Prior variances of the factors, of the longer and the shorter side."""
+        return self.long_prior[: self.rank], self.short_prior[: self.rank]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the entries are explained, so that no noise is left."""
+        return self.noise.level < self.noise.tuning.exact
+
+    def shares_known(self) -> Array:
+        """How much of each factor is known: root of squared means over squares."""
+        r, at = self.rank, self.coordinates.at
+        diagonal = at[np.arange(r), np.arange(r)]
+        pairs = (self.long_mean, self.long_totals), (self.short.mean, self.short.totals)
+        shares = [
+            np.sum(mean[:, :r] ** 2, axis=0) / totals.second[diagonal]
+            for mean, totals in pairs
+        ]
+        return np.sqrt(shares[0] * shares[1])
+
+    def copied(self) -> Model:
+        """The same point, from which another way can be gone."""
+        other = copy(self)
+        other.noise = copy(self.noise)
+        return other
+
+    @property
+    def _fixed_value(self) -> float:
+        return self.centre if self.coordinates.flat else 1.0
+
+    # -- one step ---------------------------------------------------------------------
+
+    def step(self, *, pooled: float = 0.0, drop: bool = False) -> None:
+        """Rows, columns, noise and prior variances, in turn.
+
+        Parameters
+        ----------
+        pooled : float, default=0.0
+            Share of their mean that is added to the prior variances of the factors;
+            without bound, they are all the same.
+        drop : bool, default=False
+            Leave out the weakest column if the evidence is higher without it.
+        """
+        if self.coordinates.size == 0:
+            self._learn_noise_alone()
+            return
+        others = Others(self.short.mean, self.short.second, self.noise.short)
+        counts = self.entries.counts[0]
+        sweep = uncertain_rows(
+            self.entries.pattern,
+            others,
+            self.unknown(of_long=True),
+            self.noise.long,
+            self.noise.learned(counts),
+        )
+        self.long_mean, self.long_totals = sweep.mean, sweep.totals
+        self._grams, self._moments = sweep.grams, sweep.moments
+        if self.coordinates.flat:
+            self._move_centre(sweep.grams, sweep.moments)
+        self.short = uncertain_lines(
+            sweep.grams,
+            sweep.moments,
+            self.noise.short,
+            self.unknown(of_long=False),
+        )
+        self.noise.update(sweep.squares, self.short.squares)
+        if drop and self.rank:
+            self._drop_weakest()
+        self._rotate()
+        self._learn_priors(pooled)
+
+    def _learn_noise_alone(self) -> None:
+        """The noise of entries that nothing is to explain."""
+        pattern, (n_long, n_short) = self.entries.pattern, self.entries.sides
+        squares = pattern.values**2
+        if pattern.weights is not None:
+            squares = squares * pattern.weights
+        long = np.bincount(self.entries.lines, squares, n_long)
+        short = np.bincount(pattern.indices, squares, n_short)
+        self.noise.update(long, short)
+        # The noise of the longer side weighs what the shorter one sees.
+        weighed = squares * self.noise.long[self.entries.lines]
+        short = np.bincount(pattern.indices, weighed, n_short)
+        self.short = self.short._replace(squares=short)
+
+    def unknown(self, *, of_long: bool) -> Unknown:
+        """What is to be found of a line of a side, and its prior."""
+        side = self.coordinates.long if of_long else self.coordinates.short
+        precision = 1.0 / (self.long_prior if of_long else self.short_prior)
+        value = 1.0 if of_long else self._fixed_value
+        pull = np.zeros(len(precision))
+        if side.centred:
+            pull[-1] = self.centre * precision[-1]
+        fixed, at = side.fixed, self.coordinates.at
+        return Unknown(side.free, precision, pull, fixed, value, at)
+
+    def long_lines(self) -> Lines:
+        """The lines of the longer side with their second moments, all in memory."""
+        pattern, unknown = self.entries.pattern, self.unknown(of_long=True)
+        scaled = self.noise.short[:, None]
+        ones = np.ones(len(pattern.values))
+        each = ones if pattern.weights is None else pattern.weights
+        gaps = self.entries.patterned(each)
+        rows = self.entries.patterned(each * pattern.values)
+        moments = np.zeros((self.entries.sides[0], self.coordinates.size + 1))
+        moments[:, :-1] = rows @ (scaled * self.short.mean)
+        grams = np.asarray(gaps @ (scaled * self.short.second))
+        return uncertain_lines(grams, moments, self.noise.long, unknown)
+
+    @property
+    def precision_of_columns(self) -> Array:
+        """Inverse variances of the noise of the data's columns."""
+        if self.entries.columns_are_long:
+            return self.noise.long * self.noise.short[0]
+        return self.noise.short * self.noise.long[0]
+
+    def _move_centre(self, grams: Array, moments: Array) -> None:
+        """The one offset of all entries at which the evidence is highest."""
+        at, last, rank = self.coordinates.at, self.coordinates.size - 1, self.rank
+        explained = np.sum(self.short.mean[:, :rank] * grams[:, at[last, :rank]], axis=1)
+        weight = self.noise.short
+        left = weight @ (moments[:, last] - explained)
+        self.centre = float(left / (weight @ grams[:, at[last, last]]))
+
+    def _learn_priors(self, pooled: float) -> None:
+        n_long, n_short = self.entries.sides
+        self.long_prior = self._variances(
+            self.long_totals, self.coordinates.long, n_long, self.long_mean
+        )
+        self.short_prior = self._variances(
+            self.short.totals, self.coordinates.short, n_short, self.short.mean
+        )
+        if pooled and self.rank:
+            for prior in (self.long_prior, self.short_prior):
+                mean = prior[: self.rank].mean()
+                share = pooled / (1.0 + pooled) if np.isfinite(pooled) else 1.0
+                prior[: self.rank] += share * (mean - prior[: self.rank])
+
+    def _variances(self, totals: Totals, side: Side, n: int, means: Array) -> Array:
+        """The prior variances at which the evidence is highest."""
+        at = self.coordinates.at
+        squares = totals.second[at[side.free, side.free]] / n
+        if side.centred:
+            mean = float(means[:, side.offset].mean())
+            self.centre = mean
+            squares[-1] -= mean**2
+        return np.maximum(squares, _LEAST_VARIANCE)
+
+    # -- rotation ---------------------------------------------------------------------
+
+    def _rotate(self) -> None:
+        """Turn the factors so that both sides have equal, diagonal second moments.
+
+        The product stays the same, and no other turn and stretch of the factors has a
+        higher evidence (parameter expansion).
+        """
+        if self.rank == 0:
+            return
+        n_long, n_short = self.entries.sides
+        at, r = self.coordinates.at, self.rank
+        own = unpacked(self.long_totals.second, at)[:r, :r] / n_long
+        other = unpacked(self.short.totals.second, at)[:r, :r] / n_short
+        values, vectors = np.linalg.eigh(own)
+        root = vectors * np.sqrt(np.maximum(values, values[-1] * 1e-15))
+        squares, turn = np.linalg.eigh(root.T @ other @ root)
+        squares, turn = squares[::-1], turn[:, ::-1]
+        fourth = np.maximum(squares, squares[0] * 1e-30) ** 0.25
+        inverse_root = vectors / np.sqrt(np.maximum(values, values[-1] * 1e-15))
+        to_long = fourth[:, None] * (inverse_root @ turn).T
+        to_short = (root @ turn).T / fourth[:, None]
+        log = float(np.linalg.slogdet(to_long)[1])
+        self.long_mean = self._turned_means(self.long_mean, to_long)
+        self.long_totals = self._turned_totals(self.long_totals, to_long, n_long * log)
+        totals = self._turned_totals(self.short.totals, to_short, -n_short * log)
+        whole = self._whole(to_short)
+        second = packed_of(whole @ unpacked(self.short.second, at) @ whole.T)
+        mean = self._turned_means(self.short.mean, to_short)
+        self.short = Lines(mean, second, self.short.squares, totals)
+
+    def _whole(self, turn: Array) -> Array:
+        """A turn of the factors as one of all coordinates."""
+        whole = np.eye(self.coordinates.size)
+        whole[: self.rank, : self.rank] = turn
+        return whole
+
+    def _turned_means(self, mean: Array, turn: Array) -> Array:
+        turned = mean.copy()
+        turned[:, : self.rank] = mean[:, : self.rank] @ turn.T
+        return turned
+
+    def _turned_totals(self, totals: Totals, turn: Array, log: float) -> Totals:
+        whole, at = self._whole(turn), self.coordinates.at
+        second = packed_of(whole @ unpacked(totals.second, at) @ whole.T)
+        determinant = totals.log_determinant + 2.0 * log
+        return Totals(second, determinant, totals.log_diagonal)
+
+    # -- evidence ---------------------------------------------------------------------
+
+    def evidence(self) -> float:
+        """The lower bound of the log density of the entries."""
+        n_long, n_short = self.entries.sides
+        sides = (
+            (self.long_totals, self.coordinates.long, n_long, self.long_prior),
+            (self.short.totals, self.coordinates.short, n_short, self.short_prior),
+        )
+        means = self.long_mean, self.short.mean
+        cost = sum(
+            self._divergence(*side, mean)
+            for side, mean in zip(sides, means, strict=True)
+        )
+        return self.noise.evidence(self.short.squares) - cost
+
+    def _divergence(
+        self, totals: Totals, side: Side, n: int, prior: Array, means: Array
+    ) -> float:
+        """From the prior to the posterior of all lines of a side."""
+        at = self.coordinates.at
+        squares = totals.second[at[side.free, side.free]].copy()
+        if side.centred:
+            total = float(means[:, side.offset].sum())
+            squares[-1] += n * self.centre**2 - 2 * self.centre * total
+        each = squares / prior - n + n * np.log(prior)
+        return 0.5 * (float(each.sum()) - totals.log_determinant)
+
+    # -- columns come and go ----------------------------------------------------------
+
+    def _drop_weakest(self) -> None:
+        """Leave out the weakest column where that raises the evidence.
+
+        What is left is the marginal posterior, and noise stays as it is.
+        """
+        n_long, n_short = self.entries.sides
+        at, r = self.coordinates.at, self.rank
+        diagonal = at[np.arange(r), np.arange(r)]
+        long = self.long_totals.second[diagonal] / n_long
+        short = self.short.totals.second[diagonal] / n_short
+        k = int(np.argmin(long * short))
+        gain = n_long * np.log(max(long[k], _LEAST_VARIANCE))
+        gain += self.long_totals.log_diagonal[k]
+        gain += n_short * np.log(max(short[k], _LEAST_VARIANCE))
+        gain += self.short.totals.log_diagonal[k]
+        crossed = self.short.second[:, at[k]] * self._grams[:, at[k]]
+        own = crossed[:, k]
+        more = 2.0 * self.short.mean[:, k] * self._moments[:, k]
+        more -= 2.0 * crossed.sum(axis=1) - own
+        if gain > float(self.noise.short @ more):
+            self._squares_grow(more)
+            self.keep(np.delete(np.arange(r), k))
+
+    def _squares_grow(self, more: Array) -> None:
+        squares = self.short.squares + more
+        self.short = self.short._replace(squares=squares)
+
+    def keep(self, columns: Array) -> None:
+        """Leave out all factors but some."""
+        old, r = self.coordinates, self.rank
+        kept = np.concatenate([columns, np.arange(r, old.size)]).astype(int)
+        free_long = np.concatenate([columns, np.arange(r, len(self.long_prior))])
+        free_short = np.concatenate([columns, np.arange(r, len(self.short_prior))])
+        self.coordinates = old.with_rank(len(columns))
+        upper = np.triu_indices(len(kept))
+        cells = old.at[kept[upper[0]], kept[upper[1]]]
+        self.long_mean = self.long_mean[:, kept]
+        self.long_prior = self.long_prior[free_long.astype(int)]
+        self.short_prior = self.short_prior[free_short.astype(int)]
+        lost = np.setdiff1d(np.arange(r), columns)
+        self.long_totals = self._kept_totals(self.long_totals, cells, lost)
+        totals = self._kept_totals(self.short.totals, cells, lost)
+        self.short = Lines(
+            self.short.mean[:, kept],
+            self.short.second[:, cells],
+            self.short.squares,
+            totals,
+        )
+
+    @staticmethod
+    def _kept_totals(totals: Totals, cells: Array, lost: Array) -> Totals:
+        determinant = totals.log_determinant + float(totals.log_diagonal[lost].sum())
+        logs = np.delete(totals.log_diagonal, lost)
+        return Totals(totals.second[cells], determinant, logs)
+
+    def grow(self, count: int) -> None:
+        """New columns: the leading singular triplets of the weighted residual."""
+        n_long, n_short = self.entries.sides
+        count = min(count, min(n_long, n_short) - self.rank)
+        if count <= 0:
+            return
+        u, s, v = self._residual_triplets(count)
+        variance = s / np.sqrt(n_long * n_short)
+        variance = np.maximum(variance, _LEAST_VARIANCE)
+        columns = v * np.sqrt(n_short * variance)
+        self._add(columns, variance)
+
+    def grow_from(self, columns: Array) -> None:
+        """New columns that are given, factors of the shorter side.
+
+        Parameters
+        ----------
+        columns : ndarray of shape (n_short, k)
+            As long as in a balanced pair of factors.
+        """
+        variance = np.mean(columns**2, axis=0)
+        self._add(columns, np.maximum(variance, _LEAST_VARIANCE))
+
+    def _residual_triplets(self, count: int) -> tuple[Array, Array, Array]:
+        """Singular triplets of the residual with zeros where nothing was observed.
+
+        They are taken where the noise of all lines is the same, and they are as long as
+        a matrix that is seen in full would have them, less what chance adds.
+        """
+        entries, noise = self.entries, self.noise
+        pattern = entries.pattern
+        lines = entries.lines
+        fitted = sampled_product(
+            self.long_mean, self.short.mean, lines, pattern.indices
+        )
+        residual = pattern.values - fitted
+        roots = np.sqrt(noise.long), np.sqrt(noise.short / noise.short.max())
+        residual = residual * roots[0][lines] * roots[1][pattern.indices]
+        if pattern.weights is not None:
+            residual = residual * pattern.weights
+        matrix = entries.patterned(residual)
+        u, s, v = leading_triplets(matrix, count, 0, tol=0.1)
+        share = len(residual) / (entries.sides[0] * entries.sides[1])
+        columns = v / np.maximum(roots[1], 1e-3)[:, None]
+        length = np.maximum(np.sqrt(np.sum(columns**2, axis=0)), 1e-300)
+        return u, s * length / np.sqrt(share), columns / length
+
+    def _add(self, columns: Array, variance: Array) -> None:
+        """New columns of the shorter side, before the longer one has been found."""
+        old, r, count = self.coordinates, self.rank, len(variance)
+        self.coordinates = old.with_rank(r + count)
+        n_long, n_short = self.entries.sides
+        mean = np.insert(self.short.mean, [r] * count, columns, axis=1)
+        wide = np.zeros((n_short, self.coordinates.size, self.coordinates.size))
+        new, kept = slice(r, r + count), np.r_[:r, r + count : self.coordinates.size]
+        wide[:, kept[:, None], kept] = unpacked(self.short.second, old.at)
+        wide[:, new, :] = columns[:, :, None] * mean[:, None, :]
+        wide[:, :, new] = mean[:, :, None] * columns[:, None, :]
+        self.short = self.short._replace(mean=mean, second=packed_of(wide))
+        self.long_mean = np.insert(self.long_mean, [r] * count, 0.0, axis=1)
+        self.long_prior = np.insert(self.long_prior, r, variance)
+        self.short_prior = np.insert(self.short_prior, r, variance)

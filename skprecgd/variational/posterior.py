@@ -1,0 +1,303 @@
+"""What was learned of noisy entries, in the units of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._linalg.numerics import slabs
+from skprecgd._linalg.row_systems import with_values
+from skprecgd._runtime.typing import Array
+from skprecgd.kernels import Lines, Unknown, uncertain_lines
+from skprecgd.objective import Weights
+from skprecgd.objective.weights import ONCE
+from skprecgd.variational.entries import NoisyEntries, Units
+from skprecgd.variational.model import Model
+from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
+
+# Numbers of the systems of rows that are summed at a time (32 MB).
+_NUMBERS = 1 << 22
+
+
+@dataclass(frozen=True)
+class ColumnPosterior:
+    """What the columns of a data matrix say of a row: its prior, and their Gaussians.
+
+    An entry is ``shift_j + scale_j <x_i, y_j>`` plus noise, where some coordinates of
+    the row x_i are to be found, and one may be given.
+
+    Attributes
+    ----------
+    units : Units
+    mean : ndarray of shape (n_columns, size)
+    second : ndarray of shape (n_columns, size (size + 1) / 2)
+        Packed second moments.
+    precision : ndarray of shape (n_columns,)
+        Inverse variances of the noise, in units of the scale; zero for columns that
+        say nothing.
+    unknown : Unknown
+        Of a row.
+    """
+
+    units: Units
+    mean: Array
+    second: Array
+    precision: Array
+    unknown: Unknown
+
+    @property
+    def basis(self) -> Array:
+        """What each coordinate of a row adds to its entries, (n_columns, f)."""
+        return self.units.scale[:, None] * self.mean[:, self.unknown.free]
+
+    @property
+    def offsets(self) -> Array:
+        """The entries of a row whose coordinates are zero, (n_columns,)."""
+        fixed = self.unknown.fixed
+        if fixed is None:
+            return self.units.shift
+        own = self.unknown.value * self.mean[:, fixed]
+        return self.units.shift + self.units.scale * own
+
+    def rows(self, entries: sparse.csr_array, weights: Array | None = None) -> Array:
+        """The posterior means of the coordinates of rows.
+
+        Parameters
+        ----------
+        entries : csr_array of shape (n_rows, n_columns)
+            The visible ones; explicit zeros are values.
+        weights : ndarray of shape (nnz,), default=None
+            Factors of their precision, in the order of the stored values.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, f)
+            Zero for rows that show nothing.
+        """
+        out = np.zeros((entries.shape[0], len(self.unknown.free)))
+        if not out.size:
+            return out
+        each = np.ones(entries.nnz) if weights is None else weights
+        pattern = with_values(entries, each)
+        own = (entries.data - self.units.shift[entries.indices]).astype(np.float64)
+        own /= self.units.scale[entries.indices]
+        values = with_values(entries, each * own)
+        for part in slabs((len(out), self.second.shape[1]), _NUMBERS):
+            lines = self._lines(pattern[part], values[part])
+            out[part] = lines.mean[:, self.unknown.free]
+        return out
+
+    def _lines(self, pattern: sparse.csr_array, values: sparse.csr_array) -> Lines:
+        scaled = self.precision[:, None]
+        grams = np.asarray(pattern @ (scaled * self.second))
+        moments = np.zeros((len(grams), self.mean.shape[1] + 1))
+        moments[:, :-1] = values @ (scaled * self.mean)
+        return uncertain_lines(grams, moments, np.ones(len(grams)), self.unknown)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Everything that was learned of a data matrix.
+
+    Attributes
+    ----------
+    columns : ColumnPosterior
+    rows : ndarray of shape (n_rows, f)
+        The coordinates of the rows.
+    row_offset : bool
+        Whether the last of them is the offset of a row.
+    rank : int
+        Number of factors.
+    n_signal : int
+        How many of them the evidence pays for.
+    evidence : float
+        Lower bound of the log density of the entries.
+    noise_variance : float or ndarray of shape (n_columns,)
+    factor_scales : ndarray of shape (rank,)
+        Standard deviation of what each factor adds to an entry before it is seen.
+    exact : bool
+        Whether no noise is left.
+    """
+
+    columns: ColumnPosterior
+    rows: Array
+    row_offset: bool
+    rank: int
+    n_signal: int
+    evidence: float
+    noise_variance: float | Array
+    factor_scales: Array
+    exact: bool
+
+
+def learn_posterior(
+    entries: sparse.csr_array,
+    rank: int,
+    *,
+    center: str | None = None,
+    noise: str = "auto",
+    noise_variance: float | None = None,
+    weights: Weights = ONCE,
+    start: Sequence[Array] = (),
+) -> Posterior:
+    """Learn factors, offsets, noise and prior variances from entries.
+
+    Parameters
+    ----------
+    entries : csr_array of shape (n_rows, n_columns)
+        Whatever is stored is observed, explicit zeros too.
+    rank : int
+        Factors at most.
+    center : {None, "mean", "columns", "both"}, default=None
+        Which offsets the model has.
+    noise : {"uniform", "columns", "auto"}, default="auto"
+        Whether all entries have noise of the same variance, or each column its own.
+        "auto": of columns, whose variances may turn out the same.
+    noise_variance : float, default=None
+        A known variance, of an entry of precision one.
+    weights : Weights
+        Of the stored entries.
+    start : pair of ndarray of shape (n_rows, k), (n_columns, k), default=()
+        Factors to start from, besides the usual start.
+
+    Returns
+    -------
+    Posterior
+    """
+    # Noise of one variance in all columns presupposes that they have the same unit.
+    own = noise != "uniform" and noise_variance is None
+    problem = _Problem.of(entries, center, weights, own=own)
+    scaled = problem.entries
+    known = None
+    if noise_variance is not None:
+        known = noise_variance / float(scaled.units.scale[0]) ** 2
+    first = make_noise(scaled, "columns" if noise == "auto" else noise, known)
+    learned = follow_recipe(scaled, rank, first, problem.starts(start))
+    return problem.posterior(learned)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Entries of the lines that say something, within the whole matrix.
+
+    Attributes
+    ----------
+    entries : NoisyEntries
+    whole : sparse array of shape (n_rows, n_columns)
+        All entries.
+    weights : Weights
+        Of these.
+    kept_rows, kept_columns : ndarray of int
+        The lines of `entries`.
+    units : Units
+        Of all columns.
+    """
+
+    entries: NoisyEntries
+    whole: sparse.csr_array
+    weights: Weights
+    kept_rows: Array
+    kept_columns: Array
+    units: Units
+
+    @classmethod
+    def of(
+        cls, whole: sparse.csr_array, center: str | None, weights: Weights, *, own: bool
+    ) -> _Problem:
+        """The problem of some entries, whose columns may have their own units.
+
+        Equal entries of a column in its own unit say nothing of factors.
+        """
+        rows = np.repeat(np.arange(whole.shape[0]), np.diff(whole.indptr))
+        columns, values = whole.indices, whole.data.astype(np.float64)
+        each = weights.of_losses
+        units = Units.of(columns, values, whole.shape[1], center, each, own=own)
+        useful = units.varies[columns]
+        kept_rows, kept_columns = np.unique(rows[useful]), np.unique(columns[useful])
+        entries = NoisyEntries.of(
+            np.searchsorted(kept_rows, rows[useful]),
+            np.searchsorted(kept_columns, columns[useful]),
+            values[useful],
+            (len(kept_rows), len(kept_columns)),
+            center,
+            weights if useful.all() else weights.at(useful),
+            units.at(kept_columns),
+        )
+        return cls(entries, whole, weights, kept_rows, kept_columns, units)
+
+    def starts(self, pair: Sequence[Array]) -> list[Array]:
+        """The factors of the shorter side, of a pair that is given for the whole."""
+        if not len(pair) or pair[0].shape[1] == 0:
+            return []
+        left, right = pair[0][self.kept_rows], pair[1][self.kept_columns]
+        right = right / self.entries.units.scale[:, None]
+        sizes = [np.sqrt(np.mean(block**2, axis=0)) for block in (left, right)]
+        used = (sizes[0] > 0) & (sizes[1] > 0)
+        if not used.any():
+            return []
+        balance = np.sqrt(sizes[1][used] / sizes[0][used])
+        if self.entries.columns_are_long:
+            return [left[:, used] * balance]
+        return [right[:, used] / balance]
+
+    def posterior(self, learned: Learned) -> Posterior:
+        """What was learned, for all rows and columns and in the units of the data."""
+        model, scale = learned.model, self.entries.units.scale
+        columns = self._columns(model)
+        spread = float(np.sqrt(np.mean(scale**2)))
+        factor_scales = spread * np.sqrt(model.scales[0] * model.scales[1])
+        return Posterior(
+            columns,
+            columns.rows(self.whole, self.weights.of_losses),
+            self.entries.center == "both",
+            model.rank,
+            learned.n_signal,
+            learned.evidence + self._of_units(),
+            self._variance(model),
+            factor_scales,
+            learned.exact,
+        )
+
+    def _of_units(self) -> float:
+        """What the units add to the log density."""
+        entries = self.entries
+        counts = entries.counts[0 if entries.columns_are_long else 1]
+        logs = -float(counts @ np.log(entries.units.scale))
+        precision, often = entries.weights.precision, entries.weights.frequency
+        if precision is not None:
+            each = np.log(precision)
+            logs += 0.5 * float(np.sum(each if often is None else often * each))
+        return logs
+
+    def _columns(self, model: Model) -> ColumnPosterior:
+        coordinates, kept = model.coordinates, self.kept_columns
+        of_long = self.entries.columns_are_long
+        side = coordinates.long if of_long else coordinates.short
+        lines = model.long_lines() if of_long else model.short
+        n_columns = self.whole.shape[1]
+        mean = np.zeros((n_columns, coordinates.size))
+        second = np.zeros((n_columns, lines.second.shape[1]))
+        precision = np.zeros(n_columns)
+        if side.fixed is not None:
+            mean[:, side.fixed] = lines.mean[0, side.fixed]
+        if side.offset is not None and self.units.are_one:
+            # Nothing is known of other columns but that they are like these.
+            mean[:, side.offset] = model.centre
+        mean[kept], second[kept] = lines.mean, lines.second
+        precision[kept] = model.precision_of_columns
+        unknown = model.unknown(of_long=not of_long)
+        return ColumnPosterior(self.units, mean, second, precision, unknown)
+
+    def _variance(self, model: Model) -> float | Array:
+        """The variance of the noise: one number if it is the same in all columns."""
+        own = self.entries.units.scale**2 / model.precision_of_columns
+        if self.units.are_one and model.noise.is_equal:
+            return float(own[0])
+        variances = np.full(self.whole.shape[1], own.mean())
+        # Columns of equal numbers have no noise.
+        variances[np.unique(self.whole.indices)] = 0.0
+        variances[self.kept_columns] = own
+        return variances

@@ -1,0 +1,164 @@
+"""In which order the iteration is made, and from which starts.
+
+1. The offsets alone: a matrix of rank zero is a candidate as good as any.
+2. All columns from the singular vectors of what is left, first with one prior variance
+   for all of them. Then the weakest column is left out as long as that raises the
+   evidence (automatic relevance determination).
+3. Spare columns start again from what is left now, and stay if the evidence rises.
+4. Columns that the evidence does not pay for come back for the prediction: each of them
+   is worth less than what its uncertainty costs, but all together they are not nothing.
+   Those whose means vanish within a few steps are chance, and are left out for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skprecgd._runtime.typing import Array
+from skprecgd.variational.entries import NoisyEntries
+from skprecgd.variational.model import Model
+from skprecgd.variational.noise import EqualNoise, KnownNoise, Noise, NoiseOfLines
+from skprecgd.variational.tuning import RECIPE, RecipeTuning
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Where the recipe ends.
+
+    Attributes
+    ----------
+    model : Model
+    evidence : float
+        The lower bound, of the columns that carry signal.
+    n_signal : int
+        How many these are.
+    exact : bool
+        Whether there is no noise: the columns explain the entries.
+    """
+
+    model: Model
+    evidence: float
+    n_signal: int
+    exact: bool = False
+
+
+def make_noise(entries: NoisyEntries, kind: str, variance: float | None) -> Noise:
+    """The noise of a kind, as it is before anything is learned.
+
+    Parameters
+    ----------
+    entries : NoisyEntries
+    kind : {"uniform", "columns"}
+    variance : float or None
+        A known variance, in the units of the entries.
+    """
+    if variance is not None:
+        return KnownNoise(entries.sides, entries.count, variance)
+    if kind == "uniform":
+        return EqualNoise(entries.sides, entries.count)
+    of_long = entries.columns_are_long
+    counts = entries.counts[0 if of_long else 1]
+    return NoiseOfLines(entries.sides, counts, of_long)
+
+
+def follow_recipe(
+    entries: NoisyEntries,
+    rank: int,
+    noise: Noise,
+    starts: list[Array] | None = None,
+    tuning: RecipeTuning = RECIPE,
+) -> Learned:
+    """Learn factors, offsets, noise and prior variances.
+
+    Parameters
+    ----------
+    entries : NoisyEntries
+    rank : int
+        Columns at most.
+    noise : Noise
+    starts : list of ndarray of shape (n_short, k), default=None
+        Factors of the shorter side to start from, besides the singular vectors.
+    tuning : RecipeTuning
+
+    Returns
+    -------
+    Learned
+    """
+    offsets = Model(entries, noise)
+    for _ in range(tuning.offset_steps if offsets.coordinates.size else 1):
+        offsets.step()
+    nothing = Learned(offsets, offsets.evidence(), 0, offsets.exact)
+    rank = min(rank, *entries.sides)
+    if nothing.exact or rank == 0:
+        return nothing
+    model = _respawned(_best_start(offsets, rank, starts, tuning), rank, tuning)
+    if model.exact:
+        return Learned(model, model.evidence(), model.rank, exact=True)
+    evidence = model.evidence()
+    if model.rank == 0 or evidence <= nothing.evidence:
+        return nothing
+    return Learned(_with_weak_columns(model, rank, tuning), evidence, model.rank)
+
+
+def _best_start(
+    offsets: Model, rank: int, starts: list[Array] | None, tuning: RecipeTuning
+) -> Model:
+    """The start with the highest evidence after a few steps, without spare columns."""
+    models = [offsets.copied()]
+    models[0].grow(rank)
+    for columns in starts or ():
+        models.append(offsets.copied())
+        models[-1].grow_from(columns)
+    for model in models:
+        for _ in range(tuning.shared_steps):
+            model.step(pooled=np.inf)
+    return _settled(max(models, key=Model.evidence), tuning.most_steps, tuning)
+
+
+def _settled(model: Model, most_steps: int, tuning: RecipeTuning) -> Model:
+    """The model after steps in which columns are dropped, until that changes little."""
+    last, enough = -np.inf, tuning.settled * model.entries.count
+    for step in range(most_steps):
+        rank = model.rank
+        model.step(drop=True)
+        evidence = model.evidence()
+        settled = evidence - last < enough and model.rank == rank
+        if model.rank == 0 or model.exact or (settled and step >= tuning.least_steps):
+            break
+        last = evidence
+    return model
+
+
+def _respawned(model: Model, rank: int, tuning: RecipeTuning) -> Model:
+    """The model with columns that fresh starts of the spare ones have found."""
+    count = rank
+    for _ in range(tuning.respawns):
+        spare = min(count, rank - model.rank)
+        if spare <= 0 or model.exact:
+            break
+        other = model.copied()
+        other.grow(spare)
+        other = _settled(other, tuning.respawn_steps, tuning)
+        better = model.evidence() + tuning.better * model.entries.count
+        if other.exact or other.evidence() > better:
+            model = other
+        elif spare == 1:
+            break
+        else:
+            count = max(1, spare // tuning.fewer)
+    return model
+
+
+def _with_weak_columns(model: Model, rank: int, tuning: RecipeTuning) -> Model:
+    """The model with all columns that help to predict."""
+    model = model.copied()
+    model.grow(rank - model.rank)
+    for _ in range(tuning.last_steps):
+        model.step()
+    vanish = model.shares_known() < tuning.vanished
+    if vanish.any():
+        model.keep(np.flatnonzero(~vanish))
+        model.step()
+    return model

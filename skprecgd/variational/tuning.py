@@ -1,0 +1,82 @@
+"""The numbers of the variational iteration, with their units and reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NoiseTuning:
+    """How the noise is learned.
+
+    Attributes
+    ----------
+    least : float
+        The noise variance cannot fall below this share of the variance of the data.
+    exact : float
+        Noise variance, as a share of that of the data, below which there is no noise:
+        about the square of the precision of single-precision data.
+    first_strength : float
+        Entries that the prior counts as, before it is learned.
+    weakest, strongest : float
+        Range of the strength; the strongest stands for equal noise.
+    strengths : int
+        Strengths that are tried: each is about twice the one before.
+    every : int
+        Steps after which the strength is learned again.
+    rounds : int
+        Rounds of the fixed point for the level.
+    """
+
+    least: float = 1e-20
+    exact: float = 1e-13
+    first_strength: float = 10.0
+    weakest: float = 0.5
+    strongest: float = 1e5
+    strengths: int = 18
+    every: int = 5
+    rounds: int = 5
+
+
+@dataclass(frozen=True)
+class RecipeTuning:
+    """In which order the iteration is made.
+
+    Attributes
+    ----------
+    offset_steps : int
+        Steps for the offsets alone.
+    shared_steps : int
+        Steps in which all columns have the same prior variance.
+    least_steps, most_steps : int
+        Steps until columns are dropped no more.
+    settled : float
+        The evidence has settled if it rose by less than this for each entry.
+    respawn_steps, respawns : int
+        Steps after spare columns have started again, and rounds of that.
+    better : float
+        By how much the evidence must rise for each entry, so that they are kept.
+    fewer : int
+        By what their number is divided if it did not.
+    last_steps : int
+        Steps with all columns. Chance vanishes within these, and further steps make
+        predictions no better.
+    vanished : float
+        A column has vanished if its means are a smaller share of what it may be: the
+        root of the ratio of the squared means to the expected squares.
+    """
+
+    offset_steps: int = 10
+    shared_steps: int = 5
+    least_steps: int = 5
+    most_steps: int = 60
+    settled: float = 1e-5
+    respawn_steps: int = 12
+    respawns: int = 6
+    better: float = 3e-5
+    fewer: int = 4
+    last_steps: int = 16
+    vanished: float = 0.1
+
+
+RECIPE = RecipeTuning()
