@@ -35,7 +35,8 @@ STRIDE = 3
 """Pixels from one patch to the next; overlapping patches average out errors."""
 SEARCH_RANK = 24
 RIDGE = 0.02
-"""`alpha`, as a share of the norm of the patches about their offsets."""
+"""`alpha`, as a share of the norm of the patches about their offsets and of what is
+visible of them."""
 TOLERANCE = 5e-3
 """`tol` of the fit: smaller ones cost time and change the picture invisibly."""
 LONGEST_SIDE = 640
@@ -386,7 +387,8 @@ def _ridge(patches: Array) -> float:
     count = np.maximum((~missing).sum(axis=1, keepdims=True), 1)
     offset = np.where(missing, 0.0, patches).sum(axis=1, keepdims=True) / count
     residual = np.where(missing, 0.0, patches - offset)
-    return RIDGE * float(np.linalg.norm(residual) / np.sqrt(np.mean(~missing)))
+    # The norm of whole patches, times the share of them that is visible.
+    return RIDGE * float(np.linalg.norm(residual) * np.sqrt(np.mean(~missing)))
 
 
 def spectrum(picture: Array) -> Array:

@@ -106,6 +106,10 @@ class Factors(ABC):
         n_rows, n_columns = self.matrix_shape
         return np.zeros(n_rows, self.dtype), np.zeros(n_columns, self.dtype)
 
+    def with_components(self, pair: Factors) -> Factors:
+        """The same offsets beside another low-rank matrix: that one."""
+        return pair
+
     def centred(self) -> Self:
         """The same matrix, its offsets in no component: these factors."""
         return self
@@ -120,7 +124,7 @@ class Factors(ABC):
         """
         return 0.5 * gradient.inner(self)
 
-    def moves_by_rows(self, block: int, ridge: float) -> bool:
+    def moves_by_rows(self, block: int, *, penalised: bool) -> bool:
         """Whether each row of a block is a ridge regression on its multiplier."""
         return True
 
@@ -165,6 +169,11 @@ class Factors(ABC):
         """Every block multiplied from the right by its own (rank, rank) matrix."""
         pairs = zip(self.blocks, matrices, strict=True)
         return self._with(*(b @ m for b, m in pairs))
+
+    def times_lines(self, lines: Sequence[Array]) -> Self:
+        """Every row of a block multiplied by a number: `lines` are those of L and R."""
+        pairs = zip(self.blocks, lines, strict=False)
+        return self._with(*(b * line.astype(b.dtype)[:, None] for b, line in pairs))
 
     def flat(self) -> Array:
         """All blocks in one vector."""
@@ -223,10 +232,6 @@ class Factors(ABC):
         """``||L||_F^2 + ||R||_F^2``: twice the nuclear norm when balanced."""
         part = self.penalised
         return self.multiplicity * part.inner(part)
-
-    def ridge_gradient(self) -> Self:
-        """Gradient of half of `ridge`."""
-        return self.penalised.times(self.multiplicity)
 
     def svd(self) -> Triplets:
         """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""

@@ -94,7 +94,7 @@ def _spectral(
     objective: Objective, rank: int, unknown: Unknown, random_state: RandomState
 ) -> Factors:
     _check(objective, rank, unknown)
-    gradient = objective.matrix_gradient_at_zero()
+    gradient = unknown.visible(objective.matrix_gradient_at_zero())
     u, slopes, v = unknown.descent(gradient, rank, random_state)
     start = unknown.of_svd(u, np.maximum(slopes, 0.0), v)
     return _shortened(start.in_precision(objective.dtype), objective)

@@ -548,8 +548,8 @@ class TrimmedObjective(SampledObjective):
         return np.where(z == self.targets, self.dtype.type(0), weights)
 
     def _with(self, **changed: Any) -> Self:
-        # Loss and ridge are fixed here: the squared loss and none.
-        changed.pop("loss", None), changed.pop("alpha", None)
+        # Loss and penalty are fixed here: the squared loss and none.
+        changed.pop("loss", None), changed.pop("penalty", None)
         return super()._with(**changed)
 
     def _parts(self) -> dict[str, Any]:

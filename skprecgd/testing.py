@@ -791,7 +791,7 @@ def _check_chain_rule(
     factors = evaluation.factors
     matrix_gradient = objective.matrix_gradient(evaluation)
     expected = factors.gradient_from(matrix_gradient)
-    expected = expected.moved(factors.ridge_gradient(), objective.alpha)
+    expected = objective.penalty.added(expected, factors)
     # The data part may be a small difference of the two products it consists of.
     at_zero = factors.gradient_from(objective.matrix_gradient_at_zero())
     size = max(_size(at_zero), _size(expected))

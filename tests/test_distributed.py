@@ -27,6 +27,7 @@ from skprecgd.measurements import (
     as_measurements,
 )
 from skprecgd.objective import make_objective
+from skprecgd.objective.penalty import as_penalty
 from skprecgd.testing import check_measurements, check_objective
 
 
@@ -419,7 +420,9 @@ def test_measurements_contract(kind, global_random_seed):
 def test_objective_contract(kind, alpha, global_random_seed):
     measurements = chunked(kind, global_random_seed)
     y = np.random.default_rng(1).standard_normal(len(measurements))
-    objective = ChunkedObjective(measurements, measurements.targets(y), alpha)
+    objective = ChunkedObjective(
+        measurements, measurements.targets(y), as_penalty(alpha)
+    )
     rng = np.random.default_rng(2)
     factors = FactorPair(rng.standard_normal((7, 2)), rng.standard_normal((5, 2)))
     check_objective(objective, factors)

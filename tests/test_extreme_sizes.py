@@ -248,7 +248,7 @@ def test_measurements_of_labels_and_counts(loss, dtype, k, global_random_seed):
     labels = (y > 0).astype(dtype)
     options = {"matrix_shape": (10, 8), "loss": loss, "tol": 1e-5, "random_state": 0}
     plain = PrecGDMatrixSensing(2, alpha=0.5, **options).fit(A, labels)
-    alpha = float(np.ldexp(0.5, -k))
+    alpha = float(np.ldexp(0.5, k))
     other = PrecGDMatrixSensing(2, alpha=alpha, **options).fit(scaled(A, k), labels)
     assert_same(other.matrix_, plain.matrix_, -k, rtol=10 * accuracy(dtype))
 

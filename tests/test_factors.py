@@ -202,7 +202,6 @@ def test_points_are_immutable_in_use(make, rng):
     factors.balanced()
     factors.truncated(1)
     factors.metric_grams()
-    factors.ridge_gradient()
     for block, copy in zip(factors.blocks, before, strict=True):
         np.testing.assert_array_equal(block, copy)
 
@@ -213,16 +212,6 @@ def test_ridge_is_twice_the_nuclear_norm_when_balanced(make, rng):
     nuclear = np.sum(factors.singular_values())
     assert factors.balanced().ridge() == pytest.approx(2 * nuclear, rel=1e-12)
     assert factors.ridge() >= 2 * nuclear * (1 - 1e-12)
-
-
-@MAKERS
-def test_ridge_gradient(make, rng):
-    factors, direction = make(rng), make(rng)
-    step = 1e-3
-    ends = [0.5 * factors.moved(direction, s).ridge() for s in (step, -step)]
-    assert factors.ridge_gradient().inner(direction) == pytest.approx(
-        (ends[0] - ends[1]) / (2 * step), rel=1e-9, abs=1e-9
-    )
 
 
 def test_metric_grams_are_those_of_the_other_factor(rng):

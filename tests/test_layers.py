@@ -50,8 +50,9 @@ INSIDE = {
         {""},
     ],
     "objective": [
+        {"penalty"},
         {"base", "weights"},
-        {"rays", "penalty"},
+        {"rays"},
         {"full", "sampled"},
         {"make"},
         {""},

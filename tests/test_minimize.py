@@ -24,6 +24,7 @@ from skprecgd.measurements import (
     as_measurements,
 )
 from skprecgd.objective import FullObjective, make_objective
+from skprecgd.objective.penalty import as_penalty
 from skprecgd.optim import History, Record, Status, minimize
 from skprecgd.optim.directions import Conjugate, GaussNewton, Local, Steepest
 from skprecgd.optim.metric import Metric
@@ -262,7 +263,7 @@ def test_ridge_thresholds_the_singular_values(solver, symmetric, global_random_s
     u, s, vt = np.linalg.svd(X, full_matrices=False)
     alpha = 0.5 * (s[2] + s[3])
     expected = (u * np.maximum(s - alpha, 0)) @ vt
-    objective = FullObjective(X, alpha)
+    objective = FullObjective(X, as_penalty(alpha))
     start = spectral(objective, 3, symmetric=symmetric)
     result = minimize(objective, start, solver=solver, max_iter=2000, tol=1e-9)
     assert result.status is Status.STATIONARY
@@ -735,7 +736,7 @@ def test_scale(exponent, solver, symmetric, full, alpha, seed):
     results = []
     for scale in (1.0, c):
         if full:
-            objective = FullObjective(scale * truth.matrix, alpha * scale)
+            objective = FullObjective(scale * truth.matrix, as_penalty(alpha * scale))
         else:
             targets = scale * base.targets
             objective = make_objective(base.measurements, targets, None, alpha * scale)

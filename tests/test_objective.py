@@ -30,6 +30,7 @@ from skprecgd.objective import (
     SampledObjective,
     make_objective,
 )
+from skprecgd.objective.penalty import as_penalty
 from skprecgd.optim import rank_path
 from skprecgd.testing import check_measurements, check_objective
 
@@ -128,7 +129,7 @@ def test_sampled_objective_in_single_precision(kind, symmetric, rng):
 )
 def test_full_objective_in_single_precision(wrap, symmetric, rng):
     X = wrap(rng.standard_normal((5, 5)).astype(np.float32))
-    objective = FullObjective(X, alpha=0.3)
+    objective = FullObjective(X, as_penalty(0.3))
     assert objective.dtype == np.float32
     factors = draw_factors(rng, (5, 5), 2, symmetric, np.float32)
     check_objective(objective, factors)
@@ -275,7 +276,8 @@ def test_full_objective_is_the_sampled_one_over_all_entries(
         EntryMeasurements(rows, columns, shape), X.ravel(), alpha=alpha
     )
     whole = make_objective(FullObservation(shape), X, alpha=alpha)
-    flat = SampledObjective(FullObservation(shape), X.ravel(), SquaredLoss(), alpha)
+    parts = FullObservation(shape), X.ravel(), SquaredLoss(), as_penalty(alpha)
+    flat = SampledObjective(*parts)
     factors, direction = (draw_factors(rng, shape, 2, symmetric) for _ in range(2))
     seen = []
     for objective in (by_entries, whole, flat):
@@ -371,7 +373,7 @@ def test_subset_is_weighted_like_a_problem_of_its_own(rng):
     residual = objective.evaluate(factors).state - objective.targets
     expected = 0.5 * np.mean(residual[index] ** 2) / objective.measurements.mean_square
     assert subset.evaluate(factors).loss == pytest.approx(expected, rel=1e-12)
-    assert subset.alpha == objective.alpha
+    assert subset.penalty_of_sum == objective.penalty_of_sum
     check_objective(subset, factors)
 
 
@@ -379,7 +381,7 @@ def test_sparse_data_are_never_made_dense(rng):
     X = sparse.random_array(
         (10**5, 10**5), density=1e-8, random_state=rng, format="csr"
     )
-    objective = FullObjective(X, alpha=0.1)
+    objective = FullObjective(X, as_penalty(0.1))
     factors = draw_factors(rng, (10**5, 10**5), 2, False)
     evaluation = objective.evaluate(factors)
     direction = objective.gradient(evaluation)
@@ -446,12 +448,14 @@ def test_scale(exponent, measurement_exponent, kind, symmetric, seed):
 
     def problem(c, a):
         if kind == "full":
-            return FullObjective(c * X, alpha=0.1 * c)
+            return FullObjective(c * X, as_penalty(0.1 * c))
         if kind == "entries":
             a, measurements = 1.0, entries(np.random.default_rng(seed), (5, 5), float)
             return make_objective(measurements, c * X.ravel()[:1].repeat(30), None, c)
         y = np.tensordot(stack, X)
-        return make_objective(DenseMeasurements(a * stack), c * (a * y), alpha=0.1 * c)
+        return make_objective(
+            DenseMeasurements(a * stack), c * (a * y), alpha=0.1 * c * a * a
+        )
 
     objective, reference = problem(c, a), problem(1.0, 1.0)
     assert objective.data_norm == pytest.approx(c * reference.data_norm, rel=1e-12)
@@ -531,7 +535,9 @@ def test_noise_share_is_what_noise_adds(rng):
 def test_growth_is_the_minimiser(kind, symmetric, alpha, from_zero, rng):
     shape = (5, 5) if symmetric else (5, 4)
     if kind == "full":
-        objective: Objective = FullObjective(3 * rng.standard_normal(shape), alpha)
+        objective: Objective = FullObjective(
+            3 * rng.standard_normal(shape), as_penalty(alpha)
+        )
     else:
         objective = sampled(rng, kind, shape, alpha=alpha)
     factors = draw_factors(rng, shape, 1, symmetric)
@@ -754,8 +760,8 @@ class FlatterThanItSays(SummedLoss):
 class WrongEverywhere(SampledObjective):
     """Gradient and chain rule agree, and both are too small."""
 
-    def __init__(self, measurements, targets, loss, alpha):
-        super().__init__(measurements, targets, FlatterThanItSays(), alpha)
+    def __init__(self, measurements, targets, loss, penalty):
+        super().__init__(measurements, targets, FlatterThanItSays(), penalty)
 
 
 class WrongRay(SampledObjective):
@@ -815,7 +821,7 @@ class Indefinite(SampledObjective):
 def test_check_objective_finds(kind, sentence, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     measurements = dense(rng, (5, 4), np.float64)
-    broken = kind(measurements, rng.standard_normal(30), SquaredLoss(), 0.1)
+    broken = kind(measurements, rng.standard_normal(30), SquaredLoss(), as_penalty(0.1))
     factors = draw_factors(rng, (5, 4), 2, False)
     with pytest.raises(AssertionError, match=sentence):
         check_objective(broken, factors, global_random_seed)

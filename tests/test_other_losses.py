@@ -112,12 +112,13 @@ def test_ridge_is_a_norm_penalty(loss, global_random_seed):
     A, y = column_problem(loss, global_random_seed)
     objective = make_objective(DenseMeasurements(A, (4, 1)), y, loss)
     # Three tenths of the ridge that leaves nothing.
-    alpha = 0.3 * float(np.linalg.norm(objective.matrix_gradient_at_zero()))
+    gradient = objective.matrix_gradient_at_zero() / objective.weight
+    alpha = 0.3 * float(np.linalg.norm(gradient))
     model = PrecGDMatrixSensing(matrix_shape=(4, 1), loss=loss, alpha=alpha).fit(A, y)
 
     def penalised(m):
-        data = objective.weight * objective.loss.value(A @ m, y)
-        return data + alpha * np.linalg.norm(m)
+        value = objective.loss.value(A @ m, y) + alpha * np.linalg.norm(m)
+        return objective.weight * value
 
     start = np.full(4, 0.1)
     found = optimize.minimize(penalised, start, method="BFGS", options={"gtol": 1e-9})

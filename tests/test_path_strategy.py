@@ -12,6 +12,7 @@ from skprecgd.factors import FactorPair
 from skprecgd.losses import AbsoluteLoss, HuberLoss, LogisticLoss
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements, FullObservation
 from skprecgd.objective import make_objective
+from skprecgd.objective.penalty import as_penalty
 from skprecgd.optim import SOLVERS, rank_path
 from skprecgd.optim.path.early_stopping import (
     HoldOut,
@@ -223,7 +224,7 @@ def test_another_ridge_is_that_of_a_new_objective(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     plain, ridged = entries(100), entries(100, alpha=0.7)
     factors = FactorPair(*(rng.standard_normal((n, 2)) for n in SHAPE))
-    value = plain.with_ridge(0.7).evaluate(factors).value
+    value = plain.with_penalty(ridged.penalty).evaluate(factors).value
     assert value == ridged.evaluate(factors).value
     assert value > plain.evaluate(factors).value
 
@@ -233,7 +234,7 @@ def test_other_objectives_refuse_what_is_asked_of_plain_least_squares():
     with pytest.raises(NotImplementedError, match="not a plain"):
         _ = objective.at_zero
     with pytest.raises(NotImplementedError, match="not a plain"):
-        objective.with_ridge(1.0)
+        objective.with_penalty(as_penalty(1.0))
     with pytest.raises(NotImplementedError, match="not a plain"):
         objective.sign_flipped_gradient(None, 0)
     with pytest.raises(NotImplementedError, match="no closed form"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skprecgd.factors import FactorPair, SymmetricFactor
-from skprecgd.objective.penalty import NuclearRidge
+from skprecgd.objective.penalty import as_penalty
 
 
 def points(rng, symmetric):
@@ -25,7 +25,7 @@ def formula(alpha, factors):
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_value_gradient_and_curvature(alpha, symmetric, rng):
-    ridge = NuclearRidge(alpha)
+    ridge = as_penalty(alpha)
     point, direction, base = points(rng, symmetric)
     assert ridge.value(point) == pytest.approx(formula(alpha, point), rel=1e-14)
     # The slope of a quadratic function is exactly its central difference.
@@ -41,7 +41,7 @@ def test_value_gradient_and_curvature(alpha, symmetric, rng):
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_along_a_direction(alpha, symmetric, rng):
     point, direction, _ = points(rng, symmetric)
-    coefficients = NuclearRidge(alpha).along(point, direction)
+    coefficients = as_penalty(alpha).along(point, direction)
     assert coefficients.shape == (5,)
     for t in (-1.3, 0.0, 0.7):
         expected = formula(alpha, point.moved(direction, t))
@@ -51,10 +51,10 @@ def test_along_a_direction(alpha, symmetric, rng):
 def test_of_the_matrix_it_is_the_nuclear_norm(rng):
     point, _, _ = points(rng, symmetric=False)
     nuclear = np.linalg.svd(point.matrix(), compute_uv=False).sum()
-    assert NuclearRidge(0.3).value(point.balanced()) == pytest.approx(0.3 * nuclear)
-    assert NuclearRidge(0.3).value(point) >= 0.3 * nuclear
+    assert as_penalty(0.3).value(point.balanced()) == pytest.approx(0.3 * nuclear)
+    assert as_penalty(0.3).value(point) >= 0.3 * nuclear
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(1.0, 0.7), (0.3, 0.0), (-1.0, 0.0)])
 def test_a_new_column_pays_beyond_the_ridge(slope, expected):
-    assert NuclearRidge(0.3).excess(slope) == pytest.approx(expected)
+    assert as_penalty(0.3).excess(slope) == pytest.approx(expected)

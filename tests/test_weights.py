@@ -28,6 +28,7 @@ from skprecgd.measurements import (
     SparseMeasurements,
 )
 from skprecgd.objective import Weights, make_objective
+from skprecgd.objective.penalty import as_penalty
 from skprecgd.robust import Corruption, TrimmedObjective
 
 SHAPE = (6, 6)
@@ -153,7 +154,7 @@ def test_chunks_keep_their_weights(kind, rng):
     parts = slice(0, 10), slice(10, 30), slice(30, N)
     chunks = ChunkedMeasurements([measurements[part] for part in parts])
     kept = chunked_weights(chunks, weights)
-    chunked = ChunkedObjective(chunks, chunks.targets(y), 0.1, kept)
+    chunked = ChunkedObjective(chunks, chunks.targets(y), as_penalty(0.1), kept)
     assert chunked.n_measurements == whole.n_measurements
     assert_same(chunked.weight, whole.weight)
     (chunked, unit), (whole, other_unit) = chunked.normalised(), whole.normalised()

@@ -319,7 +319,7 @@ FITS = [
     Fit(F, "holes, CSR", {"n_components": 5, "missing_values": 0}),
     Fit(F, "holes, offsets", {"n_components": 6, "center": "mean"}),
     Fit(F, "holes, offsets", {"n_components": 5, "center": "both"}),
-    Fit(F, "holes", {"n_components": 3, "alpha": 0.5, "solver": "gauss-newton"}),
+    Fit(F, "holes", {"n_components": 3, "alpha": 0.25, "solver": "gauss-newton"}),
     Fit(F, "holes", {"n_components": 3, "solver": "alternating"}),
     Fit(
         F,
@@ -346,7 +346,9 @@ FITS = [
     Fit(F, "holes, large", {"n_components": 5, "missing_values": 0, "tol": 1e-7}),
     Fit(F, "scarce", {"n_components": 5}),
     Fit(F, "labels", {"n_components": 4, "loss": "logistic", "tol": 1e-6}),
-    Fit(F, "counts", {"n_components": 4, "loss": "poisson", "alpha": 1.0, "tol": 1e-6}),
+    Fit(
+        F, "counts", {"n_components": 4, "loss": "poisson", "alpha": 67.0, "tol": 1e-6}
+    ),
     Fit(FCV, "holes, noise", {"n_components": [1, 2, 3, 4], "center": "columns"}),
     Fit(FCV, "complete, noise", {"n_components": [2, 3, 5], "center": "both", "cv": 3}),
     # Measurements.
@@ -371,10 +373,10 @@ FITS = [
     Fit(S, "sparse rows", {"n_components": 4, "damping": "dual_norm"}),
     Fit(S, "operator", {"n_components": 4, "init": "nystrom"}),
     Fit(S, "outputs", {"n_components": 6, "damping": 0.01}),
-    Fit(S, "entries", {"n_components": 5, "alpha": 0.1, "tol": 1e-8}),
+    Fit(S, "entries", {"n_components": 5, "alpha": 0.048, "tol": 1e-8}),
     Fit(S, "triples in chunks", {"n_components": 4, "solver": "alternating"}),
     Fit(S, "triples in chunks", {"n_components": 4, "loss": "huber", "tol": 1e-7}),
-    Fit(S, "sensing, labels", {"n_components": 3, "loss": "logistic", "alpha": 0.1}),
+    Fit(S, "sensing, labels", {"n_components": 3, "loss": "logistic", "alpha": 0.025}),
     Fit(
         S,
         "sensing",
@@ -438,7 +440,7 @@ FITS = [
         "entries, noise",
         {
             "n_components": [2, 3, 4],
-            "alpha": [0.0, 1.0],
+            "alpha": [0.0, 0.48],
             "refit_rule": "one_standard_error",
         },
     ),

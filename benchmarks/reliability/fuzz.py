@@ -195,7 +195,8 @@ def parameters_of(rng: Rng, shape: tuple[int, int], unit: float) -> dict[str, An
         if str(drawn["solver"]).startswith("feedback"):
             drawn["rank_search"], drawn["step_size"] = "fixed", "auto"
     generalized = drawn["loss"] in ("logistic", "poisson")
-    if not generalized:
+    # The absolute loss has the unit of the ridge, whose alpha is a mere number then.
+    if not generalized and drawn["loss"] != "absolute":
         drawn["alpha"] *= unit
     if isinstance(drawn["noise_variance"], float):
         drawn["noise_variance"] *= unit**2

@@ -48,7 +48,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 
 pipeline = make_pipeline(
     StandardScaler(),
-    PrecGDFactorization(alpha=10.0, tol=1e-2, random_state=0),
+    PrecGDFactorization(alpha=7.0, tol=1e-2, random_state=0),
     SVC(),
 )
 ranks = [3, 6, 12, 20]

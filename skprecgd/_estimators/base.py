@@ -158,8 +158,11 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.stop_reason_ = result.message
         self.history_ = result.history
         self._solved = result.solved
-        # The value of an earlier fit would be wrong now.
-        self.__dict__.pop("noise_variance_", None)
+        # The values of an earlier fit would be wrong now.
+        for name in ("noise_variance_", "alpha_max_"):
+            self.__dict__.pop(name, None)
+        if result.largest_multiple is not None:
+            self.alpha_max_ = result.largest_multiple * float(self.alpha)
         if has_variances(self.noise_variance):
             self.noise_variance_: Any = np.array(
                 marked(self.noise_variance, np.nan).matrix, np.float64

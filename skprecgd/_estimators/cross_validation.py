@@ -369,7 +369,7 @@ class VisitedGroups(Visited):
 
 
 # Fitted attributes that a refit may lack.
-_NOT_ALWAYS_SET = ("certificate_", "noise_variance_")
+_NOT_ALWAYS_SET = ("alpha_max_", "certificate_", "noise_variance_")
 
 
 @dataclass(frozen=True)

@@ -185,8 +185,12 @@ class VisibleRows(ABC):
         Parameters
         ----------
         space : RowSpace
-        ridge : ndarray of shape (r,)
+        ridge : ndarray of shape (r,) or (n_rows, r)
         """
+
+    @abstractmethod
+    def counts(self) -> Array:
+        """How many entries each row shows, shape (n_rows,); weights count."""
 
     def by_columns(self, columns: list[Array]) -> list[tuple[Array, VisibleRows]]:
         """The rows cut into sets of columns.
@@ -296,17 +300,21 @@ class EntryData(Data, Rows):
         visible, weights = self.centred(space), self.weights.of_losses
         basis = space.determined.basis
         rank = basis.shape[1]
+        ridge = np.broadcast_to(ridge, (self.shape[0], space.basis.shape[1]))
         if weights is not None:
-            z = weighted_least_squares(visible, weights, basis, ridge[:rank])
+            z = weighted_least_squares(visible, weights, basis, ridge[:, :rank])
         else:
-            z = solve_rows(visible, visible @ basis, basis, ridge[:rank])
+            z = solve_rows(visible, visible @ basis, basis, ridge[:, :rank])
         z = space.padded(z)
-        if rank < len(ridge):
+        if rank < ridge.shape[1]:
             # Rows without holes have coordinates in all columns, as complete data do.
             whole = np.diff(visible.indptr) == self.shape[1]
             others = visible[whole] @ space.basis[:, rank:]
-            z[whole, rank:] = others / (1.0 + ridge[rank:]).astype(z.dtype)
+            z[whole, rank:] = others / (1.0 + ridge[whole, rank:]).astype(z.dtype)
         return z
+
+    def counts(self) -> Array:
+        return np.bincount(self.rows, self.weights.frequency, minlength=self.shape[0])
 
     def rounds(
         self, share: float, rng: np.random.RandomState
@@ -476,6 +484,9 @@ class CompleteData(Data, Rows):
             shrinkage = (1.0 + ridge).astype(space.basis.dtype)
         return self.projected(space) / shrinkage
 
+    def counts(self) -> Array:
+        return np.full(self.shape[0], float(self.shape[1]))
+
     def by_columns(self, columns: list[Array]) -> list[tuple[Array, VisibleRows]]:
         rows = np.arange(self.shape[0])
         return [(rows, CompleteData(self.X[:, part])) for part in columns]
@@ -529,8 +540,11 @@ class _CompleteButHidden(VisibleRows):
         hidden, basis = self.hidden.centred(space), space.determined.basis
         rank = basis.shape[1]
         visible = self.whole.projected(space)[:, :rank] - hidden @ basis
-        z = solve_rows(hidden, visible, basis, ridge[:rank], hidden=True)
+        z = solve_rows(hidden, visible, basis, ridge[..., :rank], hidden=True)
         return space.padded(z)
+
+    def counts(self) -> Array:
+        return self.whole.counts() - self.hidden.counts()
 
 
 class ChunkedData(Data):

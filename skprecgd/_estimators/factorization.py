@@ -262,6 +262,7 @@ class PrecGDFactorization(
         noise_variance: Any = None,
         init: Any = "spectral",
         alpha: float | str = "auto",
+        alpha_scaling: float = 0.0,
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
         validation_fraction: float = 0.1,
@@ -284,6 +285,7 @@ class PrecGDFactorization(
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
         self.outlier_fraction = outlier_fraction
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

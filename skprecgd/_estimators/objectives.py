@@ -16,6 +16,7 @@ from skprecgd.distributed.weights import chunked_weights
 from skprecgd.losses import make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, Weights, make_objective
+from skprecgd.objective.make import make_penalty
 from skprecgd.objective.weights import ONCE
 from skprecgd.robust import TrimmedObjective
 
@@ -28,7 +29,7 @@ def objective_of(
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-        Its `loss`, `alpha` and `outlier_fraction` are read.
+        Its `loss`, `alpha`, `alpha_scaling` and `outlier_fraction` are read.
     measurements : Measurements
     targets : ndarray, dask array or list by chunk
         The targets of `FullObservation` may be the matrix itself, in any form.
@@ -37,10 +38,17 @@ def objective_of(
     """
     by_products = needs_each_entry(estimator) is None
     if by_products and isinstance(measurements, ChunkedMeasurements):
+        penalty = make_penalty(
+            ridge_of(estimator),
+            estimator.alpha_scaling,
+            measurements,
+            weights,
+            symmetric=estimator.symmetric,
+        )
         return ChunkedObjective(
             measurements,
             measurements.targets(targets),
-            ridge_of(estimator),
+            penalty,
             chunked_weights(measurements, weights),
         )
     # Targets and weights must be in memory, because all residuals are compared.
@@ -51,5 +59,12 @@ def objective_of(
         return TrimmedObjective(measurements, targets, fraction, weights)
     if isinstance(measurements, FullObservation) and targets.ndim == 1:
         targets = targets.reshape(measurements.matrix_shape)
-    loss, alpha = make_loss(estimator.loss), ridge_of(estimator)
-    return make_objective(measurements, targets, loss, alpha, weights=weights)
+    return make_objective(
+        measurements,
+        targets,
+        make_loss(estimator.loss),
+        ridge_of(estimator),
+        alpha_scaling=estimator.alpha_scaling,
+        weights=weights,
+        symmetric=estimator.symmetric,
+    )

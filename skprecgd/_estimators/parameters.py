@@ -40,6 +40,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     ],
     "init": [StrOptions({"spectral", "nystrom", "random"}), tuple, list],
     "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+    "alpha_scaling": [Interval(Real, 0, None, closed="left")],
     "outlier_fraction": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
     "early_stopping": [StrOptions({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -98,6 +99,11 @@ def check_together(estimator: Any) -> None:
         )
     if looks_for_outliers(estimator):
         _check_beside_outliers(estimator, loss, center)
+    if isinstance(estimator.alpha, str) and estimator.alpha_scaling != 0:
+        raise ValueError(
+            f"alpha_scaling={estimator.alpha_scaling!r} needs a number for alpha, got "
+            f"alpha={estimator.alpha!r}, whose prior is learned; use alpha_scaling=0."
+        )
     if hasattr(estimator, "noise") and learns_prior(estimator):
         _check_beside_prior(estimator)
 

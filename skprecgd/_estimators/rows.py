@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._estimators.data import Rows, VisibleRows
-from skprecgd._estimators.fitted import minimised
+from skprecgd._estimators.fitted import minimised, signed_svd
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._linalg.row_systems import (
@@ -29,6 +29,7 @@ from skprecgd.factors import Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
 from skprecgd.objective import GrossErrors, Objective, Weights
+from skprecgd.objective.penalty import RowWeight
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
@@ -71,8 +72,8 @@ class RowSolver(ABC):
     ----------
     loss : Loss
         The loss that was minimised in the end.
-    ridge : ndarray of shape (r,)
-        Ridge on each coordinate; see `row_ridge`.
+    ridge : ndarray of shape (r,) or (n_rows, r)
+        Ridge on each coordinate (of each row); see `row_ridge`.
     each_entry : str, default=None
         The parameter of the estimator that needs single entries of a row, if there is
         one; see `needs_each_entry`.
@@ -184,16 +185,18 @@ class LossRows(RowSolver):
         """
         basis = space.determined.basis.astype(np.float64)
         rank = basis.shape[1]
-        ridge = self.ridge[:rank]
         products = row_products(basis)
         out = np.zeros((visible.shape[0], rank))
+        ridge = np.broadcast_to(self.ridge[..., :rank], out.shape)
         for part in row_slabs(out):
             factors = 1.0 if weights is None else weights[part].data
             for stage in self.loss.continuation():
                 problem = _RowProblem(
                     stage, visible[part], basis, space.offsets, factors
                 )
-                out[part] = _newton(problem, products, ridge, out[part], self.tuning)
+                out[part] = _newton(
+                    problem, products, ridge[part], out[part], self.tuning
+                )
         return space.padded(out.astype(space.basis.dtype))
 
 
@@ -298,6 +301,42 @@ class TrimmedRows(RowSolver):
         )
 
 
+class CountedRows(RowSolver):
+    """Rows whose ridge depends on how many entries they show.
+
+    It is a quadratic form of the coordinates that is diagonal in another basis of the
+    row space than that of the singular vectors. There, another solver finds them.
+
+    Parameters
+    ----------
+    solver : RowSolver
+    form : ndarray of shape (k, k)
+        That of a row of weight one, in the first k coordinates; the others are zero.
+    weight : RowWeight
+    """
+
+    def __init__(self, solver: RowSolver, form: Array, weight: RowWeight) -> None:
+        super().__init__(
+            solver.loss, solver.ridge, solver.each_entry, tuning=solver.tuning
+        )
+        self.solver, self.form, self.weight = solver, form, weight
+
+    def leading(self, r: int) -> Self:
+        made = super().leading(r)
+        made.form = self.form[:r, :r]
+        return made
+
+    def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
+        basis = space.determined.basis
+        k = min(len(self.form), basis.shape[1])
+        values, turn = np.linalg.eigh(self.form[:k, :k])
+        turned = RowSpace(basis[:, :k] @ turn.astype(basis.dtype), space.offsets)
+        solver = copy(self.solver)
+        solver.ridge = self.weight(rows.counts())[:, None] * values
+        z = solver.coordinates(rows, turned) @ turn.T.astype(basis.dtype)
+        return space.padded(z)
+
+
 def make_row_solver(
     objective: Objective,
     result: PathResult,
@@ -324,9 +363,13 @@ def make_row_solver(
     if gross is not None:
         fraction, level = gross.fraction, gross.level
         return TrimmedRows(loss, ridge, each_entry, fraction=fraction, level=level)
-    return (LeastSquaresRows if loss.least_squares else LossRows)(
-        loss, ridge, each_entry
-    )
+    kind = LeastSquaresRows if loss.least_squares else LossRows
+    solver, penalty = kind(loss, ridge, each_entry), objective.penalty_of_sum
+    if penalty.row_weight is None or result.status is Status.HELD_OUT:
+        return solver
+    k = int(np.sum(ridge < np.inf))
+    form = penalty.row_form(factors.truncated(k), signed_svd(factors)[2][:, :k])
+    return CountedRows(solver, form, penalty.row_weight)
 
 
 def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Array:
@@ -345,10 +388,9 @@ def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Arr
     safe = np.where(s > 0, s, 1.0)
     if result.status is Status.HELD_OUT:
         return np.where(s > 0, objective.matrix_shape[0] / safe**2, np.inf)
-    if not objective.alpha:
+    if not objective.penalty_of_sum.shrinks:
         return np.zeros_like(s)
-    # The objective multiplies losses by its weight; here the loss of an entry counts 1.
-    alpha = objective.alpha / objective.weight
+    alpha = objective.penalty_of_sum.threshold
     return np.where(s > 0, alpha / safe, np.inf)
 
 
@@ -441,7 +483,7 @@ def _newton(
             # The others are done, and a step costs as much as there are entries.
             if left and pending.any():
                 fewer, part = replace(tuning, max_newton=left), problem.of(pending)
-                z[pending] = _newton(part, products, ridge, z[pending], fewer)
+                z[pending] = _newton(part, products, ridge[pending], z[pending], fewer)
             break
         step = None
     return z

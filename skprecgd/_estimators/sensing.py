@@ -259,6 +259,7 @@ class PrecGDMatrixSensing(
         noise_variance: Any = None,
         init: Any = "spectral",
         alpha: float = 0.0,
+        alpha_scaling: float = 0.0,
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
         validation_fraction: float = 0.1,
@@ -281,6 +282,7 @@ class PrecGDMatrixSensing(
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
         self.outlier_fraction = outlier_fraction
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -385,6 +387,8 @@ class PrecGDMatrixSensing(
         keep = partial(self._found, result, objective, unknown, means, seen)
         (found, within, fitted), stopped = in_spite_of_interrupt(keep)
         seed = self.random_state
+        if fitted.penalty_of_sum.shrinks:
+            within = fitted.penalty_of_sum.balanced(within)
         try:
             bound = certificate(
                 fitted, within, unknown, search_rank=rank, random_state=seed

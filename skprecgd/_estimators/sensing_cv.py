@@ -168,6 +168,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         noise_variance: float | str | None = None,
         init: str = "spectral",
         alpha: Any = 0.0,
+        alpha_scaling: float = 0.0,
         outlier_fraction: Any = 0.0,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
@@ -191,6 +192,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
         self.outlier_fraction = outlier_fraction
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

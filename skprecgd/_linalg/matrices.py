@@ -436,6 +436,36 @@ class ScaledMatrix(Matrix):
         return None if gram is None else self._factor**2 * gram
 
 
+class LineScaledMatrix(Matrix):
+    """``diag(left) X diag(right)``.
+
+    Parameters
+    ----------
+    matrix : Matrix of shape (n_rows, n_columns)
+    left, right : ndarray of shape (n_rows,), (n_columns,)
+    """
+
+    def __init__(self, matrix: Matrix, left: Array, right: Array) -> None:
+        super().__init__(matrix.shape, matrix.dtype)
+        self._matrix, self._left, self._right = matrix, left, right
+        self.large_products = matrix.large_products
+
+    def times(self, block: Array) -> Array:
+        return _scaled_lines(
+            self._left, self._matrix.times(_scaled_lines(self._right, block))
+        )
+
+    def transposed_times(self, block: Array) -> Array:
+        return _scaled_lines(
+            self._right,
+            self._matrix.transposed_times(_scaled_lines(self._left, block)),
+        )
+
+
+def _scaled_lines(lines: Array, block: Array) -> Array:
+    return (lines * block.T).T
+
+
 def _cast(values: Array, factor: float, out: Array) -> Array:
     if factor == 1.0:
         out[...] = values

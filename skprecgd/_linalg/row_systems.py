@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -101,9 +102,9 @@ def weighted_least_squares(
 
 
 def solve_weighted_rows(
-    weights: sparse.csr_array, right_hand_side: Array, factor: Array, ridge: float
+    weights: sparse.csr_array, right_hand_side: Array, factor: Array, ridge: Any
 ) -> Array:
-    """Minimisers z_i of ``sum_j w_ij (f_j z_i)^2 / 2 + ridge |z_i|^2 / 2 - b_i z_i``.
+    """Minimisers z_i of ``sum_j w_ij (f_j z_i)^2 / 2 + ridge_i |z_i|^2 / 2 - b_i z_i``.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def solve_weighted_rows(
         The b_i.
     factor : ndarray of shape (n_columns, r)
         The f_j.
-    ridge : float
+    ridge : float or ndarray of shape (n_rows,)
 
     Returns
     -------
@@ -126,12 +127,14 @@ def solve_weighted_rows(
     traces = weights @ np.sum(np.square(factor, dtype=np.float64), axis=1)
     # The systems are divided by a bound of their eigenvalues, because `solve_systems`
     # compares eigenvalues with 1.
-    top = float(np.max(traces, initial=0.0)) + ridge
+    ridge = np.broadcast_to(np.asarray(ridge, np.float64), traces.shape)
+    top = float(np.max(traces + ridge, initial=0.0))
     if top == 0.0:
         return out.astype(factor.dtype)
     eps = float(np.finfo(factor.dtype).eps)
     for part in row_slabs(out):
-        normal = normal_matrices(weights[part], products, r) + ridge * np.eye(r)
+        normal = normal_matrices(weights[part], products, r)
+        normal += ridge[part, None, None] * np.eye(r)
         rhs = right_hand_side[part].astype(np.float64) / top
         out[part] = solve_systems(normal / top, rhs, eps / 1e2)
     return out.astype(factor.dtype)

@@ -344,6 +344,22 @@ class ChunkedMeasurements(Measurements, checked=True):
         rows, columns = self._cells
         return self._cells if index is None else (rows[index], columns[index])
 
+    def line_counts(self, often: Any = None) -> tuple[Array, Array]:
+        """See `Measurements.line_counts`; `often` may be a list by chunk."""
+        if not self.single_entries:
+            return super().line_counts(often)
+        often = [None] * len(self.parts) if often is None else self.targets(often)
+        calls = graph.call_each(_line_counts, self.parts, often)
+        down, across = graph.unpacked(calls, 2)
+        blocks, columns = graph.gathered((down, graph.summed(across)))
+        rows = np.zeros(self.matrix_shape[0])
+        whole = slice(0, self.matrix_shape[0])
+        for part, block in zip(
+            self.slices or [whole] * len(blocks), blocks, strict=True
+        ):
+            rows[part] += block
+        return rows, columns
+
     def groups(self, *, symmetric: bool = False) -> Groups:
         if not self.single_entries:
             return super().groups(symmetric=symmetric)
@@ -574,6 +590,10 @@ def _facts(part: Measurements) -> _Facts:
 
 def _cells(part: Measurements) -> Any:
     return part.cells()
+
+
+def _line_counts(part: Measurements, often: Array | None) -> tuple[Array, Array]:
+    return part.line_counts(often)
 
 
 def _groups(part: Measurements) -> ChunkGroups:

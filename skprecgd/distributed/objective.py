@@ -26,7 +26,7 @@ from skprecgd.measurements import Measurements
 from skprecgd.measurements.base import Tangent
 from skprecgd.objective import Evaluation, Growth, Objective, Quartic, Ray
 from skprecgd.objective.base import relative
-from skprecgd.objective.penalty import NuclearRidge
+from skprecgd.objective.penalty import NO_PENALTY, Penalty
 from skprecgd.objective.weights import ONCE, WeightedLoss
 
 
@@ -50,7 +50,7 @@ class ChunkedObjective(Objective):
     measurements : ChunkedMeasurements
     targets : list
         One array for each chunk, lazy or not.
-    alpha : float, default=0.0
+    penalty : Penalty, default=NO_PENALTY
     weights : ChunkedWeights, default=None
         How often each measurement was made, and how precisely; None is once each, all
         of them equally precise.
@@ -62,7 +62,7 @@ class ChunkedObjective(Objective):
         self,
         measurements: ChunkedMeasurements,
         targets: list[Any],
-        alpha: float = 0.0,
+        penalty: Penalty = NO_PENALTY,
         weights: ChunkedWeights | None = None,
     ) -> None:
         self.measurements, self.targets = measurements, graph.as_lazy(targets)
@@ -70,8 +70,7 @@ class ChunkedObjective(Objective):
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
         self.loss = SquaredLoss()
-        self.alpha = float(alpha)
-        self.ridge = NuclearRidge(alpha)
+        self.penalty_of_sum = penalty
         alike = WeightedLoss(self.loss, ONCE, self.dtype)
         self._costs = (
             Broadcast(alike)
@@ -126,8 +125,8 @@ class ChunkedObjective(Objective):
             return near, 1.0 / size
         calls = graph.call_each(_scaled, self.targets, common=(unit, self.dtype))
         targets = graph.persisted(calls)
-        alpha = near.alpha / unit
-        made = near._with(near.measurements, targets, alpha, self.weights)
+        penalty = near.penalty_of_sum.times(1.0 / unit)
+        made = near._with(near.measurements, targets, penalty, self.weights)
         made.target_unit = self.target_unit * unit
         return made, unit / size
 
@@ -142,8 +141,9 @@ class ChunkedObjective(Objective):
         if size == 1.0:
             return self, 1.0
         assert isinstance(measurements, ChunkedMeasurements)
-        alpha = self.alpha * size
-        return ChunkedObjective(measurements, self.targets, alpha, self.weights), size
+        penalty = self.penalty_of_sum.times(1.0 / size)
+        made = ChunkedObjective(measurements, self.targets, penalty, self.weights)
+        return made, size
 
     def noise_share(self, noise_variance: float) -> float:
         return noise_variance * self.weight * self.n_measurements
@@ -170,18 +170,18 @@ class ChunkedObjective(Objective):
         targets = graph.persisted(calls)
         weights = None if self.weights is None else self.weights.selected(local)
         return self._with(
-            self.measurements.selected(local), targets, self.alpha, weights
+            self.measurements.selected(local), targets, self.penalty_of_sum, weights
         )
 
     def _with(
         self,
         measurements: ChunkedMeasurements,
         targets: list[Any],
-        alpha: float,
+        penalty: Penalty,
         weights: ChunkedWeights | None,
     ) -> ChunkedObjective:
         """The same objective of other data, normalised like this one."""
-        made = ChunkedObjective(measurements, targets, alpha, weights)
+        made = ChunkedObjective(measurements, targets, penalty, weights)
         made.mean_square, made.target_unit = self.mean_square, self.target_unit
         return made
 
@@ -208,7 +208,7 @@ class ChunkedObjective(Objective):
             blocks, to_right = graph.gathered((to_left, graph.summed(to_right)))
             products = self.measurements.gathered_rows(blocks), to_right
         g = factors.joined(*products)
-        return self.ridge.added(g, factors)
+        return self.penalty.added(g, factors)
 
     def matrix_gradient(self, evaluation: Evaluation) -> Any:
         return self._adjoint(evaluation.state.z)
@@ -234,12 +234,12 @@ class ChunkedObjective(Objective):
         polynomial, lines = graph.gathered_and_persisted(
             graph.summed(polynomials), lines
         )
-        ridge = self.ridge.along(factors, direction)
+        penalty = self.penalty.along(factors, direction)
 
         def advance(t: float) -> Evaluation:
             return self._advanced(factors.moved(direction, t), z, lines, t)
 
-        return Quartic(self._scale * polynomial + ridge, advance)
+        return Quartic(self._scale * polynomial + penalty, advance)
 
     def _advanced(
         self, factors: Factors, z: list[Any], lines: list[Any], t: float
@@ -260,7 +260,7 @@ class ChunkedObjective(Objective):
             _growth, parts, self._costs, self.targets, z, rows, common=(v,)
         )
         slope, curvature = self._scale * graph.gathered(graph.summed(calls))
-        slope = self.ridge.excess(slope)
+        slope = self.penalty.excess(slope)
         return Growth(slope / curvature if curvature > 0 else 0.0, self.evaluate)
 
     def curvature(self, evaluation: Evaluation) -> Callable[[Factors], Factors]:
@@ -279,7 +279,7 @@ class ChunkedObjective(Objective):
             to_left, to_right = graph.unpacked(calls, 2)
             blocks, to_right = graph.gathered((to_left, graph.summed(to_right)))
             both = factors.joined(a.gathered_rows(blocks), to_right)
-            return self.ridge.added(both, direction)
+            return self.penalty.added(both, direction)
 
         return product
 
@@ -313,7 +313,7 @@ class ChunkedObjective(Objective):
 
     def _evaluation(self, factors: Factors, total: float, state: _State) -> Evaluation:
         loss = self._scale * float(total)
-        value = loss + self.ridge.value(factors)
+        value = loss + self.penalty.value(factors)
         residual = relative(loss, self.data_norm)
         return Evaluation(factors, loss, value, residual, state)
 

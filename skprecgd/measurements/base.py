@@ -149,18 +149,47 @@ class Measurements(ABC):
         seen = slab_bincount(rows, n_rows) > 0, slab_bincount(columns, n_columns) > 0
         return connected_groups(rows, columns, seen, symmetric=symmetric)
 
+    def line_counts(self, often: Any = None) -> tuple[Array, Array]:
+        """How many entries are observed in each row and in each column.
+
+        Parameters
+        ----------
+        often : ndarray of shape (n_measurements,), default=None
+            How often each was observed; None is once.
+
+        Returns
+        -------
+        rows, columns : ndarray of shape (n_rows,), (n_columns,)
+
+        Raises
+        ------
+        ValueError
+            Unless the measurements are `single_entries`.
+        """
+        cells = self.cells()
+        if cells is None or not self.single_entries:
+            raise ValueError(
+                f"alpha_scaling needs measurements of single entries, got {self!r}: "
+                "there is no number of entries of a row; use alpha_scaling=0."
+            )
+        weights = None if often is None else often.__getitem__
+        pairs = zip(cells, self.matrix_shape, strict=True)
+        rows, columns = (slab_bincount(lines, n, weights) for lines, n in pairs)
+        return rows, columns
+
     def row_solutions(
         self,
         weights: Array,
         right_hand_side: Array,
         other: Array,
-        ridge: float,
+        ridge: float | Array,
         block: int,
     ) -> Array | None:
         """Solve for one factor with the other fixed, a small problem for each row.
 
-        ``Z`` minimises ``sum_i weights_i <A_i, Z other^T>^2 / 2 + ridge ||Z||^2 / 2
-        - <right_hand_side, Z>``, with the transposed matrix for the right factor.
+        ``Z`` minimises ``sum_i weights_i <A_i, Z other^T>^2 / 2
+        + sum_j ridge_j |z_j|^2 / 2 - <right_hand_side, Z>``, with the transposed matrix
+        for the right factor.
 
         Parameters
         ----------
@@ -169,7 +198,8 @@ class Measurements(ABC):
         right_hand_side : ndarray of shape (n_rows, r) or (n_columns, r)
         other : ndarray of shape (n_columns, r) or (n_rows, r)
             The fixed factor.
-        ridge : float
+        ridge : float or ndarray of shape (n_rows,) or (n_columns,)
+            Of each row of Z.
         block : {0, 1}
             Whether the left or the right factor is solved for.
 

@@ -194,7 +194,7 @@ class EntryMeasurements(Measurements, checked=True):
         weights: Array,
         right_hand_side: Array,
         other: Array,
-        ridge: float,
+        ridge: float | Array,
         block: int,
     ) -> Array:
         # Every row of the factor meets its own entries only.

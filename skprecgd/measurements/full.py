@@ -62,6 +62,11 @@ class FullObservation(Measurements, checked=True):
         rows, columns = np.divmod(index, self.matrix_shape[1])
         return rows, columns
 
+    def line_counts(self, often: Any = None) -> tuple[Array, Array]:
+        shape = self.matrix_shape
+        seen = np.broadcast_to(1.0 if often is None else often.reshape(shape), shape)
+        return seen.sum(axis=1), seen.sum(axis=0)
+
     def groups(self, *, symmetric: bool = False) -> Groups:
         n_rows, n_columns = self.matrix_shape
         return Groups.one((np.ones(n_rows, bool), np.ones(n_columns, bool)))

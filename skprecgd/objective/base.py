@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 from skprecgd.measurements import Measurements
+from skprecgd.objective.penalty import Penalty
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Evaluation:
     loss : float
         The data part of the objective.
     value : float
-        `loss` plus the ridge.
+        `loss` plus the penalty.
     relative_residual : float
         ``sqrt(loss / loss at zero)``.
     state : object
@@ -63,7 +65,7 @@ class Evaluation:
         factors : Factors
             Other factors of the same matrix.
         value : float
-            The objective there: `loss` plus their ridge.
+            The objective there: `loss` plus their penalty.
         """
         return replace(self, factors=factors, value=value)
 
@@ -228,7 +230,8 @@ class Objective(ABC):
 
     matrix_shape: tuple[int, int]
     dtype: np.dtype
-    alpha: float
+    penalty_of_sum: Penalty
+    """The penalty beside the sum of all losses, before both take their `weight`."""
     loss: Loss
     target_unit: float = 1.0
     """What the targets were divided by, since the objective was made of data."""
@@ -239,8 +242,14 @@ class Objective(ABC):
 
     @property
     def weight(self) -> float:
-        """The factor by which the sum of all losses is multiplied."""
+        """The factor by which the sum of all losses, and the penalty, is multiplied."""
         return 1.0
+
+    @cached_property
+    def penalty(self) -> Penalty:
+        """What the objective adds to `Evaluation.loss`."""
+        beside = self.penalty_of_sum
+        return beside.times(self.weight) if beside.shrinks else beside
 
     @property
     @abstractmethod
@@ -279,7 +288,7 @@ class Objective(ABC):
     def plain_least_squares(self) -> bool:
         """Whether this is the squared loss of a list of measurements, and nothing else.
 
-        There is no ridge, and no measurement is left out as a gross error. Every
+        There is no penalty, and no measurement is left out as a gross error. Every
         residual is then either still to be explained, or noise of random sign.
         """
         return False
@@ -364,8 +373,8 @@ class Objective(ABC):
         """Value and predictions at a point."""
 
     def balanced(self, evaluation: Evaluation) -> Evaluation:
-        """The same matrix by balanced factors."""
-        return self.evaluate(evaluation.factors.balanced())
+        """The same matrix by the factors of the lowest penalty."""
+        return self.evaluate(self.penalty.balanced(evaluation.factors))
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> Objective | None:
         """The objective with less rounding in its loss, or None; see `Loss.sharpened`.
@@ -516,7 +525,7 @@ class Objective(ABC):
 
         u and v are unit vectors, or factors of a matrix of nuclear norm one.
 
-        Its length is 0 where the ridge outweighs the slope, so that the term would
+        Its length is 0 where the penalty outweighs the slope, so that the term would
         raise the objective.
         """
 
@@ -582,12 +591,12 @@ class Objective(ABC):
         """
         raise NotImplementedError(self._not_plain)
 
-    def with_ridge(self, alpha: float) -> Objective:
-        """The same objective with another ridge.
+    def with_penalty(self, penalty: Penalty) -> Objective:
+        """The same objective with another penalty, in its own units.
 
         Parameters
         ----------
-        alpha : float
+        penalty : Penalty
 
         Raises
         ------

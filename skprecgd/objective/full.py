@@ -18,12 +18,12 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import SquaredLoss
 from skprecgd.objective.base import Evaluation, Growth, Objective, Ray, relative
-from skprecgd.objective.penalty import NuclearRidge
+from skprecgd.objective.penalty import NO_PENALTY, Penalty
 from skprecgd.objective.rays import Quartic
 
 
 class FullObjective(Objective):
-    """Squared loss with every entry observed: ``||L R^T - X||_F^2 / 2 + ridge``.
+    """Squared loss with every entry observed: ``||L R^T - X||_F^2 / 2 + penalty``.
 
     It is computed from ``X R``, ``X^T L`` and Gram matrices. The residual is never
     formed, so a sparse X stays sparse. The price is that a value below about 1e-16 of
@@ -33,7 +33,7 @@ class FullObjective(Objective):
     ----------
     X : Matrix, ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
         Anything that `as_matrix` takes.
-    alpha : float, default=0.0
+    penalty : Penalty, default=NO_PENALTY
     unit : float, default=1.0
         The number by which X is divided. X is never copied: products are divided.
 
@@ -45,13 +45,14 @@ class FullObjective(Objective):
 
     has_closed_form = True
 
-    def __init__(self, X: Any, alpha: float = 0.0, *, unit: float = 1.0) -> None:
+    def __init__(
+        self, X: Any, penalty: Penalty = NO_PENALTY, *, unit: float = 1.0
+    ) -> None:
         self.X = as_matrix(without_duplicates(X) if sparse.issparse(X) else X)
         self.matrix_shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = working_dtype(np.dtype(X.dtype))
-        self.alpha = float(alpha)
         self.loss = SquaredLoss()
-        self.ridge = NuclearRidge(alpha)
+        self.penalty_of_sum = penalty
         self._unit = unit
 
     @property
@@ -75,7 +76,8 @@ class FullObjective(Objective):
         unit = self.data_norm
         if unit == 0.0:
             return self, 1.0
-        made = FullObjective(self.X, self.alpha / unit, unit=unit * self._unit)
+        penalty = self.penalty_of_sum.times(1.0 / unit)
+        made = FullObjective(self.X, penalty, unit=unit * self._unit)
         made.target_unit = self.target_unit * unit
         return made, unit
 
@@ -118,7 +120,7 @@ class FullObjective(Objective):
         g = self._model_gradient(factors, factors).moved(
             factors.joined(*evaluation.state), -1.0
         )
-        return self.ridge.added(g, factors)
+        return self.penalty.added(g, factors)
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         factors = evaluation.factors
@@ -141,7 +143,7 @@ class FullObjective(Objective):
 
         def product(direction: Factors) -> Factors:
             model = self._model_gradient(factors, direction, tangent=True)
-            return self.ridge.added(model, direction)
+            return self.penalty.added(model, direction)
 
         return product
 
@@ -151,7 +153,7 @@ class FullObjective(Objective):
             factors = evaluation.factors
             slope -= dot(factors.left.T @ u, factors.right.T @ v)
         curvature = float(np.vdot(gram(u), gram(v)))
-        return Growth(self.ridge.excess(slope) / curvature, self.evaluate)
+        return Growth(self.penalty.excess(slope) / curvature, self.evaluate)
 
     def _products(self, factors: Factors) -> tuple[Array, Array]:
         """``X R`` and ``X^T L``."""
@@ -169,7 +171,7 @@ class FullObjective(Objective):
         return Evaluation(
             factors,
             loss,
-            loss + self.ridge.value(factors),
+            loss + self.penalty.value(factors),
             relative(loss, self.data_norm),
             (x_right, x_left),
         )
@@ -201,7 +203,7 @@ class FullObjective(Objective):
         residual_quadratic = np.vdot(cross_left, cross_right) - dot(d_left, xd_right)
         linear_quadratic = np.vdot(gram_dl, cross_right) + np.vdot(cross_left, gram_dr)
         slope = self.gradient(evaluation).inner(d)
-        curvature = 0.5 * linear_sq + residual_quadratic + self.ridge.value(d)
+        curvature = 0.5 * linear_sq + residual_quadratic + self.penalty.value(d)
         quartic = 0.5 * np.vdot(gram_dl, gram_dr)
         return np.array(
             [evaluation.value, slope, curvature, linear_quadratic, quartic], dtype=float

@@ -11,6 +11,7 @@ from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective.base import Objective
 from skprecgd.objective.full import FullObjective
+from skprecgd.objective.penalty import Penalty, as_penalty, scaled_penalty
 from skprecgd.objective.sampled import SampledObjective
 from skprecgd.objective.weights import ONCE, Weights
 
@@ -21,7 +22,9 @@ def make_objective(
     loss: Loss | None = None,
     alpha: float = 0.0,
     *,
+    alpha_scaling: float = 0.0,
     weights: Weights = ONCE,
+    symmetric: bool = False,
 ) -> Objective:
     """The objective of a recovery problem.
 
@@ -36,10 +39,15 @@ def make_objective(
         None is the squared loss. Constants of the loss that depend on the scale of the
         data are computed from the targets.
     alpha : float, default=0.0
-        Ridge on both factors, that is a nuclear-norm penalty on the matrix, in
-        units of the singular values of the matrix.
+        Ridge on both factors: beside the sum of the (weighted) losses, `alpha` times
+        the nuclear norm of the matrix. The objective itself is that times a number, so
+        that its curvature is about one.
+    alpha_scaling : float, default=0.0
+        See `make_penalty`.
     weights : Weights, default=ONCE
         How often each measurement was made, and how precisely.
+    symmetric : bool, default=False
+        Whether the matrix is ``X X^T``; only `alpha_scaling` asks.
 
     Returns
     -------
@@ -54,6 +62,9 @@ def make_objective(
     5.0
     """
     targets = unmasked(targets, "targets")
+    penalty = make_penalty(
+        alpha, alpha_scaling, measurements, weights, symmetric=symmetric
+    )
     loss = SquaredLoss() if loss is None else loss
     plain = loss.least_squares and weights.of_losses is None
     if isinstance(measurements, FullObservation) and plain:
@@ -62,10 +73,59 @@ def make_objective(
                 f"The data have shape {tuple(targets.shape)}, but the measurements "
                 f"are of a matrix of shape {measurements.matrix_shape}."
             )
-        objective = FullObjective(targets, alpha)
+        objective = FullObjective(targets, penalty)
         objective.X.check_adjoint()
         return objective
     targets = np.asarray(targets).ravel()
     loss.target_check(targets)
     loss = loss.relative_to(targets, weights.frequency)
-    return SampledObjective(measurements, targets, loss, alpha, weights)
+    return SampledObjective(measurements, targets, loss, penalty, weights)
+
+
+def make_penalty(
+    alpha: float,
+    alpha_scaling: float,
+    measurements: Measurements,
+    weights: Weights = ONCE,
+    *,
+    symmetric: bool = False,
+) -> Penalty:
+    """The penalty that goes with the sum of the weighted losses.
+
+    Parameters
+    ----------
+    alpha : float
+        See `make_objective`.
+    alpha_scaling : float
+        The ridge of a row of a factor takes the count of its observed entries, relative
+        to the mean over all rows (columns), to this power. Needs single entries, unless
+        it is 0.
+    measurements : Measurements
+    weights : Weights, default=ONCE
+        Frequencies count. They may be in any form that the measurements take.
+    symmetric : bool, default=False
+        Whether row i and column i of the matrix have one row of the factor.
+
+    Raises
+    ------
+    ValueError
+        If one of the numbers is negative or not finite, or if measurements other than
+        single entries are to be counted.
+
+    Examples
+    --------
+    >>> from skprecgd.measurements import EntryMeasurements
+    >>> from skprecgd.objective.make import make_penalty
+    >>> entries = EntryMeasurements([0, 0, 0, 1], [0, 1, 2, 0], (2, 3))
+    >>> make_penalty(0.5, 1.0, entries).of_lines(0)
+    array([0.75, 0.25])
+    """
+    if not 0 <= alpha_scaling < np.inf:
+        raise ValueError(
+            f"alpha_scaling must be a finite number >= 0, got {alpha_scaling!r}."
+        )
+    penalty = as_penalty(alpha)
+    if penalty.shrinks and alpha_scaling > 0:
+        counts = measurements.line_counts(weights.frequency)
+        penalty = scaled_penalty(alpha, alpha_scaling, counts, symmetric=symmetric)
+    return penalty.times(weights.losses_divided_by)

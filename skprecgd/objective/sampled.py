@@ -35,7 +35,7 @@ from skprecgd.objective.base import (
     Ray,
     relative,
 )
-from skprecgd.objective.penalty import NuclearRidge
+from skprecgd.objective.penalty import NO_PENALTY, Penalty
 from skprecgd.objective.rays import Quartic, SampledRay
 from skprecgd.objective.weights import ONCE, WeightedLoss, Weights
 
@@ -50,7 +50,7 @@ class SampledObjective(Objective):
         measurements: Measurements,
         targets: Array,
         loss: Loss,
-        alpha: float = 0.0,
+        penalty: Penalty = NO_PENALTY,
         weights: Weights = ONCE,
     ) -> None:
         if len(targets) != measurements.n_measurements:
@@ -65,8 +65,7 @@ class SampledObjective(Objective):
         # unit scale: float64 targets may lie outside the range of float32.
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)
         self.loss = loss
-        self.alpha = float(alpha)
-        self.ridge = NuclearRidge(alpha)
+        self.penalty_of_sum = penalty
         self.weights = weights
         self.costs = WeightedLoss(loss, weights, self.dtype, weights.unit)
 
@@ -88,7 +87,7 @@ class SampledObjective(Objective):
 
     @property
     def plain_least_squares(self) -> bool:
-        return self.loss.least_squares and self.alpha == 0
+        return self.loss.least_squares and not self.penalty_of_sum.shrinks
 
     @property
     def targets_are_drawn(self) -> bool:
@@ -155,7 +154,8 @@ class SampledObjective(Objective):
             measurements, size = self.measurements.of_unit_size()
         if size != 1.0:
             # Predictions stay what they are, so the matrix takes the unit.
-            near = near._with(measurements=measurements, alpha=self.alpha * size)
+            penalty = self.penalty_of_sum.times(1.0 / size)
+            near = near._with(measurements=measurements, penalty=penalty)
         if self.loss.homogeneous:
             unit = UNIT.unit(largest_size(self.targets), self.targets.dtype)
         if unit != 1.0:
@@ -167,8 +167,11 @@ class SampledObjective(Objective):
         made = self._with(
             targets=np.divide(self.targets, unit, dtype=np.float64),
             loss=self.loss.rescaled(1.0 / unit),
-            alpha=self.alpha / unit,
         )
+        if self.penalty_of_sum.shrinks:
+            # Over its typical curvature, every loss takes the square of the unit.
+            curvature = made.typical_curvature / self.typical_curvature
+            made.penalty_of_sum = self.penalty_of_sum.times(curvature / unit)
         made.target_unit *= unit
         return made
 
@@ -199,14 +202,14 @@ class SampledObjective(Objective):
         return self._evaluation(factors, z)
 
     def balanced(self, evaluation: Evaluation) -> Evaluation:
-        factors = evaluation.factors.balanced()
+        factors = self.penalty.balanced(evaluation.factors)
         return evaluation.by_factors(
-            factors, evaluation.loss + self.ridge.value(factors)
+            factors, evaluation.loss + self.penalty.value(factors)
         )
 
     def sharpened(self, evaluation: Evaluation, tol: float) -> SampledObjective | None:
-        # A ridge leaves residuals of its own, and its size is relative to this loss.
-        if self.alpha > 0:
+        # A penalty leaves residuals of its own, and its size is relative to this loss.
+        if self.penalty_of_sum.shrinks:
             return None
         finest = max(tol, float(np.sqrt(np.finfo(self.dtype).eps)))
         loss = self.loss.sharpened(
@@ -218,8 +221,10 @@ class SampledObjective(Objective):
         """The same data with another loss, whose constants are known."""
         return self._with(loss=loss)
 
-    def with_ridge(self, alpha: float) -> SampledObjective:
-        return self._with(alpha=alpha)
+    def with_penalty(self, penalty: Penalty) -> SampledObjective:
+        made = self._with(penalty=penalty.times(1.0 / self.weight))
+        made.penalty = penalty
+        return made
 
     def observed_entries(self) -> ObservedEntries | None:
         cells = self.measurements.cells() if self.measurements.single_entries else None
@@ -279,12 +284,12 @@ class SampledObjective(Objective):
             g = factors.joined(
                 *self.measurements.adjoint_products(slopes, factors.left, factors.right)
             )
-        return self.ridge.added(g, factors)
+        return self.penalty.added(g, factors)
 
     def ray(self, evaluation: Evaluation, direction: Factors) -> Ray:
         z, factors = evaluation.state, evaluation.factors
         z1, z2, S = self._measured_ray(evaluation, direction)
-        ridge = self.ridge.along(factors, direction)
+        penalty = self.penalty.along(factors, direction)
 
         def advance(t: float) -> Evaluation:
             there = factors.moved(direction, t)
@@ -292,10 +297,10 @@ class SampledObjective(Objective):
 
         polynomial = self._polynomial(evaluation, z1, z2)
         if polynomial is not None:
-            return Quartic(self._scale * polynomial + ridge, advance)
+            return Quartic(self._scale * polynomial + penalty, advance)
 
         def minimum() -> float:
-            return self._minimum_along(z, z1, z2, ridge)
+            return self._minimum_along(z, z1, z2, penalty)
 
         return SampledRay(advance, evaluation.value, minimum)
 
@@ -347,12 +352,12 @@ class SampledObjective(Objective):
             both = factors.joined(
                 *tangent.normal(direction.left, direction.right, weights)
             )
-            return self.ridge.added(both, direction)
+            return self.penalty.added(both, direction)
 
         return product
 
     def contracts(self, rank: int) -> bool:
-        return self.alpha == 0 and self.measurements.contracts(rank)
+        return not self.penalty_of_sum.shrinks and self.measurements.contracts(rank)
 
     def curvature_in(
         self, evaluation: Evaluation, roots: Sequence[Array]
@@ -373,13 +378,13 @@ class SampledObjective(Objective):
 
     def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
         factors = evaluation.factors
-        if not factors.moves_by_rows(block, self.alpha):
+        if not factors.moves_by_rows(block, penalised=self.penalty.shrinks):
             return None
         weights = np.empty(len(self.targets), self.dtype)
         weights[:] = self._curvature_weights(evaluation.state)
         other = factors.multipliers()[block]
         move = self.measurements.row_solutions(
-            weights, gradient, other, self.alpha, block
+            weights, gradient, other, self.penalty.of_lines(block), block
         )
         return None if move is None else -move
 
@@ -411,30 +416,32 @@ class SampledObjective(Objective):
             weighted = empty(len(z), self.dtype)
             np.multiply(self._curvature_weights(z), rank_one, out=weighted)
             curvature = dot(weighted, rank_one)
-            return self.ridge.excess(slope) / curvature if curvature > 0 else 0.0
+            return self.penalty.excess(slope) / curvature if curvature > 0 else 0.0
         flat = np.zeros_like(rank_one)
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._minimum_along(z, rank_one, flat, [0.0, self.alpha, 0.0])
+            return self._minimum_along(
+                z, rank_one, flat, [0.0, self.penalty.threshold, 0.0]
+            )
 
-    def _minimum_along(self, z: Array, z1: Array, z2: Array, ridge: Any) -> float:
+    def _minimum_along(self, z: Array, z1: Array, z2: Array, penalty: Any) -> float:
         """A step close to the first minimum of the objective along a ray.
 
         The predictions are ``z + t z1 + t^2 z2``.
 
-        `ridge` are the coefficients of the ridge as a polynomial in t.
+        `penalty` are the coefficients of the penalty as a polynomial in t.
         """
         pull = self.costs.pull(z, self.targets)
-        start = self._scale * dot(pull, z1) + ridge[1]
+        start = self._scale * dot(pull, z1) + penalty[1]
         first = 1.0
         if self.loss.has_curvature:
             curvature = dot(self._curvature_weights(z) * z1, z1)
-            curvature += 2 * (self._scale * dot(pull, z2) + ridge[2])
+            curvature += 2 * (self._scale * dot(pull, z2) + penalty[2])
             first = -start / curvature if 0 < curvature < np.inf else 1.0
 
         def slope(t: float) -> float:
             pull = self.costs.pull(ray_point(z, z1, z2, t), self.targets)
             along = self._scale * dot(pull, z1 + self.dtype.type(2 * t) * z2)
-            return along + ridge[1] + 2 * t * ridge[2]
+            return along + penalty[1] + 2 * t * penalty[2]
 
         return first_minimum(slope, start, first)
 
@@ -443,7 +450,7 @@ class SampledObjective(Objective):
 
     def _evaluation(self, factors: Factors, z: Array) -> Evaluation:
         loss = self._scale * self.costs.total(z, self.targets)
-        value = loss + self.ridge.value(factors)
+        value = loss + self.penalty.value(factors)
         return Evaluation(factors, loss, value, relative(loss, self.data_norm), z)
 
     def _reached(
@@ -491,7 +498,7 @@ class SampledObjective(Objective):
             "measurements": self.measurements,
             "targets": self.targets,
             "loss": self.loss,
-            "alpha": self.alpha,
+            "penalty": self.penalty_of_sum,
             "weights": self.weights,
         }
 

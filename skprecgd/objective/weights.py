@@ -63,6 +63,11 @@ class Weights:
             return self.precision if self.frequency is None else self.frequency
         return self.frequency * self.precision
 
+    @property
+    def losses_divided_by(self) -> float:
+        """The sum of the weighted losses, over that of losses by inverse variance."""
+        return 1.0 if self.unit_variance is None else self.unit_variance
+
     def count(self, n_measurements: int) -> float:
         """How many measurements there are, each counted as often as it was made."""
         if self.frequency is None:

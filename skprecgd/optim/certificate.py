@@ -1,6 +1,7 @@
 """An upper bound of the distance of a point to the global optimum.
 
-For a convex loss phi of the matrix, ``S = grad phi(M)`` and a ridge alpha,
+For a convex loss phi of the matrix, ``S = grad phi(M)`` and a ridge alpha (all of them
+as the objective has them, multiplied by its weight),
 
 ``f(M) - f* <= <grad f(X), X> / 2 + violation * trace(M*)``
 
@@ -15,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
-from skprecgd.unknown.base import Unknown, unknown_of
+from skprecgd.unknown.base import GENERAL, Unknown, unknown_of
 
 
 @dataclass(frozen=True)
@@ -154,17 +156,59 @@ def certificate(
     point = factors.centred().scaled(1.0 / unit)
     evaluation = scaled.evaluate(point)
     stationarity = point.stationarity(scaled.gradient(evaluation))
-    gradient = scaled.matrix_gradient(evaluation)
     if unknown is None:
         unknown = unknown_of(factors.multiplicity == 2)
-    steepest = unknown.descent(gradient, 1, random_state)[1][0]
-    violation = max(0.0, float(steepest) - scaled.alpha)
+    gradient = scaled.matrix_gradient(evaluation)
+    steepest = _steepest(scaled, gradient, unknown, random_state)
+    violation = max(0.0, steepest - scaled.penalty.threshold)
     allowed = factors.rank if search_rank is None else search_rank
     return Certificate(
         stationarity=stationarity * unit**2,
         violation=violation * unit,
-        trace_bound=float(np.sum(point.singular_values(), dtype=np.float64)) * unit,
+        trace_bound=scaled.penalty.size(point) * unit,
         trace_source="iterate",
         value_at_zero=0.5 * (scaled.data_norm * unit) ** 2,
         rank_deficient=factors.rank < allowed,
     )
+
+
+def largest_multiple(
+    objective: Objective, unknown: Unknown = GENERAL, random_state: RandomState = None
+) -> float:
+    """The multiple of its penalty from which on an objective is lowest at zero.
+
+    It takes one Lanczos iteration with the gradient of the loss at zero; for the
+    squared loss of entries, that is the matrix of the targets, zero where nothing was
+    observed.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of unit scale, with a penalty. Its loss is convex.
+    unknown : Unknown, default=GENERAL
+        What is searched for; its offsets have no part in the penalty.
+    random_state : int, RandomState instance or None, default=None
+        Start vector of the iteration.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.objective import make_objective
+    >>> from skprecgd.optim.certificate import largest_multiple
+    >>> X = np.diag([3.0, 4.0])
+    >>> objective = make_objective(FullObservation((2, 2)), X, alpha=2.0)
+    >>> round(largest_multiple(objective), 9)
+    2.0
+    """
+    gradient = objective.matrix_gradient_at_zero()
+    steepest = _steepest(objective, gradient, unknown, random_state)
+    return max(0.0, steepest) / objective.penalty.threshold
+
+
+def _steepest(
+    objective: Objective, gradient: Any, unknown: Unknown, random_state: RandomState
+) -> float:
+    """The fastest descent along a matrix of size one, given S."""
+    gradient = objective.penalty.scaled_gradient(unknown.visible(gradient))
+    return float(unknown.descent(gradient, 1, random_state)[1][0])

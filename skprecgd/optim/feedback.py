@@ -62,11 +62,13 @@ class Feedback(Direction):
         direction = factors.joined(
             np.asarray(gradient @ right, left.dtype),
             np.asarray(gradient.T @ feedback, right.dtype),
-        ).moved(factors.penalised, objective.alpha)
+        )
+        direction = objective.penalty.added(direction, factors)
         # The linear part of the change of the matrix is E -> E R R^T + L B^T E, and
         # the square of B keeps the step finite where both factors are zero.
         size, sizes = _spectral(feedback), (_spectral(left), _spectral(right))
-        bound = sizes[1] ** 2 + sizes[0] * size + size**2 + objective.alpha
+        ridge = max(np.max(objective.penalty.of_lines(block)) for block in (0, 1))
+        bound = sizes[1] ** 2 + sizes[0] * size + size**2 + ridge
         return direction.times(-1.0 / bound)
 
 

@@ -155,7 +155,7 @@ class Unknown(ABC):
         Parameters
         ----------
         gradient : array, sparse array or LinearOperator of shape `matrix_shape`
-            ``S``, the gradient of the loss in the matrix.
+            The `visible` part of the gradient of the loss in the matrix.
         count : int
         random_state : int, RandomState instance or None
             Start vector of the iterative decomposition.
@@ -175,7 +175,7 @@ class Unknown(ABC):
         Parameters
         ----------
         gradient : array, sparse array or LinearOperator of shape `matrix_shape`
-            ``S``, the gradient of the loss in the matrix.
+            The `visible` part of the gradient of the loss in the matrix.
         level : float
         probe : ndarray of shape (n_columns,)
             The vector to multiply with.

@@ -24,9 +24,9 @@ import numpy as np
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
 from skprecgd._linalg.numerics import gram, norm
-from skprecgd._runtime.typing import Array, RandomState
+from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors, Triplets
-from skprecgd.unknown.base import GENERAL, Unknown
+from skprecgd.unknown.base import General
 
 CENTERS = ("mean", "columns", "both")
 """The values of a parameter `center` that stand for offsets."""
@@ -188,10 +188,10 @@ class OffsetFactors(Factors):
     def other_times_right(self, matrices: Sequence[Array]) -> None:
         return None
 
-    def moves_by_rows(self, block: int, ridge: float) -> bool:
+    def moves_by_rows(self, block: int, *, penalised: bool) -> bool:
         coupled = block == 1 and self.constants.one_of_columns
         # Offsets have no part in the ridge.
-        return not coupled and ridge == 0
+        return not coupled and not penalised
 
     # ---- as tangent vectors
 
@@ -247,6 +247,9 @@ class OffsetFactors(Factors):
             right = right - np.multiply.outer(constants.right, means)
             b = b + left @ means / size
         return FactorPair(left, right), b, c
+
+    def with_components(self, pair: Factors) -> OffsetFactors:
+        return self._beside(pair.blocks, [block[:, -1] for block in self.blocks])
 
     def centred(self) -> OffsetFactors:
         pair, *offsets = self._centred()
@@ -311,7 +314,7 @@ class OffsetFactors(Factors):
         return made
 
 
-class WithOffsets(Unknown):
+class WithOffsets(General):
     """All matrices, as ``L R^T`` and offsets that are in no component.
 
     Parameters
@@ -331,12 +334,12 @@ class WithOffsets(Unknown):
     def degrees_of_freedom(self, matrix_shape: tuple[int, int], rank: int) -> int:
         n_rows, n_columns = matrix_shape
         if self.constants.one_of_columns:
-            return GENERAL.degrees_of_freedom(matrix_shape, rank) + 1
+            return super().degrees_of_freedom(matrix_shape, rank) + 1
         # The components of a row, or of both sides, have no means.
         without_means = n_rows - 1, n_columns - self.constants.of_rows
         n_offsets = n_columns + self.constants.of_rows * (n_rows - 1)
         rank = min(rank, *without_means)
-        return GENERAL.degrees_of_freedom(without_means, rank) + n_offsets
+        return super().degrees_of_freedom(without_means, rank) + n_offsets
 
     def of_svd(self, u: Array, s: Array, v: Array) -> OffsetFactors:
         return self._without_offsets(FactorPair.from_svd(u, s, v))
@@ -356,27 +359,10 @@ class WithOffsets(Unknown):
         made.blocks[1][:, -1] = constants.allowed(columns) / np.max(constants.left)
         return made
 
-    def of_sketch(self, left: Array, n_columns: int) -> OffsetFactors:
-        return self._without_offsets(GENERAL.of_sketch(left, n_columns))
-
-    def drawn(
-        self, matrix_shape: tuple[int, int], rank: int, rng: np.random.RandomState
-    ) -> OffsetFactors:
-        return self._without_offsets(GENERAL.drawn(matrix_shape, rank, rng))
-
     def visible(self, gradient: Any) -> Any:
         if self.constants.one_of_columns:
             return gradient
         return _WithoutMeans(as_matrix(gradient), self.constants)
-
-    def descent(
-        self, gradient: Any, count: int, random_state: RandomState, *, tol: float = 0.0
-    ) -> Triplets:
-        gradient = self.visible(gradient)
-        return GENERAL.descent(gradient, count, random_state, tol=tol)
-
-    def surely_descends(self, gradient: Any, level: float, probe: Array) -> bool:
-        return GENERAL.surely_descends(self.visible(gradient), level, probe)
 
     def _without_offsets(self, pair: Factors) -> OffsetFactors:
         blocks = (np.pad(block, ((0, 0), (0, 1))) for block in pair.blocks)

@@ -38,8 +38,7 @@ def explain_complete(
         max_blocks=settings.max_iter,
         random_state=random_state,
     )
-    # The nuclear norm's proximal map.
-    s = np.maximum(found.s - objective.alpha, 0.0)
+    s = objective.penalty.shrunk(found.s)
     svd = found.u, s, found.v
     factors = FactorPair.from_svd(*svd).knowing(*svd)
     norm = objective.data_norm
@@ -56,6 +55,8 @@ def explain_complete(
     variance, loss = settings.noise_variance, float(losses[-1])
     if isinstance(variance, str):
         variance = residual_variance(objective, loss, factors, settings.unknown)
+    penalty = objective.penalty
+    multiple = float(found.s[0]) / penalty.threshold if penalty.shrinks else None
     return PathResult(
         factors=factors,
         status=status,
@@ -67,4 +68,5 @@ def explain_complete(
         history=History(),
         stages=stages,
         noise_variance=variance,
+        largest_multiple=multiple,
     )

@@ -42,7 +42,7 @@ def when_to_hold_out(
         return HoldOut.NEVER
     if not isinstance(asked, str):
         return HoldOut.AT_ONCE
-    if objective.alpha > 0:
+    if objective.penalty.shrinks:
         return HoldOut.NEVER
     return HoldOut.AT_ONCE if objective.targets_are_drawn else HoldOut.IF_UNEXPLAINED
 

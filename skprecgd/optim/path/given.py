@@ -16,6 +16,7 @@ from skprecgd._linalg.numerics import largest_size, power_of_two
 from skprecgd.factors import Factors
 from skprecgd.initialization import given_factors
 from skprecgd.objective import Evaluation, Objective
+from skprecgd.objective.penalty import Penalty
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.walk import Ending, Walk
 from skprecgd.optim.result import Status
@@ -59,7 +60,7 @@ def _start(
     ).without_empty_columns()
     if factors.rank == 0 or objective.data_norm == 0.0:
         return None
-    direction = _direction(factors, max_rank)
+    direction = _direction(factors, max_rank, objective.penalty)
     if direction is None:
         # One of the two factors is zero: the first step gives it a length.
         return _cast(factors, objective)
@@ -83,13 +84,13 @@ def _better(given: Evaluation, best: Evaluation, settings: PathSettings) -> Eval
     return best if not kept * given.value <= best.value else given
 
 
-def _direction(factors: Factors, max_rank: int) -> Factors | None:
-    """The leading part of the matrix, its nuclear norm one; None for zero."""
+def _direction(factors: Factors, max_rank: int, penalty: Penalty) -> Factors | None:
+    """The leading part of the matrix, its size one; None for zero."""
     # The product of very small or very large factors might be zero or infinite.
     units = [power_of_two(largest_size(block)) for block in factors.blocks]
     near = factors.divided(units)
     leading = near.truncated(min(near.rank, max_rank))
-    size = float(np.sum(leading.singular_values()))
+    size = penalty.size(leading)
     return leading.scaled(1.0 / size) if size > 0 else None
 
 

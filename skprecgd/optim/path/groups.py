@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,7 @@ def joined_result(paths: Sequence[GroupPath], factors: Factors) -> PathResult:
         stages=_stages(results, sizes),
         noise_variance=_variance(paths),
         sharpened=results[0].sharpened,
+        largest_multiple=_largest(result.largest_multiple for result in results),
     )
 
 
@@ -136,6 +137,10 @@ def _stage(rank: int, stages: Sequence[Stage], sizes: np.ndarray) -> Stage:
         n_iter=sum(stage.n_iter for stage in stages if stage.rank == rank),
         seconds=sum(stage.seconds for stage in stages),
     )
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _variance(paths: Sequence[GroupPath]) -> float | None:

@@ -34,6 +34,7 @@ class Grower:
         self._strategy = strategy
         self._objective: Objective = strategy.objective
         self._settings: PathSettings = strategy.settings
+        self._unknown = strategy.settings.unknown
         self._tuning = strategy.settings.tuning.growth
         self._rng = rng
         self._cluster = Cluster(
@@ -66,7 +67,7 @@ class Grower:
             init,
             self._objective,
             width,
-            self._settings.unknown,
+            self._unknown,
             random_state=self._rng,
         )
         if width == rank:
@@ -78,7 +79,7 @@ class Grower:
     def zero(self) -> Factors:
         """The zero matrix by factors of one column."""
         shape, dtype = self._objective.matrix_shape, self._objective.dtype
-        return self._settings.unknown.zero(shape, 1, dtype)
+        return self._unknown.zero(shape, 1, dtype)
 
     def descends_from_zero(self) -> bool:
         """Whether a rank-one term decreases the objective of the zero matrix.
@@ -86,13 +87,14 @@ class Grower:
         Without a ridge that is taken for granted. With one, any direction tells as a
         rule, so that the leading one need not be found.
         """
-        alpha = self._objective.alpha
-        if alpha == 0:
+        penalty = self._objective.penalty
+        if not penalty.shrinks:
             return True
-        gradient = self._objective.matrix_gradient_at_zero()
+        gradient, unknown = self._objective.matrix_gradient_at_zero(), self._unknown
+        gradient = penalty.scaled_gradient(unknown.visible(gradient))
         any_vector = np.cos(np.arange(self._objective.matrix_shape[1]))
         probe = any_vector.astype(self._objective.dtype)
-        if self._settings.unknown.surely_descends(gradient, alpha, probe):
+        if unknown.surely_descends(gradient, penalty.threshold, probe):
             return True
         return self.grow(None, 1, 1) is not None
 
@@ -143,9 +145,11 @@ class Grower:
             gradient = objective.matrix_gradient_at_zero()
         else:
             gradient = objective.matrix_gradient(evaluation)
+        gradient = objective.penalty.scaled_gradient(self._unknown.visible(gradient))
         # With a ridge the slope must be accurate, to be compared with the ridge.
-        tol = 0.0 if objective.alpha > 0 else self._tuning.direction_tol
-        u, values, v = self._settings.unknown.descent(gradient, count, seed, tol=tol)
+        tol = 0.0 if objective.penalty.shrinks else self._tuning.direction_tol
+        u, values, v = self._unknown.descent(gradient, count, seed, tol=tol)
+        u, v = objective.penalty.unscaled(u, v)
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
 
@@ -160,8 +164,8 @@ class Grower:
         objective = self._objective
         growth = objective.growth(evaluation, u[:, :1], v[:, :1])
         # At an optimum with a ridge, the slope exceeds the ridge by rounding only.
-        ridge = objective.alpha > 0
-        least = self._settings.tol * objective.data_norm if ridge else 0.0
+        shrinks = objective.penalty.shrinks
+        least = self._settings.tol * objective.data_norm if shrinks else 0.0
         if growth.length <= least:
             return None
         lengths = (growth.length * values / values[0]).astype(u.dtype)
@@ -209,5 +213,6 @@ class Grower:
     ) -> Factors:
         """The balanced factors of a point with ``u diag(s) v^T`` added."""
         if evaluation is None:
-            return self._settings.unknown.of_svd(u, s, v)
-        return evaluation.factors.balanced().grown(u, s, v)
+            return self._unknown.of_svd(u, s, v)
+        balanced = self._objective.penalty.balanced(evaluation.factors)
+        return balanced.grown(u, s, v)

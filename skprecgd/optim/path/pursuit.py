@@ -64,7 +64,7 @@ def pursue(
             return outcome
         room = max_rank - start.rank
         grown = grower.grow(outcome.evaluation, room)
-        if grown is None and walk.objective.alpha > 0:
+        if grown is None and walk.objective.penalty.shrinks:
             # If the ridge outweighs all new directions, the present columns may not
             # have converged yet.
             outcome = walk.settle(outcome.evaluation.factors)

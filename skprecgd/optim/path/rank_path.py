@@ -20,6 +20,7 @@ from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import RandomState
 from skprecgd.initialization import check_rank
 from skprecgd.objective import Objective
+from skprecgd.optim.certificate import largest_multiple
 from skprecgd.optim.loop import Callback, Journal, Outcome, check_limits, make_result
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.complete import explain_complete
@@ -174,6 +175,7 @@ def recover(
     walk = _walk(objective, max_rank, settings, random_state, callback)
     find = solve_fixed if settings.rank_search == "fixed" else search
     with running_fit(one_blas_thread=not objective.large_products), kept_arrays():
+        multiple = _largest_multiple(walk)
         try:
             # A start where the same search has ended before is the end of this one.
             ending = resumed(walk) or or_simpler(find(walk, max_rank), max_rank)
@@ -184,14 +186,25 @@ def recover(
     solved = Solved(
         asked,
         max_rank,
-        objective.alpha,
+        objective.penalty_of_sum,
         objective.loss,
         walk.journal.unit,
         result.status.name,
         result.relative_residual,
         result.sharpened,
     )
-    return replace(result, solved=solved)
+    return replace(result, largest_multiple=multiple, solved=solved)
+
+
+def _largest_multiple(walk: Walk) -> float | None:
+    """See `PathResult.largest_multiple`; that of the walk's objective is the same."""
+    if not walk.objective.penalty.shrinks:
+        return None
+    return largest_multiple(
+        walk.objective,
+        walk.settings.unknown,
+        random_state=walk.settings.tuning.growth.seed,
+    )
 
 
 def _interrupted(walk: Walk) -> Ending:

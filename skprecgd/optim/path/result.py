@@ -65,6 +65,9 @@ class PathResult(Result):
     sharpened : Loss or None
         The loss with less smoothing, if the smoothing became less on the way
         (continuation).
+    largest_multiple : float or None
+        The multiple of the penalty from which on nothing is left of the matrix; None
+        without a penalty.
     solved : Solved or None
         What a search of the same kind needs to know, if it starts here.
     """
@@ -72,6 +75,7 @@ class PathResult(Result):
     stages: tuple[Stage, ...] = ()
     noise_variance: float | None = None
     sharpened: Loss | None = None
+    largest_multiple: float | None = None
     solved: Solved | None = field(default=None, repr=False)
 
     def stage(self, rank: int) -> Stage:

@@ -18,6 +18,7 @@ import numpy as np
 
 from skprecgd.factors import Factors
 from skprecgd.initialization import make_start
+from skprecgd.objective.penalty import as_penalty
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path.posterior import Posterior
 from skprecgd.optim.path.tuning import ScarceTuning
@@ -139,7 +140,8 @@ def _shrunk_ridge(walk: Walk, rank: int) -> Factors | None:
     factors = make_start("spectral", objective, rank, unknown, tuning.seed)
     _, s, _ = factors.svd()
     for ridge in tuning.ridges if s[0] > 0 else ():
-        factors = walk.one_step(factors, objective.with_ridge(ridge * float(s[0])))
+        penalised = objective.with_penalty(as_penalty(ridge * float(s[0])))
+        factors = walk.one_step(factors, penalised)
         if walk.stopped:
             return None
     return factors

@@ -12,6 +12,7 @@ import numpy as np
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 from skprecgd.objective import Objective
+from skprecgd.objective.penalty import Penalty
 from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
 from skprecgd.optim.solvers import Method, Solver, make_method
@@ -33,7 +34,7 @@ class Solved:
     search : dict
         What the search was asked for, but for its start; see `PathSettings.asked`.
     max_rank : int
-    alpha : float
+    penalty : Penalty
     loss : Loss
     unit : float
         Norm of the data.
@@ -46,7 +47,7 @@ class Solved:
 
     search: dict[str, Any]
     max_rank: int
-    alpha: float
+    penalty: Penalty
     loss: Loss
     unit: float
     status: str
@@ -58,7 +59,7 @@ class Solved:
     ) -> bool:
         """Whether another search, perhaps of other data, is asked for the same."""
         return (
-            (self.max_rank, self.alpha) == (max_rank, objective.alpha)
+            (self.max_rank, self.penalty) == (max_rank, objective.penalty_of_sum)
             and self.loss == objective.loss
             and self.search == settings.asked()
         )
