@@ -244,6 +244,12 @@ class Factors(ABC):
         """Rounding of the singular values, as a share of the largest one."""
         return max(self.matrix_shape) * float(np.finfo(self.dtype).eps)
 
+    @property
+    def numerical_rank(self) -> int:
+        """The number of singular values that are no rounding errors."""
+        s = self.singular_values()
+        return int(np.sum(s > self.rounding * np.max(s, initial=0.0)))
+
     def singular_values(self) -> Array:
         """Singular values of the matrix, descending, shape (rank,)."""
         return self.svd()[1]
@@ -427,7 +433,7 @@ def of_blocks(
     components : list of ndarray of int
         For each block, which of the components are its own, in their order there.
     """
-    ranks = [_numerical_rank(factors) for factors in found]
+    ranks = [factors.numerical_rank for factors in found]
     ranks[0] += not any(ranks)
     owners = np.repeat(np.arange(len(found)), ranks)
     triplets = [factors.svd() for factors in found]
@@ -441,9 +447,3 @@ def of_blocks(
         v[np.ix_(block.columns, own)] = right[:, : len(own)]
     svd = u, values[order], v
     return found[0].with_svd(*svd).knowing(*svd), components
-
-
-def _numerical_rank(factors: Factors) -> int:
-    """The number of singular values that are no rounding errors."""
-    s = factors.singular_values()
-    return int(np.sum(s > factors.rounding * np.max(s, initial=0.0)))

@@ -205,6 +205,16 @@ def test_two_ways_to_the_same_matrix(center, complete, rng):
     assert_allclose(gram, np.eye(model.n_components_), atol=1e-12)
 
 
+@CENTER
+@pytest.mark.parametrize("complete", [False, True])
+def test_with_a_ridge_too_rows_get_the_coordinates_of_the_fit(center, complete, rng):
+    """The ridge is on the components of a row, not on its offset."""
+    truth = with_offsets(rng, center) + 0.1 * rng.standard_normal(SHAPE)
+    X = truth if complete else seen_part(rng, truth, 0.7)
+    model = PrecGDFactorization(4, center=center, alpha=10.0, tol=1e-10).fit(X)
+    assert distance(model.inverse_transform(model.transform(X)), whole(model)) < 1e-7
+
+
 def test_an_offset_of_a_new_row_is_a_coordinate(rng):
     truth = with_offsets(rng, "both")
     model = PrecGDFactorization(2, center="both").fit(seen_part(rng, truth[:50]))

@@ -422,8 +422,9 @@ class PrecGDFactorization(
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
+        components = within.low_rank if offsets.of_rows else None
         solver = make_row_solver(
-            objective, result, factors, gross, needs_each_entry(self)
+            objective, result, factors, gross, needs_each_entry(self), components
         )
         rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
         left = partial(mean_square_left, objective, result, within, gross)

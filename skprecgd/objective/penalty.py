@@ -45,6 +45,10 @@ class RowWeight:
         return np.asarray(shares**self.power)
 
 
+ALIKE = RowWeight(0.0, 1.0)
+"""All rows cost the same."""
+
+
 class Penalty(ABC):
     """The contract of a penalty, a quadratic form of the factors.
 
@@ -171,7 +175,9 @@ class Penalty(ABC):
         # The proximal map of the nuclear norm.
         return np.maximum(s - self.threshold, 0.0)
 
-    def row_form(self, factors: Factors, basis: Array) -> Array:
+    def row_form(
+        self, factors: Factors, basis: Array, *, constant: bool = False
+    ) -> Array:
         """The penalty of a row of the matrix as a quadratic form of its coordinates.
 
         Parameters
@@ -180,6 +186,9 @@ class Penalty(ABC):
             The matrix, in whose row space the row lies; its rank is full.
         basis : ndarray of shape (n_columns, r)
             An orthonormal basis of the row space.
+        constant : bool, default=False
+            Whether the row space also holds the constant row, whose multiple, an offset
+            of the row, has no part in the penalty.
 
         Returns
         -------
@@ -187,8 +196,13 @@ class Penalty(ABC):
             K, where ``z^T K z / 2`` is the penalty of the row of the balanced left
             factor that goes with the coordinates z.
         """
-        across = np.asarray(basis.T @ self.balanced(factors).right, dtype=np.float64)
-        return self.threshold * np.linalg.inv(across @ across.T)
+        right = self.balanced(factors).right
+        if constant:
+            right = np.hstack([right, np.ones_like(right[:, :1])])
+        back = np.linalg.inv(np.asarray(basis.T @ right, dtype=np.float64))
+        if constant:
+            back = back[:-1]
+        return self.threshold * (back.T @ back)
 
 
 @dataclass(frozen=True)
