@@ -79,13 +79,15 @@ def pursue(
         del outcome, grown
 
 
-def pursue_twice(walk: Walk, max_rank: int) -> Outcome:
+def pursue_twice(
+    walk: Walk, max_rank: int, goes_on: Callable[[Factors], bool]
+) -> Outcome:
     """The pursuit, once more one by one where columns added together were too many.
 
     Measurements may leave parts of a row unseen, and a direction of its own then
     explains what a lower rank would.
     """
-    outcome = pursue(walk, max_rank)
+    outcome = pursue(walk, max_rank, goes_on)
     factors, n_stages = outcome.evaluation.factors, len(walk.stages)
     explained = outcome.status is Status.RESIDUAL
     several_at_once = n_stages < factors.rank

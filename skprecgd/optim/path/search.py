@@ -12,6 +12,7 @@ from skprecgd.optim.path import scarce
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
 from skprecgd.optim.path.growing import Grower
 from skprecgd.optim.path.held_out import choose
+from skprecgd.optim.path.noise import NoiseWatch
 from skprecgd.optim.path.pursuit import explore, pursue_twice
 from skprecgd.optim.path.walk import Ending, Handover, Walk
 from skprecgd.optim.result import Status
@@ -28,17 +29,12 @@ def solve_fixed(walk: Walk, max_rank: int) -> Ending:
         here = Handover(walk.objective.evaluate(start))
         start = explore(walk, walk.strategy, here).evaluation.factors
     outcome = walk.settle(start)
-    if outcome.status not in (Status.RESIDUAL, Status.DIVERGED) and not walk.stopped:
-        outcome = _or_noise(walk, outcome)
+    watch, explained = NoiseWatch(walk, max_rank), (Status.RESIDUAL, Status.DIVERGED)
+    if outcome.status in explained or walk.stopped:
+        return Ending.of(walk, outcome)
+    if watch.found(outcome.evaluation.factors) or watch.is_left:
+        outcome = replace(outcome, status=Status.NOISE)
     return Ending.of(walk, outcome)
-
-
-def _or_noise(walk: Walk, outcome: Outcome) -> Outcome:
-    """The outcome, as the end of the search if what it leaves is noise."""
-    ask = walk.settings.noise_is_left
-    if ask is None or not ask(outcome.evaluation.factors.scaled(walk.journal.unit)):
-        return outcome
-    return replace(outcome, status=Status.NOISE)
 
 
 def search(walk: Walk, max_rank: int) -> Ending:
@@ -57,15 +53,18 @@ def search(walk: Walk, max_rank: int) -> Ending:
     when = when_to_hold_out(walk.objective, walk.settings, max_rank)
     if when is HoldOut.AT_ONCE:
         return choose(walk, max_rank)
-    outcome = _pursued(walk, _last_rank(walk, max_rank, when))
-    if outcome.status in (Status.SLOW, Status.MAX_ITER):
-        outcome = _or_noise(walk, outcome)
+    watch = NoiseWatch(walk, max_rank)
+    outcome = _pursued(walk, _last_rank(walk, max_rank, when), watch)
+    if _is_noise(outcome, watch):
+        return Ending.of(walk, replace(outcome, status=Status.NOISE))
     outcome, means = _with_fresh_starts(walk, outcome, max_rank)
     if outcome.status is not Status.SLOW:
         return Ending.of(walk, outcome)
     factors = outcome.evaluation.factors
     # The predictions there are of no further use.
     del outcome
+    if watch.is_left:
+        return _at_noise(walk, factors)
     if when is HoldOut.IF_UNEXPLAINED:
         return choose(walk, max_rank, means)
     return Ending.of(walk, walk.settle(factors))
@@ -95,9 +94,24 @@ def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
     return max(1, walk.strategy.highest_determined(max_rank))
 
 
-def _pursued(walk: Walk, last_rank: int) -> Outcome:
+def _is_noise(outcome: Outcome, watch: NoiseWatch) -> bool:
+    """Whether a pursuit has ended at the noise, without any doubt."""
+    if outcome.status not in (Status.SLOW, Status.MAX_ITER):
+        return False
+    return watch.found(outcome.evaluation.factors)
+
+
+def _at_noise(walk: Walk, factors: Factors) -> Ending:
+    """The end of a search whose factors leave noise."""
+    outcome = Outcome(walk.objective.evaluate(factors), Status.NOISE, 0, np.nan)
+    return Ending.of(walk, outcome)
+
+
+def _pursued(walk: Walk, last_rank: int, watch: NoiseWatch) -> Outcome:
     """Greedy pursuit, with Gauss-Newton at its last rank if steps got slow there."""
-    outcome = pursue_twice(walk, last_rank)
+    outcome = pursue_twice(walk, last_rank, watch.goes_on)
+    if watch.is_left and not watch.in_doubt:
+        return outcome
     if outcome.status is Status.SLOW and len(walk.strategy.solvers) > 1:
         outcome = walk.attempt(outcome.evaluation.factors)
         walk.record(outcome, outcome.n_iter)

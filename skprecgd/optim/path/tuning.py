@@ -296,6 +296,27 @@ class WholeDataTuning:
 
 
 @dataclass(frozen=True)
+class NoiseTuning:
+    """When a path has come to the noise.
+
+    Attributes
+    ----------
+    chance : float
+        A stage explains no more than chance if it takes less than this multiple of what
+        a singular vector of noise would take.
+    stages : int
+        Stages in a row that explain no more than chance, after which the path asks.
+    doubtful : float
+        Measurements per degree of freedom of the highest rank below which it is in
+        doubt whether what is left is noise.
+    """
+
+    chance: float = 1.35
+    stages: int = 2
+    doubtful: float = 1.7
+
+
+@dataclass(frozen=True)
 class PathTuning:
     """All numbers that tune a path.
 
@@ -308,6 +329,7 @@ class PathTuning:
     posterior : PosteriorTuning
     given : GivenTuning
     whole_data : WholeDataTuning
+    noise : NoiseTuning
     """
 
     stages: StageTuning = field(default=StageTuning())
@@ -317,3 +339,4 @@ class PathTuning:
     posterior: PosteriorTuning = field(default=PosteriorTuning())
     given: GivenTuning = field(default=GivenTuning())
     whole_data: WholeDataTuning = field(default=WholeDataTuning())
+    noise: NoiseTuning = field(default=NoiseTuning())

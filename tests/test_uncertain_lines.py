@@ -1,0 +1,212 @@
+"""Kernels of Gaussian lines: regression with uncertain regressors, by closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from skprecgd.kernels import (
+    Learned,
+    Others,
+    Pattern,
+    Unknown,
+    _numpy,
+    packed_index,
+    packed_of,
+    unpacked,
+)
+
+N_ROWS, N_OTHERS, SIZE = 23, 11, 5
+
+
+def backends():
+    try:
+        from skprecgd.kernels import _numba
+    except ImportError:
+        return [_numpy]
+    return [_numpy, _numba]
+
+
+@pytest.fixture(params=backends(), ids=lambda module: module.__name__.split(".")[-1])
+def backend(request):
+    return request.param
+
+
+class Problem:
+    """Entries, Gaussian columns, and rows of which the last coordinate is given."""
+
+    def __init__(self, rng, weighted=False):
+        matrix = sparse.random(N_ROWS, N_OTHERS, 0.4, rng=rng, format="csr")
+        values = rng.normal(size=matrix.nnz)
+        weights = rng.uniform(0.5, 2, matrix.nnz) if weighted else None
+        self.pattern = Pattern(matrix.indptr, matrix.indices, values, weights)
+        mean = rng.normal(size=(N_OTHERS, SIZE))
+        roots = 0.3 * rng.normal(size=(N_OTHERS, SIZE, SIZE))
+        self.covariance = roots @ roots.transpose(0, 2, 1)
+        second = mean[:, :, None] * mean[:, None, :] + self.covariance
+        precision = rng.uniform(0.5, 2, N_OTHERS)
+        self.others = Others(mean, packed_of(second), precision)
+        self.second = second
+        free = np.arange(SIZE - 1)
+        self.unknown = Unknown(
+            free,
+            rng.uniform(0.5, 2, SIZE - 1),
+            rng.normal(size=SIZE - 1),
+            SIZE - 1,
+            0.7,
+            packed_index(SIZE),
+        )
+        self.noise = rng.uniform(0.5, 2, N_ROWS)
+        self.counts = np.diff(matrix.indptr).astype(float)
+
+    def row(self, i):
+        """Columns, values and precisions of the entries of a row."""
+        part = slice(self.pattern.indptr[i], self.pattern.indptr[i + 1])
+        columns = self.pattern.indices[part]
+        each = self.others.precision[columns]
+        if self.pattern.weights is not None:
+            each = each * self.pattern.weights[part]
+        return columns, self.pattern.values[part], each
+
+    def posterior(self, i):
+        """Mean and covariance of the free coordinates, from the normal equations."""
+        columns, values, each = self.row(i)
+        each = each * self.noise[i]
+        free, fixed = self.unknown.free, self.unknown.fixed
+        inverse = np.diag(self.unknown.precision)
+        target = self.unknown.pull.copy()
+        for j, y, w in zip(columns, values, each, strict=True):
+            inverse += w * self.second[j][np.ix_(free, free)]
+            target += w * y * self.others.mean[j, free]
+            target -= w * self.unknown.value * self.second[j][free, fixed]
+        return np.linalg.solve(inverse, target), np.linalg.inv(inverse)
+
+    def moments(self, i):
+        """Mean and second moments of all coordinates."""
+        mean, covariance = self.posterior(i)
+        whole = np.append(mean, self.unknown.value)
+        second = np.outer(whole, whole)
+        second[:-1, :-1] += covariance
+        return whole, second
+
+    def square(self, i):
+        """Expected squared residual of a row's entries."""
+        columns, values, each = self.row(i)
+        mean, second = self.moments(i)
+        total = 0.0
+        for j, y, w in zip(columns, values, each, strict=True):
+            product = np.sum(second * self.second[j])
+            total += w * (y**2 - 2 * y * mean @ self.others.mean[j] + product)
+        return total
+
+    def sweep(self, backend, rate=(-1.0, 0.0)):
+        learned = Learned(rate, self.counts)
+        return backend.uncertain_rows(
+            self.pattern, self.others, self.unknown, self.noise, learned
+        )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_row_is_regressed_on_uncertain_columns(backend, weighted, rng):
+    problem = Problem(rng, weighted)
+    sweep = problem.sweep(backend)
+    for i in range(N_ROWS):
+        mean, _ = problem.moments(i)
+        np.testing.assert_allclose(sweep.mean[i], mean, rtol=1e-9)
+        np.testing.assert_allclose(sweep.squares[i], problem.square(i), rtol=1e-9)
+    np.testing.assert_array_equal(sweep.noise, problem.noise)
+
+
+def test_totals_are_sums_over_all_rows(backend, rng):
+    problem = Problem(rng)
+    totals = problem.sweep(backend).totals
+    seconds = [problem.moments(i)[1] for i in range(N_ROWS)]
+    covariances = [problem.posterior(i)[1] for i in range(N_ROWS)]
+    at = problem.unknown.at
+    np.testing.assert_allclose(unpacked(totals.second, at), np.sum(seconds, axis=0))
+    logs = [np.linalg.slogdet(covariance)[1] for covariance in covariances]
+    np.testing.assert_allclose(totals.log_determinant, np.sum(logs))
+    diagonals = [np.log(np.diag(np.linalg.inv(each))) for each in covariances]
+    np.testing.assert_allclose(totals.log_diagonal, np.sum(diagonals, axis=0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_get_the_sums_of_what_was_found(backend, weighted, rng):
+    problem = Problem(rng, weighted)
+    sweep = problem.sweep(backend)
+    grams = np.zeros((N_OTHERS, SIZE, SIZE))
+    moments = np.zeros((N_OTHERS, SIZE + 1))
+    for i in range(N_ROWS):
+        mean, second = problem.moments(i)
+        columns, values, each = problem.row(i)
+        for j, y, w in zip(columns, values, each, strict=True):
+            # The noise of the columns is theirs to count.
+            w *= problem.noise[i] / problem.others.precision[j]
+            grams[j] += w * second
+            moments[j] += w * y * np.append(mean, y)
+    np.testing.assert_allclose(unpacked(sweep.grams, problem.unknown.at), grams)
+    np.testing.assert_allclose(sweep.moments, moments, atol=1e-12)
+
+
+def test_the_noise_of_a_row_is_learned_before_columns_hear_of_it(backend, rng):
+    problem = Problem(rng)
+    strength, level = 3.0, 0.6
+    sweep = problem.sweep(backend, (strength, strength * level))
+    squares = np.array([problem.square(i) for i in range(N_ROWS)])
+    expected = (strength + problem.counts) / (strength * level + squares)
+    np.testing.assert_allclose(sweep.noise, expected)
+    told = problem.sweep(backend)
+    ratio = sweep.noise / problem.noise
+    only_row = problem.pattern.indices[: problem.pattern.indptr[1]]
+    assert len(only_row) == 0 or not np.allclose(ratio, 1)
+    # The rows themselves were found with the noise as it was.
+    np.testing.assert_array_equal(sweep.mean, told.mean)
+
+
+def test_lines_from_sums_are_those_of_a_sweep(backend, rng):
+    """The sums over a row's entries give the row: both kernels are one regression."""
+    problem = Problem(rng)
+    sweep = problem.sweep(backend)
+    grams = np.zeros((N_ROWS, len(packed_of(np.eye(SIZE)))))
+    moments = np.zeros((N_ROWS, SIZE + 1))
+    for i in range(N_ROWS):
+        columns, values, each = problem.row(i)
+        grams[i] = each @ problem.others.second[columns]
+        means = problem.others.mean[columns]
+        moments[i] = np.append((each * values) @ means, each @ values**2)
+    lines = backend.uncertain_lines(grams, moments, problem.noise, problem.unknown)
+    np.testing.assert_allclose(lines.mean, sweep.mean)
+    np.testing.assert_allclose(lines.squares, sweep.squares)
+    np.testing.assert_allclose(lines.totals.second, sweep.totals.second)
+    np.testing.assert_allclose(
+        lines.totals.log_determinant, sweep.totals.log_determinant
+    )
+
+
+def test_the_number_of_threads_does_not_matter(monkeypatch):
+    _numba = pytest.importorskip("skprecgd.kernels._numba", exc_type=ImportError)
+    rng = np.random.default_rng(0)
+    n, m, size = 4000, 60, 6
+    matrix = sparse.random(n, m, 0.3, rng=rng, format="csr")
+    mean = rng.normal(size=(m, size))
+    second = packed_of(mean[:, :, None] * mean[:, None, :])
+    unknown = Unknown(
+        np.arange(size), np.ones(size), np.zeros(size), None, 1.0, packed_index(size)
+    )
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(_numba, "_threads", lambda n_numbers, t=threads: t)
+        results.append(
+            _numba.uncertain_rows(
+                Pattern(matrix.indptr, matrix.indices, matrix.data, None),
+                Others(mean, second, np.ones(m)),
+                unknown,
+                np.ones(n),
+                Learned((-1.0, 0.0), np.diff(matrix.indptr).astype(float)),
+            )
+        )
+    one, several = results
+    for name in ("mean", "squares", "grams", "moments"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(several, name))
+    np.testing.assert_array_equal(one.totals.second, several.totals.second)
