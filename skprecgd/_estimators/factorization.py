@@ -140,8 +140,15 @@ class PrecGDFactorization(
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
     alpha : float, default=0.0
-        Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
-        its singular values. On complete data: soft thresholding by alpha.
+        Ridge on both factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
+        `alpha` times the nuclear norm (the sum of the singular values) of the matrix
+        is minimised, with the weights w of the entries (and the inverse of an array
+        `noise_variance`). On complete data: soft thresholding by alpha. With another
+        loss, its sum is the first term. See :ref:`ridge`.
+    alpha_scaling : float, default=0.0
+        The ridge of a row or column takes the count of its observed entries, relative
+        to the mean, to this power; see :ref:`ridge`. Needs a number for `alpha`; on
+        complete data, where all counts are equal, it has no effect.
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the (observed) entries that are grossly
         wrong. They are recognised by their residuals and left out of the fit, and of
@@ -203,6 +210,9 @@ class PrecGDFactorization(
         the one with the most entries being 0; -1 is a row or column without an entry.
         Each group is fitted alone, and entries between them are predicted by `center_`;
         see :ref:`groups`.
+    alpha_max_ : float
+        The smallest `alpha` with which the matrix is zero but for `center_`; only if
+        `alpha` is a number above 0.
     outliers_ : csr_array of shape (n_samples, n_features)
         Errors of the entries that were left out of the fit; nothing is stored
         elsewhere: ``X - outliers_`` is what was fitted.

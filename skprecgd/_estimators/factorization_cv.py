@@ -44,7 +44,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Steps to try; see :class:`PrecGDFactorization`. A number that diverges is
         scored as failed.
     alpha : float or list of float, default=0.0
-        Ridges to try; see :class:`PrecGDFactorization`.
+        Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as
+        the whole.
+    alpha_scaling : float, default=0.0
+        See :class:`PrecGDFactorization`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
             default="auto"
         See :class:`PrecGDFactorization`. Solvers that need not descend are refused.

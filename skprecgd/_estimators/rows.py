@@ -332,7 +332,7 @@ class CountedRows(RowSolver):
         values, turn = np.linalg.eigh(self.form[:k, :k])
         turned = RowSpace(basis[:, :k] @ turn.astype(basis.dtype), space.offsets)
         solver = copy(self.solver)
-        solver.ridge = self.weight(rows.counts())[:, None] * values
+        solver.ridge = self.weight(rows.counts())[:, None] * np.maximum(values, 0.0)
         z = solver.coordinates(rows, turned) @ turn.T.astype(basis.dtype)
         return space.padded(z)
 
@@ -373,17 +373,15 @@ def make_row_solver(
     diagonal = penalty.row_weight is None and not beside
     if diagonal or result.status is Status.HELD_OUT:
         return solver
-    weight = penalty.row_weight or ALIKE
+    weight, k = penalty.row_weight or ALIKE, factors.numerical_rank
+    basis = signed_svd(factors)[2][:, :k]
     if components is None:
-        k = int(np.sum(ridge < np.inf))
-        basis = signed_svd(factors)[2][:, :k]
         form = penalty.row_form(factors.truncated(k), basis)
         return CountedRows(solver, form, weight)
-    own, k = components.truncated(components.numerical_rank), factors.numerical_rank
+    own = components.truncated(components.numerical_rank)
     if own.rank != k - 1:
         # All rows have the same offset, so that no coordinate stands for it.
         return solver
-    basis = signed_svd(factors)[2][:, :k]
     form = penalty.row_form(own, basis, constant=True)
     return CountedRows(solver, form, weight)
 

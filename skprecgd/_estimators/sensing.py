@@ -137,8 +137,13 @@ class PrecGDMatrixSensing(
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
     alpha : float, default=0.0
-        Ridge on both factors, a nuclear-norm penalty on the matrix, in units of
-        its singular values.
+        Ridge on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
+        `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
+        Weights of the samples and the inverse of an array `noise_variance` multiply the
+        losses. See :ref:`ridge`.
+    alpha_scaling : float, default=0.0
+        The ridge of a row or column takes the count of its observed entries, relative
+        to the mean, to this power; see :ref:`ridge`. Needs single entries.
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the targets that are grossly wrong. They
         are recognised by their residuals and left out of the fit. "auto" is 0.3; see
@@ -194,6 +199,8 @@ class PrecGDMatrixSensing(
         :ref:`groups`. With
         ``symmetric=True``, row i and column i are in the same group. Other measurements
         are one group.
+    alpha_max_ : float
+        The smallest `alpha` with which the matrix is zero; only if `alpha` is above 0.
     outliers_ : ndarray of shape (n,)
         Errors of the targets that were left out of the fit, 0 for the others:
         ``y - outliers_`` is what was fitted.

@@ -45,7 +45,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Steps to try; see :class:`PrecGDMatrixSensing`. A number that diverges is
         scored as failed.
     alpha : float or list of float, default=0.0
-        Ridges to try; see :class:`PrecGDMatrixSensing`.
+        Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as
+        the whole.
+    alpha_scaling : float, default=0.0
+        See :class:`PrecGDMatrixSensing`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
             default="auto"
         See :class:`PrecGDMatrixSensing`. Solvers that need not descend are refused.

@@ -41,7 +41,8 @@ class Certificate:
         smallest eigenvalue of ``S + alpha I`` (symmetric), or the excess of the
         spectral norm of S over alpha (factor pair).
     trace_bound : float
-        The bound used for the trace (nuclear norm) of the optimum.
+        The bound used for the trace (nuclear norm) of the optimum; with `alpha_scaling`
+        that of the matrix whose rows and columns are scaled, see :ref:`ridge`.
     trace_source : {"iterate", "given"}
         "iterate": the nuclear norm of M itself stood in for that of the optimum;
         the bound is then an estimate. "given": it is rigorous if yours is.

@@ -118,13 +118,12 @@ class Model:
         if self.coordinates.size == 0:
             self._learn_noise_alone()
             return
-        long, short = self.coordinates.long, self.coordinates.short
         others = Others(self.short.mean, self.short.second, self.noise.short)
         counts = self.entries.counts[0]
         sweep = uncertain_rows(
             self.entries.pattern,
             others,
-            self.unknown_of(long),
+            self.unknown(of_long=True),
             self.noise.long,
             self.noise.learned(counts),
         )
@@ -136,7 +135,7 @@ class Model:
             sweep.grams,
             sweep.moments,
             self.noise.short,
-            self.unknown_of(short),
+            self.unknown(of_long=False),
         )
         self.noise.update(sweep.squares, self.short.squares)
         if drop and self.rank:
@@ -158,9 +157,9 @@ class Model:
         short = np.bincount(pattern.indices, weighed, n_short)
         self.short = self.short._replace(squares=short)
 
-    def unknown_of(self, side: Side) -> Unknown:
-        """What is to be found of a line, and its prior."""
-        of_long = side == self.coordinates.long
+    def unknown(self, *, of_long: bool) -> Unknown:
+        """What is to be found of a line of a side, and its prior."""
+        side = self.coordinates.long if of_long else self.coordinates.short
         precision = 1.0 / (self.long_prior if of_long else self.short_prior)
         value = 1.0 if of_long else self._fixed_value
         pull = np.zeros(len(precision))
@@ -171,7 +170,7 @@ class Model:
 
     def long_lines(self) -> Lines:
         """The lines of the longer side with their second moments, all in memory."""
-        pattern, side = self.entries.pattern, self.coordinates.long
+        pattern, unknown = self.entries.pattern, self.unknown(of_long=True)
         scaled = self.noise.short[:, None]
         ones = np.ones(len(pattern.values))
         each = ones if pattern.weights is None else pattern.weights
@@ -180,7 +179,7 @@ class Model:
         moments = np.zeros((self.entries.sides[0], self.coordinates.size + 1))
         moments[:, :-1] = rows @ (scaled * self.short.mean)
         grams = np.asarray(gaps @ (scaled * self.short.second))
-        return uncertain_lines(grams, moments, self.noise.long, self.unknown_of(side))
+        return uncertain_lines(grams, moments, self.noise.long, unknown)
 
     @property
     def precision_of_columns(self) -> Array:

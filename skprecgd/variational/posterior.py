@@ -276,7 +276,6 @@ class _Problem:
         coordinates, kept = model.coordinates, self.kept_columns
         of_long = self.entries.columns_are_long
         side = coordinates.long if of_long else coordinates.short
-        row_side = coordinates.short if of_long else coordinates.long
         lines = model.long_lines() if of_long else model.short
         n_columns = self.whole.shape[1]
         mean = np.zeros((n_columns, coordinates.size))
@@ -289,7 +288,7 @@ class _Problem:
             mean[:, side.offset] = model.centre
         mean[kept], second[kept] = lines.mean, lines.second
         precision[kept] = model.precision_of_columns
-        unknown = model.unknown_of(row_side)
+        unknown = model.unknown(of_long=not of_long)
         return ColumnPosterior(self.units, mean, second, precision, unknown)
 
     def _variance(self, model: Model) -> float | Array:
