@@ -1,4 +1,4 @@
-"""The unknown: a low-rank matrix held by its factors.
+"""Points of the unknown: a low-rank matrix held by its factors.
 
 `FactorPair` is ``M = L R^T``; `SymmetricFactor` is ``M = X X^T``. Both are
 immutable and know nothing of measurements or losses. A tangent vector (a
@@ -59,33 +59,74 @@ class Factors(ABC):
         """Right factor, shape (n_columns, rank)."""
 
     @abstractmethod
+    def multipliers(self) -> tuple[Array, ...]:
+        """Per block, the factor it is multiplied with."""
+
     def metric_grams(self) -> tuple[Array, ...]:
         """Per block, the Gram matrix of the factor it is multiplied with."""
+        return tuple(gram(factor) for factor in self.multipliers())
 
-    @classmethod
     @abstractmethod
-    def joined(cls, to_left: Array, to_right: Array) -> Self:
+    def joined(self, to_left: Array, to_right: Array) -> Self:
         """Gradient in the blocks from those in the left and the right factor."""
 
     @abstractmethod
-    def other_times_right(self, matrices: Sequence[Array]) -> Self:
-        """Per block, the factor it is multiplied with times the block's matrix."""
+    def other_times_right(self, matrices: Sequence[Array]) -> Factors | None:
+        """Per block, the factor it is multiplied with times the block's matrix.
+
+        None where these are no point of the same kind.
+        """
 
     @abstractmethod
     def _decomposition(self) -> Triplets:
         """See `svd`."""
 
-    @classmethod
     @abstractmethod
-    def from_svd(cls, u: Array, s: Array, v: Array) -> Self:
-        """Balanced factors of ``U diag(s) V^T``."""
+    def with_svd(self, u: Array, s: Array, v: Array) -> Self:
+        """The same kind by balanced factors of ``U diag(s) V^T``."""
 
-    @classmethod
-    def decomposed(cls, u: Array, s: Array, v: Array) -> Self:
-        """As `from_svd`; the triplets, which must be an SVD, are kept as `svd`."""
-        factors = cls.from_svd(u, s, v)
-        factors._triplets = u, s, v
-        return factors
+    def knowing(self, u: Array, s: Array, v: Array) -> Self:
+        """The same object, whose `svd` is known."""
+        self._triplets = u, s, v
+        return self
+
+    @property
+    def penalised(self) -> Self:
+        """The part that a penalty on the factors sees, as a tangent vector: all."""
+        return self
+
+    @property
+    def low_rank(self) -> Factors:
+        """The matrix without offsets of its rows and columns: all of it."""
+        return self
+
+    @property
+    def offsets(self) -> tuple[Array, Array]:
+        """Offsets of the rows and of the columns: zeros."""
+        n_rows, n_columns = self.matrix_shape
+        return np.zeros(n_rows, self.dtype), np.zeros(n_columns, self.dtype)
+
+    def with_components(self, pair: Factors) -> Factors:
+        """The same offsets beside another low-rank matrix: that one."""
+        return pair
+
+    def centred(self) -> Self:
+        """The same matrix, its offsets in no component: these factors."""
+        return self
+
+    def stationarity(self, gradient: Self) -> float:
+        """By how much the objective may fall along the factors, to first order.
+
+        Parameters
+        ----------
+        gradient : Factors
+            Gradient of the objective at these factors.
+        """
+        return 0.5 * gradient.inner(self)
+
+    def moves_by_rows(self, block: int, *, penalised: bool) -> bool:
+        """Whether each row of a block is a ridge regression on its multiplier."""
+        return True
 
     def gradient_from(self, adjoint: Any) -> Self:
         """Chain rule: gradient in the factors, given the one in the matrix.
@@ -122,17 +163,17 @@ class Factors(ABC):
         """The point ``self + step * direction``."""
         t = self.dtype.type(step)
         pairs = zip(self.blocks, direction.blocks, strict=True)
-        return self._of(*(b + t * d for b, d in pairs))
+        return self._with(*(b + t * d for b, d in pairs))
 
     def times_right(self, matrices: Sequence[Array]) -> Self:
         """Every block multiplied from the right by its own (rank, rank) matrix."""
         pairs = zip(self.blocks, matrices, strict=True)
-        return self._of(*(b @ m for b, m in pairs))
+        return self._with(*(b @ m for b, m in pairs))
 
     def times_lines(self, lines: Sequence[Array]) -> Self:
         """Every row of a block multiplied by a number: `lines` are those of L and R."""
         pairs = zip(self.blocks, lines, strict=False)
-        return self._of(*(b * line.astype(b.dtype)[:, None] for b, line in pairs))
+        return self._with(*(b * line.astype(b.dtype)[:, None] for b, line in pairs))
 
     def flat(self) -> Array:
         """All blocks in one vector."""
@@ -144,29 +185,39 @@ class Factors(ABC):
         for block in self.blocks:
             blocks.append(numbers[start : start + block.size].reshape(block.shape))
             start += block.size
-        return self._of(*blocks)
+        return self._with(*blocks)
 
-    @classmethod
-    def _of(cls, *blocks: Array) -> Self:
-        """Factors of blocks that are known to fit: innermost loops check nothing."""
-        made = object.__new__(cls)
+    def _with(self, *blocks: Array) -> Self:
+        """The same kind with blocks that are known to fit: nothing is checked."""
+        made = object.__new__(type(self))
         made.blocks = blocks
         return made
 
     def times(self, scalar: float) -> Self:
         """Every block multiplied by a scalar (a tangent vector's scaling)."""
         t = self.dtype.type(scalar)
-        return self._of(*(t * b for b in self.blocks))
+        return self._with(*(t * b for b in self.blocks))
 
     def only(self, block: int) -> Self:
         """The tangent vector that moves one block and keeps the others."""
-        zeros = (np.zeros_like(b) for b in self.blocks)
-        return type(self)(
-            *(
-                b if i == block else z
-                for i, (b, z) in enumerate(zip(self.blocks, zeros, strict=True))
-            )
-        )
+        blocks = enumerate(self.blocks)
+        return self._with(*(b if i == block else np.zeros_like(b) for i, b in blocks))
+
+    def with_block(self, block: int, numbers: Array) -> Self:
+        """The same factors with other numbers in one block."""
+        blocks = enumerate(self.blocks)
+        return self._with(*(numbers if i == block else b for i, b in blocks))
+
+    def divided(self, units: Sequence[float]) -> Self:
+        """Factors of the matrix divided by the product of two numbers.
+
+        Parameters
+        ----------
+        units : sequence of float
+            One for each block.
+        """
+        pairs = zip(self.blocks, units, strict=True)
+        return self._with(*(block / unit for block, unit in pairs))
 
     def scaled(self, scale: float) -> Self:
         """Factors of ``scale * M`` (scale > 0)."""
@@ -179,7 +230,8 @@ class Factors(ABC):
 
     def ridge(self) -> float:
         """``||L||_F^2 + ||R||_F^2``: twice the nuclear norm when balanced."""
-        return self.multiplicity * self.inner(self)
+        part = self.penalised
+        return self.multiplicity * part.inner(part)
 
     def svd(self) -> Triplets:
         """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""
@@ -192,39 +244,67 @@ class Factors(ABC):
         """Rounding of the singular values, as a share of the largest one."""
         return max(self.matrix_shape) * float(np.finfo(self.dtype).eps)
 
+    @property
+    def numerical_rank(self) -> int:
+        """The number of singular values that are no rounding errors."""
+        s = self.singular_values()
+        return int(np.sum(s > self.rounding * np.max(s, initial=0.0)))
+
     def singular_values(self) -> Array:
         """Singular values of the matrix, descending, shape (rank,)."""
         return self.svd()[1]
 
     def balanced(self) -> Self:
         """Same matrix, factors ``U sqrt(s)`` and ``V sqrt(s)``, s descending."""
-        return type(self).from_svd(*self.svd())
+        return self.with_svd(*self.svd())
+
+    def zero(self) -> Self:
+        """The zero matrix by factors of the same shapes."""
+        return self._with(*(np.zeros_like(block) for block in self.blocks))
+
+    def in_precision(self, dtype: np.dtype) -> Self:
+        """The same factors as numbers of another type."""
+        return self._with(*(block.astype(dtype) for block in self.blocks))
+
+    def masked(self, rows: Array, columns: Array) -> Self:
+        """The matrix with zeros in the rows and columns where a mask is false.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of bool, shape (n_rows,), (n_columns,)
+            They are equal for a symmetric matrix.
+        """
+        pairs = zip(self.blocks, (rows, columns), strict=False)
+        return self._with(*(block * mask[:, None] for block, mask in pairs))
+
+    def without_empty_columns(self) -> Self:
+        """The factors without the columns that are zero in all blocks."""
+        used = np.any([np.any(block != 0, axis=0) for block in self.blocks], axis=0)
+        return self._with(*(block[:, used] for block in self.blocks))
 
     def with_zeros(self, rank: int) -> Self:
         """The same matrix with columns of zeros, so that there are `rank` columns."""
         missing = rank - self.rank
         if missing <= 0:
             return self
-        return self._of(*(np.pad(b, ((0, 0), (0, missing))) for b in self.blocks))
+        return self._with(*(np.pad(b, ((0, 0), (0, missing))) for b in self.blocks))
 
     def truncated(self, rank: int) -> Self:
         """Best approximation of lower rank, balanced."""
         u, s, v = self.svd()
-        return type(self).from_svd(u[:, :rank], s[:rank], v[:, :rank])
+        return self.with_svd(u[:, :rank], s[:rank], v[:, :rank])
 
     def grown(self, u: Array, s: Array, v: Array) -> Self:
         """Factors of ``M + U diag(s) V^T``: new columns appended."""
-        new = type(self).from_svd(u, s, v)
+        new = self.with_svd(u, s, v).in_precision(self.dtype)
         pairs = zip(self.blocks, new.blocks, strict=True)
-        return type(self)(
-            *(np.hstack([b, n.astype(b.dtype, copy=False)]) for b, n in pairs)
-        )
+        return self._with(*(np.hstack(pair) for pair in pairs))
 
     def without_last(self, count: int) -> Self:
         """The factors with zeros in the last `count` columns."""
         kept = np.ones(self.rank, self.dtype)
         kept[self.rank - count :] = 0
-        return self._of(*(block * kept for block in self.blocks))
+        return self._with(*(block * kept for block in self.blocks))
 
 
 class FactorPair(Factors):
@@ -256,15 +336,14 @@ class FactorPair(Factors):
     def right(self) -> Array:
         return self.blocks[1]
 
-    def metric_grams(self) -> tuple[Array, ...]:
-        return gram(self.right), gram(self.left)
+    def multipliers(self) -> tuple[Array, ...]:
+        return self.right, self.left
 
-    @classmethod
-    def joined(cls, to_left: Array, to_right: Array) -> FactorPair:
-        return cls._of(to_left, to_right)
+    def joined(self, to_left: Array, to_right: Array) -> FactorPair:
+        return self._with(to_left, to_right)
 
     def other_times_right(self, matrices: Sequence[Array]) -> FactorPair:
-        return self._of(self.left @ matrices[1], self.right @ matrices[0])
+        return self._with(self.left @ matrices[1], self.right @ matrices[0])
 
     def _decomposition(self) -> Triplets:
         q_left, r_left = np.linalg.qr(self.left)
@@ -272,8 +351,12 @@ class FactorPair(Factors):
         u, s, vt = np.linalg.svd(r_left @ r_right.T, full_matrices=False)
         return q_left @ u, s, q_right @ vt.T
 
+    def with_svd(self, u: Array, s: Array, v: Array) -> FactorPair:
+        return self.from_svd(u, s, v)
+
     @classmethod
     def from_svd(cls, u: Array, s: Array, v: Array) -> FactorPair:
+        """Balanced factors of ``U diag(s) V^T``."""
         root = np.sqrt(s)
         return cls(u * root, v * root)
 
@@ -305,22 +388,25 @@ class SymmetricFactor(Factors):
     def right(self) -> Array:
         return self.blocks[0]
 
-    def metric_grams(self) -> tuple[Array, ...]:
-        return (gram(self.blocks[0]),)
+    def multipliers(self) -> tuple[Array, ...]:
+        return self.blocks
 
-    @classmethod
-    def joined(cls, to_left: Array, to_right: Array) -> SymmetricFactor:
-        return cls._of(to_left + to_right)
+    def joined(self, to_left: Array, to_right: Array) -> SymmetricFactor:
+        return self._with(to_left + to_right)
 
     def other_times_right(self, matrices: Sequence[Array]) -> SymmetricFactor:
-        return self._of(self.blocks[0] @ matrices[0])
+        return self._with(self.blocks[0] @ matrices[0])
 
     def _decomposition(self) -> Triplets:
         u, root, _ = np.linalg.svd(self.blocks[0], full_matrices=False)
         return u, root**2, u
 
+    def with_svd(self, u: Array, s: Array, v: Array) -> SymmetricFactor:
+        return self.from_svd(u, s, v)
+
     @classmethod
     def from_svd(cls, u: Array, s: Array, v: Array) -> SymmetricFactor:
+        """Balanced factors of ``U diag(s) U^T``."""
         return cls(u * np.sqrt(s))
 
 
@@ -347,7 +433,7 @@ def of_blocks(
     components : list of ndarray of int
         For each block, which of the components are its own, in their order there.
     """
-    ranks = [_numerical_rank(factors) for factors in found]
+    ranks = [factors.numerical_rank for factors in found]
     ranks[0] += not any(ranks)
     owners = np.repeat(np.arange(len(found)), ranks)
     triplets = [factors.svd() for factors in found]
@@ -359,10 +445,5 @@ def of_blocks(
     for block, (left, _, right), own in zip(blocks, triplets, components, strict=True):
         u[np.ix_(block.rows, own)] = left[:, : len(own)]
         v[np.ix_(block.columns, own)] = right[:, : len(own)]
-    return type(found[0]).decomposed(u, values[order], v), components
-
-
-def _numerical_rank(factors: Factors) -> int:
-    """The number of singular values that are no rounding errors."""
-    s = factors.singular_values()
-    return int(np.sum(s > factors.rounding * np.max(s, initial=0.0)))
+    svd = u, values[order], v
+    return found[0].with_svd(*svd).knowing(*svd), components

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
 from skprecgd._runtime.typing import RandomState
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.factors import Factors
 from skprecgd.measurements.validation import as_real_array
 from skprecgd.objective import Objective
+from skprecgd.unknown.base import GENERAL, Unknown, unknown_of
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,17 @@ def spectral(
     >>> bool(np.allclose(spectral(objective, 1).matrix(), 1.0))
     True
     """
-    check_rank(rank, objective.matrix_shape)
-    matrix = objective.matrix_gradient_at_zero()
-    if symmetric:
-        _check_square(objective)
-        values, vectors = leading_eigenpairs(-1.0 * matrix, rank, random_state)
-        values = np.maximum(values, 0.0)
-        start = SymmetricFactor.from_svd(vectors, values, vectors)
-        return _shortened(_cast(start, objective), objective)
-    u, s, v = leading_triplets(matrix, rank, random_state)
-    # The gradient at zero is minus the back-projection.
-    return _shortened(_cast(FactorPair.from_svd(-u, s, v), objective), objective)
+    return _spectral(objective, rank, unknown_of(symmetric), random_state)
+
+
+def _spectral(
+    objective: Objective, rank: int, unknown: Unknown, random_state: RandomState
+) -> Factors:
+    _check(objective, rank, unknown)
+    gradient = unknown.visible(objective.matrix_gradient_at_zero())
+    u, slopes, v = unknown.descent(gradient, rank, random_state)
+    start = unknown.of_svd(u, np.maximum(slopes, 0.0), v)
+    return _shortened(start.in_precision(objective.dtype), objective)
 
 
 def nystrom(
@@ -144,7 +144,17 @@ def nystrom(
     array([[0.],
            [0.]])
     """
-    check_rank(rank, objective.matrix_shape)
+    return _nystrom(objective, rank, unknown_of(symmetric), random_state, tuning)
+
+
+def _nystrom(
+    objective: Objective,
+    rank: int,
+    unknown: Unknown,
+    random_state: RandomState,
+    tuning: StartTuning = START,
+) -> Factors:
+    _check(objective, rank, unknown)
     back_projection = -1.0 * objective.matrix_gradient_at_zero()
     rng = check_random_state(random_state)
     _n_rows, n_columns = objective.matrix_shape
@@ -158,10 +168,7 @@ def nystrom(
     size = np.linalg.norm(left)
     if size > 0:
         left *= np.sqrt(objective.data_norm) / size
-    if symmetric:
-        _check_square(objective)
-        return _cast(SymmetricFactor(left), objective)
-    return _cast(FactorPair(left, np.zeros((n_columns, rank))), objective)
+    return unknown.of_sketch(left, n_columns).in_precision(objective.dtype)
 
 
 def random(
@@ -201,43 +208,46 @@ def random(
     >>> float(np.linalg.norm(start.matrix()) / objective.data_norm)
     0.01
     """
-    check_rank(rank, objective.matrix_shape)
+    return _random(objective, rank, unknown_of(symmetric), random_state, tuning)
+
+
+def _random(
+    objective: Objective,
+    rank: int,
+    unknown: Unknown,
+    random_state: RandomState,
+    tuning: StartTuning = START,
+) -> Factors:
+    _check(objective, rank, unknown)
     rng = check_random_state(random_state)
-    n_rows, n_columns = objective.matrix_shape
-    left = rng.standard_normal((n_rows, rank)) / np.sqrt(n_rows)
-    start: Factors
-    if symmetric:
-        _check_square(objective)
-        start = SymmetricFactor(left)
-    else:
-        right = rng.standard_normal((n_columns, rank)) / np.sqrt(n_columns)
-        start = FactorPair(left, right)
+    start = unknown.drawn(objective.matrix_shape, rank, rng)
     size = float(np.linalg.norm(start.singular_values()))
     scale = tuning.random_scale * objective.data_norm / size
-    return _cast(start.scaled(scale), objective)
+    return start.scaled(scale).in_precision(objective.dtype)
 
 
 STARTS = {"spectral": spectral, "nystrom": nystrom, "random": random}
+"""The public functions behind the names of starts."""
+_OF_UNKNOWN = {"spectral": _spectral, "nystrom": _nystrom, "random": _random}
 
 
 def make_start(
     init: str | tuple[Any, Any] | Any,
     objective: Objective,
     rank: int,
-    *,
-    symmetric: bool = False,
+    unknown: Unknown = GENERAL,
     random_state: RandomState = None,
 ) -> Factors:
     """The start behind the value of the `init` parameter.
 
     Parameters
     ----------
-    init : {"spectral", "nystrom", "random"} or pair of array-like
+    init : {"spectral", "nystrom", "random"}, pair of array-like or Factors
         A pair is ``(left, right)`` of shape (n_rows, rank), (n_columns, rank).
     objective : Objective
     rank : int
         Search rank; a given pair must have it.
-    symmetric : bool, default=False
+    unknown : Unknown, default=GENERAL
     random_state : int, RandomState instance or None, default=None
     """
     if isinstance(init, str):
@@ -246,31 +256,27 @@ def make_start(
                 f"init must be one of {sorted(STARTS)} or a pair of arrays, "
                 f"got {init!r}."
             )
-        return STARTS[init](
-            objective, rank, symmetric=symmetric, random_state=random_state
-        )
-    factors = given_factors(
-        init, objective.matrix_shape, symmetric=symmetric, rank=rank
-    )
-    return _cast(factors, objective)
+        return _OF_UNKNOWN[init](objective, rank, unknown, random_state)
+    factors = given_factors(init, objective.matrix_shape, unknown, rank=rank)
+    return factors.in_precision(objective.dtype)
 
 
 def given_factors(
     init: Any,
     matrix_shape: tuple[int, int],
+    unknown: Unknown = GENERAL,
     *,
-    symmetric: bool = False,
     rank: int | None = None,
 ) -> Factors:
     """A pair of arrays as factors, in their own units and precision.
 
     Parameters
     ----------
-    init : pair of array-like
-        ``(left, right)``.
+    init : pair of array-like or Factors
+        ``(left, right)``, or points of the unknown.
     matrix_shape : tuple of int
-    symmetric : bool, default=False
-        Make a `SymmetricFactor` of two equal arrays.
+    unknown : Unknown, default=GENERAL
+        What the factors are to be a start for.
     rank : int, default=None
         The number of columns that they must have; None is any.
 
@@ -286,6 +292,8 @@ def given_factors(
     >>> given_factors((np.ones((3, 2)), np.ones((4, 2))), (3, 4)).rank
     2
     """
+    if isinstance(init, Factors):
+        return unknown.of_factors(init)
     if len(init) != 2:
         raise ValueError(
             f"init as arrays must be a pair (left, right), got {len(init)} items."
@@ -298,11 +306,7 @@ def given_factors(
             f"init must hold arrays of shape {wanted[0]} and {wanted[1]}, got "
             f"{left.shape} and {right.shape}."
         )
-    if not symmetric:
-        return FactorPair(left, right)
-    if not np.array_equal(left, right):
-        raise ValueError("symmetric=True needs an init with left equal to right.")
-    return SymmetricFactor(left)
+    return unknown.of_pair(left, right)
 
 
 def check_rank(
@@ -327,13 +331,9 @@ def check_rank(
     raise ValueError(f"n_components={rank} must be {bound}: the matrix has {shape}.")
 
 
-def _check_square(objective: Objective) -> None:
-    n_rows, n_columns = objective.matrix_shape
-    if n_rows != n_columns:
-        raise ValueError(
-            f"symmetric=True needs a square matrix, got matrix_shape="
-            f"{objective.matrix_shape}."
-        )
+def _check(objective: Objective, rank: int, unknown: Unknown) -> None:
+    check_rank(rank, objective.matrix_shape)
+    unknown.check_shape(objective.matrix_shape)
 
 
 def _shortened(start: Factors, objective: Objective) -> Factors:
@@ -355,7 +355,3 @@ def _shortened(start: Factors, objective: Objective) -> Factors:
                 break
             start, value = shorter, below
     return start
-
-
-def _cast(factors: Factors, objective: Objective) -> Factors:
-    return type(factors)(*(b.astype(objective.dtype) for b in factors.blocks))

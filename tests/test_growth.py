@@ -16,6 +16,7 @@ from skprecgd.optim.path.cluster import Cluster
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.tuning import GrowthTuning, PathTuning
+from skprecgd.unknown.base import unknown_of
 
 
 def completion(seed, *, n=300, rank=4, oversampling=8, **how):
@@ -139,7 +140,7 @@ def test_a_step_with_new_columns_solves_for_all(symmetric, global_random_seed):
 def test_recovers_with_columns_measured_or_not(symmetric, share, global_random_seed):
     objective, truth = sensing(global_random_seed, symmetric=symmetric)
     tuning = PathTuning(growth=GrowthTuning(measured_later=share))
-    settings = PathSettings(symmetric=symmetric, tol=1e-10, tuning=tuning)
+    settings = PathSettings(unknown=unknown_of(symmetric), tol=1e-10, tuning=tuning)
     path = recover(objective, 6, settings)
     assert path.factors.rank == truth.rank
     assert truth.relative_error(path.factors.left, path.factors.right) < 1e-8

@@ -8,12 +8,11 @@ from scipy import sparse
 from scipy.linalg import subspace_angles
 from scipy.sparse.linalg import aslinearoperator
 
+from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
 from skprecgd.datasets import make_low_rank, make_matrix_sensing
 from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.initialization import (
     STARTS,
-    leading_eigenpairs,
-    leading_triplets,
     make_start,
     nystrom,
     random,
@@ -21,6 +20,7 @@ from skprecgd.initialization import (
 )
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.objective import FullObjective, make_objective
+from skprecgd.unknown.base import unknown_of
 
 SYMMETRIC = pytest.mark.parametrize("symmetric", [False, True], ids=["pair", "psd"])
 
@@ -233,7 +233,7 @@ def test_random_uses_both_dimensions():
 def test_make_start(name, dtype, symmetric, rng):
     objective = problem(rng, symmetric, dtype)
     start, again, other = (
-        make_start(name, objective, 3, symmetric=symmetric, random_state=seed)
+        make_start(name, objective, 3, unknown_of(symmetric), seed)
         for seed in (4, 4, 5)
     )
     assert start.dtype == dtype
@@ -292,11 +292,11 @@ def test_given_pair_is_copied(rng):
 def test_given_symmetric(rng):
     objective = problem(rng, symmetric=True)
     x = rng.standard_normal((6, 2))
-    start = make_start((x, x), objective, 2, symmetric=True)
+    start = make_start((x, x), objective, 2, unknown_of(True))
     assert type(start) is SymmetricFactor
     np.testing.assert_array_equal(start.left, x)
     with pytest.raises(ValueError, match=r"left equal to right"):
-        make_start((x, -x), objective, 2, symmetric=True)
+        make_start((x, -x), objective, 2, unknown_of(True))
 
 
 GOOD = (np.ones((6, 2)), np.ones((5, 2)))

@@ -9,8 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skprecgd import PrecGDFactorization, PrecGDFactorizationCV
-from skprecgd._estimators.centre import Offsets
+from skprecgd import PrecGDFactorization
+from skprecgd._estimators.centre import Offsets, search_rank
 from skprecgd._estimators.data import CompleteData
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import LeastSquaresRows, LossRows, TrimmedRows
@@ -123,32 +123,16 @@ def test_offsets_come_back(center, global_random_seed):
     assert_allclose(rows, X, atol=1e-10)
 
 
-def test_the_component_that_row_offsets_take():
+def test_row_offsets_are_a_component_more():
+    """Beside them, components have no means: there is one less in a full matrix."""
+    assert [search_rank(n, "both", (4, 3)) for n in (1, 2, 3)] == [1, 2, 2]
+    assert [search_rank(n, "columns", (4, 3)) for n in (1, 2, 3)] == [1, 2, 3]
     both = Offsets.of("both", (np.ones(4), np.ones(3)))
     plain = Offsets.of("columns", (np.zeros(4), np.ones(3)))
-    assert [both.search_rank(n) for n in (1, 2, 3)] == [1, 1, 2]
-    assert [plain.search_rank(n) for n in (1, 2, 3)] == [1, 2, 3]
-    factors = FactorPair(np.eye(4, 2), np.eye(3, 2))
     for n in (1, 2, 3):
-        kept = both.with_rows(both.within(factors, n))
-        assert kept.rank == n
-        assert plain.with_rows(plain.within(factors, n)).rank == min(n, 2)
-
-
-def test_one_component_of_a_fold_is_the_offsets_alone(global_random_seed):
-    """By explicit least squares: the row offsets take the one component there is."""
-    rng = np.random.default_rng(global_random_seed)
-    X = rng.standard_normal((12, 9)) + 2 * rng.standard_normal(9)
-    train, test = np.split(rng.permutation(X.size), [80])
-    rows, columns = np.divmod(np.arange(X.size), 9)
-    design = np.hstack([np.eye(12)[rows], np.eye(9)[columns]])
-    fitted = design @ np.linalg.lstsq(design[train], X.ravel()[train], rcond=None)[0]
-    y = X.ravel()[test]
-    expected = 1 - np.sum((y - fitted[test]) ** 2) / np.sum((y - y.mean()) ** 2)
-    model = PrecGDFactorizationCV(1, center="both", cv=[(train, test)], random_state=0)
-    model.fit(X)
-    assert model.best_score_ == pytest.approx(expected, abs=1e-8)
-    assert model.n_components_ == 1
+        factors = FactorPair(np.eye(4, n), np.eye(3, n))
+        assert both.with_rows(both.within(factors)).rank == min(n + 1, 3)
+        assert plain.with_rows(plain.within(factors)).rank == n
 
 
 # ---- row solvers

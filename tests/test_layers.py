@@ -24,7 +24,7 @@ FLOORS = [
     {"_runtime", "_version"},
     {"_linalg"},
     {"kernels", "factors"},
-    {"losses"},
+    {"losses", "unknown"},
     {"measurements"},
     {"objective"},
     {"robust", "initialization", "distributed"},

@@ -241,24 +241,18 @@ def test_rows_are_transformed_one_by_one(global_random_seed):
 # -- centres ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("center", CENTERS)
-def test_completion_with_a_centre(center, global_random_seed):
-    # A constant and rank one. A centre of the observed entries is not that of all,
-    # so what it leaves has rank two, or three where rows have offsets too.
-    truth = low_rank((50, 30), 1, global_random_seed, offset=3.0)
-    X = holes(truth, 0.3, global_random_seed)
-    model = PrecGDFactorization(6, center=center)
-    assert relative(completed(model, X), truth) < 1e-6
-
-
 def test_what_the_centres_are(global_random_seed):
+    """The mean is one number; the others are means of the completed columns."""
     truth = low_rank((30, 12), 2, global_random_seed, offset=3.0)
     X = holes(truth, 0.4, global_random_seed)
     options = {"n_components": 2, "max_iter": 5, "tol": 0, "early_stopping": False}
     fit = {c: PrecGDFactorization(center=c, **options).fit(X) for c in CENTERS}
     assert_array_equal(fit[None].center_, np.zeros(12))
-    assert_allclose(fit["mean"].center_, np.full(12, np.nanmean(X)), rtol=1e-12)
-    assert_allclose(fit["columns"].center_, np.nanmean(X, axis=0), rtol=1e-12)
+    assert np.ptp(fit["mean"].center_) == 0
+    for center in ("columns", "both"):
+        model = fit[center]
+        matrix = model.left_ @ model.right_.T + model.center_
+        assert_allclose(model.center_, matrix.mean(axis=0), rtol=1e-12)
 
 
 def test_centre_of_complete_data(global_random_seed):
@@ -279,30 +273,29 @@ def test_centre_of_complete_data(global_random_seed):
             assert_allclose(result, matrix, rtol=0, atol=1e-9 * dense.max())
 
 
-def test_both_takes_one_component(global_random_seed):
-    # Row and column offsets and nothing else: one component is enough.
+def test_nothing_but_offsets(global_random_seed):
+    """Row and column offsets, and no component that stands for anything."""
     rng = np.random.default_rng(global_random_seed)
     truth = rng.standard_normal(30)[:, np.newaxis] + rng.standard_normal(20) + 4.0
     X = holes(truth, 0.4, global_random_seed)
-    model = PrecGDFactorization(1, center="both")
-    assert relative(completed(model, X), truth) < 1e-9
-    assert model.n_components_ == 1
-    # The constant row spans the row space.
-    assert_allclose(np.abs(model.components_), 1 / np.sqrt(20), rtol=1e-9)
-    complete = PrecGDFactorization(1, center="both").fit(truth)
-    assert_allclose(
-        complete.inverse_transform(complete.transform(truth)), truth, rtol=1e-9
-    )
+    for data in (X, truth):
+        model = PrecGDFactorization(1, center="both")
+        assert relative(completed(model, data), truth) < 1e-9
+        assert model.n_components_ == 2
+        s = model.singular_values_
+        assert s[1] <= 1e-12 * s[0]
+        # The constant row spans the row space.
+        assert_allclose(np.abs(model.components_[0]), 1 / np.sqrt(20), rtol=1e-9)
 
 
 @pytest.mark.parametrize("n_components", [1, 2, 4])
-def test_both_never_exceeds_n_components(n_components, global_random_seed):
+def test_row_offsets_are_one_component_more(n_components, global_random_seed):
     truth = low_rank((30, 20), 2, global_random_seed, offset=3.0)
     X = holes(truth, 0.3, global_random_seed)
     options = {"center": "both", "max_iter": 9, "tol": 0, "early_stopping": False}
     for data in (X, truth):
         model = PrecGDFactorization(n_components, **options).fit(data)
-        assert model.n_components_ <= n_components
+        assert model.n_components_ <= n_components + 1
         assert model.components_.shape == (model.n_components_, 20)
         assert_allclose(
             model.components_ @ model.components_.T,
@@ -311,7 +304,8 @@ def test_both_never_exceeds_n_components(n_components, global_random_seed):
         )
 
 
-def test_offsets_of_both_are_a_least_squares_fit(global_random_seed):
+def test_offsets_alone_are_a_least_squares_fit(global_random_seed):
+    """A ridge above the data leaves no component, and is not on the offsets."""
     rng = np.random.default_rng(global_random_seed)
     X = holes(rng.standard_normal((12, 9)), 0.4, global_random_seed)
     rows, columns = np.nonzero(~np.isnan(X))
@@ -320,7 +314,7 @@ def test_offsets_of_both_are_a_least_squares_fit(global_random_seed):
     design[np.arange(len(rows)), 12 + columns] = 1.0
     y = X[rows, columns]
     expected = design @ np.linalg.lstsq(design, y, rcond=None)[0]
-    model = PrecGDFactorization(1, center="both").fit(X)
+    model = PrecGDFactorization(1, center="both", alpha=1e3).fit(X)
     fitted = model.left_ @ model.right_.T + model.center_
     assert_allclose(fitted[rows, columns], expected, rtol=0, atol=1e-9)
 

@@ -19,7 +19,6 @@ from skprecgd.optim.path.early_stopping import (
     LowestHeldOutLoss,
     when_to_hold_out,
 )
-from skprecgd.optim.path.freedom import degrees_of_freedom
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.strategy import Strategy
@@ -30,6 +29,7 @@ from skprecgd.optim.path.tuning import (
     StageTuning,
 )
 from skprecgd.robust import TrimmedObjective
+from skprecgd.unknown.base import GENERAL
 
 SHAPE = (40, 30)
 
@@ -103,7 +103,7 @@ def solvers(phases):
 
 def test_newton_finishes_a_stage_where_measurements_are_scarce():
     # Rank 1 has 69 degrees of freedom, and four measurements each are plenty.
-    assert degrees_of_freedom(SHAPE, 1) == 69
+    assert GENERAL.degrees_of_freedom(SHAPE, 1) == 69
     for n, expected in [(276, ["precgd-cg"]), (275, ["precgd-cg", "gauss-newton"])]:
         assert solvers(strategy(entries(n)).exploring(1)) == expected
 

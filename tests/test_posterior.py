@@ -7,6 +7,8 @@ from skprecgd.datasets import make_matrix_completion
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.objective import make_objective
 from skprecgd.optim.path.posterior import Posterior
+from skprecgd.unknown.base import GENERAL
+from skprecgd.unknown.offsets import CENTERS, WithOffsets
 
 
 def completion(seed, *, n=60, rank=2, oversampling=3.0, scale=1.0, **kwargs):
@@ -24,8 +26,25 @@ def completion(seed, *, n=60, rank=2, oversampling=3.0, scale=1.0, **kwargs):
     return make_objective(entries, scale * triples.values), truth
 
 
-def stepped(objective, rank, n_steps, start=None):
-    posterior = Posterior(objective, rank, start)
+def with_offsets(seed, center, **kwargs):
+    """Entries of the same matrices with offsets, and what is searched for."""
+    objective, truth = completion(seed, **kwargs)
+    entries, rng = objective.measurements, np.random.default_rng(seed)
+    size, (n_rows, n_columns) = np.std(objective.targets), truth.shape
+    rows, columns = np.zeros(n_rows), np.full(n_columns, 0.5 * size)
+    if center != "mean":
+        columns = size * rng.standard_normal(n_columns)
+    if center == "both":
+        rows = size * rng.standard_normal(n_rows)
+    targets = objective.targets + rows[entries.row_index]
+    targets = targets + columns[entries.column_index]
+    unknown = WithOffsets(center, tuple(np.ones(n, bool) for n in truth.shape))
+    whole = truth.matrix + rows[:, None] + columns
+    return make_objective(entries, targets), unknown, whole
+
+
+def stepped(objective, rank, n_steps, start=None, unknown=GENERAL):
+    posterior = Posterior(objective, rank, start, unknown=unknown)
     for _ in range(n_steps):
         posterior.step()
     return posterior
@@ -50,6 +69,64 @@ def test_a_row_solves_its_expected_least_squares(global_random_seed):
     np.testing.assert_allclose(
         right.covariance[4], nu * np.linalg.inv(system), rtol=1e-8
     )
+
+
+def test_offsets_of_a_row_are_part_of_its_least_squares(global_random_seed):
+    """Beside those of the columns, which count with their uncertainty."""
+    objective, unknown, _ = with_offsets(global_random_seed, "both")
+    posterior = stepped(objective, 3, 2, unknown=unknown)
+    nu, state = posterior.noise**2, posterior.state
+    posterior.step()
+    left, right = posterior.state.left, posterior.state.right
+    # Columns of the right factor: own offset, a constant, components.
+    np.testing.assert_array_equal(right.mean[:, 1], 1.0)
+    np.testing.assert_array_equal(left.mean[:, 0], 1.0)
+    entries, free = objective.measurements, [0, 2, 3, 4]
+    at = entries.column_index == 4
+    rows = entries.row_index[at]
+    y = objective.targets[at] / state.unit
+    gram = np.zeros((5, 5))
+    for u, covariance in zip(left.mean[rows], left.covariance[rows], strict=True):
+        gram += np.outer(u, u) + covariance
+    ridge = nu / np.append(state.offset_prior[1], state.prior)
+    system = gram[np.ix_(free, free)] + np.diag(ridge)
+    rhs = (left.mean[rows].T @ y)[free] - gram[free, 1]
+    np.testing.assert_allclose(
+        right.mean[4, free], np.linalg.solve(system, rhs), rtol=1e-8
+    )
+    covariance = right.covariance[4][np.ix_(free, free)]
+    np.testing.assert_allclose(covariance, nu * np.linalg.inv(system), rtol=1e-8)
+    assert not right.covariance[4, 1].any()
+
+
+@pytest.mark.parametrize("center", CENTERS)
+@pytest.mark.parametrize("start", [None, 0])
+def test_finds_a_matrix_with_offsets(center, start, global_random_seed):
+    objective, unknown, whole = with_offsets(
+        global_random_seed, center, oversampling=6.0
+    )
+    random = None if start is None else np.random.RandomState(start)
+    posterior = stepped(objective, 2, 80, random, unknown)
+    factors = posterior.factors()
+    assert factors.rank == 2
+    assert posterior.noise < 1e-2
+    assert np.linalg.norm(factors.matrix() - whole) < 0.02 * np.linalg.norm(whole)
+
+
+@pytest.mark.parametrize("center", CENTERS)
+def test_a_column_is_added_beside_offsets(center, global_random_seed):
+    objective, unknown, whole = with_offsets(
+        global_random_seed, center, oversampling=6.0, condition_number=3.0
+    )
+    posterior = stepped(objective, 1, 60, unknown=unknown)
+    posterior.grow()
+    for _ in range(60):
+        posterior.step()
+    posterior.forget_worst_lines(2.0)
+    for _ in range(40):
+        posterior.step()
+    matrix = posterior.factors().matrix()
+    assert np.linalg.norm(matrix - whole) < 0.02 * np.linalg.norm(whole)
 
 
 def test_the_noise_is_the_expected_residual(global_random_seed):

@@ -111,10 +111,11 @@ def test_a_component_for_the_rows_offsets(global_random_seed):
     X = data_matrix(global_random_seed)
     X += 5.0 * np.random.default_rng(1).standard_normal((len(X), 1))
     model = factorization_cv(center="both").fit(X)
-    # Row offsets are a component of their own, the first on offer.
+    # Row offsets are a component of their own, which no grid counts.
+    assert model.best_params_["n_components"] == RANK
     assert model.n_components_ == RANK + 1
     single = factorization_cv(center="both", n_components=1).fit(X)
-    assert single.n_components_ == 1
+    assert single.n_components_ == 2
     first = model.cv_results_["mean_test_score"][0]
     np.testing.assert_allclose(first, single.best_score_, rtol=1e-12)
 

@@ -165,7 +165,7 @@ def test_signal_noise_and_offsets_are_found(shape, center, rng):
 
 @pytest.mark.parametrize("center", CENTRES)
 def test_pure_noise_has_no_columns(center, rng):
-    rows, columns, values, truth = noisy(rng, (60, 40), share=0.4)
+    rows, columns, values, _truth = noisy(rng, (60, 40), share=0.4)
     values = 2.0 + rng.normal(size=len(values))
     X = as_matrix(rows, columns, values, (60, 40))
     posterior = learn_posterior(X, 6, center=center)

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from skprecgd._estimators.centre import Offsets, Seen
 from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.groups import start_of_group, within
@@ -19,16 +20,17 @@ from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
 from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import CallbackSupportMixin
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
+from skprecgd.unknown.base import Unknown, unknown_of
+from skprecgd.unknown.offsets import WithOffsets
 
 # Parameters of the estimators that `PathSettings` takes over unchanged.
 _PATH_PARAMETERS = (
-    "symmetric",
     "solver",
     "rank_search",
     "damping",
@@ -47,25 +49,59 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     # `PrecGDMatrixSensing` has this as a parameter; a data matrix is never symmetric.
     symmetric: bool = False
+    center: str | None
+
+    @property
+    def _components(self) -> Unknown:
+        """The kind of matrix that the components are."""
+        return unknown_of(self.symmetric)
+
+    def _unknown(self, objective: Objective, seen: Seen) -> Unknown:
+        """What is searched for once means are subtracted.
+
+        Of complete data means are the best offsets there are, whatever the components.
+
+        Parameters
+        ----------
+        objective : Objective
+            Of the data without their means.
+        seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+            Rows and columns with an observed entry.
+        """
+        if self.center is None or objective.has_closed_form:
+            return self._components
+        return WithOffsets(self.center, seen)
 
     def _recover(
         self,
         objective: Objective,
         max_rank: int,
+        unknown: Unknown,
         block: Block | None = None,
+        last: Factors | None = None,
         noise_is_left: Callable[[Factors], bool] | None = None,
     ) -> PathResult:
         """Search for the rank with this estimator's parameters.
 
-        The objective is that of a group if its `block` in the whole matrix is given.
+        The objective is that of a group if its `block` in the whole matrix is given;
+        `last` are the factors that the last fit ended with.
         """
-        settings = self._path_settings(objective, max_rank, block)
+        settings = self._path_settings(objective, max_rank, unknown, block)
         settings = replace(settings, noise_is_left=noise_is_left)
+        if last is not None:
+            if last.rank > max_rank:
+                last = last.truncated(max_rank)
+            solved = self._solved if block is None else None
+            settings = replace(settings, init=last, solved=solved)
         callback = iteration_callback(self)
         return recover(objective, max_rank, settings, self.random_state, callback)
 
     def _path_settings(
-        self, objective: Objective, max_rank: int, block: Block | None = None
+        self,
+        objective: Objective,
+        max_rank: int,
+        unknown: Unknown,
+        block: Block | None = None,
     ) -> PathSettings:
         """Settings of the rank search: the only place that makes them of parameters."""
         given = {name: getattr(self, name) for name in _PATH_PARAMETERS}
@@ -73,21 +109,30 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             given["noise_variance"] = objective.known_variance
         init = self.init
         if block is not None:
-            init = start_of_group(init, block, max_rank, symmetric=self.symmetric)
-        settings = PathSettings(**given, init=init, tol=objective.working_tol(self.tol))
-        last = self._last_solution(block) if self.warm_start else None
-        if last is None or last.matrix_shape != objective.matrix_shape:
-            return settings
-        if last.rank > max_rank:
-            last = last.truncated(max_rank)
-        solved = self._solved if block is None else None
-        return replace(settings, init=(last.left, last.right), solved=solved)
+            init = start_of_group(init, block, max_rank)
+        tol = objective.working_tol(self.tol)
+        return PathSettings(**given, unknown=unknown, init=init, tol=tol)
 
-    def _last_solution(self, block: Block | None) -> Factors | None:
-        """The factors that the last fit ended with, None if there are none.
+    def _last_solution(
+        self, unknown: Unknown, means: Offsets, block: Block | None
+    ) -> Factors | None:
+        """The factors that the last fit ended with, or None to start afresh.
 
-        They are those of a group if its `block` in the whole matrix is given.
+        They are points of the unknown beside the means that are subtracted now, and
+        those of a group if its `block` in the whole matrix is given.
         """
+        last = self._last_factors(block) if self.warm_start else None
+        # What is left by another centre is another matrix, perhaps of lower rank.
+        if last is None or self._centred[0] != self.center:
+            return None
+        offsets = self._centred[1] if block is None else self._centred[1].at(block)
+        last = offsets.without_rows(last)
+        if last.matrix_shape != (len(means.rows), len(means.columns)):
+            return None
+        return unknown.of_parts(last, *offsets.without(means).pair)
+
+    def _last_factors(self, block: Block | None) -> Factors | None:
+        """The factors that the last fit ended with, None if there are none."""
         if not hasattr(self, "left_"):
             return None
         left, right = self.left_, self.right_
@@ -97,13 +142,17 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             left, right = within((left, right), block)
         if left.shape[1] == 0:
             return None
-        if not self.symmetric:
-            return FactorPair(left, right)
-        return SymmetricFactor(left) if np.array_equal(left, right) else None
+        try:
+            return self._components.of_pair(left, right)
+        except ValueError:
+            # The last fit was one of another kind of matrix.
+            return None
 
-    def _store(self, result: PathResult, factors: Factors) -> None:
-        """Set the fitted attributes from the recovered `factors`."""
+    def _store(self, result: PathResult, factors: Factors, offsets: Offsets) -> None:
+        """Set the fitted attributes from the recovered `factors` and offsets."""
         self._store_matrix(factors)
+        self.center_ = offsets.columns.astype(factors.dtype)
+        self._centred = self.center, offsets
         self.n_iter_ = result.n_iter
         self.converged_ = result.converged
         self.stop_reason_ = result.message
@@ -123,7 +172,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
 
     def _store_matrix(self, factors: Factors) -> None:
         u, s, v = signed_svd(factors)
-        balanced = type(factors).from_svd(u, s, v)
+        balanced = factors.with_svd(u, s, v)
         self.n_components_ = len(s)
         self.singular_values_ = s
         self.components_ = np.ascontiguousarray(v.T)

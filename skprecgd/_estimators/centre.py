@@ -13,6 +13,11 @@ from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 
+Seen = tuple[Array, Array]
+
+# Rounding errors of differences, in machine epsilons of the values.
+_ROUNDING = 4.0
+
 
 def without_rows(center: str | None) -> str | None:
     """The `center` that has no row offsets, and otherwise the same meaning.
@@ -22,38 +27,37 @@ def without_rows(center: str | None) -> str | None:
     return "columns" if center == "both" else center
 
 
-def components_taken(center: str | None) -> int:
-    """How many of the `n_components` the offsets take: one with ``center="both"``."""
-    return int(center == "both")
+def most_components(center: str | None, shape: tuple[int, int]) -> int:
+    """How many components a matrix of that shape may have beside its offsets.
 
-
-def search_rank(n_components: int, n_taken: int) -> int:
-    """The rank to search for, at least 1.
-
-    The row offsets may take the only component, but a path starts at rank one.
+    Beside those of rows and columns they have no means, so that there is one less.
     """
-    return max(1, n_components - n_taken)
+    return min(shape) - (center == "both")
+
+
+def search_rank(n_components: int, center: str | None, shape: tuple[int, int]) -> int:
+    """The rank to search for, at least 1, because a path starts at rank one."""
+    return max(1, min(n_components, most_components(center, shape)))
 
 
 @dataclass(frozen=True)
 class Offsets:
-    """Offsets of rows and columns, taken off the data before the fit.
+    """Offsets of rows and columns: before a fit those of means, then those found.
 
     Column offsets are added to predictions. Row offsets are put back as a component,
-    times a constant row, so that coordinates of rows remain linear in the rows: that
-    component is one of the `n_components`.
+    times a constant row, so that coordinates of rows remain linear in the rows.
 
     Attributes
     ----------
     rows : ndarray of shape (n_rows,)
     columns : ndarray of shape (n_columns,)
-    n_taken : {0, 1}
-        Components that the row offsets take: one with ``center="both"``.
+    of_rows : bool
+        Whether rows have offsets, also where all of these are zero.
     """
 
     rows: Array
     columns: Array
-    n_taken: int = 0
+    of_rows: bool = False
 
     @classmethod
     def none(cls, shape: tuple[int, int]) -> Self:
@@ -64,7 +68,7 @@ class Offsets:
     @classmethod
     def of(cls, center: str | None, offsets: tuple[Array, Array]) -> Self:
         """The offsets that `center` stands for, given those of rows and columns."""
-        return cls(*offsets, components_taken(center))
+        return cls(*offsets, center == "both")
 
     @property
     def pair(self) -> tuple[Array, Array]:
@@ -83,18 +87,38 @@ class Offsets:
         sides = np.sqrt([n_columns, n_rows]) * [norm(self.rows), norm(self.columns)]
         return norm(sides)
 
-    def search_rank(self, n_components: int) -> int:
-        """The rank to search for; see the function of that name."""
-        return search_rank(n_components, self.n_taken)
-
-    def within(self, factors: Factors, n_components: int) -> Factors:
+    def within(self, factors: Factors) -> Factors:
         """The factors, truncated to the components that the row offsets leave."""
-        room = n_components - self.n_taken
+        room = min(factors.matrix_shape) - self.of_rows
         return factors if factors.rank <= room else factors.truncated(room)
+
+    def with_found(self, factors: Factors, seen: Seen) -> Offsets:
+        """These offsets and those that were found with the factors.
+
+        Parameters
+        ----------
+        factors : Factors
+        seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+            Rows and columns with an observed entry. Row offsets sum to zero over these.
+        """
+        own_rows, own_columns = factors.offsets
+        if not (own_rows.any() or own_columns.any()):
+            return self
+        rows, columns = self.rows + own_rows, self.columns + own_columns
+        if self.of_rows:
+            shift = np.average(rows, weights=seen[0])
+            rows = np.where(seen[0], rows - shift, rows)
+            columns = np.where(seen[1], columns + shift, columns)
+        return Offsets(rows, columns, self.of_rows)
+
+    def without(self, others: Offsets) -> Offsets:
+        """The offsets by which these differ from others."""
+        rows, columns = self.rows - others.rows, self.columns - others.columns
+        return Offsets(rows, columns, self.of_rows)
 
     def at(self, block: Block) -> Offsets:
         """The offsets of some rows and columns."""
-        return Offsets(self.rows[block.rows], self.columns[block.columns], self.n_taken)
+        return Offsets(self.rows[block.rows], self.columns[block.columns], self.of_rows)
 
     @property
     def of_columns(self) -> Offsets:
@@ -102,31 +126,38 @@ class Offsets:
         return Offsets(np.zeros_like(self.rows), self.columns)
 
     def subtracted(self, values: Array, rows: Array, columns: Array) -> Array:
-        """Values of entries without the offsets of their rows and columns."""
+        """Values of entries without the offsets of their rows and columns.
+
+        What is left where the values are nothing but offsets is rounding, and counts as
+        zero, so that no component is looked for in it.
+        """
         centred = values
         for offset, index in ((self.rows, rows), (self.columns, columns)):
             if offset.any():
                 centred = centred - offset[index]
+        rounding = _ROUNDING * float(np.finfo(values.dtype).eps)
+        if centred is not values and norm(centred) <= rounding * norm(values):
+            centred = np.zeros_like(values)
         return centred.astype(values.dtype, copy=False)
 
     def with_rows(self, factors: Factors) -> Factors:
-        """The factors with the component that the row offsets take."""
-        if not self.n_taken:
-            return factors
-        return _joined(factors, self.rows, np.ones(len(self.columns)))
+        """The factors with one more component, that of the row offsets."""
+        if not self.of_rows:
+            return factors.low_rank
+        return _joined(factors.low_rank, self.rows, np.ones(len(self.columns)))
 
     def without_rows(self, factors: Factors) -> Factors:
-        """The factors that `with_rows` was given; at least one column is left."""
-        if not self.n_taken:
+        """The factors that `with_rows` was given."""
+        if not self.of_rows:
             return factors
         both = _joined(factors, -self.rows, np.ones(len(self.columns)))
-        return both.truncated(max(1, factors.rank - 1))
+        return both.truncated(factors.rank - 1)
 
     def with_all(self, factors: Factors) -> Factors:
         """Factors of the whole matrix, both kinds of offsets included."""
         if self.are_zero:
-            return factors
-        both = _joined(factors, self.rows, np.ones(len(self.columns)))
+            return factors.low_rank
+        both = _joined(factors.low_rank, self.rows, np.ones(len(self.columns)))
         return _joined(both, np.ones(len(self.rows)), self.columns)
 
 
@@ -146,7 +177,7 @@ def joined_offsets(
     rows, columns = elsewhere.rows.copy(), elsewhere.columns.copy()
     for block, offsets in zip(blocks, own, strict=True):
         rows[block.rows], columns[block.columns] = offsets.pair
-    return Offsets(rows, columns, own[0].n_taken)
+    return Offsets(rows, columns, own[0].of_rows)
 
 
 def _joined(factors: Factors, left: Array, right: Array) -> FactorPair:

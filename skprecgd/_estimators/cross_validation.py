@@ -24,8 +24,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
-from skprecgd._estimators.data import EntryData
+from skprecgd._estimators.centre import (
+    Offsets,
+    Seen,
+    joined_offsets,
+    search_rank,
+    without_rows,
+)
 from skprecgd._estimators.folds import (
     check_not_rows,
     check_sizes,
@@ -34,7 +39,7 @@ from skprecgd._estimators.folds import (
 )
 from skprecgd._estimators.groups import n_fitted
 from skprecgd._estimators.labels import store_labels
-from skprecgd._estimators.measured import Measured
+from skprecgd._estimators.measured import Measured, MeasuredPart
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -62,6 +67,7 @@ from skprecgd.optim.path.rank_path import recover, visit_ranks, walk_to
 from skprecgd.optim.path.result import PathResult, Stage
 from skprecgd.optim.result import Status
 from skprecgd.robust import upper_bound
+from skprecgd.unknown.base import unknown_of
 
 # From this many single entries on, a compiled pass takes so long that it hardly matters
 # that threads wait for one another between two passes.
@@ -137,9 +143,9 @@ class Samples:
 
     def highest_determined(self, *, symmetric: bool) -> int:
         """The highest rank with fewer unknowns than there are samples; at least 1."""
-        n = self.weights.count(len(self.targets))
+        n, unknown = self.weights.count(len(self.targets)), unknown_of(symmetric)
         shape = self.measurements.matrix_shape
-        return max(1, highest_determined(shape, n, symmetric=symmetric))
+        return max(1, highest_determined(unknown, shape, n))
 
     @property
     def suits_threads(self) -> bool:
@@ -165,54 +171,45 @@ class Samples:
         samples = Measured(part, self.targets[index], weights).in_natural_order()
         groups = samples.measurements.groups(symmetric=model.symmetric)
         if groups.n_groups < 2:
-            return self._training(model, samples, ranks, random_state)
+            return self._training(model, samples, groups.seen, ranks, random_state)
         parts = samples.parts(groups, n_fitted(groups, ranks[-1]))
+
+        def path(part: MeasuredPart) -> Training:
+            seen = part.block.all_seen()
+            return self._training(model, part.measured, seen, ranks, random_state)
+
         return TrainingInGroups(
-            [self._training(model, p.measured, ranks, random_state) for p in parts],
-            [p.block for p in parts],
-            self._offsets(samples, without_rows(self.center)),
+            [path(part) for part in parts],
+            [part.block for part in parts],
+            samples.means(without_rows(self.center)),
         )
 
     def _training(
         self,
         model: BasePrecGD,
         samples: Measured,
+        seen: Seen,
         ranks: Sequence[int],
         random_state: int,
     ) -> Training:
         """The path for samples that are one group."""
-        measurements, targets = samples.measurements, samples.targets
-        offsets = self._offsets(samples, self.center)
-        if self.center is not None:
-            targets = offsets.subtracted(targets, *_cells(measurements))
+        measurements = samples.measurements
+        offsets = samples.means(self.center)
+        targets = samples.without(offsets).targets
         objective = objective_of(model, measurements, targets, samples.weights)
-        most = min(measurements.matrix_shape)
-        search_ranks = sorted({offsets.search_rank(min(rank, most)) for rank in ranks})
-        settings = model._path_settings(objective, search_ranks[-1])
+        shape, center = measurements.matrix_shape, self.center
+        search_ranks = sorted({search_rank(rank, center, shape) for rank in ranks})
+        unknown = model._unknown(objective, seen)
+        settings = model._path_settings(objective, search_ranks[-1], unknown)
         loss, size = objective.loss, objective.data_norm
+        centred = Centred(offsets, center, seen)
         if objective.has_closed_form:
             path = recover(objective, search_ranks[-1], settings, random_state)
-            return Training(partial(_of_one_rank, path), loss, offsets, size)
+            return Training(partial(_of_one_rank, path), loss, centred, size)
         # The walk has targets of unit scale; the objective with the original targets is
         # not kept beside them.
         walk = walk_to(objective, search_ranks, settings, random_state)
-        return Training(partial(visit_ranks, walk), loss, offsets, size)
-
-    def _offsets(self, samples: Measured, center: str | None) -> Offsets:
-        """What is subtracted from some of the samples."""
-        shape = samples.measurements.matrix_shape
-        if center is None:
-            return Offsets.none(shape)
-        cells = _cells(samples.measurements)
-        return EntryData(*cells, samples.targets, shape, samples.weights).offsets(
-            center
-        )
-
-
-def _cells(measurements: Measurements) -> tuple[Array, Array]:
-    cells = measurements.cells()
-    assert cells is not None
-    return cells
+        return Training(partial(visit_ranks, walk), loss, centred, size)
 
 
 class Visited(ABC):
@@ -240,12 +237,39 @@ class Visited(ABC):
 
 
 @dataclass(frozen=True)
+class Centred:
+    """What was subtracted from the targets of one fold.
+
+    Attributes
+    ----------
+    means : Offsets
+    center : str or None
+    seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
+        Rows and columns with an observed entry.
+    """
+
+    means: Offsets
+    center: str | None
+    seen: Seen
+
+    def search_rank(self, n_components: int) -> int:
+        """The rank that is searched for; see the function of that name."""
+        shape = len(self.means.rows), len(self.means.columns)
+        return search_rank(n_components, self.center, shape)
+
+    def found(self, factors: Factors) -> tuple[Factors, Offsets]:
+        """The components of a stage, and all offsets."""
+        within = self.means.within(factors)
+        return within, self.means.with_found(within, self.seen)
+
+
+@dataclass(frozen=True)
 class Training:
     """The path of one fold, and what was subtracted from its targets."""
 
     path: Callable[[], PathResult]
     loss: Loss
-    offsets: Offsets
+    centred: Centred
     data_norm: float
 
     def visited(self) -> VisitedPath:
@@ -253,7 +277,7 @@ class Training:
         path = self.path()
         if path.status is Status.INTERRUPTED:
             raise KeyboardInterrupt
-        return VisitedPath(path, self.offsets)
+        return VisitedPath(path, self.centred)
 
 
 def _of_one_rank(path: PathResult) -> PathResult:
@@ -267,7 +291,7 @@ class VisitedPath(Visited):
     """The path of samples that are one group."""
 
     path: PathResult
-    offsets: Offsets
+    centred: Centred
 
     @property
     def status(self) -> Status:  # type: ignore[override]
@@ -283,19 +307,17 @@ class VisitedPath(Visited):
         return stage.relative_residual**2
 
     def matrix(self, n_components: int) -> Factors:
-        return self.offsets.with_all(self._within(n_components))
+        factors, offsets = self.found(n_components)
+        return offsets.with_all(factors)
 
-    def with_rows(self, n_components: int) -> Factors:
-        """The same without the column offsets."""
-        return self.offsets.with_rows(self._within(n_components))
-
-    def _stage(self, n_components: int) -> Stage:
-        return self.path.stage(self.offsets.search_rank(n_components))
-
-    def _within(self, n_components: int) -> Factors:
+    def found(self, n_components: int) -> tuple[Factors, Offsets]:
+        """The components and the offsets."""
         factors = self._stage(n_components).factors
         assert factors is not None
-        return self.offsets.within(factors, n_components)
+        return self.centred.found(factors)
+
+    def _stage(self, n_components: int) -> Stage:
+        return self.path.stage(self.centred.search_rank(n_components))
 
 
 @dataclass(frozen=True)
@@ -321,11 +343,10 @@ class TrainingInGroups:
 
     def visited(self) -> VisitedGroups:
         """The paths, walked to their ends."""
-        own = [group.offsets for group in self.groups]
         return VisitedGroups(
             [group.visited() for group in self.groups],
             self.blocks,
-            joined_offsets(self.elsewhere, self.blocks, own).of_columns,
+            self.elsewhere,
             np.array([group.data_norm for group in self.groups]),
         )
 
@@ -336,7 +357,7 @@ class VisitedGroups(Visited):
 
     paths: list[VisitedPath]
     blocks: list[Block]
-    columns: Offsets
+    elsewhere: Offsets
     data_norms: Array
 
     @property
@@ -353,9 +374,12 @@ class VisitedGroups(Visited):
         return relative_size(np.sqrt(shares), self.data_norms) ** 2
 
     def matrix(self, n_components: int) -> Factors:
-        found = [path.with_rows(n_components) for path in self.paths]
-        factors, _ = of_blocks(self.blocks, found, self.blocks[0].whole_shape)
-        return self.columns.with_all(factors)
+        found = [path.found(n_components) for path in self.paths]
+        own = [offsets for _, offsets in found]
+        parts = [offsets.with_rows(factors) for factors, offsets in found]
+        factors, _ = of_blocks(self.blocks, parts, self.blocks[0].whole_shape)
+        columns = joined_offsets(self.elsewhere, self.blocks, own).of_columns
+        return columns.with_all(factors)
 
 
 # Fitted attributes that a refit may lack.
@@ -486,7 +510,7 @@ class RankPathCV:
         ]
         for model in models:
             validate_params(model)
-            check_together(model, samples.center)
+            check_together(model)
         splits = self._splits(samples)
         held_out = HeldOut(self._scorer(), self.outlier_fraction)
         if held_out.scorer is None:
@@ -508,7 +532,7 @@ class RankPathCV:
         self.best_index_ = _best(self.cv_results_, self.refit_rule, len(splits))
         self.best_params_ = self.cv_results_["params"][self.best_index_]
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
-        self._warn_if_useless(samples.center)
+        self._warn_if_useless(samples)
         self.step_size_ = self.best_params_["step_size"]
         self.alpha_ = self.best_params_["alpha"]
 
@@ -586,7 +610,7 @@ class RankPathCV:
                 stacklevel=5,
             )
 
-    def _warn_if_useless(self: Any, center: str | None) -> None:
+    def _warn_if_useless(self: Any, samples: Samples) -> None:
         """Warn where the mean predicts the samples held out better than the best rank.
 
         Scores of the user's own have no such zero.
@@ -594,7 +618,8 @@ class RankPathCV:
         if self.scoring is not None or self.best_score_ >= 0:
             return
         loss, advice = make_loss(self.loss), "a larger alpha"
-        if hasattr(self, "center") and center is None and not loss.generalized:
+        entries = samples.measurements.single_entries
+        if entries and samples.center is None and not loss.generalized:
             advice += ", a center"
         constant = "their mean" if loss.least_squares else "the best constant"
         warnings.warn(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.centre import Offsets, Seen
 from skprecgd._estimators.lazy import check_columns
 from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
@@ -59,7 +59,6 @@ from skprecgd.measurements.tables import looks_long, warn_of_long_table
 from skprecgd.objective import Objective, Weights
 from skprecgd.objective.weights import ONCE
 
-Seen = tuple[Array, Array]
 MakeObjective = Callable[..., Objective]
 
 

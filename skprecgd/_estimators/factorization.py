@@ -14,13 +14,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets, components_taken, search_rank
+from skprecgd._estimators.centre import Offsets, Seen, search_rank
 from skprecgd._estimators.data import (
     CompleteData,
     Data,
     EntryData,
     GroupData,
-    Seen,
     read_data,
     read_rows,
     read_weighted,
@@ -74,13 +73,13 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
-from skprecgd.factors import Factors
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.loop import check_unit
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
+from skprecgd.unknown.base import Unknown
 from skprecgd.variational.signal import Signal, find_signal
 
 # Deviations of equal rows from their mean, in machine epsilons of the data: that of the
@@ -104,9 +103,10 @@ class PrecGDFactorization(
     n_components : int or "auto", default=2
         Search rank. Complete data: the number of components returned. Missing
         entries or outliers: an upper bound of the rank, of each group if the observed
-        entries fall into several (`groups_`). "auto": as many as complete data carry,
-        and at least one, see :ref:`auto_components`; otherwise the bound is the highest
-        rank with fewer unknowns than there are entries.
+        entries fall into several (`groups_`). Offsets (see `center`) do not count.
+        "auto": as many as the data carry. Complete data have at least one, see
+        :ref:`auto_components`; otherwise the bound is the highest rank with fewer
+        unknowns than there are entries.
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -114,10 +114,13 @@ class PrecGDFactorization(
         explicit zeros. Masked entries, and those not stored where the fill value is
         NaN, are missing either way; see :ref:`missing_values`.
     center : {None, "mean", "columns", "both"}, default=None
-        What is subtracted first: nothing, the overall mean, each column's mean, or
-        offsets of columns and rows. With "both" the row offsets take one of the
-        `n_components`: the constant row joins the row space, so that transform and
-        inverse_transform stay linear. Each of several `groups_` has offsets of its own.
+        Offsets that no component stands for: none, one for all entries, one for each
+        column, or one for each row, too. Complete data lose their means first; where
+        entries are missing, offsets are estimated together with the factors. With
+        "both" the row's offset is one more coordinate, beside `n_components` others:
+        the constant row joins the row space, so that transform and inverse_transform
+        stay linear. Each of several `groups_` has offsets of its own; see
+        :ref:`offsets`.
     loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
             default="squared"
         What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
@@ -201,14 +204,17 @@ class PrecGDFactorization(
         is zero or infinite; its share is right.
     n_components_ : int
         Complete data: `n_components`, or the number found by "auto". Missing entries or
-        outliers: the rank found; the sum of those of all groups if there are several. A
-        component is then zero in the columns of all groups but one.
+        outliers: the rank found; the
+        sum of those of all groups if there are several. A component is then zero in
+        the columns of all groups but one. With ``center="both"`` one more (for each
+        group), for the offsets of the rows.
     left_, right_ : ndarray of shape (n_samples, n_components_), \
             (n_features, n_components_)
         Balanced factors; the recovered matrix is ``left_ @ right_.T + center_`` (of
         log-odds with ``loss="logistic"``, of logarithms with ``loss="poisson"``).
     center_ : ndarray of shape (n_features,)
-        Column offsets.
+        Offsets of the columns: zero without a `center`, one number for "mean", else the
+        means of the completed columns (over rows of which something is observed).
     groups_ : object with two ndarray of int
         The groups of rows and columns that share no observed entry: ``groups_.rows`` of
         shape (n_samples,) and ``groups_.columns`` of shape (n_features,) number them,
@@ -350,14 +356,14 @@ class PrecGDFactorization(
         return self
 
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
-        check_together(self, self.center)
+        check_together(self)
         data = read_data(self, X, entry_weight)
         most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
         warn_about_unseen(seen, names, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
-        rank = search_rank(most, components_taken(self.center))
+        rank = search_rank(most, self.center, data.shape)
         check_init(self.init, data.shape, rank)
         self.groups_ = data.groups(seen)
         if self.groups_.n_groups > 1:
@@ -371,13 +377,11 @@ class PrecGDFactorization(
 
     def _keep(self, data: Data, found: Found) -> None:
         """Set the fitted attributes."""
-        self.center_ = found.offsets.columns.astype(found.objective.dtype)
         self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
         self._row_solver = found.row_solver
         self._numerical_rank = found.numerical_rank
-        self._centred = self.center, found.offsets
         self._set_variances(data, found)
-        self._store(found.result, found.factors)
+        self._store(found.result, found.factors, found.offsets)
         self._store_learned(found)
 
     def _store_learned(self, found: Found) -> None:
@@ -394,21 +398,23 @@ class PrecGDFactorization(
         """Fit data, which are those of a group if its `block` is given."""
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
-        objective, n_components, signal = self._searched(objective, offsets)
-        rank = offsets.search_rank(n_components)
-        learner = learner_of(self, data, n_components)
+        unknown = self._unknown(objective, seen)
+        objective, most, signal = self._searched(objective, offsets, unknown)
+        rank = search_rank(most, self.center, data.shape)
+        learner = learner_of(self, data, rank)
         ask = None if learner is None else learner.noise_is_left
-        result = self._recover(objective, rank, block, ask)
+        last = self._last_solution(unknown, offsets, block)
+        result = self._recover(objective, rank, unknown, block, last, ask)
         if signal is not None:
             result = replace(result, message=f"{result.message} {signal}")
-        found = partial(self._found, result, objective, offsets, seen, n_components)
+        found = partial(self._found, result, objective, unknown, offsets, seen, rank)
         if learner is not None and result.status is Status.NOISE:
-            found = partial(self._learned, result, objective, learner)
+            found = partial(self._learned, result, objective, unknown, learner)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
 
     def _searched(
-        self, objective: Objective, offsets: Offsets
+        self, objective: Objective, offsets: Offsets, unknown: Unknown
     ) -> tuple[Objective, int, Signal | None]:
         """The number of components to search for, and what the data say of it.
 
@@ -416,7 +422,7 @@ class PrecGDFactorization(
         """
         wanted = SearchRank(self.n_components)
         if not (wanted.is_auto and objective.has_closed_form):
-            return objective, wanted.for_objective(objective), None
+            return objective, wanted.for_objective(objective, unknown), None
         size = objective.data_norm
         check_unit(size)
         signal = find_signal(
@@ -424,16 +430,20 @@ class PrecGDFactorization(
         )
         if signal.triplets is not None:
             objective = objective.decomposed(signal.triplets)
-        n_components = signal.posterior.n_components + offsets.n_taken
-        return objective, max(1, n_components), signal
+        return objective, max(1, signal.posterior.n_components), signal
 
     def _learned(
-        self, result: PathResult, objective: Objective, learner: Learner
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        learner: Learner,
     ) -> Found:
         """What the estimator keeps where noise and prior were learned."""
         factors = learner.factors
         return Found(
             objective,
+            unknown,
             learner.offsets,
             with_words(result, learner),
             factors,
@@ -448,22 +458,26 @@ class PrecGDFactorization(
         self,
         result: PathResult,
         objective: Objective,
-        offsets: Offsets,
+        unknown: Unknown,
+        means: Offsets,
         seen: Seen,
-        n_components: int,
+        rank: int,
     ) -> Found:
         """What the estimator keeps of the result of a search."""
-        rank = offsets.search_rank(n_components)
         kept = kept_factors(objective, result, self.tol, seen, rank)
-        within = offsets.within(kept, n_components)
+        within = means.within(kept)
+        offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
+        components = within.low_rank if offsets.of_rows else None
         solver = make_row_solver(
-            objective, result, factors, gross, needs_each_entry(self)
+            objective, result, factors, gross, needs_each_entry(self), components
         )
         rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
         left = partial(mean_square_left, objective, result, within, gross)
-        return Found(objective, offsets, result, factors, gross, solver, rank, left)
+        return Found(
+            objective, unknown, offsets, result, factors, gross, solver, rank, left
+        )
 
     def _find_groups(self, data: Data, most: int) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
@@ -475,14 +489,6 @@ class PrecGDFactorization(
             return self._find(part.data, part.data.seen(), part.block)
 
         return Found.in_groups(data, parts, fits_of(parts, fit), self.center)
-
-    def _last_solution(self, block: Block | None) -> Factors | None:
-        last = super()._last_solution(block)
-        if last is None or self._centred[0] != self.center:
-            # What is left by another centre is another matrix, perhaps of lower rank.
-            return None
-        offsets = self._centred[1]
-        return (offsets if block is None else offsets.at(block)).without_rows(last)
 
     def _set_variances(self, data: Data, found: Found) -> None:
         u, s, _ = found.factors.svd()

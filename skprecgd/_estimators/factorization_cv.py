@@ -39,7 +39,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         to that side. They cost hardly more than the largest alone. "auto" is the
         highest rank with fewer unknowns than there are entries.
     missing_values, center : default=nan, None
-        See :class:`PrecGDFactorization`. A fold subtracts the centre of what it sees.
+        See :class:`PrecGDFactorization`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
         Steps to try; see :class:`PrecGDFactorization`. A number that diverges is

@@ -97,9 +97,7 @@ def seen_part(factors: Factors, seen: tuple[Array, Array]) -> Factors:
     """
     if all(np.all(mask) for mask in seen):
         return factors
-    # The one block of a symmetric matrix has equal masks.
-    blocks = zip(factors.blocks, seen, strict=False)
-    return type(factors)(*(block * mask[:, None] for block, mask in blocks))
+    return factors.masked(*seen)
 
 
 def numerical_rank(

@@ -18,6 +18,7 @@ from skprecgd._linalg.groups import Block
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
+from skprecgd.unknown.base import Unknown
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class Found:
     ----------
     objective : Objective
         That of the fit, or of the largest group.
+    unknown : Unknown
+        What was searched for.
     offsets : Offsets
-        What was subtracted from the data.
+        The offsets that were found.
     result : PathResult
     factors : Factors
         Those that the estimator keeps.
@@ -47,6 +50,7 @@ class Found:
     """
 
     objective: Objective
+    unknown: Unknown
     offsets: Offsets
     result: PathResult
     factors: Factors
@@ -88,13 +92,13 @@ class Found:
         )
         gross = _joined_errors(data, parts, fits)
         left = partial(_pooled, fits)
-        first = fits[0].objective
+        first, unknown = fits[0].objective, fits[0].unknown
         # Which components are rounding is asked within each group.
         rank = factors.rank
         stopped = any(fit.stopped for fit in fits)
         learned = _joined_noise(fits, blocks, data.shape[1])
         return cls(
-            *(first, offsets, result, factors, gross, solver, rank, left),
+            *(first, unknown, offsets, result, factors, gross, solver, rank, left),
             learned=learned,
             stopped=stopped,
         )

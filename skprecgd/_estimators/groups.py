@@ -11,11 +11,12 @@ import numpy as np
 
 from skprecgd._linalg.groups import Block, Groups
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor, of_blocks
+from skprecgd.factors import Factors, of_blocks
 from skprecgd.objective import Objective
 from skprecgd.optim.path.groups import GroupPath, joined_result
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
+from skprecgd.unknown.base import Unknown, unknown_of
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def within(pair: Sequence[Any], block: Block) -> tuple[Array, Array]:
     return left[:, used], right[:, used]
 
 
-def start_of_group(init: Any, block: Block, max_rank: int, *, symmetric: bool) -> Any:
+def start_of_group(init: Any, block: Block, max_rank: int) -> Any:
     """The value of `init` for a group, given that for the whole matrix."""
     if isinstance(init, str):
         return init
@@ -98,9 +99,10 @@ def start_of_group(init: Any, block: Block, max_rank: int, *, symmetric: bool) -
         return "spectral"
     if left.shape[1] <= max_rank:
         return left, right
-    same = symmetric and np.array_equal(left, right)
-    factors: Factors = SymmetricFactor(left) if same else FactorPair(left, right)
-    return factors.truncated(max_rank).left, factors.truncated(max_rank).right
+    # Equal factors stay equal: their matrix is symmetric, with signs that are positive.
+    kind = unknown_of(np.array_equal(left, right))
+    factors = kind.of_pair(left, right).truncated(max_rank)
+    return factors.left, factors.right
 
 
 # Joining ------------------------------------------------------------------------------
@@ -111,6 +113,8 @@ class GroupFit(Protocol):
 
     @property
     def objective(self) -> Objective: ...
+    @property
+    def unknown(self) -> Unknown: ...
     @property
     def result(self) -> PathResult: ...
     @property
@@ -172,5 +176,5 @@ def joined(
     blocks = blocks[: len(fits)]
     found = [fit.factors for fit in fits]
     factors, components = of_blocks(blocks, found, blocks[0].whole_shape)
-    paths = [GroupPath.of(fit.objective, fit.result) for fit in fits]
+    paths = [GroupPath.of(fit.objective, fit.result, fit.unknown) for fit in fits]
     return factors, joined_result(paths, factors), components

@@ -25,7 +25,6 @@ from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
 
-
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
 
@@ -85,7 +84,7 @@ class Learner:
     def noise_is_left(self, factors: Factors) -> bool:
         """Whether factors of any rank leave noise, given those found by descent."""
         if "posterior" not in self.__dict__:
-            self._start = factors.balanced().blocks
+            self._start = factors.balanced().low_rank.blocks
         return not self.posterior.exact
 
     @cached_property
@@ -117,7 +116,7 @@ class Learner:
         rows = np.zeros(len(posterior.rows))
         if posterior.row_offset:
             rows = posterior.rows[:, -1]
-        return Offsets(rows, posterior.columns.offsets, int(posterior.row_offset))
+        return Offsets(rows, posterior.columns.offsets, posterior.row_offset)
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
         """The solver for rows like these."""

@@ -10,6 +10,8 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.validation import assert_all_finite, check_array
 
+from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.data import EntryData
 from skprecgd._estimators.labels import (
     matched_by_labels,
     store_labels,
@@ -75,6 +77,45 @@ class Measured:
         weights = read_weights(sample_weight, noise_variance, n)
         kept, counts = replace(self, weights=weights), positive(weights)
         return kept if counts is None else kept._at(np.flatnonzero(counts))
+
+    def means(self, center: str | None) -> Offsets:
+        """The means that are subtracted first, as offsets of rows and columns.
+
+        Parameters
+        ----------
+        center : {None, "mean", "columns", "both"}
+
+        Raises
+        ------
+        ValueError
+            If there is a centre, but not every measurement is an entry in memory.
+        """
+        shape = self.measurements.matrix_shape
+        if center is None:
+            return Offsets.none(shape)
+        self.check_center(center)
+        cells = self.measurements.cells()
+        assert cells is not None
+        entries = EntryData(*cells, self.targets, shape, self.weights)
+        return entries.offsets(center)
+
+    def check_center(self, center: str | None) -> None:
+        """Refuse a centre of measurements that are no entries in memory."""
+        a = self.measurements
+        in_memory = not isinstance(a, ChunkedMeasurements)
+        if center is not None and not (in_memory and a.single_entries):
+            raise ValueError(
+                f"center={center!r} needs measurements that are single entries, in "
+                f"memory, such as observed_entries makes; got {type(a).__name__}."
+            )
+
+    def without(self, offsets: Offsets) -> Measured:
+        """The same measurements of the matrix without offsets."""
+        if offsets.are_zero:
+            return self
+        cells = self.measurements.cells()
+        assert cells is not None
+        return replace(self, targets=offsets.subtracted(self.targets, *cells))
 
     def in_natural_order(self) -> Measured:
         """The same measurements in the order in which products are fastest."""

@@ -79,20 +79,23 @@ def learns_prior(estimator: Any) -> bool:
     return learns and make_loss(estimator.loss).least_squares
 
 
-def check_together(estimator: Any, center: str | None = None) -> None:
+def check_together(estimator: Any) -> None:
     """Refuse parameters that do not go with one another.
 
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-    center : str or None
-        The parameter of that name, for estimators that have it.
     """
-    loss = make_loss(estimator.loss)
+    loss, center = make_loss(estimator.loss), estimator.center
     if center is not None and loss.generalized:
         raise ValueError(
             f"center={center!r} needs a loss of the residual: offsets subtracted from "
-            f"X leave no targets for loss={loss.name!r}; use center=None."
+            f"the data leave no targets for loss={loss.name!r}; use center=None."
+        )
+    if center is not None and estimator.symmetric:
+        raise ValueError(
+            f"center={center!r} needs symmetric=False: offsets of the columns alone "
+            "leave no symmetric matrix."
         )
     if looks_for_outliers(estimator):
         _check_beside_outliers(estimator, loss, center)

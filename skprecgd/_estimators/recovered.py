@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.groups import joined
 from skprecgd._estimators.measured import Measured, MeasuredPart
 from skprecgd._runtime.typing import Array
@@ -15,6 +16,7 @@ from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.certificate import Certificate
 from skprecgd.optim.path.result import PathResult
+from skprecgd.unknown.base import Unknown
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,13 @@ class Recovered:
     ----------
     objective : Objective
         That of the fit, or of the largest group.
+    unknown : Unknown
+        What was searched for.
     result : PathResult
     factors : Factors
         Those that the estimator keeps.
+    offsets : Offsets
+        The offsets that were found.
     errors : ndarray of shape (n,) or None
         Errors of the targets that were left out, zero for the others; None if the
         objective leaves nothing out.
@@ -40,8 +46,10 @@ class Recovered:
     """
 
     objective: Objective
+    unknown: Unknown
     result: PathResult
     factors: Factors
+    offsets: Offsets
     errors: Array | None
     loss: Loss
     certificate: Certificate | None = None
@@ -53,6 +61,7 @@ class Recovered:
         measured: Measured,
         parts: Sequence[MeasuredPart],
         fits: Sequence[Recovered],
+        center: str | None,
     ) -> Recovered:
         """The fit of measurements whose groups were fitted each alone.
 
@@ -61,9 +70,13 @@ class Recovered:
         measured : Measured
         parts : sequence of MeasuredPart
         fits : sequence of Recovered
-            Those of the first parts; the matrix is zero elsewhere.
+            Those of the first parts; elsewhere the matrix is zero, or the centre.
+        center : str or None
         """
-        factors, result, _ = joined(fits, [part.block for part in parts])
+        blocks = [part.block for part in parts[: len(fits)]]
+        factors, result, _ = joined(fits, blocks)
+        elsewhere = measured.means(without_rows(center))
+        offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
         errors = None
         for part, fit in zip(parts, fits, strict=False):
             if fit.errors is not None:
@@ -72,4 +85,14 @@ class Recovered:
         bounds = [fit.certificate for fit in fits if fit.certificate is not None]
         bound = Certificate.of_groups(bounds) if len(bounds) == len(fits) else None
         first, stopped = fits[0], any(fit.stopped for fit in fits)
-        return cls(first.objective, result, factors, errors, first.loss, bound, stopped)
+        return cls(
+            first.objective,
+            first.unknown,
+            result,
+            factors,
+            offsets,
+            errors,
+            first.loss,
+            bound,
+            stopped,
+        )

@@ -29,7 +29,7 @@ from skprecgd.factors import Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
 from skprecgd.objective import GrossErrors, Objective, Weights
-from skprecgd.objective.penalty import RowWeight
+from skprecgd.objective.penalty import ALIKE, RowWeight
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
@@ -343,6 +343,7 @@ def make_row_solver(
     factors: Factors,
     gross: GrossErrors | None,
     each_entry: str | None,
+    components: Factors | None = None,
 ) -> RowSolver:
     """The solver for rows like those of a fit.
 
@@ -357,6 +358,9 @@ def make_row_solver(
         The errors that the fit left out; None if the objective leaves nothing out.
     each_entry : str or None
         See `RowSolver`.
+    components : Factors, default=None
+        The factors without the component that offsets of rows are; None if there are
+        no such offsets. A penalty is on these alone.
     """
     loss = minimised(objective, result).loss
     ridge = row_ridge(objective, result, factors)
@@ -365,12 +369,21 @@ def make_row_solver(
         return TrimmedRows(loss, ridge, each_entry, fraction=fraction, level=level)
     kind = LeastSquaresRows if loss.least_squares else LossRows
     solver, penalty = kind(loss, ridge, each_entry), objective.penalty_of_sum
-    if penalty.row_weight is None or result.status is Status.HELD_OUT:
+    beside = components is not None and penalty.shrinks
+    diagonal = penalty.row_weight is None and not beside
+    if diagonal or result.status is Status.HELD_OUT:
         return solver
-    s = factors.singular_values()
-    k = int(np.sum(s > factors.rounding * s[0]))
-    form = penalty.row_form(factors.truncated(k), signed_svd(factors)[2][:, :k])
-    return CountedRows(solver, form, penalty.row_weight)
+    weight, k = penalty.row_weight or ALIKE, factors.numerical_rank
+    basis = signed_svd(factors)[2][:, :k]
+    if components is None:
+        form = penalty.row_form(factors.truncated(k), basis)
+        return CountedRows(solver, form, weight)
+    own = components.truncated(components.numerical_rank)
+    if own.rank != k - 1:
+        # All rows have the same offset, so that no coordinate stands for it.
+        return solver
+    form = penalty.row_form(own, basis, constant=True)
+    return CountedRows(solver, form, weight)
 
 
 def row_ridge(objective: Objective, result: PathResult, factors: Factors) -> Array:

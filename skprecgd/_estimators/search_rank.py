@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from skprecgd.initialization import check_rank
 from skprecgd.objective import Objective
 from skprecgd.optim.path.freedom import highest_determined
+from skprecgd.unknown.base import Unknown
 
 AUTO = "auto"
 
@@ -48,10 +49,10 @@ class SearchRank:
         check_rank(self.given, shape, name)
         return self.given
 
-    def for_objective(self, objective: Objective, *, symmetric: bool = False) -> int:
+    def for_objective(self, objective: Objective, unknown: Unknown) -> int:
         """The search rank for measurements, which may be those of one group."""
         shape = objective.matrix_shape
         if not self.is_auto:
             return min(shape) if self.given is None else min(int(self.given), *shape)
-        found = highest_determined(shape, objective.n_measurements, symmetric=symmetric)
-        return max(1, found)
+        n_measurements = objective.n_measurements
+        return max(1, highest_determined(unknown, shape, n_measurements))

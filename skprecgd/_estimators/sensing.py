@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from skprecgd._estimators.base import BasePrecGD
+from skprecgd._estimators.centre import Offsets, Seen, search_rank
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import (
@@ -70,6 +71,7 @@ from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
+from skprecgd.unknown.base import Unknown
 
 
 class PrecGDMatrixSensing(
@@ -97,6 +99,12 @@ class PrecGDMatrixSensing(
     symmetric : bool, default=False
         The matrix is symmetric positive semidefinite, ``M = X X^T``. A matrix that
         is not is then replaced by the closest fit that is.
+    center : {None, "mean", "columns", "both"}, default=None
+        Offsets that are estimated together with the factors and are in no component:
+        none, one for all entries, one for each column, or one for each row, too. Only
+        for single entries in memory, see `observed_entries`. With "both" the row
+        offsets are one component more than `n_components` counts, as in
+        `PrecGDFactorization`.
     loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
             default="squared"
         What a prediction costs: "logistic" for labels 0 and 1 or probabilities,
@@ -169,7 +177,8 @@ class PrecGDMatrixSensing(
     Attributes
     ----------
     n_components_ : int
-        The rank found; the sum of those of all groups if there are several.
+        The rank found, with ``center="both"`` one more, for the rows' offsets; the sum
+        of those of all groups if there are several.
     matrix_shape_ : tuple of int
         ``(n_rows, n_columns)``: the parameter, or what was read or guessed.
     singular_values_ : ndarray of shape (n_components_,)
@@ -177,7 +186,9 @@ class PrecGDMatrixSensing(
         Right singular vectors of the recovered matrix.
     left_, right_ : ndarray of shape (n_rows, n_components_), \
             (n_columns, n_components_)
-        Balanced factors; the matrix is ``left_ @ right_.T``.
+        Balanced factors; the matrix is ``left_ @ right_.T + center_``.
+    center_ : ndarray of shape (n_columns,)
+        Offsets of the columns; zeros without a `center`.
     matrix_ : ndarray of shape (n_rows, n_columns)
         The recovered matrix, formed on demand.
     groups_ : object with two ndarray of int
@@ -185,7 +196,8 @@ class PrecGDMatrixSensing(
         none: ``groups_.rows`` of shape (n_rows,) and ``groups_.columns`` of shape
         (n_columns,) number them, the one with the most entries being 0; -1 is a row or
         column without an entry. Each group is fitted alone, with at most `n_components`
-        components, and entries between them are zero; see :ref:`groups`. With
+        components, and entries between them are zero, or the centre's; see
+        :ref:`groups`. With
         ``symmetric=True``, row i and column i are in the same group. Other measurements
         are one group.
     alpha_max_ : float
@@ -241,6 +253,7 @@ class PrecGDMatrixSensing(
         ],
         "matrix_shape": [None, tuple, list],
         "symmetric": ["boolean"],
+        "center": [None, StrOptions({"mean", "columns", "both"})],
     }
 
     def __init__(
@@ -249,6 +262,7 @@ class PrecGDMatrixSensing(
         *,
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
+        center: str | None = None,
         loss: str | Loss = "squared",
         solver: str | Solver = "auto",
         rank_search: str = "path",
@@ -271,6 +285,7 @@ class PrecGDMatrixSensing(
         self.n_components = n_components
         self.matrix_shape = matrix_shape
         self.symmetric = symmetric
+        self.center = center
         self.loss = loss
         self.solver = solver
         self.rank_search = rank_search
@@ -294,7 +309,7 @@ class PrecGDMatrixSensing(
     def matrix_(self) -> Array:
         """The recovered matrix, shape (n_rows, n_columns), formed on demand."""
         check_is_fitted(self)
-        return np.asarray(self.left_ @ self.right_.T)
+        return np.asarray(self.left_ @ self.right_.T + self.center_)
 
     @property
     def _n_features_out(self) -> int:
@@ -340,7 +355,7 @@ class PrecGDMatrixSensing(
         measured = measured.in_natural_order()
         self.groups_ = measured.measurements.groups(symmetric=self.symmetric)
         labels = tuple(getattr(self, f"{axis}_labels_", None) for axis in AXES)
-        warn_about_unseen(self.groups_.seen, labels, "the matrix", "as zero")
+        warn_about_unseen(self.groups_.seen, labels, "the matrix", self._elsewhere)
         if self.groups_.n_groups > 1:
             found = self._find_groups(measured, rank)
         else:
@@ -364,47 +379,72 @@ class PrecGDMatrixSensing(
         self.__dict__.pop("certificate_", None)
         if found.certificate is not None:
             self.certificate_ = found.certificate
-        self._store(found.result, found.factors)
+        self._store(found.result, found.factors, found.offsets)
 
     def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
+        means = measured.means(self.center)
+        centred = measured.without(means)
         objective = objective_of(
-            self, measured.measurements, measured.targets, measured.weights
+            self, centred.measurements, centred.targets, centred.weights
         )
-        wanted = SearchRank(self.n_components)
-        rank = wanted.for_objective(objective, symmetric=self.symmetric)
-        result = self._recover(objective, rank, block)
-        keep = partial(self._found, result, objective, block)
-        (found, fitted), stopped = in_spite_of_interrupt(keep)
-        seed, factors = self.random_state, found.factors
+        seen = self.groups_.seen if block is None else block.all_seen()
+        unknown = self._unknown(objective, seen)
+        most = SearchRank(self.n_components).for_objective(objective, unknown)
+        rank = search_rank(most, self.center, objective.matrix_shape)
+        last = self._last_solution(unknown, means, block)
+        result = self._recover(objective, rank, unknown, block, last)
+        keep = partial(self._found, result, objective, unknown, means, seen)
+        (found, within, fitted), stopped = in_spite_of_interrupt(keep)
+        seed = self.random_state
         if fitted.penalty_of_sum.shrinks:
-            factors = fitted.penalty_of_sum.balanced(factors)
+            within = fitted.penalty_of_sum.balanced(within)
         try:
-            bound = certificate(fitted, factors, search_rank=rank, random_state=seed)
+            bound = certificate(
+                fitted, within, unknown, search_rank=rank, random_state=seed
+            )
         except KeyboardInterrupt:
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True
         return replace(found, certificate=bound, stopped=stopped)
 
     def _found(
-        self, result: PathResult, objective: Objective, block: Block | None
-    ) -> tuple[Recovered, Objective]:
-        """What the estimator keeps of a search, and the convex problem behind it."""
-        factors = found_factors(objective, result, self.tol)
-        if block is None:
-            factors = seen_part(factors, self.groups_.seen)
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+        seen: Seen,
+    ) -> tuple[Recovered, Factors, Objective]:
+        """What the estimator keeps of a search.
+
+        Returns
+        -------
+        found : Recovered
+        within : Factors
+            As points of the unknown.
+        fitted : Objective
+            The convex problem that they solve.
+        """
+        factors = seen_part(found_factors(objective, result, self.tol), seen)
+        within = means.within(factors)
+        offsets = means.with_found(within, seen)
+        factors = offsets.with_rows(within)
         gross = objective.gross_errors(factors, result.relative_residual, self.tol)
         errors = None if gross is None else gross.values
         fitted = minimised(objective, result)
         if errors is not None:
             fitted = fitted.without(errors)
-        found = Recovered(objective, result, factors, errors, fitted.loss)
-        return found, fitted
+        found = Recovered(
+            objective, unknown, result, factors, offsets, errors, fitted.loss
+        )
+        return found, within, fitted
 
     def _find_groups(self, measured: Measured, rank: int) -> Recovered:
         """Fit each group of rows and columns that share no measurement alone."""
         groups = self.groups_
-        warn_about_groups(groups, rank, "zero")
+        between = "zero" if self.center is None else "the centre"
+        warn_about_groups(groups, rank, between)
         if needs_each_entry(self) is not None:
             measured = measured.entries_in_memory()
         parts = measured.parts(groups, n_fitted(groups, rank))
@@ -412,7 +452,12 @@ class PrecGDMatrixSensing(
         def fit(part: MeasuredPart) -> Recovered:
             return self._find(part.measured, part.block)
 
-        return Recovered.in_groups(measured, parts, fits_of(parts, fit))
+        return Recovered.in_groups(measured, parts, fits_of(parts, fit), self.center)
+
+    @property
+    def _elsewhere(self) -> str:
+        """How rows and columns are predicted of which nothing was observed."""
+        return "as zero" if self.center is None else "by the centre alone"
 
     def _read(self, X: Any, y: Any, sample_weight: Any) -> Measured:
         measured = read_measured(self, X, y)
@@ -423,10 +468,8 @@ class PrecGDMatrixSensing(
     def _check(self, measured: Measured) -> None:
         """Refuse what no matrix can be recovered from."""
         shape = measured.measurements.matrix_shape
-        if self.symmetric and shape[0] != shape[1]:
-            raise ValueError(
-                f"symmetric=True needs a square matrix, got matrix_shape={shape}."
-            )
+        self._components.check_shape(shape)
+        measured.check_center(self.center)
 
     def predict(self, X: Any) -> Array:
         """The targets to expect: measurements of the recovered matrix.
@@ -485,7 +528,11 @@ class PrecGDMatrixSensing(
 
     def _measure(self, X: Any) -> Array:
         check_is_fitted(self)
-        return read_measurements(self, X).forward(self.left_, self.right_)
+        left, right = self.left_, self.right_
+        if self.center_.any():
+            left = np.hstack([left, np.ones_like(left, shape=(len(left), 1))])
+            right = np.hstack([right, self.center_[:, None]])
+        return read_measurements(self, X).forward(left, right)
 
     def transform(self, X: Any) -> Array:
         """Contribution of each singular component to each measurement.
@@ -499,7 +546,8 @@ class PrecGDMatrixSensing(
         ndarray of shape (n, n_components_)
             Lazy where `X` is a dask array.
             Rows sum to the measurements of the recovered matrix: the predictions, or
-            their log-odds or logarithms (see `predict`).
+            their log-odds or logarithms (see `predict`); with a `center`, those of the
+            matrix without `center_`.
         """
         check_is_fitted(self)
         if is_dask(X):
@@ -535,6 +583,7 @@ def regressor_of(factors: Factors, loss: Loss) -> PrecGDMatrixSensing:
         loss=loss,
     )
     model._store_matrix(factors)
+    model.center_ = np.zeros(factors.matrix_shape[1], factors.dtype)
     model._loss = loss
     model.n_features_in_ = int(np.prod(factors.matrix_shape))
     return model

@@ -39,8 +39,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
         to that side. They cost hardly more than the largest alone. "auto" is the
         highest rank with fewer unknowns than there are measurements.
-    matrix_shape, symmetric : default=None, False
-        See :class:`PrecGDMatrixSensing`.
+    matrix_shape, symmetric, center : default=None, False, None
+        See :class:`PrecGDMatrixSensing`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
         Steps to try; see :class:`PrecGDMatrixSensing`. A number that diverges is
@@ -113,6 +113,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     components_ : ndarray of shape (n_components_, n_columns)
     left_, right_ : ndarray of shape (n_rows, n_components_), \
             (n_columns, n_components_)
+    center_ : ndarray of shape (n_columns,)
     matrix_ : ndarray of shape (n_rows, n_columns)
     groups_ : object with two ndarray of int
     outliers_ : ndarray of shape (n,)
@@ -154,6 +155,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         **CV_CONSTRAINTS,
         "matrix_shape": [None, tuple, list],
         "symmetric": ["boolean"],
+        "center": PrecGDMatrixSensing._parameter_constraints["center"],
     }
 
     def __init__(
@@ -162,6 +164,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         *,
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
+        center: str | None = None,
         loss: str | Loss = "squared",
         solver: str | Solver = "auto",
         step_size: Any = "auto",
@@ -185,6 +188,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.n_components = n_components
         self.matrix_shape = matrix_shape
         self.symmetric = symmetric
+        self.center = center
         self.loss = loss
         self.solver = solver
         self.step_size = step_size
@@ -254,6 +258,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         return Samples(
             measured.measurements,
             np.asarray(measured.targets),
+            self.center,
             weights=read_weights(sample_weight, self.noise_variance, n),
             groups=groups,
         )

@@ -131,6 +131,11 @@ class Block:
         """Shape of the part."""
         return len(self.rows), len(self.columns)
 
+    def all_seen(self) -> tuple[Array, Array]:
+        """Which rows and columns of the part have an entry: all of them."""
+        rows, columns = (np.ones(n, dtype=bool) for n in self.shape)
+        return rows, columns
+
 
 @dataclass(frozen=True, eq=False)
 class Cut:

@@ -21,6 +21,8 @@ from skprecgd._runtime.typing import Array
 
 # Sweeps over the rows' and the columns' offsets of incomplete data.
 _MAX_SWEEPS = 200
+# Changes that may be rounding, as a share of the data.
+_SMALL = 1e-12
 # A difference below this share of its terms has lost three digits, so that it is summed
 # again term by term.
 _CANCELLED = 1e-3
@@ -148,7 +150,7 @@ def entry_offsets(
     column_offsets = _group_means(columns, target, per_column, weights)
     if center == "both":
         # Alternate the two exact halves of a least-squares fit.
-        size = norm(target)
+        size, changed = norm(target), np.inf
         for _ in range(_MAX_SWEEPS):
             old = row_offsets
             row_offsets = _group_means(
@@ -157,7 +159,9 @@ def entry_offsets(
             column_offsets = _group_means(
                 columns, target - row_offsets[rows], per_column, weights
             )
-            if norm((row_offsets - old)[rows]) <= 1e-12 * size:
+            before, changed = changed, norm((row_offsets - old)[rows])
+            # Once changes are small, they fall until they are rounding.
+            if changed <= _SMALL * size and not changed < 0.9 * before:
                 break
         shift = np.average(row_offsets, weights=per_row > 0)
         row_offsets = np.where(per_row > 0, row_offsets - shift, 0.0)

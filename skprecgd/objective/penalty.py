@@ -45,6 +45,10 @@ class RowWeight:
         return np.asarray(shares**self.power)
 
 
+ALIKE = RowWeight(0.0, 1.0)
+"""All rows cost the same."""
+
+
 class Penalty(ABC):
     """The contract of a penalty, a quadratic form of the factors.
 
@@ -141,7 +145,7 @@ class Penalty(ABC):
         """The norm of the matrix that the penalty is a multiple of: the nuclear one."""
         return float(np.sum(factors.singular_values(), dtype=np.float64))
 
-    def balanced(self, factors: F) -> F:
+    def balanced(self, factors: Factors) -> Factors:
         """The same matrix by the factors of the lowest penalty."""
         return factors.balanced()
 
@@ -171,7 +175,9 @@ class Penalty(ABC):
         # The proximal map of the nuclear norm.
         return np.maximum(s - self.threshold, 0.0)
 
-    def row_form(self, factors: Factors, basis: Array) -> Array:
+    def row_form(
+        self, factors: Factors, basis: Array, *, constant: bool = False
+    ) -> Array:
         """The penalty of a row of the matrix as a quadratic form of its coordinates.
 
         Parameters
@@ -180,6 +186,9 @@ class Penalty(ABC):
             The matrix, in whose row space the row lies; its rank is full.
         basis : ndarray of shape (n_columns, r)
             An orthonormal basis of the row space.
+        constant : bool, default=False
+            Whether the row space also holds the constant row, whose multiple, an offset
+            of the row, has no part in the penalty.
 
         Returns
         -------
@@ -187,8 +196,12 @@ class Penalty(ABC):
             K, where ``z^T K z / 2`` is the penalty of the row of the balanced left
             factor that goes with the coordinates z.
         """
-        across = np.asarray(basis.T @ self.balanced(factors).right, dtype=np.float64)
-        back = np.linalg.inv(across)
+        right = self.balanced(factors).right
+        if constant:
+            right = np.hstack([right, np.ones_like(right[:, :1])])
+        back = np.linalg.inv(np.asarray(basis.T @ right, dtype=np.float64))
+        if constant:
+            back = back[:-1]
         return self.threshold * (back.T @ back)
 
 
@@ -249,10 +262,10 @@ class NuclearRidge(Penalty):
         return 0.5 * self.alpha * factors.ridge()
 
     def added(self, gradient: F, at: Factors) -> F:
-        return gradient.moved(at, self.alpha * at.multiplicity)
+        return gradient.moved(at.penalised, self.alpha * at.multiplicity)
 
     def along(self, factors: Factors, direction: Factors) -> Array:
-        slope = factors.multiplicity * factors.inner(direction)
+        slope = factors.multiplicity * factors.penalised.inner(direction)
         coefficients = [0.5 * factors.ridge(), slope, 0.5 * direction.ridge(), 0.0, 0.0]
         return self.alpha * np.array(coefficients)
 
@@ -314,7 +327,7 @@ class ScaledRidge(Penalty):
         return 0.5 * self.alpha * factors.times_lines(self._roots).ridge()
 
     def added(self, gradient: F, at: Factors) -> F:
-        weighted = at.times_lines(self.lines)
+        weighted = at.penalised.times_lines(self.lines)
         return gradient.moved(weighted, self.alpha * at.multiplicity)
 
     def along(self, factors: Factors, direction: Factors) -> Array:
@@ -332,11 +345,11 @@ class ScaledRidge(Penalty):
         return ScaledRidge(alpha, self.lines, self.row_weight)
 
     def size(self, factors: Factors) -> float:
-        return super().size(factors.times_lines(self._roots))
+        return super().size(factors.low_rank.times_lines(self._roots))
 
-    def balanced(self, factors: F) -> F:
-        scaled = factors.times_lines(self._roots).balanced()
-        return scaled.times_lines(self._inverse_roots)
+    def balanced(self, factors: Factors) -> Factors:
+        scaled = factors.low_rank.times_lines(self._roots).balanced()
+        return factors.with_components(scaled.times_lines(self._inverse_roots))
 
     def scaled_gradient(self, gradient: Any) -> Any:
         return LineScaledMatrix(as_matrix(gradient), *self._inverse_roots)

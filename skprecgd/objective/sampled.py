@@ -363,21 +363,26 @@ class SampledObjective(Objective):
         self, evaluation: Evaluation, roots: Sequence[Array]
     ) -> Callable[[Array], Array]:
         factors = evaluation.factors
-        if not self.contracts(factors.rank):
+        there = None
+        if self.contracts(factors.rank):
+            # A move of one factor is multiplied by the other one, which takes its root.
+            there = factors.other_times_right(roots)
+        if there is None:
             return super().curvature_in(evaluation, roots)
-        # A move of one factor is multiplied by the other one, which takes its root.
-        there = factors.other_times_right(roots)
         product = self.curvature(replace(evaluation, factors=there))
 
         def times(numbers: Array) -> Array:
-            return product(factors.shaped(numbers)).flat()
+            return product(there.shaped(numbers)).flat()
 
         return times
 
     def block_move(self, evaluation: Evaluation, gradient: Array, block: int) -> Any:
+        factors = evaluation.factors
+        if not factors.moves_by_rows(block, penalised=self.penalty.shrinks):
+            return None
         weights = np.empty(len(self.targets), self.dtype)
         weights[:] = self._curvature_weights(evaluation.state)
-        other = evaluation.factors.blocks[1 - block]
+        other = factors.multipliers()[block]
         move = self.measurements.row_solutions(
             weights, gradient, other, self.penalty.of_lines(block), block
         )

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
+from skprecgd.unknown.base import GENERAL, Unknown, unknown_of
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ class Certificate:
 def certificate(
     objective: Objective,
     factors: Factors,
+    unknown: Unknown | None = None,
     *,
     search_rank: int | None = None,
     random_state: RandomState = None,
@@ -128,6 +129,8 @@ def certificate(
     ----------
     objective : Objective
     factors : Factors
+    unknown : Unknown, default=None
+        What was searched for; None is all matrices of the kind of the factors.
     search_rank : int, default=None
         The rank that was allowed; None is that of `factors`.
     random_state : int, RandomState instance or None, default=None
@@ -150,12 +153,14 @@ def certificate(
     True
     """
     scaled, unit = objective.normalised()
-    point = factors.scaled(1.0 / unit)
+    # Components with means would be another decomposition of the same matrix.
+    point = factors.centred().scaled(1.0 / unit)
     evaluation = scaled.evaluate(point)
-    stationarity = 0.5 * scaled.gradient(evaluation).inner(point)
-    gradient = scaled.penalty.scaled_gradient(scaled.matrix_gradient(evaluation))
-    symmetric = factors.multiplicity == 2
-    steepest = _steepest(gradient, symmetric, random_state)
+    stationarity = point.stationarity(scaled.gradient(evaluation))
+    if unknown is None:
+        unknown = unknown_of(factors.multiplicity == 2)
+    gradient = scaled.matrix_gradient(evaluation)
+    steepest = _steepest(scaled, gradient, unknown, random_state)
     violation = max(0.0, steepest - scaled.penalty.threshold)
     allowed = factors.rank if search_rank is None else search_rank
     return Certificate(
@@ -169,7 +174,7 @@ def certificate(
 
 
 def largest_multiple(
-    objective: Objective, *, symmetric: bool = False, random_state: RandomState = None
+    objective: Objective, unknown: Unknown = GENERAL, random_state: RandomState = None
 ) -> float:
     """The multiple of its penalty from which on an objective is lowest at zero.
 
@@ -181,8 +186,8 @@ def largest_multiple(
     ----------
     objective : Objective
         Of unit scale, with a penalty. Its loss is convex.
-    symmetric : bool, default=False
-        Whether the matrix is ``X X^T``.
+    unknown : Unknown, default=GENERAL
+        What is searched for; its offsets have no part in the penalty.
     random_state : int, RandomState instance or None, default=None
         Start vector of the iteration.
 
@@ -198,13 +203,13 @@ def largest_multiple(
     2.0
     """
     gradient = objective.matrix_gradient_at_zero()
-    gradient = objective.penalty.scaled_gradient(gradient)
-    steepest = _steepest(gradient, symmetric, random_state)
+    steepest = _steepest(objective, gradient, unknown, random_state)
     return max(0.0, steepest) / objective.penalty.threshold
 
 
-def _steepest(gradient: Any, symmetric: bool, random_state: RandomState) -> float:
-    """The fastest descent along a matrix of nuclear norm one, given S."""
-    if symmetric:
-        return float(leading_eigenpairs(-1.0 * gradient, 1, random_state)[0][0])
-    return float(leading_triplets(gradient, 1, random_state)[1][0])
+def _steepest(
+    objective: Objective, gradient: Any, unknown: Unknown, random_state: RandomState
+) -> float:
+    """The fastest descent along a matrix of size one, given S."""
+    gradient = objective.penalty.scaled_gradient(unknown.visible(gradient))
+    return float(unknown.descent(gradient, 1, random_state)[1][0])

@@ -299,9 +299,7 @@ def solve_block(local: Local, block: int, tuning: BlockTuning = _BLOCK) -> Facto
     gradient = local.gradient.only(block)
     move = local.objective.block_move(local.evaluation, gradient.blocks[block], block)
     if move is not None:
-        blocks = list(gradient.blocks)
-        blocks[block] = move
-        return type(gradient)(*blocks)
+        return gradient.with_block(block, move)
     system = _System.at(local)
     return system.solve(gradient, tuning.max_inner, tuning.tolerance, block)
 

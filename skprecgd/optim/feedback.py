@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 
 from skprecgd._linalg.numerics import dot, norm
 from skprecgd._runtime.typing import Array, RandomState
-from skprecgd.factors import FactorPair, Factors
+from skprecgd.factors import Factors
 from skprecgd.optim.directions import Direction, Local, solve_block
 
 
@@ -54,12 +54,12 @@ class Feedback(Direction):
             self._feedback = drawn.astype(factors.dtype)
         return self._feedback
 
-    def _fed_back(self, local: Local) -> FactorPair:
+    def _fed_back(self, local: Local) -> Factors:
         factors, objective = local.evaluation.factors, local.objective
         left, right = factors.left, factors.right
         feedback = self._matrix(factors)
         gradient = objective.matrix_gradient(local.evaluation)
-        direction = FactorPair(
+        direction = factors.joined(
             np.asarray(gradient @ right, left.dtype),
             np.asarray(gradient.T @ feedback, right.dtype),
         )

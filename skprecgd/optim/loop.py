@@ -123,8 +123,7 @@ class Outcome:
         slack = 0.5 * objective.resolution**2 + _TIE * rounding
         if self.status is not Status.DIVERGED or best.value <= at_zero + slack:
             return self
-        blocks = (np.zeros_like(block) for block in best.factors.blocks)
-        zero = objective.evaluate(type(best.factors)(*blocks))
+        zero = objective.evaluate(best.factors.zero())
         return _ZeroOutcome(zero, self.status, self.n_iter, np.nan)
 
 
@@ -432,7 +431,7 @@ def minimize(
         damping=damping,
         step_size=step_size,
         noise_variance=noise_variance,
-        symmetric=factors.multiplicity == 2,
+        has_two_factors=factors.multiplicity == 1,
         random_state=random_state,
     )
     journal = Journal(callback, unit)

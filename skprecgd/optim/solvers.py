@@ -163,7 +163,7 @@ def make_method(
     damping: str | float | Damping = "auto",
     step_size: str | float | StepRule = "auto",
     noise_variance: float | None = None,
-    symmetric: bool = False,
+    has_two_factors: bool = True,
     random_state: RandomState = None,
 ) -> Method:
     """Put a solver together for an objective that is in unit scale.
@@ -176,8 +176,8 @@ def make_method(
         See `minimize`.
     noise_variance : float, default=None
         Variance of the noise in the objective's units.
-    symmetric : bool, default=False
-        Whether the unknown is ``X X^T``.
+    has_two_factors : bool, default=True
+        Whether left and right factor move independently; those of ``X X^T`` do not.
     random_state : int, RandomState instance or None, default=None
         Given to the direction of a random solver.
 
@@ -189,7 +189,7 @@ def make_method(
     loss, solver = objective.loss, as_solver(solver)
     named = SOLVERS.get(solver.name) == solver
     called = f"solver={solver.name!r}" if named else f"solver={solver!r}"
-    _check_needs(solver, called, loss, symmetric)
+    _check_needs(solver, called, loss, has_two_factors)
     direction = solver.direction(random_state) if solver.random else solver.direction()
     if not solver.descends:
         step = _given_step(step_size, called)
@@ -202,8 +202,10 @@ def make_method(
     return Method(solver, rule, direction, make_step(step_size))
 
 
-def _check_needs(solver: Solver, called: str, loss: Loss, symmetric: bool) -> None:
-    if solver.pair_only and symmetric:
+def _check_needs(
+    solver: Solver, called: str, loss: Loss, has_two_factors: bool
+) -> None:
+    if solver.pair_only and not has_two_factors:
         raise ValueError(
             f"{called} needs two factors; a symmetric matrix X X^T has one. "
             "Use symmetric=False, or solver='gauss-newton'."

@@ -17,6 +17,7 @@ from skprecgd._linalg.bidiagonal import spectrum
 from skprecgd._runtime.typing import Array
 from skprecgd.objective import Evaluation, Objective
 from skprecgd.optim.path.tuning import GrowthTuning
+from skprecgd.unknown.base import GENERAL, Unknown
 
 Triplets = tuple[Array, Array, Array]
 
@@ -29,12 +30,17 @@ class Cluster:
     objective : Objective
         Least squares, with residuals whose signs are chance where only noise is left.
     tuning : GrowthTuning, optional
+    unknown : Unknown, optional
+        What is searched for; all matrices if it is not given.
     """
 
     def __init__(
-        self, objective: Objective, tuning: GrowthTuning | None = None
+        self,
+        objective: Objective,
+        tuning: GrowthTuning | None = None,
+        unknown: Unknown = GENERAL,
     ) -> None:
-        self._objective = objective
+        self._objective, self._unknown = objective, unknown
         self._tuning = GrowthTuning() if tuning is None else tuning
         # The singular value that a direction must exceed, as a share of the residual.
         self._level = 0.0
@@ -67,7 +73,9 @@ class Cluster:
         """The edge of chance and a margin, as a share of the residual."""
         tuning = self._tuning
         flipped = self._objective.sign_flipped_gradient(evaluation, tuning.seed)
-        chance = spectrum(flipped, np.random.RandomState(tuning.seed))
+        chance = spectrum(
+            self._unknown.visible(flipped), np.random.RandomState(tuning.seed)
+        )
         chance.until(lambda values, errors: errors[0] <= tuning.edge_tol * values[0])
         return tuning.stands_out * float(chance.values[0]) / residual
 
@@ -88,6 +96,8 @@ class Cluster:
             found = errors[:n_known] <= tol * values[:n_known]
             return len(found) == n_known and bool(np.all(found))
 
-        search = spectrum(gradient, np.random.RandomState(tuning.seed))
+        search = spectrum(
+            self._unknown.visible(gradient), np.random.RandomState(tuning.seed)
+        )
         search.until(enough)
         return search.triplets(count(search.values))

@@ -39,7 +39,8 @@ def explain_complete(
         random_state=random_state,
     )
     s = objective.penalty.shrunk(found.s)
-    factors = FactorPair.decomposed(found.u, s, found.v)
+    svd = found.u, s, found.v
+    factors = FactorPair.from_svd(*svd).knowing(*svd)
     norm = objective.data_norm
     values = found.s.astype(np.float64)
     losses = np.cumsum((values - s) ** 2 - values**2)
@@ -53,7 +54,7 @@ def explain_complete(
     status = Status.STATIONARY if found.converged else Status.MAX_ITER
     variance, loss = settings.noise_variance, float(losses[-1])
     if isinstance(variance, str):
-        variance = residual_variance(objective, loss, factors)
+        variance = residual_variance(objective, loss, factors, settings.unknown)
     penalty = objective.penalty
     multiple = float(found.s[0]) / penalty.threshold if penalty.shrinks else None
     return PathResult(

@@ -1,4 +1,4 @@
-"""Degrees of freedom of a rank, and the variance of the noise that they leave."""
+"""What the degrees of freedom of a rank say of its fit and of its noise."""
 
 from __future__ import annotations
 
@@ -7,40 +7,30 @@ from functools import partial
 
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
-
-
-def degrees_of_freedom(
-    matrix_shape: tuple[int, int], rank: int, *, symmetric: bool = False
-) -> int:
-    """How many numbers determine a matrix of that rank."""
-    n_rows, n_columns = matrix_shape
-    if symmetric:
-        return rank * (2 * n_rows - rank + 1) // 2
-    return rank * (n_rows + n_columns - rank)
+from skprecgd.unknown.base import Unknown
 
 
 def highest_determined(
+    unknown: Unknown,
     matrix_shape: tuple[int, int],
     n_measurements: float,
-    *,
     most: int | None = None,
-    symmetric: bool = False,
 ) -> int:
     """The highest rank up to `most` with more measurements than unknowns, or 0."""
     ranks = range(1, (min(matrix_shape) if most is None else most) + 1)
-    unknowns = partial(degrees_of_freedom, matrix_shape, symmetric=symmetric)
+    unknowns = partial(unknown.degrees_of_freedom, matrix_shape)
     return bisect_left(ranks, n_measurements, key=unknowns)
 
 
-def residual_variance(objective: Objective, loss: float, factors: Factors) -> float:
+def residual_variance(
+    objective: Objective, loss: float, factors: Factors, unknown: Unknown
+) -> float:
     """Variance of the noise of one measurement, from what a fit leaves over.
 
     The sum of squared residuals is divided by the number of measurements less the
     degrees of freedom of the fit; 0 where those are as many.
     """
-    freedom = degrees_of_freedom(
-        factors.matrix_shape, factors.rank, symmetric=factors.multiplicity == 2
-    )
+    freedom = unknown.degrees_of_freedom(factors.matrix_shape, factors.rank)
     n_measurements = objective.n_measurements
     if n_measurements <= freedom:
         return 0.0

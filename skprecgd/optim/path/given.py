@@ -47,18 +47,17 @@ def with_useful_start(
     start = _start(objective, settings, max_rank)
     if start is None:
         return settings.without_start()
-    return replace(settings, init=(start.left, start.right))
+    return replace(settings, init=start)
 
 
 def _start(
     objective: Objective, settings: PathSettings, max_rank: int
 ) -> Factors | None:
     """The factors to start from, or None where the zero matrix is as good."""
-    factors = _without_empty_columns(
-        given_factors(
-            settings.init, objective.matrix_shape, symmetric=settings.symmetric
-        )
-    )
+    # No step would move columns that are zero; a pursuit fills them.
+    factors = given_factors(
+        settings.init, objective.matrix_shape, settings.unknown
+    ).without_empty_columns()
     if factors.rank == 0 or objective.data_norm == 0.0:
         return None
     direction = _direction(factors, max_rank, objective.penalty)
@@ -85,21 +84,11 @@ def _better(given: Evaluation, best: Evaluation, settings: PathSettings) -> Eval
     return best if not kept * given.value <= best.value else given
 
 
-def _without_empty_columns(factors: Factors) -> Factors:
-    """The factors without the columns that are zero in all of them.
-
-    No step would move these; a pursuit fills them.
-    """
-    used = np.any([np.any(block != 0, axis=0) for block in factors.blocks], axis=0)
-    return type(factors)(*(block[:, used] for block in factors.blocks))
-
-
 def _direction(factors: Factors, max_rank: int, penalty: Penalty) -> Factors | None:
     """The leading part of the matrix, its size one; None for zero."""
     # The product of very small or very large factors might be zero or infinite.
-    units = (power_of_two(largest_size(block)) for block in factors.blocks)
-    pairs = zip(factors.blocks, units, strict=True)
-    near = type(factors)(*(block / unit for block, unit in pairs))
+    units = [power_of_two(largest_size(block)) for block in factors.blocks]
+    near = factors.divided(units)
     leading = near.truncated(min(near.rank, max_rank))
     size = penalty.size(leading)
     return leading.scaled(1.0 / size) if size > 0 else None
@@ -108,8 +97,7 @@ def _direction(factors: Factors, max_rank: int, penalty: Penalty) -> Factors | N
 def _cast(factors: Factors, objective: Objective) -> Factors:
     """The factors in the precision of the objective."""
     with np.errstate(over="ignore", under="ignore"):
-        blocks = (block.astype(objective.dtype) for block in factors.blocks)
-        return type(factors)(*blocks)
+        return factors.in_precision(objective.dtype)
 
 
 def resumed(walk: Walk) -> Ending | None:
@@ -128,9 +116,7 @@ def resumed(walk: Walk) -> Ending | None:
     if solved.sharpened is not None:
         loss = solved.sharpened.rescaled(1.0 / objective.target_unit)
         objective = objective.with_loss(loss)
-    factors = given_factors(
-        settings.init, objective.matrix_shape, symmetric=settings.symmetric
-    )
+    factors = given_factors(settings.init, objective.matrix_shape, settings.unknown)
     here = objective.evaluate(_cast(factors, objective))
     change = abs(here.relative_residual - solved.relative_residual)
     tuning = settings.tuning.given

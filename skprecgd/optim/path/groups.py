@@ -10,9 +10,9 @@ import numpy as np
 from skprecgd._linalg.numerics import norm
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
-from skprecgd.optim.path.freedom import degrees_of_freedom
 from skprecgd.optim.path.result import PathResult, Stage
 from skprecgd.optim.result import History, Record
+from skprecgd.unknown.base import Unknown
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class GroupPath:
     spare: float
 
     @classmethod
-    def of(cls, objective: Objective, result: PathResult) -> GroupPath:
-        """The path of a group, given what it minimised."""
+    def of(
+        cls, objective: Objective, result: PathResult, unknown: Unknown
+    ) -> GroupPath:
+        """The path of a group, given what it minimised, over what."""
         factors = result.factors
-        freedom = degrees_of_freedom(
-            factors.matrix_shape, factors.rank, symmetric=factors.multiplicity == 2
-        )
+        freedom = unknown.degrees_of_freedom(factors.matrix_shape, factors.rank)
         spare = max(0.0, objective.n_measurements - freedom)
         return cls(result, objective.data_norm, spare)
 

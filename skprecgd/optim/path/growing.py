@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
-from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.typing import Array
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.factors import Factors
 from skprecgd.initialization import make_start
 from skprecgd.objective import Evaluation, Objective, PendingEvaluation
 from skprecgd.optim.path.cluster import Cluster, Triplets
@@ -36,9 +34,12 @@ class Grower:
         self._strategy = strategy
         self._objective: Objective = strategy.objective
         self._settings: PathSettings = strategy.settings
+        self._unknown = strategy.settings.unknown
         self._tuning = strategy.settings.tuning.growth
         self._rng = rng
-        self._cluster = Cluster(strategy.objective, self._tuning)
+        self._cluster = Cluster(
+            strategy.objective, self._tuning, strategy.settings.unknown
+        )
 
     def first(self, max_rank: int) -> Evaluation:
         """The start of a path, at rank one or at the rank of a given pair.
@@ -48,7 +49,7 @@ class Grower:
         """
         init, rank = self._settings.init, 1
         if not isinstance(init, str):
-            rank = min(max_rank, np.shape(init[0])[-1])
+            rank = self._settings.start_rank(max_rank)
         elif init == "spectral":
             grown = self.grow(None, max_rank)
             if grown is not None:
@@ -61,12 +62,12 @@ class Grower:
         A given pair of fewer columns is grown to it.
         """
         init = self._settings.init
-        width = rank if isinstance(init, str) else min(rank, np.shape(init[0])[-1])
+        width = rank if isinstance(init, str) else self._settings.start_rank(rank)
         start = make_start(
             init,
             self._objective,
             width,
-            symmetric=self._settings.symmetric,
+            self._unknown,
             random_state=self._rng,
         )
         if width == rank:
@@ -77,11 +78,8 @@ class Grower:
 
     def zero(self) -> Factors:
         """The zero matrix by factors of one column."""
-        n_rows, n_columns = self._objective.matrix_shape
-        dtype = self._objective.dtype
-        if self._settings.symmetric:
-            return SymmetricFactor(np.zeros((n_rows, 1), dtype))
-        return FactorPair(np.zeros((n_rows, 1), dtype), np.zeros((n_columns, 1), dtype))
+        shape, dtype = self._objective.matrix_shape, self._objective.dtype
+        return self._unknown.zero(shape, 1, dtype)
 
     def descends_from_zero(self) -> bool:
         """Whether a rank-one term decreases the objective of the zero matrix.
@@ -92,13 +90,11 @@ class Grower:
         penalty = self._objective.penalty
         if not penalty.shrinks:
             return True
-        gradient = self._objective.matrix_gradient_at_zero()
-        gradient = penalty.scaled_gradient(gradient)
+        gradient, unknown = self._objective.matrix_gradient_at_zero(), self._unknown
+        gradient = penalty.scaled_gradient(unknown.visible(gradient))
         any_vector = np.cos(np.arange(self._objective.matrix_shape[1]))
-        seen = np.asarray(gradient @ any_vector.astype(self._objective.dtype))
-        size = norm(seen)
-        slope = norm(np.asarray(gradient.T @ (seen / size))) if size > 0 else 0.0
-        if slope > penalty.threshold and not self._settings.symmetric:
+        probe = any_vector.astype(self._objective.dtype)
+        if unknown.surely_descends(gradient, penalty.threshold, probe):
             return True
         return self.grow(None, 1, 1) is not None
 
@@ -149,16 +145,10 @@ class Grower:
             gradient = objective.matrix_gradient_at_zero()
         else:
             gradient = objective.matrix_gradient(evaluation)
-        gradient = objective.penalty.scaled_gradient(gradient)
-        if self._settings.symmetric:
-            values, u = leading_eigenpairs(-1.0 * gradient, count, seed)
-            v = u
-        else:
-            # With a ridge the value must be accurate, to be compared with the ridge.
-            tol = 0.0 if objective.penalty.shrinks else self._tuning.direction_tol
-            u, values, v = leading_triplets(gradient, count, seed, tol=tol)
-            # The triplets are those of the gradient; the descent has the other sign.
-            u = -u
+        gradient = objective.penalty.scaled_gradient(self._unknown.visible(gradient))
+        # With a ridge the slope must be accurate, to be compared with the ridge.
+        tol = 0.0 if objective.penalty.shrinks else self._tuning.direction_tol
+        u, values, v = self._unknown.descent(gradient, count, seed, tol=tol)
         u, v = objective.penalty.unscaled(u, v)
         dtype = objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
@@ -223,7 +213,6 @@ class Grower:
     ) -> Factors:
         """The balanced factors of a point with ``u diag(s) v^T`` added."""
         if evaluation is None:
-            kind = SymmetricFactor if self._settings.symmetric else FactorPair
-            return kind.from_svd(u, s, v)
+            return self._unknown.of_svd(u, s, v)
         balanced = self._objective.penalty.balanced(evaluation.factors)
         return balanced.grown(u, s, v)

@@ -11,7 +11,6 @@ import numpy as np
 
 from skprecgd.factors import Factors
 from skprecgd.optim.path import scarce
-from skprecgd.optim.path.freedom import degrees_of_freedom
 from skprecgd.optim.path.tuning import NoiseTuning
 from skprecgd.optim.path.walk import Walk
 
@@ -76,7 +75,8 @@ class NoiseWatch:
         before = others[-1].loss if others else 0.5 * walk.objective.data_norm**2
         rank = others[-1].rank if others else 0
         shape = walk.objective.matrix_shape
-        left = walk.objective.n_measurements - degrees_of_freedom(shape, rank)
+        freedom = walk.settings.unknown.degrees_of_freedom(shape, rank)
+        left = walk.objective.n_measurements - freedom
         roots = float(np.sum(np.sqrt(shape))) ** 2 * max(1, stage.rank - rank)
         chance = roots / max(left, 1.0)
         return stage.loss > (1.0 - self._tuning.chance * chance) * before

@@ -37,6 +37,7 @@ from skprecgd.optim.path.whole_data import or_simpler
 from skprecgd.optim.result import Status
 from skprecgd.optim.solvers import Solver, as_solver
 from skprecgd.optim.steps import StepRule
+from skprecgd.unknown.base import unknown_of
 
 
 def rank_path(
@@ -125,7 +126,7 @@ def rank_path(
     ([1, 2], True)
     """
     settings = PathSettings(
-        symmetric=symmetric,
+        unknown=unknown_of(symmetric),
         solver=solver,
         rank_search=rank_search,
         damping=damping,
@@ -166,7 +167,7 @@ def recover(
     check_rank(max_rank, objective.matrix_shape)
     _check_search(settings)
     closed_form = objective.has_closed_form and settings.solver == "auto"
-    if closed_form and not settings.symmetric:
+    if closed_form and settings.unknown.has_two_factors:
         return explain_complete(objective, max_rank, settings, random_state)
     asked = settings.asked()
     if settings.solved and not settings.solved.is_of(objective, max_rank, settings):
@@ -201,7 +202,7 @@ def _largest_multiple(walk: Walk) -> float | None:
         return None
     return largest_multiple(
         walk.objective,
-        symmetric=walk.settings.symmetric,
+        walk.settings.unknown,
         random_state=walk.settings.tuning.growth.seed,
     )
 
@@ -314,7 +315,9 @@ def _result(ending: Ending) -> PathResult:
     variance = walk.settings.noise_variance
     if isinstance(variance, str):
         best = outcome.evaluation
-        variance = residual_variance(walk.objective, best.loss, best.factors)
+        variance = residual_variance(
+            walk.objective, best.loss, best.factors, walk.settings.unknown
+        )
     if variance is not None:
         variance = variance * walk.objective.target_unit**2
     fields = {

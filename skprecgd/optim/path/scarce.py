@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 
 from skprecgd.factors import Factors
-from skprecgd.initialization import spectral
+from skprecgd.initialization import make_start
 from skprecgd.objective.penalty import as_penalty
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path.posterior import Posterior
@@ -91,7 +91,7 @@ def grown_means(walk: Walk, max_rank: int) -> Factors | None:
 def completes(walk: Walk) -> bool:
     """Whether the factors of a rectangular matrix are sought from its entries."""
     entries = walk.objective.observed_entries()
-    return entries is not None and not walk.settings.symmetric
+    return entries is not None and walk.settings.unknown.has_two_factors
 
 
 def has_lone_line(factors: Factors, lone: float = ScarceTuning.lone) -> bool:
@@ -136,9 +136,8 @@ def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Found:
 def _shrunk_ridge(walk: Walk, rank: int) -> Factors | None:
     """The factors after a step for each shrinking ridge; None if the user stops."""
     tuning, objective = _tuning(walk), walk.objective
-    factors = spectral(
-        objective, rank, symmetric=walk.settings.symmetric, random_state=tuning.seed
-    )
+    unknown = walk.settings.unknown
+    factors = make_start("spectral", objective, rank, unknown, tuning.seed)
     _, s, _ = factors.svd()
     for ridge in tuning.ridges if s[0] > 0 else ():
         penalised = objective.with_penalty(as_penalty(ridge * float(s[0])))
@@ -234,7 +233,8 @@ def _stalled(noise: list[float], tuning: ScarceTuning) -> bool:
 def _posterior(
     walk: Walk, rank: int, start: np.random.RandomState | None = None
 ) -> Posterior:
-    return Posterior(walk.objective, rank, start, walk.settings.tuning.posterior)
+    tuning, unknown = walk.settings.tuning.posterior, walk.settings.unknown
+    return Posterior(walk.objective, rank, start, tuning, unknown)
 
 
 def _tuning(walk: Walk) -> ScarceTuning:

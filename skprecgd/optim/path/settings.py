@@ -17,6 +17,7 @@ from skprecgd.optim.metric import Damping
 from skprecgd.optim.path.tuning import PathTuning
 from skprecgd.optim.solvers import Method, Solver, make_method
 from skprecgd.optim.steps import StepRule
+from skprecgd.unknown.base import GENERAL, Unknown
 
 RANK_SEARCHES = ("path", "fixed")
 """The values of the `rank_search` parameter."""
@@ -70,7 +71,9 @@ class PathSettings:
 
     Attributes
     ----------
-    symmetric, solver, rank_search, damping, step_size, noise_variance, init, \
+    unknown : Unknown
+        The kind of matrix that is searched for.
+    solver, rank_search, damping, step_size, noise_variance, init, \
     early_stopping, validation_fraction, n_iter_no_change, max_iter, tol, keep_factors
         See `rank_path`.
     ranks_to_visit : tuple of int, default=()
@@ -88,7 +91,7 @@ class PathSettings:
         The constants of the search.
     """
 
-    symmetric: bool = False
+    unknown: Unknown = GENERAL
     solver: str | Solver = "auto"
     rank_search: str = "path"
     damping: str | float | Damping = "auto"
@@ -112,24 +115,34 @@ class PathSettings:
         """Whether the variance of the noise is to be estimated."""
         return isinstance(self.noise_variance, str)
 
+    def start_rank(self, most: int) -> int:
+        """The rank of the factors that are given as a start, and `most` at most."""
+        init = self.init
+        given = init.rank if isinstance(init, Factors) else np.shape(init[0])[-1]
+        return min(most, given)
+
     def without_start(self) -> PathSettings:
         """The settings with the usual start."""
         return replace(self, init="spectral", solved=None)
 
     def asked(self) -> dict[str, Any]:
         """What the user asked for, but for the start, by name."""
-        others = "init", "solved", "noise_is_left", "tuning"
-        return {
+        others = "init", "solved", "noise_is_left", "tuning", "unknown"
+        asked = {
             each.name: getattr(self, each.name)
             for each in fields(self)
             if each.name not in others
         }
+        return {"unknown": self.unknown.name, **asked}
 
     def in_units(self, unit: float, target_unit: float) -> PathSettings:
         """The settings for the matrix and the targets, each divided by its unit."""
         init, variance = self.init, self.noise_variance
-        if not isinstance(init, str):
-            root = np.sqrt(unit)
+        root = np.sqrt(unit)
+        if isinstance(init, Factors):
+            precise = init.in_precision(np.dtype(np.float64))
+            init = precise.divided([root] * len(init.blocks))
+        elif not isinstance(init, str):
             init = tuple(np.asarray(block, dtype=float) / root for block in init)
         if variance is not None and not isinstance(variance, str):
             variance = variance / target_unit / target_unit
@@ -168,6 +181,6 @@ class PathSettings:
             damping=damping,
             step_size=deepcopy(self.step_size),
             noise_variance=noise_variance,
-            symmetric=self.symmetric,
+            has_two_factors=self.unknown.has_two_factors,
             random_state=rng,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from skprecgd.objective import Objective
-from skprecgd.optim.path.freedom import degrees_of_freedom, highest_determined
+from skprecgd.optim.path.freedom import highest_determined
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.tuning import StageTuning
 from skprecgd.optim.solvers import SOLVERS, Solver, as_solver
@@ -65,10 +65,8 @@ class Strategy:
 
     def measurements_per_unknown(self, rank: int) -> float:
         """Number of measurements for each degree of freedom of a rank."""
-        freedom = degrees_of_freedom(
-            self.objective.matrix_shape, rank, symmetric=self.settings.symmetric
-        )
-        return self.objective.n_measurements / freedom
+        shape, unknown = self.objective.matrix_shape, self.settings.unknown
+        return self.objective.n_measurements / unknown.degrees_of_freedom(shape, rank)
 
     def scarce(self, rank: int) -> bool:
         """Whether measurements are few for the degrees of freedom of a rank."""
@@ -77,12 +75,8 @@ class Strategy:
 
     def highest_determined(self, most: int) -> int:
         """The highest rank up to `most` with more measurements than unknowns, or 0."""
-        return highest_determined(
-            self.objective.matrix_shape,
-            self.objective.n_measurements,
-            most=most,
-            symmetric=self.settings.symmetric,
-        )
+        shape, n = self.objective.matrix_shape, self.objective.n_measurements
+        return highest_determined(self.settings.unknown, shape, n, most)
 
     # -- which solvers, and until when ------------------------------------------------
 
@@ -199,7 +193,10 @@ class Strategy:
         They may not if the rank is chosen among all of them, which must all be visited.
         """
         every_rank_counts = self.settings.keep_factors or self.judged_by_held_out
-        if every_rank_counts or self.one_by_one or self.settings.symmetric:
+        if every_rank_counts or self.one_by_one:
+            return False
+        # Random signs show chance of either sign.
+        if not self.settings.unknown.has_two_factors:
             return False
         objective = self.objective
         return objective.plain_least_squares and objective.loss.signs_are_chance

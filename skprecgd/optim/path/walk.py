@@ -128,7 +128,9 @@ class Walk:
         """
         start = Handover(self.objective.evaluate(factors))
         if self.settings.estimates_noise:
-            variance = residual_variance(self.objective, start.loss, factors)
+            variance = residual_variance(
+                self.objective, start.loss, factors, self.settings.unknown
+            )
             self._methods = self._ready(replace(self.settings, noise_variance=variance))
         plan = self.strategy.settling()
         outcome = self.solve(start, plan)

@@ -22,7 +22,6 @@ import numpy as np
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.loop import Outcome, Reached
-from skprecgd.optim.path.freedom import degrees_of_freedom
 from skprecgd.optim.path.growing import Grower
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.search import search
@@ -167,10 +166,8 @@ def _n_numbers(ending: Ending, asked: Objective) -> int:
     gross = _gross_errors(ending, asked)
     n_left_out = 0 if gross is None else int(np.count_nonzero(gross.values))
     factors = ending.outcome.evaluation.factors
-    symmetric = ending.walk.settings.symmetric
-    of_matrix = degrees_of_freedom(
-        asked.matrix_shape, factors.rank, symmetric=symmetric
-    )
+    unknown = ending.walk.settings.unknown
+    of_matrix = unknown.degrees_of_freedom(asked.matrix_shape, factors.rank)
     return of_matrix + 2 * n_left_out
 
 
