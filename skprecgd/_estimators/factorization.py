@@ -48,10 +48,11 @@ from skprecgd._estimators.groups import (
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.learned import (
     Learner,
+    ended_at_noise,
     learner_of,
     warn_about_missed,
-    with_words,
 )
+from skprecgd._estimators.learned import mean_square_left as mean_square_of_entries
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -73,6 +74,7 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
+from skprecgd.factors import FactorPair
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
@@ -268,7 +270,6 @@ class PrecGDFactorization(
         ],
         "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
-        "noise": [StrOptions({"auto", "uniform", "columns"})],
     }
 
     def __init__(
@@ -382,17 +383,7 @@ class PrecGDFactorization(
         self._numerical_rank = found.numerical_rank
         self._set_variances(data, found)
         self._store(found.result, found.factors, found.offsets)
-        self._store_learned(found)
-
-    def _store_learned(self, found: Found) -> None:
-        """Set the attributes of what was learned; an earlier fit's would be wrong."""
-        for name in ("factor_scales_", "lower_bound_"):
-            self.__dict__.pop(name, None)
-        if found.learned is not None:
-            self.factor_scales_ = found.learned.factor_scales
-            self.lower_bound_ = found.learned.lower_bound
-            if self.noise_variance is None or isinstance(self.noise_variance, str):
-                self.noise_variance_ = found.learned.variance
+        self._store_learned(found.learned)
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
@@ -409,7 +400,8 @@ class PrecGDFactorization(
             result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, unknown, offsets, seen, rank)
         if learner is not None and result.status is Status.NOISE:
-            found = partial(self._learned, result, objective, unknown, learner)
+            learned = self._learned if learner.has_learned else self._as_before
+            found = partial(learned, result, objective, unknown, offsets, learner)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
 
@@ -437,21 +429,45 @@ class PrecGDFactorization(
         result: PathResult,
         objective: Objective,
         unknown: Unknown,
+        means: Offsets,
         learner: Learner,
     ) -> Found:
         """What the estimator keeps where noise and prior were learned."""
-        factors = learner.factors
+        factors, offsets = learner.factors, learner.offsets
         return Found(
             objective,
             unknown,
-            learner.offsets,
-            with_words(result, learner),
+            offsets,
+            ended_at_noise(result, learner, objective, unknown, means),
             factors,
             None,
             learner.row_solver(objective.loss, needs_each_entry(self)),
             factors.rank,
-            learner.mean_square_left,
+            partial(mean_square_of_entries, learner.data, factors, offsets),
             learner.found(),
+        )
+
+    def _as_before(
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+        learner: Learner,
+    ) -> Found:
+        """What the last fit has learned of the same data."""
+        factors, offsets = FactorPair(self.left_, self.right_), self._centred[1]
+        return Found(
+            objective,
+            unknown,
+            offsets,
+            replace(result, message=self.stop_reason_),
+            factors,
+            None,
+            self._row_solver,
+            factors.rank,
+            partial(mean_square_of_entries, learner.data, factors, offsets),
+            self._learned_noise,
         )
 
     def _found(

@@ -38,6 +38,12 @@ from skprecgd._estimators.groups import (
 )
 from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
+from skprecgd._estimators.learned import (
+    Learner,
+    ended_at_noise,
+    learner_of,
+    warn_about_missed,
+)
 from skprecgd._estimators.measured import (
     Measured,
     MeasuredPart,
@@ -65,12 +71,13 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
-from skprecgd.factors import Factors, SymmetricFactor
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 
 
@@ -268,9 +275,10 @@ class PrecGDMatrixSensing(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
+        noise: str = "auto",
         noise_variance: Any = None,
         init: Any = "spectral",
-        alpha: float = 0.0,
+        alpha: float | str = "auto",
         alpha_scaling: float = 0.0,
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
@@ -291,6 +299,7 @@ class PrecGDMatrixSensing(
         self.rank_search = rank_search
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -361,6 +370,7 @@ class PrecGDMatrixSensing(
         else:
             found = self._find(measured)
         self._warn(found.result)
+        warn_about_missed(found.learned, self.n_components)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)
@@ -380,6 +390,7 @@ class PrecGDMatrixSensing(
         if found.certificate is not None:
             self.certificate_ = found.certificate
         self._store(found.result, found.factors, found.offsets)
+        self._store_learned(found.learned)
 
     def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
@@ -393,7 +404,13 @@ class PrecGDMatrixSensing(
         most = SearchRank(self.n_components).for_objective(objective, unknown)
         rank = search_rank(most, self.center, objective.matrix_shape)
         last = self._last_solution(unknown, means, block)
-        result = self._recover(objective, rank, unknown, block, last)
+        entries = measured.entries(symmetric=self.symmetric)
+        learner = learner_of(self, entries, rank)
+        ask = None if learner is None else learner.noise_is_left
+        result = self._recover(objective, rank, unknown, block, last, ask)
+        if learner is not None and result.status is Status.NOISE:
+            learned = self._learned if learner.has_learned else self._as_before
+            return learned(result, objective, unknown, means, learner)
         keep = partial(self._found, result, objective, unknown, means, seen)
         (found, within, fitted), stopped = in_spite_of_interrupt(keep)
         seed = self.random_state
@@ -407,6 +424,46 @@ class PrecGDMatrixSensing(
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True
         return replace(found, certificate=bound, stopped=stopped)
+
+    def _learned(
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+        learner: Learner,
+    ) -> Recovered:
+        """What the estimator keeps where noise and prior were learned."""
+        return Recovered(
+            objective,
+            unknown,
+            ended_at_noise(result, learner, objective, unknown, means),
+            learner.factors,
+            learner.offsets,
+            None,
+            objective.loss,
+            learned=learner.found(),
+        )
+
+    def _as_before(
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+        learner: Learner,
+    ) -> Recovered:
+        """What the last fit has learned of the same data."""
+        return Recovered(
+            objective,
+            unknown,
+            replace(result, message=self.stop_reason_),
+            FactorPair(self.left_, self.right_),
+            self._centred[1],
+            None,
+            objective.loss,
+            learned=self._learned_noise,
+        )
 
     def _found(
         self,

@@ -378,7 +378,7 @@ class Model:
         self._add(columns, np.maximum(variance, _LEAST_VARIANCE))
 
     def _residual_triplets(self, count: int) -> tuple[Array, Array]:
-        """Singular values and vectors of the residual, with zeros where nothing was observed.
+        """Singular values and vectors of the residual, zero where nothing is observed.
 
         They are taken where the noise of all lines is the same, and they are as long as
         a matrix that is seen in full would have them, less what chance adds.
