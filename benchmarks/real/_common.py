@@ -106,5 +106,10 @@ def memory(folder: Path) -> Memory:
     return Memory(folder, verbose=0)
 
 
+def components(text: str) -> str | int:
+    """The type of the option ``--components``."""
+    return text if text == "auto" else int(text)
+
+
 def quantiles(values: Array, asked: tuple[float, ...]) -> str:
     return " ".join(f"{np.quantile(values, level):7.3f}" for level in asked)

@@ -31,7 +31,7 @@ def penalties(X: Array, observed: Array, count: int, smallest: float) -> Array:
 
 
 def path(
-    X: Array, observed: Array, lambdas: Array, *, tol: float = 1e-5, max_iter: int = 100
+    X: Array, observed: Array, lambdas: Array, *, tol: float = 1e-7, max_iter: int = 500
 ) -> Iterator[Array]:
     """The estimate for each of `lambdas`; `tol` of the relative squared change."""
     M = np.zeros(X.shape)

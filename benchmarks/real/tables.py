@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import _one_thread  # noqa: F401
 import numpy as np
-from _common import complete, load_kernels, memory, parser, root_mean_square
+from _common import complete, components, load_kernels, memory, parser, root_mean_square
 from table_data import MASKS, TABLES, Cell, draw
 from table_peers import LINEAR, peer_result
 
@@ -71,7 +71,7 @@ def parse() -> argparse.Namespace:
     options.add_argument("--draws", type=int, help="a cell (default: 5; quick: 1)")
     options.add_argument(
         "--components",
-        type=lambda text: text if text == "auto" else int(text),
+        type=components,
         default="auto",
         help='"auto" or a number; never more than columns',
     )
