@@ -44,6 +44,16 @@ def timed(call: Callable[..., Any], *arguments: Any) -> Run:
     return Run(found, time.process_time() - start)
 
 
+def told(call: Callable[..., Any], *arguments: Any) -> tuple[Run, list[str]]:
+    """A timed call, and what it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = timed(call, *arguments)
+    texts = [str(entry.message) for entry in caught]
+    # That rows are empty is true of these data, and no complaint about the fit.
+    return run, [text for text in texts if "no observed entry" not in text]
+
+
 def complete(X: Any, **parameters: Any) -> Fit:
     """Our fit and the matrix it completes; all NaN where the fit fails."""
     model = PrecGDFactorization(**{"random_state": 0, **parameters})
@@ -51,16 +61,11 @@ def complete(X: Any, **parameters: Any) -> Fit:
     def fit() -> Array:
         return model.inverse_transform(model.fit_transform(X))
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            matrix, cpu = timed(fit)
-        except (np.linalg.LinAlgError, FloatingPointError) as error:
-            caught.append(warnings.WarningMessage(error, UserWarning, "", 0))
-            matrix, cpu = np.full(X.shape, np.nan), np.nan
-    texts = [str(entry.message) for entry in caught]
-    # That rows are empty is true of these data, and no complaint about the fit.
-    return Fit(matrix, model, cpu, [t for t in texts if "no observed entry" not in t])
+    try:
+        (matrix, cpu), warned = told(fit)
+    except (np.linalg.LinAlgError, FloatingPointError) as error:
+        return Fit(np.full(X.shape, np.nan), model, np.nan, [str(error)])
+    return Fit(matrix, model, cpu, warned)
 
 
 def load_kernels(**parameters: Any) -> None:
