@@ -9,7 +9,7 @@ and what stands here is the one fit with the parameters chosen. CPU seconds are 
 are too (out of the wheel of recbole, which pip downloads)::
 
     pip install -r benchmarks/real/peers.txt
-    python benchmarks/real/ratings.py              # five seeds; tuning takes half an hour
+    python benchmarks/real/ratings.py              # five seeds; tuning: half an hour
     python benchmarks/real/ratings.py --seeds 2 --components 10
     python benchmarks/real/ratings.py --quick      # seed 0, a fifth of the grids
 """
