@@ -85,7 +85,7 @@ PARAMETERS: list[tuple[str, Any]] = [
     *(("damping", v) for v in (-1e-3, "none", np.nan, np.inf, None)),
     *(("noise_variance", v) for v in (-1.0, "estimate", np.nan, np.inf)),
     *(("init", v) for v in ("svd", None, 3.0)),
-    *(("alpha", v) for v in (-1.0, "auto", np.nan, np.inf, None)),
+    *(("alpha", v) for v in (-1.0, "ridge", np.nan, np.inf, None)),
     *(("alpha_scaling", v) for v in (-1.0, "auto", np.nan, np.inf, None)),
     *(("outlier_fraction", v) for v in (-0.1, 1.5, "some", None)),
     *(("early_stopping", v) for v in ("yes", 1, None)),

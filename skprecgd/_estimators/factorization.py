@@ -48,6 +48,7 @@ from skprecgd._estimators.groups import (
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.learned import (
     Learner,
+    NoiseFound,
     ended_at_noise,
     learner_of,
     warn_about_missed,
@@ -372,7 +373,7 @@ class PrecGDFactorization(
         else:
             found = self._find(data, seen)
         self._warn(found.result)
-        warn_about_missed(found.learned, self.n_components)
+        warn_about_missed(found.noise, self.n_components)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 
@@ -383,7 +384,7 @@ class PrecGDFactorization(
         self._numerical_rank = found.numerical_rank
         self._set_variances(data, found)
         self._store(found.result, found.factors, found.offsets)
-        self._store_learned(found.learned)
+        self._store_noise(found.noise)
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
@@ -467,7 +468,7 @@ class PrecGDFactorization(
             self._row_solver,
             factors.rank,
             partial(mean_square_of_entries, learner.data, factors, offsets),
-            self._learned_noise,
+            self._noise,
         )
 
     def _found(
@@ -492,7 +493,16 @@ class PrecGDFactorization(
         rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
         left = partial(mean_square_left, objective, result, within, gross)
         return Found(
-            objective, unknown, offsets, result, factors, gross, solver, rank, left
+            objective,
+            unknown,
+            offsets,
+            result,
+            factors,
+            gross,
+            solver,
+            rank,
+            left,
+            NoiseFound.left_by(result, objective, unknown),
         )
 
     def _find_groups(self, data: Data, most: int) -> Found:

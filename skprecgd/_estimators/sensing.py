@@ -40,6 +40,7 @@ from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.learned import (
     Learner,
+    NoiseFound,
     ended_at_noise,
     learner_of,
     warn_about_missed,
@@ -370,7 +371,7 @@ class PrecGDMatrixSensing(
         else:
             found = self._find(measured)
         self._warn(found.result)
-        warn_about_missed(found.learned, self.n_components)
+        warn_about_missed(found.noise, self.n_components)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)
@@ -390,7 +391,7 @@ class PrecGDMatrixSensing(
         if found.certificate is not None:
             self.certificate_ = found.certificate
         self._store(found.result, found.factors, found.offsets)
-        self._store_learned(found.learned)
+        self._store_noise(found.noise)
 
     def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
@@ -442,7 +443,7 @@ class PrecGDMatrixSensing(
             learner.offsets,
             None,
             objective.loss,
-            learned=learner.found(),
+            noise=learner.found(),
         )
 
     def _as_before(
@@ -462,7 +463,7 @@ class PrecGDMatrixSensing(
             self._centred[1],
             None,
             objective.loss,
-            learned=self._learned_noise,
+            noise=self._noise,
         )
 
     def _found(
@@ -493,7 +494,14 @@ class PrecGDMatrixSensing(
         if errors is not None:
             fitted = fitted.without(errors)
         found = Recovered(
-            objective, unknown, result, factors, offsets, errors, fitted.loss
+            objective,
+            unknown,
+            result,
+            factors,
+            offsets,
+            errors,
+            fitted.loss,
+            noise=NoiseFound.left_by(result, objective, unknown),
         )
         return found, within, fitted
 
