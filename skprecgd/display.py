@@ -573,7 +573,11 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
             "'param_n_components' and 'mean_test_score': search over n_components, "
             "with one score."
         )
-    searched = np.ma.asarray(results["param_n_components"])
+    searched = _numbers(results["param_n_components"])
+    if np.all(np.ma.getmaskarray(searched)):
+        raise ValueError(
+            f"This {type(search).__name__} tried no n_components that is a number."
+        )
     mean = np.asarray(results["mean_test_score"], dtype=float)
     std = np.asarray(results["std_test_score"], dtype=float)
     # With more than one parameter, every rank is shown at its best.
@@ -601,6 +605,13 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
         shown.update(ranks=np.array([]), train_error=np.array([]))
         shown["error_name"] = "one minus the mean test score"
     return shown
+
+
+def _numbers(searched: Any) -> Any:
+    """The ranks that were tried; "auto", which is none, is masked."""
+    searched = np.ma.asarray(searched)
+    named = [isinstance(rank, str) for rank in searched.data]
+    return np.ma.masked_where(named, searched)
 
 
 def _comparable(searched: Any, results: Mapping[str, Any]) -> Array:

@@ -86,6 +86,7 @@ PARAMETERS: list[tuple[str, Any]] = [
     *(("noise_variance", v) for v in (-1.0, "estimate", np.nan, np.inf)),
     *(("init", v) for v in ("svd", None, 3.0)),
     *(("alpha", v) for v in (-1.0, "auto", np.nan, np.inf, None)),
+    *(("alpha_scaling", v) for v in (-1.0, "auto", np.nan, np.inf, None)),
     *(("outlier_fraction", v) for v in (-0.1, 1.5, "some", None)),
     *(("early_stopping", v) for v in ("yes", 1, None)),
     *(("validation_fraction", v) for v in (0.0, 1.0, -0.1, 30, "all")),

@@ -117,6 +117,17 @@ def test_search_over_several_grids(pyplot):
     assert list(display.held_out_line_.get_xdata()) == [1, 2]
 
 
+def test_a_search_that_lets_the_data_say_the_rank_shows_the_numbers(pyplot):
+    X = np.random.default_rng(0).normal(size=(30, 8))
+    grid = {"n_components": [1, 2, "auto"]}
+    search = GridSearchCV(PrecGDFactorization(), grid, cv=2).fit(X)
+    display = RankPathDisplay.from_estimator(search)
+    assert list(display.held_out_line_.get_xdata()) == [1, 2]
+    search.set_params(param_grid={"n_components": ["auto"]}).fit(X)
+    with pytest.raises(ValueError, match="tried no n_components that is a number"):
+        RankPathDisplay.from_estimator(search)
+
+
 def test_halving_search_compares_what_saw_the_same_samples(pyplot):
     X = np.random.default_rng(0).normal(size=(64, 8))
     grid = {"n_components": [1, 2, 3, 4]}

@@ -267,7 +267,7 @@ def test_fitted_attributes_are_documented(estimator):
     documented = documented_parameters(sections(estimator)["Attributes"])
     stored = [n for n in vars(model) if n.endswith("_") and not n.startswith("_")]
     assert set(stored) <= set(documented)
-    optional = {"feature_names_in_", "noise_variance_"}
+    optional = {"feature_names_in_", "noise_variance_", "alpha_max_"}
     optional |= {"row_labels_", "column_labels_"}
     for name in set(documented) - optional:
         assert hasattr(model, name), name

@@ -105,9 +105,7 @@ def test_evidence_is_that_of_the_formula(shape, rng):
     # One more half-step of the longer side belongs to other moments of the shorter.
     entries, variance = model.entries, model.noise.variance
     seconds = unpacked(model.short.second, model.coordinates.at)
-    covariances = seconds - np.einsum(
-        "ni,nj->nij", model.short.mean, model.short.mean
-    )
+    covariances = seconds - np.einsum("ni,nj->nij", model.short.mean, model.short.mean)
     divergence = 0.0
     for mean, covariance in zip(model.short.mean, covariances, strict=True):
         squares = mean**2 + np.diag(covariance)
@@ -167,7 +165,7 @@ def test_signal_noise_and_offsets_are_found(shape, center, rng):
 
 @pytest.mark.parametrize("center", CENTRES)
 def test_pure_noise_has_no_columns(center, rng):
-    rows, columns, values, truth = noisy(rng, (60, 40), share=0.4)
+    rows, columns, values, _truth = noisy(rng, (60, 40), share=0.4)
     values = 2.0 + rng.normal(size=len(values))
     X = as_matrix(rows, columns, values, (60, 40))
     posterior = learn_posterior(X, 6, center=center)

@@ -15,6 +15,7 @@ from skprecgd._estimators.centre import Offsets, Seen
 from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.groups import start_of_group, within
+from skprecgd._estimators.learned import LearnedNoise
 from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
@@ -169,6 +170,18 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
             )
         elif result.noise_variance is not None:
             self.noise_variance_ = result.noise_variance
+
+    def _store_learned(self, learned: LearnedNoise | None) -> None:
+        """Set the attributes of what was learned; an earlier fit's would be wrong."""
+        for name in ("factor_scales_", "lower_bound_"):
+            self.__dict__.pop(name, None)
+        self._learned_noise = learned
+        if learned is None:
+            return
+        self.factor_scales_ = learned.factor_scales
+        self.lower_bound_ = learned.lower_bound
+        if self.noise_variance is None or isinstance(self.noise_variance, str):
+            self.noise_variance_ = learned.variance
 
     def _store_matrix(self, factors: Factors) -> None:
         u, s, v = signed_svd(factors)

@@ -46,6 +46,7 @@ from skprecgd._estimators.parameters import (
     check_together,
 )
 from skprecgd._estimators.scoring import explained_share, without_largest
+from skprecgd._estimators.search_rank import AUTO
 from skprecgd._estimators.sensing import regressor_of
 from skprecgd._estimators.weighting import positive
 from skprecgd._linalg.groups import Block
@@ -60,11 +61,13 @@ from skprecgd.measurements import Measurements
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim import SOLVERS, Solver
+from skprecgd.optim.path.freedom import highest_determined
 from skprecgd.optim.path.groups import relative_size
 from skprecgd.optim.path.rank_path import recover, visit_ranks, walk_to
 from skprecgd.optim.path.result import PathResult, Stage
 from skprecgd.optim.result import Status
 from skprecgd.robust import upper_bound
+from skprecgd.unknown.base import unknown_of
 
 # From this many single entries on, a compiled pass takes so long that it hardly matters
 # that threads wait for one another between two passes.
@@ -81,7 +84,12 @@ _REPLACED = ("rank_search", "early_stopping", "warm_start")
 
 CV_CONSTRAINTS: dict[str, list[Any]] = {
     **{k: v for k, v in SHARED_CONSTRAINTS.items() if k not in _REPLACED},
-    "n_components": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
+    "n_components": [
+        None,
+        Interval(Integral, 1, None, closed="left"),
+        StrOptions({AUTO}),
+        "array-like",
+    ],
     "step_size": [*SHARED_CONSTRAINTS["step_size"], "array-like"],
     "alpha": [*SHARED_CONSTRAINTS["alpha"], "array-like"],
     "solver": [
@@ -132,6 +140,12 @@ class Samples:
         if counts is None:
             return splits
         return [(train[counts[train]], test[counts[test]]) for train, test in splits]
+
+    def highest_determined(self, *, symmetric: bool) -> int:
+        """The highest rank with fewer unknowns than there are samples; at least 1."""
+        n, unknown = self.weights.count(len(self.targets)), unknown_of(symmetric)
+        shape = self.measurements.matrix_shape
+        return max(1, highest_determined(unknown, shape, n))
 
     @property
     def suits_threads(self) -> bool:
@@ -488,7 +502,7 @@ class RankPathCV:
                 f"solver={self.solver!r} cannot follow a path of ranks, which grows by "
                 "the gradient: its directions need not descend."
             )
-        grid = self._grid(samples.measurements.matrix_shape)
+        grid = self._grid(samples)
         models = [
             self._model(n_components=1, step_size=step_size, alpha=alpha)
             for alpha in grid["alpha"]
@@ -522,21 +536,18 @@ class RankPathCV:
         self.step_size_ = self.best_params_["step_size"]
         self.alpha_ = self.best_params_["alpha"]
 
-    def _grid(self: Any, shape: tuple[int, int]) -> dict[str, list[Any]]:
+    def _grid(self: Any, samples: Samples) -> dict[str, list[Any]]:
         """The values to try of each parameter, ranks ascending."""
-        ranks = self.n_components
+        shape, ranks = samples.measurements.matrix_shape, self.n_components
         if ranks is None:
             ranks = range(1, min(_DEFAULT_RANKS, *shape) + 1)
-        ranks = _values(ranks, "n_components")
-        for rank in ranks:
-            whole = isinstance(rank, Integral) and not isinstance(rank, bool)
-            if not whole or not 1 <= int(rank) <= min(shape):
-                raise ValueError(
-                    f"n_components={rank!r} must be an integer from 1 to {min(shape)}, "
-                    f"the shorter side of the matrix of shape {shape}."
-                )
+        most = samples.highest_determined(symmetric=self.symmetric)
+        ranks = [
+            most if rank == AUTO else _checked_rank(rank, shape)
+            for rank in _values(ranks, "n_components")
+        ]
         return {
-            "n_components": sorted({int(rank) for rank in ranks}),
+            "n_components": sorted(set(ranks)),
             "step_size": _values(self.step_size, "step_size"),
             "alpha": _values(self.alpha, "alpha"),
         }
@@ -637,6 +648,16 @@ def check_in_memory(estimator: Any, X: Any) -> None:
             f"{type(estimator).__name__} needs X in memory, to split it into folds; "
             "got a dask collection."
         )
+
+
+def _checked_rank(rank: Any, shape: tuple[int, int]) -> int:
+    whole = isinstance(rank, Integral) and not isinstance(rank, bool)
+    if not whole or not 1 <= int(rank) <= min(shape):
+        raise ValueError(
+            f"n_components={rank!r} must be an integer from 1 to {min(shape)}, the "
+            f"shorter side of the matrix of shape {shape}, or 'auto'."
+        )
+    return int(rank)
 
 
 def _values(values: Any, name: str) -> list[Any]:

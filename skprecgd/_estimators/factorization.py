@@ -46,7 +46,13 @@ from skprecgd._estimators.groups import (
     warn_about_groups,
 )
 from skprecgd._estimators.lazy import by_rows
-from skprecgd._estimators.learned import Learner, learner_of, with_words
+from skprecgd._estimators.learned import (
+    Learner,
+    ended_at_noise,
+    learner_of,
+    warn_about_missed,
+)
+from skprecgd._estimators.learned import mean_square_left as mean_square_of_entries
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -58,6 +64,7 @@ from skprecgd._estimators.parameters import (
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
+from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
@@ -67,13 +74,15 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
-from skprecgd.initialization import check_rank
+from skprecgd.factors import FactorPair
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
+from skprecgd.optim.loop import check_unit
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
+from skprecgd.variational.signal import Signal, find_signal
 
 # Deviations of equal rows from their mean, in machine epsilons of the data: that of the
 # mean, and one of the difference.
@@ -93,10 +102,13 @@ class PrecGDFactorization(
 
     Parameters
     ----------
-    n_components : int, default=2
+    n_components : int or "auto", default=2
         Search rank. Complete data: the number of components returned. Missing
         entries or outliers: an upper bound of the rank, of each group if the observed
         entries fall into several (`groups_`). Offsets (see `center`) do not count.
+        "auto": as many as the data carry. Complete data have at least one, see
+        :ref:`auto_components`; otherwise the bound is the highest rank with fewer
+        unknowns than there are entries.
     missing_values : nan or 0, default=nan
         nan: NaN in a dense `X` is missing; an entry not stored in a sparse `X` is
         the value 0, as for TruncatedSVD. 0: zeros of a dense `X` and entries not
@@ -193,7 +205,8 @@ class PrecGDFactorization(
         1e-154 or above 1e154 (1e-19 and 1e19 in single precision) the variance itself
         is zero or infinite; its share is right.
     n_components_ : int
-        Complete data: `n_components`. Missing entries or outliers: the rank found; the
+        Complete data: `n_components`, or the number found by "auto". Missing entries or
+        outliers: the rank found; the
         sum of those of all groups if there are several. A component is then zero in
         the columns of all groups but one. With ``center="both"`` one more (for each
         group), for the offsets of the rows.
@@ -251,15 +264,17 @@ class PrecGDFactorization(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({AUTO}),
+        ],
         "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
-        "noise": [StrOptions({"auto", "uniform", "columns"})],
     }
 
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | str = 2,
         *,
         missing_values: float = np.nan,
         center: str | None = None,
@@ -344,19 +359,20 @@ class PrecGDFactorization(
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
         check_together(self)
         data = read_data(self, X, entry_weight)
-        check_rank(self.n_components, data.shape, "X.shape")
+        most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
         warn_about_unseen(seen, names, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
-        rank = search_rank(self.n_components, self.center, data.shape)
+        rank = search_rank(most, self.center, data.shape)
         check_init(self.init, data.shape, rank)
         self.groups_ = data.groups(seen)
         if self.groups_.n_groups > 1:
-            found = self._find_groups(data)
+            found = self._find_groups(data, most)
         else:
             found = self._find(data, seen)
         self._warn(found.result)
+        warn_about_missed(found.learned, self.n_components)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 
@@ -367,54 +383,91 @@ class PrecGDFactorization(
         self._numerical_rank = found.numerical_rank
         self._set_variances(data, found)
         self._store(found.result, found.factors, found.offsets)
-        self._store_learned(found)
-
-    def _store_learned(self, found: Found) -> None:
-        """Set the attributes of what was learned; an earlier fit's would be wrong."""
-        for name in ("factor_scales_", "lower_bound_"):
-            self.__dict__.pop(name, None)
-        if found.learned is not None:
-            self.factor_scales_ = found.learned.factor_scales
-            self.lower_bound_ = found.learned.lower_bound
-            if self.noise_variance is None or isinstance(self.noise_variance, str):
-                self.noise_variance_ = found.learned.variance
+        self._store_learned(found.learned)
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
         offsets = data.offsets(self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         unknown = self._unknown(objective, seen)
-        rank = search_rank(self.n_components, self.center, data.shape)
+        objective, most, signal = self._searched(objective, offsets, unknown)
+        rank = search_rank(most, self.center, data.shape)
         learner = learner_of(self, data, rank)
         ask = None if learner is None else learner.noise_is_left
         last = self._last_solution(unknown, offsets, block)
         result = self._recover(objective, rank, unknown, block, last, ask)
+        if signal is not None:
+            result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, unknown, offsets, seen, rank)
         if learner is not None and result.status is Status.NOISE:
-            found = partial(self._learned, result, objective, unknown, learner)
+            learned = self._learned if learner.has_learned else self._as_before
+            found = partial(learned, result, objective, unknown, offsets, learner)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
+
+    def _searched(
+        self, objective: Objective, offsets: Offsets, unknown: Unknown
+    ) -> tuple[Objective, int, Signal | None]:
+        """The number of components to search for, and what the data say of it.
+
+        The objective that is returned knows what was found on the way.
+        """
+        wanted = SearchRank(self.n_components)
+        if not (wanted.is_auto and objective.has_closed_form):
+            return objective, wanted.for_objective(objective, unknown), None
+        size = objective.data_norm
+        check_unit(size)
+        signal = find_signal(
+            objective.complete_matrix, size, offsets.size, self.random_state
+        )
+        if signal.triplets is not None:
+            objective = objective.decomposed(signal.triplets)
+        return objective, max(1, signal.posterior.n_components), signal
 
     def _learned(
         self,
         result: PathResult,
         objective: Objective,
         unknown: Unknown,
+        means: Offsets,
         learner: Learner,
     ) -> Found:
         """What the estimator keeps where noise and prior were learned."""
-        factors = learner.factors
+        factors, offsets = learner.factors, learner.offsets
         return Found(
             objective,
             unknown,
-            learner.offsets,
-            with_words(result, learner),
+            offsets,
+            ended_at_noise(result, learner, objective, unknown, means),
             factors,
             None,
             learner.row_solver(objective.loss, needs_each_entry(self)),
             factors.rank,
-            learner.mean_square_left,
+            partial(mean_square_of_entries, learner.data, factors, offsets),
             learner.found(),
+        )
+
+    def _as_before(
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+        learner: Learner,
+    ) -> Found:
+        """What the last fit has learned of the same data."""
+        factors, offsets = FactorPair(self.left_, self.right_), self._centred[1]
+        return Found(
+            objective,
+            unknown,
+            offsets,
+            replace(result, message=self.stop_reason_),
+            factors,
+            None,
+            self._row_solver,
+            factors.rank,
+            partial(mean_square_of_entries, learner.data, factors, offsets),
+            self._learned_noise,
         )
 
     def _found(
@@ -442,11 +495,11 @@ class PrecGDFactorization(
             objective, unknown, offsets, result, factors, gross, solver, rank, left
         )
 
-    def _find_groups(self, data: Data) -> Found:
+    def _find_groups(self, data: Data, most: int) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
-        groups, n_components = self.groups_, self.n_components
-        warn_about_groups(groups, n_components, "the centre")
-        parts = data.parts(groups, n_fitted(groups, n_components))
+        groups = self.groups_
+        warn_about_groups(groups, most, "the centre")
+        parts = data.parts(groups, n_fitted(groups, most))
 
         def fit(part: GroupData) -> Found:
             return self._find(part.data, part.data.seen(), part.block)

@@ -34,9 +34,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
 
     Parameters
     ----------
-    n_components : int, list of int, default=None
+    n_components : int, "auto", or list of these, default=None
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
-        to that side. They cost hardly more than the largest alone.
+        to that side. They cost hardly more than the largest alone. "auto" is the
+        highest rank with fewer unknowns than there are entries.
     missing_values, center : default=nan, None
         See :class:`PrecGDFactorization`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \

@@ -14,7 +14,6 @@ from skprecgd._estimators.grouped_rows import GroupedRows
 from skprecgd._estimators.groups import joined
 from skprecgd._estimators.learned import LearnedNoise
 from skprecgd._estimators.rows import RowSolver
-from skprecgd._linalg.groups import Block
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
 from skprecgd.optim.path.result import PathResult
@@ -96,27 +95,12 @@ class Found:
         # Which components are rounding is asked within each group.
         rank = factors.rank
         stopped = any(fit.stopped for fit in fits)
-        learned = _joined_noise(fits, blocks, data.shape[1])
+        learned = LearnedNoise.of_groups([fit.learned for fit in fits], blocks)
         return cls(
             *(first, unknown, offsets, result, factors, gross, solver, rank, left),
             learned=learned,
             stopped=stopped,
         )
-
-
-def _joined_noise(
-    fits: Sequence[Found], blocks: Sequence[Block], n_columns: int
-) -> LearnedNoise | None:
-    """The noise of the groups where it was learned."""
-    pairs = [
-        (fit.learned, block)
-        for fit, block in zip(fits, blocks, strict=True)
-        if fit.learned is not None
-    ]
-    if not pairs:
-        return None
-    parts, where = zip(*pairs, strict=True)
-    return LearnedNoise.joined(parts, where, n_columns)
 
 
 def _pooled(fits: Sequence[Found], unit: float) -> float:

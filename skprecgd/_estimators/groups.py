@@ -76,8 +76,8 @@ def warn_about_groups(
     warnings.warn(
         f"The observed entries fall into {len(shapes)} groups of rows and columns that "
         f"share none ({', '.join(named)}): all{but if left_out else ''} are fitted "
-        f"each alone, with at most n_components={n_components} components, and the "
-        f"entries between them are predicted by {between}; see groups_.",
+        f"each alone, with at most {n_components} components, and the entries "
+        f"between them are predicted by {between}; see groups_.",
         UserWarning,
         stacklevel=6,
     )

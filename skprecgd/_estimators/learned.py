@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData, VisibleRows
-from skprecgd._estimators.parameters import learns_prior
+from skprecgd._estimators.parameters import check_beside_prior, learns_prior
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import RowSolver
 from skprecgd._estimators.weighting import is_number
@@ -22,7 +23,13 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
+from skprecgd.objective import Objective
+from skprecgd.optim.path.result import PathResult
+from skprecgd.unknown.base import Unknown
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
+
+# Evidence for each degree of freedom of one more column from which on it is missed.
+_CLEARLY_MISSED = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,24 +41,44 @@ class LearnedNoise:
     variance : float or ndarray of shape (n_columns,)
     factor_scales : ndarray of shape (n_factors,)
     lower_bound : float
+    missed : float
+        What one more column would add to the evidence, for each degree of freedom.
     """
 
     variance: float | Array
     factor_scales: Array
     lower_bound: float
+    missed: float = 0.0
 
     @classmethod
-    def joined(
-        cls, parts: Sequence[Self], blocks: Sequence[Block], n_columns: int
+    def of_groups(
+        cls, fits: Sequence[LearnedNoise | None], blocks: Sequence[Block]
+    ) -> LearnedNoise | None:
+        """That of the groups where noise was left; None if it was in none.
+
+        Columns in none of these have the mean variance.
+        """
+        pairs = [
+            (fit, block)
+            for fit, block in zip(fits, blocks, strict=True)
+            if fit is not None
+        ]
+        if not pairs:
+            return None
+        parts, where = zip(*pairs, strict=True)
+        return cls._joined(parts, where, blocks[0].whole_shape[1])
+
+    @classmethod
+    def _joined(
+        cls, parts: Sequence[LearnedNoise], blocks: Sequence[Block], n_columns: int
     ) -> LearnedNoise:
-        """That of groups; columns in none of them have the mean variance."""
         variances = np.full(n_columns, np.mean([np.mean(p.variance) for p in parts]))
         for part, block in zip(parts, blocks, strict=True):
             variances[block.columns] = part.variance
         scales = np.concatenate([part.factor_scales for part in parts])
-        return LearnedNoise(
-            variances, np.sort(scales)[::-1], sum(part.lower_bound for part in parts)
-        )
+        bound = sum(part.lower_bound for part in parts)
+        missed = max(part.missed for part in parts)
+        return LearnedNoise(variances, np.sort(scales)[::-1], bound, missed)
 
 
 class Learner:
@@ -76,9 +103,14 @@ class Learner:
 
     def noise_is_left(self, factors: Factors) -> bool:
         """Whether factors of any rank leave noise, given those found by descent."""
-        if "posterior" not in self.__dict__:
+        if not self.has_learned:
             self._start = factors.balanced().low_rank.blocks
         return not self.posterior.exact
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether anybody has asked."""
+        return "posterior" in self.__dict__
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -116,24 +148,13 @@ class Learner:
         columns = self.posterior.columns
         return PriorRows(columns, loss, np.zeros(self.factors.rank), each_entry)
 
-    def mean_square_left(self, unit: float) -> float:
-        """Mean squared residual of the entries, in units of the square of `unit`."""
-        data, posterior = self.data, self.posterior
-        columns = posterior.columns
-        fitted = columns.offsets[data.columns]
-        if posterior.rows.shape[1]:
-            cells = data.rows, data.columns
-            fitted = fitted + sampled_product(posterior.rows, columns.basis, *cells)
-        each = data.weights.of_losses
-        residual = (data.values - fitted) / unit
-        if each is not None:
-            residual = residual * np.sqrt(each)
-        return norm(residual) ** 2 / data.weights.count(len(residual))
-
     def found(self) -> LearnedNoise:
         posterior = self.posterior
         return LearnedNoise(
-            posterior.noise_variance, posterior.factor_scales, posterior.evidence
+            posterior.noise_variance,
+            posterior.factor_scales,
+            posterior.evidence,
+            posterior.missed,
         )
 
     def in_words(self) -> str:
@@ -153,22 +174,65 @@ class Learner:
         )
 
 
+def warn_about_missed(learned: LearnedNoise | None, n_components: Any) -> None:
+    """Say that more components than were allowed carry signal."""
+    if learned is None or learned.missed <= _CLEARLY_MISSED:
+        return
+    warnings.warn(
+        f"n_components={n_components!r} leaves out what is no noise: one more "
+        "component would raise the evidence (lower_bound_) by "
+        f"{learned.missed:.2g} for each of its degrees of freedom, and noise by less "
+        "than 1. Increase n_components.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
 def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     """What learns the prior of noisy data, or None where nothing is to be learned.
 
     Parameters
     ----------
-    estimator : PrecGDFactorization
-    data : Data
+    estimator : PrecGDFactorization or PrecGDMatrixSensing
+    data : Data or None
+        None where there are no single entries of a matrix that is not symmetric.
     rank : int
         Columns of the factors at most.
+
+    Raises
+    ------
+    ValueError
+        If held-out entries are to choose the rank as well.
     """
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
+    check_beside_prior(estimator)
     given = estimator.noise_variance
     if is_number(given) and float(given) == 0.0:
         return None
     return Learner(data, rank, estimator.center, estimator.noise, given)
+
+
+def mean_square_left(
+    data: EntryData, factors: Factors, offsets: Offsets, unit: float
+) -> float:
+    """Mean squared residual of entries, in units of the square of `unit`.
+
+    Parameters
+    ----------
+    data : EntryData
+    factors : Factors
+        With the offsets of rows.
+    offsets : Offsets
+    unit : float
+    """
+    cells = data.rows, data.columns
+    fitted = sampled_product(factors.left, factors.right, *cells)
+    residual = (data.values - fitted - offsets.columns[data.columns]) / unit
+    each = data.weights.of_losses
+    if each is not None:
+        residual = residual * np.sqrt(each)
+    return norm(residual) ** 2 / data.weights.count(len(residual))
 
 
 class PriorRows(RowSolver):
@@ -198,6 +262,36 @@ class PriorRows(RowSolver):
         return np.asarray(own @ turn.T).astype(space.basis.dtype)
 
 
-def with_words(result: Any, learner: Learner) -> Any:
-    """The result of a path, with what was learned in its message."""
-    return replace(result, message=learner.in_words())
+def ended_at_noise(
+    result: PathResult,
+    learner: Learner,
+    objective: Objective,
+    unknown: Unknown,
+    means: Offsets,
+) -> PathResult:
+    """The result of a path as that of the posterior.
+
+    A warm start is recognised by the residual of where it starts.
+
+    Parameters
+    ----------
+    result : PathResult
+    learner : Learner
+    objective : Objective
+        Of the data without their means.
+    unknown : Unknown
+    means : Offsets
+    """
+    low_rank = learner.offsets.without_rows(learner.factors)
+    offsets = learner.offsets.without(means)
+    point = unknown.of_parts(low_rank, *offsets.pair)
+    residual = objective.evaluate(point).relative_residual
+    solved = result.solved
+    if solved is not None:
+        solved = replace(solved, relative_residual=residual)
+    return replace(
+        result,
+        message=learner.in_words(),
+        relative_residual=residual,
+        solved=solved,
+    )

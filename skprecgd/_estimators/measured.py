@@ -99,6 +99,24 @@ class Measured:
         entries = EntryData(*cells, self.targets, shape, self.weights)
         return entries.offsets(center)
 
+    def entries(self, *, symmetric: bool) -> EntryData | None:
+        """The measurements as entries of a data matrix; None where they are none."""
+        a = self.measurements
+        in_memory = not isinstance(a, ChunkedMeasurements)
+        if symmetric or not (in_memory and a.single_entries):
+            return None
+        cells = a.cells()
+        assert cells is not None
+        rows, columns = cells
+        order = np.lexsort((columns, rows))
+        return EntryData(
+            rows[order],
+            columns[order],
+            self.targets[order],
+            a.matrix_shape,
+            self.weights.at(order),
+        )
+
     def check_center(self, center: str | None) -> None:
         """Refuse a centre of measurements that are no entries in memory."""
         a = self.measurements

@@ -32,6 +32,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         Interval(Real, 0, None, closed="left"),
         Damping,
     ],
+    "noise": [StrOptions({"auto", "uniform", "columns"})],
     "noise_variance": [
         None,
         StrOptions({"auto"}),
@@ -104,11 +105,10 @@ def check_together(estimator: Any) -> None:
             f"alpha_scaling={estimator.alpha_scaling!r} needs a number for alpha, got "
             f"alpha={estimator.alpha!r}, whose prior is learned; use alpha_scaling=0."
         )
-    if hasattr(estimator, "noise") and learns_prior(estimator):
-        _check_beside_prior(estimator)
 
 
-def _check_beside_prior(estimator: Any) -> None:
+def check_beside_prior(estimator: Any) -> None:
+    """Refuse what does not go with a prior that is learned."""
     if estimator.early_stopping is True:
         raise ValueError(
             "early_stopping=True needs a number for alpha, got alpha='auto', which "

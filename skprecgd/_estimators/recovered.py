@@ -9,6 +9,7 @@ import numpy as np
 
 from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.groups import joined
+from skprecgd._estimators.learned import LearnedNoise
 from skprecgd._estimators.measured import Measured, MeasuredPart
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
@@ -41,6 +42,8 @@ class Recovered:
         The loss that was minimised in the end.
     certificate : Certificate or None, default=None
         None if the user interrupted its computation.
+    learned : LearnedNoise or None, default=None
+        What was learned of the noise, where noise was left.
     stopped : bool, default=False
         Whether the user interrupted what followed the search.
     """
@@ -53,6 +56,7 @@ class Recovered:
     errors: Array | None
     loss: Loss
     certificate: Certificate | None = None
+    learned: LearnedNoise | None = None
     stopped: bool = False
 
     @classmethod
@@ -94,5 +98,6 @@ class Recovered:
             errors,
             first.loss,
             bound,
+            LearnedNoise.of_groups([f.learned for f in fits], blocks),
             stopped,
         )

@@ -38,6 +38,12 @@ from skprecgd._estimators.groups import (
 )
 from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
+from skprecgd._estimators.learned import (
+    Learner,
+    ended_at_noise,
+    learner_of,
+    warn_about_missed,
+)
 from skprecgd._estimators.measured import (
     Measured,
     MeasuredPart,
@@ -58,19 +64,20 @@ from skprecgd._estimators.scoring import (
     checked_weight,
     explained_share,
 )
+from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
-from skprecgd.factors import Factors, SymmetricFactor
-from skprecgd.initialization import check_rank
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 
 
@@ -87,9 +94,10 @@ class PrecGDMatrixSensing(
 
     Parameters
     ----------
-    n_components : int, default=None
+    n_components : int or "auto", default=None
         Search rank: an upper bound of the rank (of each group, if there are several
         `groups_`), at most ``min(matrix_shape)``, which is what None stands for.
+        "auto" is the highest rank with fewer unknowns than there are measurements.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
         flat rows the most balanced shape with that many cells, rows >= columns
@@ -245,7 +253,11 @@ class PrecGDMatrixSensing(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
-        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            None,
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({AUTO}),
+        ],
         "matrix_shape": [None, tuple, list],
         "symmetric": ["boolean"],
         "center": [None, StrOptions({"mean", "columns", "both"})],
@@ -253,7 +265,7 @@ class PrecGDMatrixSensing(
 
     def __init__(
         self,
-        n_components: int | None = None,
+        n_components: int | str | None = None,
         *,
         matrix_shape: tuple[int, int] | None = None,
         symmetric: bool = False,
@@ -263,9 +275,10 @@ class PrecGDMatrixSensing(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
+        noise: str = "auto",
         noise_variance: Any = None,
         init: Any = "spectral",
-        alpha: float = 0.0,
+        alpha: float | str = "auto",
         alpha_scaling: float = 0.0,
         outlier_fraction: float = 0.0,
         early_stopping: str | bool = "auto",
@@ -286,6 +299,7 @@ class PrecGDMatrixSensing(
         self.rank_search = rank_search
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -345,8 +359,7 @@ class PrecGDMatrixSensing(
         check_together(self)
         measured = self._read(X, y, sample_weight)
         shape = measured.measurements.matrix_shape
-        rank = min(shape) if self.n_components is None else self.n_components
-        check_rank(rank, shape)
+        rank = SearchRank(self.n_components).most(shape)
         check_init(self.init, shape, rank)
         measured = measured.in_natural_order()
         self.groups_ = measured.measurements.groups(symmetric=self.symmetric)
@@ -355,8 +368,9 @@ class PrecGDMatrixSensing(
         if self.groups_.n_groups > 1:
             found = self._find_groups(measured, rank)
         else:
-            found = self._find(measured, rank)
+            found = self._find(measured)
         self._warn(found.result)
+        warn_about_missed(found.learned, self.n_components)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)
@@ -376,10 +390,9 @@ class PrecGDMatrixSensing(
         if found.certificate is not None:
             self.certificate_ = found.certificate
         self._store(found.result, found.factors, found.offsets)
+        self._store_learned(found.learned)
 
-    def _find(
-        self, measured: Measured, rank: int, block: Block | None = None
-    ) -> Recovered:
+    def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
         means = measured.means(self.center)
         centred = measured.without(means)
@@ -388,9 +401,16 @@ class PrecGDMatrixSensing(
         )
         seen = self.groups_.seen if block is None else block.all_seen()
         unknown = self._unknown(objective, seen)
-        rank = search_rank(rank, self.center, objective.matrix_shape)
+        most = SearchRank(self.n_components).for_objective(objective, unknown)
+        rank = search_rank(most, self.center, objective.matrix_shape)
         last = self._last_solution(unknown, means, block)
-        result = self._recover(objective, rank, unknown, block, last)
+        entries = measured.entries(symmetric=self.symmetric)
+        learner = learner_of(self, entries, rank)
+        ask = None if learner is None else learner.noise_is_left
+        result = self._recover(objective, rank, unknown, block, last, ask)
+        if learner is not None and result.status is Status.NOISE:
+            learned = self._learned if learner.has_learned else self._as_before
+            return learned(result, objective, unknown, means, learner)
         keep = partial(self._found, result, objective, unknown, means, seen)
         (found, within, fitted), stopped = in_spite_of_interrupt(keep)
         seed = self.random_state
@@ -404,6 +424,46 @@ class PrecGDMatrixSensing(
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True
         return replace(found, certificate=bound, stopped=stopped)
+
+    def _learned(
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+        learner: Learner,
+    ) -> Recovered:
+        """What the estimator keeps where noise and prior were learned."""
+        return Recovered(
+            objective,
+            unknown,
+            ended_at_noise(result, learner, objective, unknown, means),
+            learner.factors,
+            learner.offsets,
+            None,
+            objective.loss,
+            learned=learner.found(),
+        )
+
+    def _as_before(
+        self,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+        learner: Learner,
+    ) -> Recovered:
+        """What the last fit has learned of the same data."""
+        return Recovered(
+            objective,
+            unknown,
+            replace(result, message=self.stop_reason_),
+            FactorPair(self.left_, self.right_),
+            self._centred[1],
+            None,
+            objective.loss,
+            learned=self._learned_noise,
+        )
 
     def _found(
         self,
@@ -447,7 +507,7 @@ class PrecGDMatrixSensing(
         parts = measured.parts(groups, n_fitted(groups, rank))
 
         def fit(part: MeasuredPart) -> Recovered:
-            return self._find(part.measured, rank, part.block)
+            return self._find(part.measured, part.block)
 
         return Recovered.in_groups(measured, parts, fits_of(parts, fit), self.center)
 

@@ -35,9 +35,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
 
     Parameters
     ----------
-    n_components : int, list of int, default=None
+    n_components : int, "auto", or list of these, default=None
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
-        to that side. They cost hardly more than the largest alone.
+        to that side. They cost hardly more than the largest alone. "auto" is the
+        highest rank with fewer unknowns than there are measurements.
     matrix_shape, symmetric, center : default=None, False, None
         See :class:`PrecGDMatrixSensing`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \

@@ -26,6 +26,8 @@ from skprecgd._runtime.typing import Array
 
 # Columns of the identity that an operator is multiplied with at a time.
 _IDENTITY_COLUMNS = 256
+# Most numbers of their product with it (32 MB), where that is more than a column.
+_IMAGE = 1 << 22
 
 
 def as_matrix(X: Any) -> Matrix:
@@ -117,14 +119,8 @@ class Matrix(LinearOperator, ABC):
 
     def frobenius_norm(self) -> float:
         """Euclidean norm of all entries, by products with the identity in blocks."""
-        n_columns = self.shape[1]
-        sizes = []
-        for start in range(0, n_columns, _IDENTITY_COLUMNS):
-            width = min(_IDENTITY_COLUMNS, n_columns - start)
-            block = np.zeros((n_columns, width))
-            block[np.arange(start, start + width), np.arange(width)] = 1.0
-            sizes.append(norm(self.times(block)))
-        return norm(np.array(sizes))
+        blocks = self._identity(_IDENTITY_COLUMNS)
+        return norm(np.array([norm(self.times(block)) for _, block in blocks]))
 
     def check_adjoint(self) -> None:
         """Refuse a matrix whose transpose, computed by others, is of another matrix."""
@@ -136,6 +132,27 @@ class Matrix(LinearOperator, ABC):
     def gram_operator(self) -> LinearOperator | None:
         """``X^T X``, if a product with it costs less than two with X; else None."""
         return None
+
+    def gram(self) -> Array:
+        """``X^T X`` in float64, for a matrix with few columns.
+
+        By products with the identity in blocks, if there is no better way.
+        """
+        n_rows, n_columns = self.shape
+        width = max(1, min(_IDENTITY_COLUMNS, _IMAGE // max(1, n_rows)))
+        total = np.empty((n_columns, n_columns))
+        for columns, block in self._identity(width):
+            total[:, columns] = self.transposed_times(self.times(block))
+        return 0.5 * (total + total.T)
+
+    def _identity(self, width: int) -> Iterator[tuple[slice, Array]]:
+        """Blocks of columns of the identity, and which columns they are."""
+        n_columns = self.shape[1]
+        for start in range(0, n_columns, width):
+            columns = slice(start, min(start + width, n_columns))
+            block = np.zeros((n_columns, columns.stop - start))
+            block[columns] = np.eye(columns.stop - start)
+            yield columns, block
 
     def in_memory(self) -> Array | None:
         """The entries, if they are an array in memory; LAPACK copies it. Else None."""
@@ -222,6 +239,13 @@ class ArrayMatrix(Matrix):
 
     def frobenius_norm(self) -> float:
         return norm(self._X)
+
+    def gram(self) -> Array:
+        total = np.zeros((self.shape[1], self.shape[1]))
+        for rows in slabs(self.shape):
+            slab = self._X[rows].astype(np.float64, copy=False)
+            total += slab.T @ slab
+        return total
 
     def left_basis(self, capacity: int) -> LeftBasis:
         return BasisOfArray(self, self._X, capacity)
@@ -320,6 +344,10 @@ class SparseMatrix(Matrix):
 
     def frobenius_norm(self) -> float:
         return norm(self._X.data)
+
+    def gram(self) -> Array:
+        X = self._X.astype(np.float64)
+        return np.asarray((X.T @ X).toarray())
 
     def formed(self) -> Array:
         return np.asarray(self._X.toarray())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.matrices import Matrix, TransposedMatrix, as_matrix
 from skprecgd._linalg.numerics import (
     UNIT,
     dot,
@@ -64,6 +65,18 @@ class OffsetMatrix(Matrix):
         square = (size / unit) ** 2 + offset - 2 * cross
         return unit * float(np.sqrt(max(square, 0.0)))
 
+    def gram(self) -> Array:
+        n_rows, n_columns = self.shape
+        # What is subtracted is the product of these two.
+        left = np.column_stack([self.rows, np.ones(n_rows)]).astype(np.float64)
+        right = np.column_stack([np.ones(n_columns), self.columns]).astype(np.float64)
+        cross = self._data.transposed_times(left) @ right.T
+        subtracted = right @ (left.T @ left) @ right.T
+        return self._data.gram() - cross - cross.T + subtracted
+
+    def _transpose(self) -> Matrix:
+        return OffsetMatrix(self.X.T, self.columns, self.rows)
+
 
 class MappedOffsetMatrix(OffsetMatrix):
     """The same for an array that is mapped to a file.
@@ -77,8 +90,21 @@ class MappedOffsetMatrix(OffsetMatrix):
     large_products = True
 
     def frobenius_norm(self) -> float:
-        parts = (self.X[s] - self.rows[s, None] for s in slabs(self.shape))
-        return norm(np.array([norm(part - self.columns) for part in parts]))
+        return norm(np.array([norm(part) for part in self._centred_slabs()]))
+
+    def gram(self) -> Array:
+        total = np.zeros((self.shape[1], self.shape[1]))
+        for part in self._centred_slabs():
+            total += as_matrix(part).gram()
+        return total
+
+    def _centred_slabs(self) -> Iterator[Array]:
+        for rows in slabs(self.shape):
+            yield self.X[rows] - self.rows[rows, None] - self.columns
+
+    def _transpose(self) -> Matrix:
+        # Slabs of the transpose would be read from all over the file.
+        return TransposedMatrix(self)
 
 
 def _outer(offsets: Array, block: Array) -> Array:

@@ -46,6 +46,10 @@ class TruncatedSvd:
     error: float
     converged: bool
 
+    def leading(self, rank: int) -> TruncatedSvd:
+        """The first of the triplets."""
+        return replace(self, u=self.u[:, :rank], s=self.s[:rank], v=self.v[:, :rank])
+
 
 def truncated_svd(
     X: Any,

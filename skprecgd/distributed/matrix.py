@@ -46,6 +46,11 @@ class ChunkedMatrix(Matrix):
         sizes = graph.gathered(graph.call_each(_size, self.blocks))
         return norm(np.array(sizes))
 
+    def gram(self) -> Array:
+        return np.asarray(
+            graph.gathered(graph.summed(graph.call_each(_gram, self.blocks)))
+        )
+
     def both_products(self, left: Array, right: Array) -> tuple[Array, Array]:
         lefts = [self._cast(left[part]) for part in self.slices]
         right = self._cast(right)
@@ -153,6 +158,10 @@ def _centred(block: Any, rows: Array, columns: Array) -> Any:
 
 def _size(block: Any) -> float:
     return as_matrix(block).frobenius_norm()
+
+
+def _gram(block: Any) -> Array:
+    return as_matrix(block).gram()
 
 
 def _times(block: Any, right: Array) -> Array:

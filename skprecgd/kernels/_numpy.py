@@ -177,9 +177,9 @@ def uncertain_rows(
         moments[:, :size] += rows.T @ (scaled * lines.mean)
         moments[:, size] += squared[part].T @ noise[part]
         parts.append((lines.mean, squares, lines.totals))
-    means, squares, totals = zip(*parts, strict=True)
-    everything = np.concatenate(means), np.concatenate(squares), noise
-    return Sweep(*everything, _summed_totals(totals), grams, moments)
+    means, squares = (np.concatenate([each[k] for each in parts]) for k in (0, 1))
+    totals = _summed_totals([each[2] for each in parts])
+    return Sweep(means, squares, noise, totals, grams, moments)
 
 
 def uncertain_lines(
@@ -190,8 +190,12 @@ def uncertain_lines(
         _posteriors(grams[part], moments[part], noise[part], unknown)
         for part in slabs((len(grams), size**2), _UNCERTAIN_NUMBERS)
     ]
-    *arrays, totals = zip(*parts, strict=True)
-    return Lines(*map(np.concatenate, arrays), _summed_totals(totals))
+    return Lines(
+        np.concatenate([lines.mean for lines in parts]),
+        np.concatenate([lines.second for lines in parts]),
+        np.concatenate([lines.squares for lines in parts]),
+        _summed_totals([lines.totals for lines in parts]),
+    )
 
 
 def _weighted_patterns(

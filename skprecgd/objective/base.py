@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.matrices import Matrix
 from skprecgd._linalg.truncated_svd import TruncatedSvd
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
@@ -548,6 +549,23 @@ class Objective(ABC):
         rank : int
         tol, max_blocks, random_state
             See `skprecgd._linalg.truncated_svd`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no closed form.")
+
+    @property
+    def complete_matrix(self) -> Matrix:
+        """The data; only where `has_closed_form`."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed form.")
+
+    def decomposed(self, found: TruncatedSvd) -> Objective:
+        """The same, for which these triplets need not be found again.
+
+        Only where `has_closed_form`.
+
+        Parameters
+        ----------
+        found : TruncatedSvd
+            Of the data, as accurate as `truncated_svd` will be asked for.
         """
         raise NotImplementedError(f"{type(self).__name__} has no closed form.")
 

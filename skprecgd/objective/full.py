@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from skprecgd._linalg.matrices import ScaledMatrix, as_matrix
+from skprecgd._linalg.matrices import Matrix, ScaledMatrix, as_matrix
 from skprecgd._linalg.numerics import dot, gram, working_dtype
 from skprecgd._linalg.stored import without_duplicates
 from skprecgd._linalg.truncated_svd import TruncatedSvd, truncated_svd
@@ -54,6 +55,7 @@ class FullObjective(Objective):
         self.loss = SquaredLoss()
         self.penalty_of_sum = penalty
         self._unit = unit
+        self._found: TruncatedSvd | None = None
 
     @property
     def large_products(self) -> bool:
@@ -81,6 +83,15 @@ class FullObjective(Objective):
         made.target_unit = self.target_unit * unit
         return made, unit
 
+    @property
+    def complete_matrix(self) -> Matrix:
+        return self.X
+
+    def decomposed(self, found: TruncatedSvd) -> FullObjective:
+        made = copy(self)
+        made._found = found
+        return made
+
     def truncated_svd(
         self,
         rank: int,
@@ -89,6 +100,8 @@ class FullObjective(Objective):
         max_blocks: int,
         random_state: RandomState = None,
     ) -> TruncatedSvd:
+        if self._found is not None and rank <= len(self._found.s):
+            return self._found.leading(rank)
         return truncated_svd(
             self.X,
             rank,

@@ -64,7 +64,6 @@ class Model:
         self.short = Lines(mean, second, np.zeros(n_short), nothing)
         self.long_totals = nothing
 
-
     # -- what is known of the model ---------------------------------------------------
 
     @property
@@ -191,7 +190,9 @@ class Model:
     def _move_centre(self, grams: Array, moments: Array) -> None:
         """The one offset of all entries at which the evidence is highest."""
         at, last, rank = self.coordinates.at, self.coordinates.size - 1, self.rank
-        explained = np.sum(self.short.mean[:, :rank] * grams[:, at[last, :rank]], axis=1)
+        explained = np.sum(
+            self.short.mean[:, :rank] * grams[:, at[last, :rank]], axis=1
+        )
         weight = self.noise.short
         left = weight @ (moments[:, last] - explained)
         self.centre = float(left / (weight @ grams[:, at[last, last]]))
@@ -359,7 +360,7 @@ class Model:
         count = min(count, min(n_long, n_short) - self.rank)
         if count <= 0:
             return
-        u, s, v = self._residual_triplets(count)
+        s, v = self._residual_triplets(count)
         variance = s / np.sqrt(n_long * n_short)
         variance = np.maximum(variance, _LEAST_VARIANCE)
         columns = v * np.sqrt(n_short * variance)
@@ -376,8 +377,8 @@ class Model:
         variance = np.mean(columns**2, axis=0)
         self._add(columns, np.maximum(variance, _LEAST_VARIANCE))
 
-    def _residual_triplets(self, count: int) -> tuple[Array, Array, Array]:
-        """Singular triplets of the residual with zeros where nothing was observed.
+    def _residual_triplets(self, count: int) -> tuple[Array, Array]:
+        """Singular values and vectors of the residual, zero where nothing is observed.
 
         They are taken where the noise of all lines is the same, and they are as long as
         a matrix that is seen in full would have them, less what chance adds.
@@ -394,17 +395,17 @@ class Model:
         if pattern.weights is not None:
             residual = residual * pattern.weights
         matrix = entries.patterned(residual)
-        u, s, v = leading_triplets(matrix, count, 0, tol=0.1)
+        _, s, v = leading_triplets(matrix, count, 0, tol=0.1)
         share = len(residual) / (entries.sides[0] * entries.sides[1])
         columns = v / np.maximum(roots[1], 1e-3)[:, None]
         length = np.maximum(np.sqrt(np.sum(columns**2, axis=0)), 1e-300)
-        return u, s * length / np.sqrt(share), columns / length
+        return s * length / np.sqrt(share), columns / length
 
     def _add(self, columns: Array, variance: Array) -> None:
         """New columns of the shorter side, before the longer one has been found."""
         old, r, count = self.coordinates, self.rank, len(variance)
         self.coordinates = old.with_rank(r + count)
-        n_long, n_short = self.entries.sides
+        n_short = self.entries.sides[1]
         mean = np.insert(self.short.mean, [r] * count, columns, axis=1)
         wide = np.zeros((n_short, self.coordinates.size, self.coordinates.size))
         new, kept = slice(r, r + count), np.r_[:r, r + count : self.coordinates.size]

@@ -180,7 +180,9 @@ class NoiseOfLines(Noise):
         levels = self._levels(strengths, squares)
         s, total = strengths[:, None], strengths[:, None] + self.counts
         own = strengths * levels
-        each = -0.5 * total * np.log(0.5 * (own[:, None] + squares)) + gammaln(total / 2)
+        each = -0.5 * total * np.log(0.5 * (own[:, None] + squares)) + gammaln(
+            total / 2
+        )
         each += 0.5 * s * np.log(0.5 * own[:, None]) - gammaln(s / 2)
         return float(strengths[np.argmax(each.sum(axis=1))])
 

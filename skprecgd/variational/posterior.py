@@ -120,6 +120,9 @@ class Posterior:
         Standard deviation of what each factor adds to an entry before it is seen.
     exact : bool
         Whether no noise is left.
+    missed : float
+        What one more column than allowed would add to the evidence, for each of its
+        degrees of freedom.
     """
 
     columns: ColumnPosterior
@@ -131,6 +134,7 @@ class Posterior:
     noise_variance: float | Array
     factor_scales: Array
     exact: bool
+    missed: float
 
 
 def learn_posterior(
@@ -259,6 +263,7 @@ class _Problem:
             self._variance(model),
             factor_scales,
             learned.exact,
+            learned.missed,
         )
 
     def _of_units(self) -> float:

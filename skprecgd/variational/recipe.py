@@ -36,12 +36,16 @@ class Learned:
         How many these are.
     exact : bool
         Whether there is no noise: the columns explain the entries.
+    missed : float
+        What one more column than allowed would add to the evidence, for each of its
+        degrees of freedom; chance adds less than one.
     """
 
     model: Model
     evidence: float
     n_signal: int
     exact: bool = False
+    missed: float = 0.0
 
 
 def make_noise(entries: NoisyEntries, kind: str, variance: float | None) -> Noise:
@@ -93,13 +97,42 @@ def follow_recipe(
     rank = min(rank, *entries.sides)
     if nothing.exact or rank == 0:
         return nothing
-    model = _respawned(_best_start(offsets, rank, starts, tuning), rank, tuning)
+    model, room = _grown(offsets, rank, starts, tuning)
+    evidence, found = model.evidence(), model.rank
     if model.exact:
-        return Learned(model, model.evidence(), model.rank, exact=True)
-    evidence = model.evidence()
-    if model.rank == 0 or evidence <= nothing.evidence:
+        return Learned(model, evidence, found, exact=True)
+    if found == 0 or evidence <= nothing.evidence:
         return nothing
-    return Learned(_with_weak_columns(model, rank, tuning), evidence, model.rank)
+    missed = _missed(model, tuning) if found == rank else 0.0
+    best = _with_weak_columns(model, room, tuning)
+    return Learned(best, evidence, found, missed=missed)
+
+
+def _grown(
+    offsets: Model, rank: int, starts: list[Array] | None, tuning: RecipeTuning
+) -> tuple[Model, int]:
+    """The model with the columns that carry signal, and for how many it had room.
+
+    There is room for twice as many once most of it is used.
+    """
+    room = min(rank, tuning.first_room)
+    model = _respawned(_best_start(offsets, room, starts, tuning), room, tuning)
+    while room < rank and model.rank > tuning.crowded * room and not model.exact:
+        room = min(rank, 2 * room)
+        model = _respawned(model, room, tuning)
+    return model, room
+
+
+def _missed(model: Model, tuning: RecipeTuning) -> float:
+    """What one more column would add to the evidence, for each degree of freedom."""
+    freedom = sum(model.entries.sides) - 2 * model.rank - 1
+    if model.rank >= min(model.entries.sides) or freedom <= 0:
+        return 0.0
+    more = model.copied()
+    more.grow(1)
+    for _ in range(tuning.shared_steps):
+        more.step()
+    return (more.evidence() - model.evidence()) / freedom
 
 
 def _best_start(

@@ -44,6 +44,11 @@ class RecipeTuning:
 
     Attributes
     ----------
+    first_room : int
+        Columns at most to begin with, where more are allowed.
+    crowded : float
+        Share of the columns that carry signal above which there is room for twice as
+        many.
     offset_steps : int
         Steps for the offsets alone.
     shared_steps : int
@@ -66,6 +71,8 @@ class RecipeTuning:
         root of the ratio of the squared means to the expected squares.
     """
 
+    first_room: int = 20
+    crowded: float = 0.7
     offset_steps: int = 10
     shared_steps: int = 5
     least_steps: int = 5

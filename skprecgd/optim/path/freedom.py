@@ -1,10 +1,25 @@
-"""The variance of the noise that the degrees of freedom of a fit leave."""
+"""What the degrees of freedom of a rank say of its fit and of its noise."""
 
 from __future__ import annotations
+
+from bisect import bisect_left
+from functools import partial
 
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.unknown.base import Unknown
+
+
+def highest_determined(
+    unknown: Unknown,
+    matrix_shape: tuple[int, int],
+    n_measurements: float,
+    most: int | None = None,
+) -> int:
+    """The highest rank up to `most` with more measurements than unknowns, or 0."""
+    ranks = range(1, (min(matrix_shape) if most is None else most) + 1)
+    unknowns = partial(unknown.degrees_of_freedom, matrix_shape)
+    return bisect_left(ranks, n_measurements, key=unknowns)
 
 
 def residual_variance(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from skprecgd.objective import Objective
+from skprecgd.optim.path.freedom import highest_determined
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.tuning import StageTuning
 from skprecgd.optim.solvers import SOLVERS, Solver, as_solver
@@ -74,8 +75,8 @@ class Strategy:
 
     def highest_determined(self, most: int) -> int:
         """The highest rank up to `most` with more measurements than unknowns, or 0."""
-        ranks = range(most, 0, -1)
-        return next((k for k in ranks if self.measurements_per_unknown(k) > 1), 0)
+        shape, n = self.objective.matrix_shape, self.objective.n_measurements
+        return highest_determined(self.settings.unknown, shape, n, most)
 
     # -- which solvers, and until when ------------------------------------------------
 
