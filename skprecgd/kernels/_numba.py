@@ -51,6 +51,8 @@ _ROWS_OF_PART = 64
 # A sweep over uncertain rows sums what the other side gets in parts of at least so many
 # entries for each of its lines, and all parts hold at most so many numbers (128 MB).
 _ENTRIES_OF_LINE, _MOST_NUMBERS = 8, 1 << 24
+# Share of a diagonal that a pivot keeps at least, where rounding has taken it.
+_LEAST_PIVOT = 1e-15
 # Entries that are summed in float32 before the sum is added to one in float64.
 _RUN = 256
 
@@ -609,9 +611,10 @@ def _line_posterior(  # type: ignore[no-untyped-def]
                 total -= work[a, c] * work[b, c]
             work[a, b] = total / work[b, b]
         total = work[a, a]
+        least = _LEAST_PIVOT * total
         for c in range(a):
             total -= work[a, c] * work[a, c]
-        work[a, a] = np.sqrt(total)
+        work[a, a] = np.sqrt(max(total, least))
         determinant -= 2.0 * np.log(work[a, a])
     for a in range(f):
         work[a, a] = 1.0 / work[a, a]

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -119,7 +119,7 @@ def _grown(
     model = _respawned(_best_start(offsets, room, starts, tuning), room, tuning)
     while room < rank and model.rank > tuning.crowded * room and not model.exact:
         room = min(rank, 2 * room)
-        model = _respawned(model, room, tuning)
+        model = _respawned(model, room, replace(tuning, respawns=1))
     return model, room
 
 

@@ -12,10 +12,11 @@ class NoiseTuning:
     Attributes
     ----------
     least : float
-        The noise variance cannot fall below this share of the variance of the data.
+        The noise variance cannot fall below this share of the variance of the data:
+        systems are solved in double precision, and the noise is their condition.
     exact : float
-        Noise variance, as a share of that of the data, below which there is no noise:
-        about the square of the precision of single-precision data.
+        Mean squared residual, as a share of the variance of the data, below which there
+        is no noise.
     first_strength : float
         Entries that the prior counts as, before it is learned.
     weakest, strongest : float
@@ -28,8 +29,8 @@ class NoiseTuning:
         Rounds of the fixed point for the level.
     """
 
-    least: float = 1e-16
-    exact: float = 1e-13
+    least: float = 1e-13
+    exact: float = 1e-12
     first_strength: float = 10.0
     weakest: float = 0.5
     strongest: float = 1e5

@@ -32,7 +32,7 @@ class NoiseWatch:
     def __init__(self, walk: Walk, max_rank: int) -> None:
         self._walk, self._max_rank = walk, max_rank
         self._ask = walk.settings.noise_is_left
-        self._in_vain, self._best = 0, 0
+        self._in_vain, self._slowly, self._best = 0, 0, 0
         self.is_left = False
 
     def goes_on(self, stage: Factors) -> bool:
@@ -43,7 +43,10 @@ class NoiseWatch:
             self._in_vain += 1
         else:
             self._in_vain, self._best = 0, stage.rank
-        if self._in_vain < self._tuning.stages:
+        much = self._share_left() < self._tuning.much_left
+        self._slowly = 0 if much else self._slowly + 1
+        tuning = self._tuning
+        if self._in_vain < tuning.stages and self._slowly < tuning.slow_stages:
             return True
         return not self.found(self._walk.visited.get(self._best, stage))
 
@@ -72,14 +75,19 @@ class NoiseWatch:
         """Whether the last stage explained no more than columns fitted to noise do."""
         walk = self._walk
         stage, others = walk.stages[-1], walk.stages[:-1]
-        before = others[-1].loss if others else 0.5 * walk.objective.data_norm**2
         rank = others[-1].rank if others else 0
         shape = walk.objective.matrix_shape
         freedom = walk.settings.unknown.degrees_of_freedom(shape, rank)
         left = walk.objective.n_measurements - freedom
         roots = float(np.sum(np.sqrt(shape))) ** 2 * max(1, stage.rank - rank)
-        chance = roots / max(left, 1.0)
-        return stage.loss > (1.0 - self._tuning.chance * chance) * before
+        return self._share_left() > 1.0 - self._tuning.chance * roots / max(left, 1.0)
+
+    def _share_left(self) -> float:
+        """What the last stage left of the loss before it."""
+        stages = self._walk.stages
+        at_zero = 0.5 * self._walk.objective.data_norm**2
+        before = stages[-2].loss if len(stages) > 1 else at_zero
+        return stages[-1].loss / before if before > 0 else 0.0
 
     @property
     def _tuning(self) -> NoiseTuning:
