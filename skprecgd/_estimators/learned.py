@@ -114,12 +114,9 @@ class Learner:
         self.data, self.rank = data, rank
         self.center, self.noise = center, noise
         self.variance = variance if is_number(variance) else data.weights.unit_variance
-        self._start: tuple[Array, ...] = ()
 
     def noise_is_left(self, factors: Factors) -> bool:
         """Whether factors of any rank leave noise, given those found by descent."""
-        if not self.has_learned:
-            self._start = factors.balanced().low_rank.blocks
         return not self.posterior.exact
 
     @property
@@ -138,7 +135,6 @@ class Learner:
                 noise=self.noise,
                 noise_variance=self.variance,
                 weights=data.weights,
-                start=self._start,
             )
 
     @property

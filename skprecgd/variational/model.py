@@ -366,17 +366,6 @@ class Model:
         columns = v * np.sqrt(n_short * variance)
         self._add(columns, variance)
 
-    def grow_from(self, columns: Array) -> None:
-        """New columns that are given, factors of the shorter side.
-
-        Parameters
-        ----------
-        columns : ndarray of shape (n_short, k)
-            As long as in a balanced pair of factors.
-        """
-        variance = np.mean(columns**2, axis=0)
-        self._add(columns, np.maximum(variance, _LEAST_VARIANCE))
-
     def _residual_triplets(self, count: int) -> tuple[Array, Array]:
         """Singular values and vectors of the residual, zero where nothing is observed.
 

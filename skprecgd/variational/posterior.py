@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,7 +144,6 @@ def learn_posterior(
     noise: str = "auto",
     noise_variance: float | None = None,
     weights: Weights = ONCE,
-    start: Sequence[Array] = (),
 ) -> Posterior:
     """Learn factors, offsets, noise and prior variances from entries.
 
@@ -164,8 +162,6 @@ def learn_posterior(
         A known variance, of an entry of precision one.
     weights : Weights
         Of the stored entries.
-    start : pair of ndarray of shape (n_rows, k), (n_columns, k), default=()
-        Factors to start from, besides the usual start.
 
     Returns
     -------
@@ -179,7 +175,7 @@ def learn_posterior(
     if noise_variance is not None:
         known = noise_variance / float(scaled.units.scale[0]) ** 2
     first = make_noise(scaled, "columns" if noise == "auto" else noise, known)
-    learned = follow_recipe(scaled, rank, first, problem.starts(start))
+    learned = follow_recipe(scaled, rank, first)
     return problem.posterior(learned)
 
 
@@ -231,21 +227,6 @@ class _Problem:
             units.at(kept_columns),
         )
         return cls(entries, whole, weights, kept_rows, kept_columns, units)
-
-    def starts(self, pair: Sequence[Array]) -> list[Array]:
-        """The factors of the shorter side, of a pair that is given for the whole."""
-        if not len(pair) or pair[0].shape[1] == 0:
-            return []
-        left, right = pair[0][self.kept_rows], pair[1][self.kept_columns]
-        right = right / self.entries.units.scale[:, None]
-        sizes = [np.sqrt(np.mean(block**2, axis=0)) for block in (left, right)]
-        used = (sizes[0] > 0) & (sizes[1] > 0)
-        if not used.any():
-            return []
-        balance = np.sqrt(sizes[1][used] / sizes[0][used])
-        if self.entries.columns_are_long:
-            return [left[:, used] * balance]
-        return [right[:, used] / balance]
 
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""

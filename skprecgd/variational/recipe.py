@@ -2,8 +2,9 @@
 
 1. The offsets alone: a matrix of rank zero is a candidate as good as any.
 2. All columns from the singular vectors of what is left, first with one prior variance
-   for all of them. Then the weakest column is left out as long as that raises the
-   evidence (automatic relevance determination).
+   for all of them; and a few columns, one after the other. Then the weakest column is
+   left out as long as that raises the evidence (automatic relevance determination), and
+   the start with the higher evidence goes on.
 3. Spare columns start again from what is left now, and stay if the evidence rises.
 4. Columns that the evidence does not pay for come back for the prediction: each of them
    is worth less than what its uncertainty costs, but all together they are not nothing.
@@ -16,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skprecgd._runtime.typing import Array
 from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import EqualNoise, KnownNoise, Noise, NoiseOfLines
@@ -71,7 +71,6 @@ def follow_recipe(
     entries: NoisyEntries,
     rank: int,
     noise: Noise,
-    starts: list[Array] | None = None,
     tuning: RecipeTuning = RECIPE,
 ) -> Learned:
     """Learn factors, offsets, noise and prior variances.
@@ -82,8 +81,6 @@ def follow_recipe(
     rank : int
         Columns at most.
     noise : Noise
-    starts : list of ndarray of shape (n_short, k), default=None
-        Factors of the shorter side to start from, besides the singular vectors.
     tuning : RecipeTuning
 
     Returns
@@ -97,7 +94,7 @@ def follow_recipe(
     rank = min(rank, *entries.sides)
     if nothing.exact or rank == 0:
         return nothing
-    model, room = _grown(offsets, rank, starts, tuning)
+    model, room = _grown(offsets, rank, tuning)
     evidence, found = model.evidence(), model.rank
     if model.exact:
         return Learned(model, evidence, found, exact=True)
@@ -105,18 +102,16 @@ def follow_recipe(
         return nothing
     missed = _missed(model, tuning) if found == rank else 0.0
     best = _with_weak_columns(model, room, tuning)
-    return Learned(best, evidence, found, missed=missed)
+    return Learned(best, evidence, min(found, best.rank), missed=missed)
 
 
-def _grown(
-    offsets: Model, rank: int, starts: list[Array] | None, tuning: RecipeTuning
-) -> tuple[Model, int]:
+def _grown(offsets: Model, rank: int, tuning: RecipeTuning) -> tuple[Model, int]:
     """The model with the columns that carry signal, and for how many it had room.
 
     There is room for twice as many once most of it is used.
     """
     room = min(rank, tuning.first_room)
-    model = _respawned(_best_start(offsets, room, starts, tuning), room, tuning)
+    model = _respawned(_best_start(offsets, room, tuning), room, tuning)
     while room < rank and model.rank > tuning.crowded * room and not model.exact:
         room = min(rank, 2 * room)
         model = _respawned(model, room, replace(tuning, respawns=1))
@@ -135,19 +130,24 @@ def _missed(model: Model, tuning: RecipeTuning) -> float:
     return (more.evidence() - model.evidence()) / freedom
 
 
-def _best_start(
-    offsets: Model, rank: int, starts: list[Array] | None, tuning: RecipeTuning
-) -> Model:
-    """The start with the highest evidence after a few steps, without spare columns."""
-    models = [offsets.copied()]
-    models[0].grow(rank)
-    for columns in starts or ():
-        models.append(offsets.copied())
-        models[-1].grow_from(columns)
-    for model in models:
-        for _ in range(tuning.shared_steps):
-            model.step(pooled=np.inf)
-    return _settled(max(models, key=Model.evidence), tuning.most_steps, tuning)
+def _best_start(offsets: Model, rank: int, tuning: RecipeTuning) -> Model:
+    """The start with the highest evidence, without the columns that do not pay.
+
+    One start has all columns at once: the leading singular vectors. The other adds one
+    at a time, so that each is found beside those before it, which suits spectra that
+    fall slowly.
+    """
+    together, single = offsets.copied(), offsets.copied()
+    together.grow(rank)
+    for _ in range(tuning.shared_steps):
+        together.step(pooled=np.inf)
+    for _ in range(min(rank, tuning.single)):
+        single.grow(1)
+        for _ in range(tuning.single_steps):
+            single.step()
+    models = [_settled(each, tuning.most_steps, tuning) for each in (together, single)]
+    exact = [model for model in models if model.exact]
+    return exact[0] if exact else max(models, key=Model.evidence)
 
 
 def _settled(model: Model, most_steps: int, tuning: RecipeTuning) -> Model:

@@ -54,6 +54,8 @@ class RecipeTuning:
         Steps for the offsets alone.
     shared_steps : int
         Steps in which all columns have the same prior variance.
+    single, single_steps : int
+        Columns that are added one at a time, and steps after each of them.
     least_steps, most_steps : int
         Steps until columns are dropped no more.
     settled : float
@@ -76,6 +78,8 @@ class RecipeTuning:
     crowded: float = 0.7
     offset_steps: int = 10
     shared_steps: int = 5
+    single: int = 6
+    single_steps: int = 3
     least_steps: int = 5
     most_steps: int = 60
     settled: float = 1e-5

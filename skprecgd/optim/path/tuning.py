@@ -306,6 +306,12 @@ class NoiseTuning:
         a singular vector of noise would take.
     stages : int
         Stages in a row that explain no more than chance, after which the path asks.
+    slow_stages : int
+        Stages in a row that leave much, after which the path asks, too. The spectra of
+        real tables fall slowly, and a path would go through all of their ranks; without
+        noise a stage leaves less and less.
+    much_left : float
+        Share of the loss before a stage that counts as much.
     doubtful : float
         Measurements per degree of freedom of the highest rank below which it is in
         doubt whether what is left is noise.
@@ -313,6 +319,8 @@ class NoiseTuning:
 
     chance: float = 1.35
     stages: int = 2
+    slow_stages: int = 4
+    much_left: float = 0.5
     doubtful: float = 1.7
 
 
