@@ -5,7 +5,7 @@ import pytest
 
 from skprecgd.datasets import make_matrix_completion
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
-from skprecgd.objective import make_objective
+from skprecgd.objective import Weights, make_objective
 from skprecgd.optim.path.posterior import Posterior
 
 
@@ -31,49 +31,85 @@ def stepped(objective, rank, n_steps, start=None):
     return posterior
 
 
+def left_covariances(objective, nu, before):
+    """Those of the left rows that a step finds, given the state before it."""
+    entries, right = objective.measurements, before.right
+    shape = objective.matrix_shape
+    weights = np.zeros(shape)
+    weights[entries.row_index, entries.column_index] = 1.0
+    squares = right.covariance + right.mean[:, :, None] * right.mean[:, None, :]
+    systems = np.einsum("ij,jkl->ikl", weights, squares) / nu + np.diag(
+        1 / before.prior
+    )
+    return np.linalg.inv(systems)
+
+
 def test_a_row_solves_its_expected_least_squares(global_random_seed):
     """Against the problem of one column of the matrix, written out."""
     objective, _ = completion(global_random_seed)
     posterior = stepped(objective, 3, 2)
-    nu, prior = posterior.noise**2, posterior.state.prior
+    before, nu = posterior.state, posterior.noise**2
     posterior.step()
     left, right = posterior.state.left, posterior.state.right
     entries = objective.measurements
     at = entries.column_index == 4
     rows = entries.row_index[at]
     y = objective.targets[at] / posterior.state.unit
-    system = np.diag(nu / prior)
-    for u, covariance in zip(left.mean[rows], left.covariance[rows], strict=True):
+    system = np.diag(nu / before.prior)
+    covariances = left_covariances(objective, nu, before)
+    for u, covariance in zip(left[rows], covariances[rows], strict=True):
         system += np.outer(u, u) + covariance
-    mean = np.linalg.solve(system, left.mean[rows].T @ y)
+    mean = np.linalg.solve(system, left[rows].T @ y)
     np.testing.assert_allclose(right.mean[4], mean, rtol=1e-8)
     np.testing.assert_allclose(
-        right.covariance[4], nu * np.linalg.inv(system), rtol=1e-8
+        right.covariance[4], nu * np.linalg.inv(system), rtol=1e-7
     )
 
 
 def test_the_noise_is_the_expected_residual(global_random_seed):
     """Against draws from the Gaussians."""
     objective, _ = completion(global_random_seed)
-    posterior = stepped(objective, 2, 3)
+    posterior = stepped(objective, 2, 2)
+    covariances = left_covariances(objective, posterior.noise**2, posterior.state)
+    posterior.step()
     rng = np.random.RandomState(global_random_seed)
     entries, state = objective.measurements, posterior.state
+    gaussians = (state.left, covariances), (state.right.mean, state.right.covariance)
     squares = []
     for _ in range(300):
         left, right = (
-            rows.mean
+            mean
             + np.einsum(
                 "nij,nj->ni",
-                np.linalg.cholesky(rows.covariance),
-                rng.standard_normal(rows.mean.shape),
+                np.linalg.cholesky(covariance),
+                rng.standard_normal(mean.shape),
             )
-            for rows in (state.left, state.right)
+            for mean, covariance in gaussians
         )
         drawn = entries.forward(left, right) * state.unit
         squares.append(np.mean((objective.targets - drawn) ** 2))
     expected = (posterior.noise * state.unit) ** 2
     error = 5 * np.std(squares) / np.sqrt(len(squares))
     assert abs(np.mean(squares) - expected) < error
+
+
+def test_an_entry_made_twice_counts_twice(global_random_seed):
+    objective, _ = completion(global_random_seed, noise=0.1)
+    entries, targets = objective.measurements, objective.targets
+    rng = np.random.RandomState(global_random_seed)
+    often = rng.randint(1, 3, len(targets))
+    repeated = EntryMeasurements(
+        np.repeat(entries.row_index, often),
+        np.repeat(entries.column_index, often),
+        objective.matrix_shape,
+    )
+    twice = make_objective(repeated, np.repeat(targets, often))
+    weighted = make_objective(entries, targets, weights=Weights(often.astype(float)))
+    one, other = (
+        stepped(each, 2, 10, np.random.RandomState(0)) for each in (twice, weighted)
+    )
+    np.testing.assert_allclose(one.state.left, other.state.left, rtol=1e-6)
+    assert np.isclose(one.noise, other.noise, rtol=1e-8)
 
 
 @pytest.mark.parametrize("start", [None, 0])
@@ -113,9 +149,9 @@ def test_columns_in_the_noise_are_left_out(global_random_seed):
 def test_forgets_no_lines_of_entries_with_noise(global_random_seed):
     objective, _ = completion(global_random_seed, n=200, oversampling=5.0, noise=0.3)
     posterior = stepped(objective, 2, 30)
-    before, noise = posterior.state.left.mean.copy(), posterior.noise
+    before, noise = posterior.state.left.copy(), posterior.noise
     assert not posterior.forget_worst_lines(10.0)
-    np.testing.assert_array_equal(posterior.state.left.mean, before)
+    np.testing.assert_array_equal(posterior.state.left, before)
     assert posterior.noise == noise
 
 
@@ -128,9 +164,9 @@ def test_forgets_only_lines_that_went_wrong(global_random_seed):
     signs = np.random.RandomState(global_random_seed).choice([-1, 1], at.sum())
     targets[at] = 1e3 * np.abs(targets).max() * signs
     posterior = stepped(make_objective(entries, targets), 2, 1)
-    before, noise = posterior.state.left.mean.copy(), posterior.noise
+    before, noise = posterior.state.left.copy(), posterior.noise
     assert posterior.forget_worst_lines(10.0)
-    after = posterior.state.left.mean
+    after = posterior.state.left
     assert np.all(after[wrong] == 0)
     # Two lines in a hundred; the others stay as they are.
     changed = np.any(after != before, axis=1)

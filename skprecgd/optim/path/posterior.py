@@ -9,7 +9,7 @@ row of a factor is not a point but a Gaussian. The model is
 
 and each half of a step solves the expected least-squares problem of all rows of one
 factor, given mean and covariance of the other's: a row that is not known yet counts
-little. nu and c follow from the moments, so that the noise falls as far as the entries
+little. Covariances of the left factor are used up within a step, and are not kept. nu and c follow from the moments, so that the noise falls as far as the entries
 can be explained (variational Bayes: Lim and Teh, KDD Cup 2007; with c_k for each
 column: Babacan, Luessi, Molina, Katsaggelos, IEEE TSP 60, 2012).
 
@@ -29,48 +29,68 @@ from scipy.sparse import csr_array
 from skprecgd._linalg.leading import leading_triplets
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair
+from skprecgd.kernels import (
+    Learned,
+    Others,
+    Pattern,
+    Unknown,
+    packed_index,
+    packed_of,
+    sampled_product,
+    uncertain_lines,
+    uncertain_rows,
+    unpacked,
+)
 from skprecgd.objective import Objective
 from skprecgd.optim.path.tuning import PosteriorTuning
 
-# nu may not fall below what float64 resolves.
-_LEAST_NOISE = float(np.finfo(float).eps) ** 2
+# nu may not fall below what is left of sums of squares in float64.
+_LEAST_NOISE = 16 * float(np.finfo(float).eps)
 
 
 @dataclass
 class Rows:
-    """Gaussian rows of one factor: mean (n, k) and covariance (n, k, k)."""
+    """Gaussian rows of one factor.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n, k)
+    second : ndarray of shape (n, k (k + 1) / 2)
+        Second moments, the upper triangles of symmetric matrices.
+    """
 
     mean: Array
-    covariance: Array
+    second: Array
+
+    @classmethod
+    def independent(cls, mean: Array, variances: Array) -> Rows:
+        """Rows whose numbers have these variances, and no covariances."""
+        return cls(mean, packed_of(_outer(mean) + np.diag(variances)))
 
     @property
-    def outer(self) -> Array:
-        """Outer products of the means, (n, k^2)."""
-        products = self.mean[:, :, None] * self.mean[:, None, :]
-        return products.reshape(len(self.mean), -1)
-
-    @property
-    def spread(self) -> Array:
-        """The covariances as rows, (n, k^2)."""
-        return self.covariance.reshape(len(self.mean), -1)
-
-    def squares(self) -> Array:
-        """Expected sum of squares of each column."""
-        own = np.einsum("nkk->k", self.covariance)
-        return np.sum(self.mean**2, axis=0) + own
+    def covariance(self) -> Array:
+        """Covariances of shape (n, k, k)."""
+        at = packed_index(self.mean.shape[1])
+        return unpacked(self.second, at) - _outer(self.mean)
 
     def with_column(self, column: Array, variance: float) -> Rows:
         """The rows with one more column, independent of the others."""
-        n_lines, rank = self.mean.shape
-        covariance = np.zeros((n_lines, rank + 1, rank + 1))
-        covariance[:, :rank, :rank] = self.covariance
-        covariance[:, rank, rank] = variance
-        return Rows(np.hstack([self.mean, column]), covariance)
+        rank = self.mean.shape[1]
+        mean = np.hstack([self.mean, column])
+        second = _outer(mean)
+        second[:, :rank, :rank] = unpacked(self.second, packed_index(rank))
+        second[:, rank, rank] += variance
+        return Rows(mean, packed_of(second))
 
     def forget(self, lines: Array, prior: Array) -> None:
         """Reset lines to the prior."""
         self.mean[lines] = 0.0
-        self.covariance[lines] = np.diag(prior)
+        self.second[lines] = packed_of(np.diag(prior))
+
+
+def _outer(vectors: Array) -> Array:
+    """Products of each vector with itself, (n, k, k)."""
+    return np.asarray(vectors[:, :, None] * vectors[:, None, :])
 
 
 @dataclass(frozen=True)
@@ -79,15 +99,17 @@ class PosteriorState:
 
     Attributes
     ----------
-    left, right : Rows
-        The factors of the matrix divided by `unit`.
+    left : ndarray of shape (n_rows, k)
+        The means of one factor of the matrix divided by `unit`.
+    right : Rows
+        The other.
     prior : ndarray of shape (k,)
         The variances c_k.
     unit : float
         Root mean square of the entries.
     """
 
-    left: Rows
+    left: Array
     right: Rows
     prior: Array
     unit: float
@@ -126,20 +148,23 @@ class Posterior:
             raise ValueError("The posterior needs observed entries.")
         self._objective = objective
         self._tuning = PosteriorTuning() if tuning is None else tuning
-        self._indices = (entries.rows, entries.columns)
-        targets, self._weights = entries.values.astype(float), entries.weights
         self._count = objective.n_measurements
-        self._unit = float(np.sqrt(np.sum(self._weighted(targets**2)) / self._count))
-        self._targets = targets / self._unit
-        pattern = self._matrix(np.ones(len(targets)))
-        values = self._matrix(self._targets)
-        self._patterns = (pattern, pattern.T.tocsr())
-        self._values = (values, values.T.tocsr())
+        values, weights = entries.values.astype(float), entries.weights
+        squares = values**2 if weights is None else weights * values**2
+        self._unit = float(np.sqrt(np.sum(squares) / self._count))
+        order = np.argsort(entries.rows, kind="stable")
+        self._indices = entries.rows[order], entries.columns[order]
+        counts = np.bincount(entries.rows, minlength=objective.matrix_shape[0])
+        self._pattern = Pattern(
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+            self._indices[1].astype(np.int32),
+            values[order] / self._unit,
+            None if weights is None else weights[order],
+        )
         # Entries have unit variance, to which every column contributes alike.
         self._prior = np.full(rank, 1 / np.sqrt(rank))
         self._nu = 1.0
-        self._rows = self._start(start)
-        self._residual = self._targets
+        self._left, self._right = self._start(start)
 
     @property
     def noise(self) -> float:
@@ -147,55 +172,59 @@ class Posterior:
 
     @property
     def state(self) -> PosteriorState:
-        return PosteriorState(*self._rows, self._prior, self._unit)
+        return PosteriorState(self._left, self._right, self._prior, self._unit)
 
     def step(self) -> None:
         """Both halves, then the moments."""
-        left = self._solve(0, self._rows[1])
-        right = self._solve(1, left)
-        self._rows = (left, right)
-        at_rows, at_columns = self._indices
-        predictions = np.sum(left.mean[at_rows] * right.mean[at_columns], axis=1)
-        self._residual = self._targets - predictions
-        # E (y - <u, v>)^2 = residual^2 + u' S_v u + v' S_u v + tr(S_u S_v)
-        uncertain = np.vdot(left.outer + left.spread, self._patterns[0] @ right.spread)
-        uncertain += np.vdot(right.outer, self._patterns[1] @ left.spread)
-        total = float(self._weighted(self._residual) @ self._residual + uncertain)
-        self._nu = max(total / self._count, _LEAST_NOISE)
-        n_lines = sum(self._objective.matrix_shape)
-        squares = (left.squares() + right.squares()) / n_lines
-        self._prior = np.maximum(squares, self._least_prior)
+        n_rows, n_columns = self._objective.matrix_shape
+        rank = len(self._prior)
+        at, free = packed_index(rank), np.arange(rank)
+        unknown = Unknown(free, 1 / self._prior, np.zeros(rank), None, 1.0, at)
+        precision = np.full(n_columns, 1 / self._nu)
+        sweep = uncertain_rows(
+            self._pattern,
+            Others(self._right.mean, self._right.second, precision),
+            unknown,
+            np.ones(n_rows),
+            Learned((-1.0, 0.0), np.ones(n_rows)),
+        )
+        right = uncertain_lines(sweep.grams, sweep.moments, precision, unknown)
+        self._left, self._right = sweep.mean, Rows(right.mean, right.second)
+        expected = float(np.sum(right.squares)) / self._count
+        self._nu = max(expected, _LEAST_NOISE)
+        squares = (sweep.totals.second + right.totals.second)[at[free, free]]
+        self._prior = np.maximum(squares / (n_rows + n_columns), self._least_prior)
 
     def grow(self) -> None:
         """One more column: the leading singular pair of the residual."""
-        residual = self._matrix(self._residual)
-        u, _, v = leading_triplets(residual, 1, self._tuning.seed)
+        matrix = csr_array(
+            (self._weighted(self._residual()), self._pattern[1], self._pattern[0]),
+            shape=self._objective.matrix_shape,
+        )
+        u, _, v = leading_triplets(matrix, 1, self._tuning.seed)
         # The new column is as large as what is not explained yet.
         prior = self.noise
-        columns = (np.sqrt(prior * len(basis)) * basis for basis in (u, v))
-        left, right = (
-            rows.with_column(column, prior)
-            for rows, column in zip(self._rows, columns, strict=True)
-        )
-        self._rows = (left, right)
+        left, right = (np.sqrt(prior * len(basis)) * basis for basis in (u, v))
+        self._left = np.hstack([self._left, left])
+        self._right = self._right.with_column(right, prior)
         self._prior = np.append(self._prior, prior)
 
     def factors(self) -> FactorPair:
-        """The means of the columns that stand out of the noise, balanced."""
-        left, right = self._rows
+        """The means of the columns that stand out of the noise."""
         found = self._prior > 2 * self._least_prior
         if not found.any():
             found[np.argmax(self._prior)] = True
         dtype, size = self._objective.dtype, np.sqrt(self._unit)
-        blocks = (size * rows.mean[:, found] for rows in (left, right))
-        return FactorPair(*(block.astype(dtype) for block in blocks)).balanced()
+        means = (self._left, self._right.mean)
+        blocks = (size * mean[:, found] for mean in means)
+        return FactorPair(*(block.astype(dtype) for block in blocks))
 
     def forget_worst_lines(self, raised: float) -> bool:
         """Where few lines hold most of the residual, start them afresh.
 
         The noise is multiplied by `raised`, so that the others may follow.
         """
-        squares = self._weighted(self._residual**2)
+        squares = self._weighted(self._residual() ** 2)
         concentrated = False
         worst = []
         for index, size in zip(
@@ -207,25 +236,27 @@ class Posterior:
             share = held[worst[-1]].sum() / max(held.sum(), np.finfo(float).tiny)
             concentrated |= bool(share > self._tuning.concentrated * count / size)
         if concentrated:
-            for rows, lines in zip(self._rows, worst, strict=True):
-                rows.forget(lines, self._prior)
+            # The next step finds the left factor from the right one alone.
+            self._left[worst[0]] = 0.0
+            self._right.forget(worst[1], self._prior)
             self._nu *= raised**2
         return concentrated
 
+    def _residual(self) -> Array:
+        """What the means leave of the entries, row by row."""
+        fitted = sampled_product(self._left, self._right.mean, *self._indices)
+        return np.asarray(self._pattern.values - fitted)
+
     def _weighted(self, numbers: Array) -> Array:
         """Numbers of the entries, each times the weight of its squared residual."""
-        return numbers if self._weights is None else self._weights * numbers
-
-    def _matrix(self, numbers: Array) -> csr_array:
-        """The same where the entries stand."""
-        shape = self._objective.matrix_shape
-        return csr_array((self._weighted(numbers), self._indices), shape=shape)
+        weights = self._pattern.weights
+        return numbers if weights is None else weights * numbers
 
     @property
     def _least_prior(self) -> float:
         return float(np.sqrt(self._tuning.least_signal * self._nu))
 
-    def _start(self, random: np.random.RandomState | None) -> tuple[Rows, Rows]:
+    def _start(self, random: np.random.RandomState | None) -> tuple[Array, Rows]:
         """Means as large and as uncertain as the prior says."""
         rank, shape = len(self._prior), self._objective.matrix_shape
         if random is None:
@@ -235,19 +266,5 @@ class Posterior:
             bases = [-np.sqrt(len(u)) * u, np.sqrt(len(v)) * v]
         else:
             bases = [random.standard_normal((size, rank)) for size in shape]
-        scale, covariance = np.sqrt(self._prior), np.diag(self._prior)
-        left, right = (
-            Rows(basis * scale, np.tile(covariance, (len(basis), 1, 1)))
-            for basis in bases
-        )
-        return left, right
-
-    def _solve(self, side: int, others: Rows) -> Rows:
-        """The expected least-squares problems of all lines of one side."""
-        rank = others.mean.shape[1]
-        pattern, values = self._patterns[side], self._values[side]
-        gram = pattern @ (others.outer + others.spread)
-        system = gram.reshape(-1, rank, rank) + np.diag(self._nu / self._prior)
-        inverse = np.linalg.inv(system)
-        mean = np.einsum("nij,nj->ni", inverse, values @ others.mean)
-        return Rows(mean, self._nu * inverse)
+        left, right = (basis * np.sqrt(self._prior) for basis in bases)
+        return left, Rows.independent(right, self._prior)

@@ -175,7 +175,7 @@ def _grown_column_by_column(walk: Walk, ranks: list[int]) -> Found:
         outcome = _explain_from(walk, posterior)
         if outcome is not None or walk.stopped:
             return Found(outcome, means)
-        means = posterior.factors()
+        means = posterior.factors().balanced()
         in_vain = in_vain + 1 if means.rank <= most else 0
         most = max(most, means.rank)
         if in_vain == _tuning(walk).in_vain:
@@ -215,7 +215,7 @@ def _step_until_explained(walk: Walk, posterior: Posterior) -> Outcome | None:
 
 def _gauss_newton_from(walk: Walk, means: Factors) -> Outcome | None:
     """The outcome from the posterior means, if it explains the data by no lone line."""
-    outcome = walk.attempt(means)
+    outcome = walk.attempt(means.balanced())
     if outcome.status is not Status.RESIDUAL:
         return None
     lone = has_lone_line(outcome.evaluation.factors, _tuning(walk).lone)
