@@ -61,8 +61,8 @@ __all__ = [
 
 # Largest number of columns of a factor for which compiled contractions beat BLAS.
 _FEW_COLUMNS = 12
-# Gaussians of lines are found in iterations of about so many calls at least, so that the
-# start of a compiler pays for fewer numbers at a time.
+# Gaussians of lines are found in iterations of about so many calls or more, so that a
+# compiler pays for fewer numbers in each.
 _CALLS = 16
 
 _choice = Choice(os.environ.get(VARIABLE) or "auto")

@@ -9,9 +9,10 @@ row of a factor is not a point but a Gaussian. The model is
 
 and each half of a step solves the expected least-squares problem of all rows of one
 factor, given mean and covariance of the other's: a row that is not known yet counts
-little. Covariances of the left factor are used up within a step, and are not kept. nu and c follow from the moments, so that the noise falls as far as the entries
-can be explained (variational Bayes: Lim and Teh, KDD Cup 2007; with c_k for each
-column: Babacan, Luessi, Molina, Katsaggelos, IEEE TSP 60, 2012).
+little. Covariances of the left factor are used up within a step, and are not kept. nu
+and c follow from the moments, so that the noise falls as far as the entries can be
+explained (variational Bayes: Lim and Teh, KDD Cup 2007; with c_k for each column:
+Babacan, Luessi, Molina, Katsaggelos, IEEE TSP 60, 2012).
 
 Three things are ours. c_k stays above a share of the noise; otherwise columns would be
 switched off for good while larger ones still hide them. A column may be added to what
