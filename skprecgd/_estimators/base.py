@@ -53,14 +53,14 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         objective: Objective,
         max_rank: int,
         block: Block | None = None,
-        noise_is_left: Callable[[Factors], bool] | None = None,
+        signal_in_noise: Callable[[Factors], int | None] | None = None,
     ) -> PathResult:
         """Search for the rank with this estimator's parameters.
 
         The objective is that of a group if its `block` in the whole matrix is given.
         """
         settings = self._path_settings(objective, max_rank, block)
-        settings = replace(settings, noise_is_left=noise_is_left)
+        settings = replace(settings, signal_in_noise=signal_in_noise)
         callback = iteration_callback(self)
         return recover(objective, max_rank, settings, self.random_state, callback)
 

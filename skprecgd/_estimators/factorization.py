@@ -372,7 +372,7 @@ class PrecGDFactorization(
         objective = data.objective(offsets, partial(objective_of, self))
         rank = offsets.search_rank(n_components)
         learner = learner_of(self, data, n_components)
-        ask = None if learner is None else learner.noise_is_left
+        ask = None if learner is None else learner.signal_in_noise
         result = self._recover(objective, rank, block, ask)
         found = partial(self._found, result, objective, offsets, seen, n_components)
         if learner is not None and result.status is Status.NOISE:

@@ -74,11 +74,15 @@ class Learner:
         self.variance = variance if is_number(variance) else data.weights.unit_variance
         self._start: tuple[Array, ...] = ()
 
-    def noise_is_left(self, factors: Factors) -> bool:
-        """Whether factors of any rank leave noise, given those found by descent."""
+    def signal_in_noise(self, factors: Factors) -> int | None:
+        """How many columns stand out of the noise; None if they leave none.
+
+        The factors are those found by descent.
+        """
         if "posterior" not in self.__dict__:
             self._start = factors.balanced().blocks
-        return not self.posterior.exact
+        posterior = self.posterior
+        return None if posterior.exact else posterior.n_signal
 
     @cached_property
     def posterior(self) -> Posterior:

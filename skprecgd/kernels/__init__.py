@@ -63,7 +63,7 @@ __all__ = [
 _FEW_COLUMNS = 12
 # Gaussians of lines are found in iterations of about so many calls or more, so that a
 # compiler pays for fewer numbers in each.
-_CALLS = 16
+_CALLS = 64
 
 _choice = Choice(os.environ.get(VARIABLE) or "auto")
 

@@ -57,7 +57,7 @@ def search(walk: Walk, max_rank: int) -> Ending:
     outcome = _pursued(walk, _last_rank(walk, max_rank, when), watch)
     if _is_noise(outcome, watch):
         return Ending.of(walk, replace(outcome, status=Status.NOISE))
-    outcome, means = _with_fresh_starts(walk, outcome, max_rank)
+    outcome, means = _with_fresh_starts(walk, outcome, max_rank, watch.signal or 1)
     if outcome.status is not Status.SLOW:
         return Ending.of(walk, outcome)
     factors = outcome.evaluation.factors
@@ -119,9 +119,11 @@ def _pursued(walk: Walk, last_rank: int, watch: NoiseWatch) -> Outcome:
 
 
 def _with_fresh_starts(
-    walk: Walk, outcome: Outcome, max_rank: int
+    walk: Walk, outcome: Outcome, max_rank: int, least_rank: int
 ) -> tuple[Outcome, Factors | None]:
     """The outcome of the pursuit, or that of fresh starts where it may have failed.
+
+    The matrix is known to have a rank of `least_rank` at least.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def _with_fresh_starts(
         ranks = _doubtful_ranks(walk, outcome, max_rank)
     if ranks == 0:
         return outcome, None
-    found = scarce.explain(walk, ranks)
+    found = scarce.explain(walk, ranks, least_rank)
     if found.outcome is not None:
         return found.outcome, found.means
     if not _unexplained(walk, outcome):

@@ -80,9 +80,10 @@ class PathSettings:
         because others judge the stages.
     solved : Solved or None, default=None
         The search that has found `init`, if one has.
-    noise_is_left : callable, default=None
-        Factors in the units of the data -> whether what they leave is noise. The
-        search asks where no rank explains the data, and ends if so.
+    signal_in_noise : callable, default=None
+        Factors in the units of the data -> how many columns stand out of the noise, or
+        None if they leave no noise. The search asks where no rank explains the data,
+        and ends if noise is left.
     tuning : PathTuning
         The constants of the search.
     """
@@ -103,7 +104,9 @@ class PathSettings:
     ranks_to_visit: tuple[int, ...] = ()
     finish_stages: bool = False
     solved: Solved | None = None
-    noise_is_left: Callable[[Factors], bool] | None = field(default=None, repr=False)
+    signal_in_noise: Callable[[Factors], int | None] | None = field(
+        default=None, repr=False
+    )
     tuning: PathTuning = field(default=PathTuning(), repr=False)
 
     @property
@@ -117,7 +120,7 @@ class PathSettings:
 
     def asked(self) -> dict[str, Any]:
         """What the user asked for, but for the start, by name."""
-        others = "init", "solved", "noise_is_left", "tuning"
+        others = "init", "solved", "signal_in_noise", "tuning"
         return {
             each.name: getattr(self, each.name)
             for each in fields(self)
