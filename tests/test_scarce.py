@@ -10,8 +10,9 @@ from skprecgd.measurements import EntryMeasurements, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.loop import Journal
+from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.scarce import explain, has_lone_line
-from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.settings import NoiseJudge, PathSettings
 from skprecgd.optim.path.walk import Walk
 from skprecgd.optim.result import Status
 
@@ -146,6 +147,28 @@ def test_without_a_path(global_random_seed):
     assert noise[-1] < 1e-2 * noise[0]
 
 
+class Says(NoiseJudge):
+    """A judge that has found so many columns in the noise."""
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def signal(self):
+        return self.columns
+
+
+@pytest.mark.parametrize(("signal", "in_doubt"), [(1, True), (3, True), (4, False)])
+def test_noise_is_in_doubt_while_a_rank_may_explain_it(
+    signal, in_doubt, global_random_seed
+):
+    """Entries for three columns do not explain four that stand out of the noise."""
+    objective, _ = problem(global_random_seed, n=60, noise=0.3, oversampling=1.2)
+    settings = PathSettings(judge=Says(signal))
+    result = recover(objective, 8, settings, random_state=0)
+    assert result.status is Status.NOISE
+    assert ("uncertain rows" in result.message) == in_doubt
+
+
 def test_a_callback_stops_it(global_random_seed):
     objective, _ = problem(global_random_seed, oversampling=2.5)
     walk = walk_on(objective, callback=lambda record: True)
@@ -156,6 +179,13 @@ def test_a_callback_stops_it(global_random_seed):
 def few_gaussian(seed):
     A, y, _ = make_matrix_sensing(20, rank=2, n_measurements=92, random_state=seed)
     return make_objective(as_measurements(A, (20, 20)), y)
+
+
+def test_ranks_below_the_least_are_not_started_afresh(global_random_seed):
+    walks = [walk_on(few_gaussian(global_random_seed)) for _ in range(2)]
+    for walk, least in zip(walks, (1, 2), strict=True):
+        explain(walk, 3, least)
+    assert walks[1].n_iter < walks[0].n_iter
 
 
 @pytest.mark.parametrize("after", [1, 5, 40])

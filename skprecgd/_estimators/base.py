@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -25,7 +24,7 @@ from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.result import PathResult
-from skprecgd.optim.path.settings import PathSettings
+from skprecgd.optim.path.settings import NoiseJudge, PathSettings
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown, unknown_of
 from skprecgd.unknown.offsets import WithOffsets
@@ -80,7 +79,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         unknown: Unknown,
         block: Block | None = None,
         last: Factors | None = None,
-        noise_is_left: Callable[[Factors], bool] | None = None,
+        judge: NoiseJudge | None = None,
     ) -> PathResult:
         """Search for the rank with this estimator's parameters.
 
@@ -88,7 +87,7 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         `last` are the factors that the last fit ended with.
         """
         settings = self._path_settings(objective, max_rank, unknown, block)
-        settings = replace(settings, noise_is_left=noise_is_left)
+        settings = replace(settings, judge=judge)
         if last is not None:
             if last.rank > max_rank:
                 last = last.truncated(max_rank)

@@ -394,9 +394,8 @@ class PrecGDFactorization(
         objective, most, signal = self._searched(objective, offsets, unknown)
         rank = search_rank(most, self.center, data.shape)
         learner = learner_of(self, data, rank)
-        ask = None if learner is None else learner.noise_is_left
         last = self._last_solution(unknown, offsets, block)
-        result = self._recover(objective, rank, unknown, block, last, ask)
+        result = self._recover(objective, rank, unknown, block, last, learner)
         if signal is not None:
             result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, unknown, offsets, seen, rank)

@@ -15,6 +15,7 @@ from skprecgd._estimators.data import EntryData, VisibleRows
 from skprecgd._estimators.parameters import check_beside_prior, learns_prior
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import RowSolver
+from skprecgd._estimators.search_rank import SearchRank
 from skprecgd._estimators.weighting import is_number
 from skprecgd._linalg.groups import Block
 from skprecgd._linalg.numerics import norm
@@ -26,6 +27,7 @@ from skprecgd.losses import Loss
 from skprecgd.objective import Objective
 from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
 
@@ -96,7 +98,7 @@ class NoiseFound:
         return cls(variance, np.sort(scales)[::-1], bound, missed)
 
 
-class Learner:
+class Learner(NoiseJudge):
     """The posterior of noisy entries, which is learned when first asked for.
 
     Parameters
@@ -104,20 +106,20 @@ class Learner:
     data : EntryData
     rank : int
         Columns of the factors at most.
-    center, noise, noise_variance
-        As parameters of `PrecGDFactorization`.
+    estimator : PrecGDFactorization or PrecGDMatrixSensing
+        Its `center`, `noise` and `noise_variance` are read. With "auto" for
+        `n_components`, what looks like noise counts as such.
     """
 
-    def __init__(
-        self, data: EntryData, rank: int, center: str | None, noise: str, variance: Any
-    ) -> None:
+    def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
         self.data, self.rank = data, rank
-        self.center, self.noise = center, noise
+        self.center, self.noise = estimator.center, estimator.noise
+        self.takes_its_word = SearchRank(estimator.n_components).is_auto
+        variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.weights.unit_variance
 
-    def noise_is_left(self, factors: Factors) -> bool:
-        """Whether factors of any rank leave noise, given those found by descent."""
-        return not self.posterior.exact
+    def signal(self) -> int | None:
+        return None if self.posterior.exact else self.posterior.n_signal
 
     @property
     def has_learned(self) -> bool:
@@ -221,7 +223,7 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     given = estimator.noise_variance
     if is_number(given) and float(given) == 0.0:
         return None
-    return Learner(data, rank, estimator.center, estimator.noise, given)
+    return Learner(data, rank, estimator)
 
 
 def mean_square_left(

@@ -407,8 +407,7 @@ class PrecGDMatrixSensing(
         last = self._last_solution(unknown, means, block)
         entries = measured.entries(symmetric=self.symmetric)
         learner = learner_of(self, entries, rank)
-        ask = None if learner is None else learner.noise_is_left
-        result = self._recover(objective, rank, unknown, block, last, ask)
+        result = self._recover(objective, rank, unknown, block, last, learner)
         if learner is not None and result.status is Status.NOISE:
             learned = self._learned if learner.has_learned else self._as_before
             return learned(result, objective, unknown, means, learner)

@@ -61,6 +61,9 @@ __all__ = [
 
 # Largest number of columns of a factor for which compiled contractions beat BLAS.
 _FEW_COLUMNS = 12
+# Gaussians of lines are found in iterations of about so many calls or more, so that a
+# compiler pays for fewer numbers in each.
+_CALLS = 64
 
 _choice = Choice(os.environ.get(VARIABLE) or "auto")
 
@@ -296,7 +299,7 @@ def uncertain_rows(
     -------
     Sweep
     """
-    size = len(pattern.values) * others.second.shape[1]
+    size = _CALLS * len(pattern.values) * others.second.shape[1]
     return _choice.call(
         "uncertain_rows", size, pattern, others, unknown, noise, learned
     )
@@ -319,5 +322,5 @@ def uncertain_lines(
     -------
     Lines
     """
-    size = grams.size * moments.shape[1]
+    size = _CALLS * grams.size * moments.shape[1]
     return _choice.call("uncertain_lines", size, grams, moments, noise, unknown)

@@ -164,8 +164,11 @@ def uncertain_rows(
     moments = np.zeros((len(others.mean), size + 1))
     noise, parts = noise.copy(), []
     for part in slabs((n_rows, second.shape[1] * size), _UNCERTAIN_NUMBERS):
-        own, rows, gaps = noise[part, None], matrix[part], weight[part]
-        sums = own * np.column_stack([rows @ mean, squared[part] @ others.precision])
+        rows, squares_of, gaps = (
+            _lines_of(each, part) for each in (matrix, squared, weight)
+        )
+        own = noise[part, None]
+        sums = own * np.column_stack([rows @ mean, squares_of @ others.precision])
         lines = _posteriors(own * (gaps @ second), sums, np.ones(len(own)), unknown)
         squares = lines.squares / noise[part]
         if learned.rate[0] >= 0.0:
@@ -175,7 +178,7 @@ def uncertain_rows(
         scaled = noise[part, None]
         grams += gaps.T @ (scaled * lines.second)
         moments[:, :size] += rows.T @ (scaled * lines.mean)
-        moments[:, size] += squared[part].T @ noise[part]
+        moments[:, size] += squares_of.T @ noise[part]
         parts.append((lines.mean, squares, lines.totals))
     means, squares = (np.concatenate([each[k] for each in parts]) for k in (0, 1))
     totals = _summed_totals([each[2] for each in parts])
@@ -196,6 +199,11 @@ def uncertain_lines(
         np.concatenate([lines.squares for lines in parts]),
         _summed_totals([lines.totals for lines in parts]),
     )
+
+
+def _lines_of(matrix: sparse.csr_array, part: slice) -> sparse.csr_array:
+    """A part of the rows; all of them need no copy."""
+    return matrix if part.stop >= matrix.shape[0] and part.start == 0 else matrix[part]
 
 
 def _weighted_patterns(
@@ -231,7 +239,7 @@ def _posteriors(grams: Array, moments: Array, noise: Array, unknown: Unknown) ->
     second = mean[:, :, None] * mean[:, None, :]
     second[:, free[:, None], free] += 0.5 * (covariance + covariance.transpose(0, 2, 1))
     packed = packed_of(second)
-    twice = np.where(np.eye(size, dtype=bool), 1.0, 2.0)
+    twice = 2.0 - np.eye(size)
     squares = moments[:, size] - 2.0 * np.einsum("ij,ij->i", mean, moments[:, :size])
     squares += np.einsum("ij,ij->i", packed * packed_of(twice), grams)
     return Lines(mean, packed, squares, Totals(packed.sum(axis=0), determinant, logs))

@@ -7,6 +7,7 @@ moments ``E x x^T`` are the upper triangles of symmetric matrices, row by row.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -151,6 +152,7 @@ class Sweep(NamedTuple):
     moments: Array
 
 
+@lru_cache(maxsize=64)
 def packed_index(size: int) -> Array:
     """Where the products of two coordinates are in a packed symmetric matrix.
 
@@ -165,7 +167,9 @@ def packed_index(size: int) -> Array:
     at = np.zeros((size, size), dtype=np.int64)
     upper = np.triu_indices(size)
     at[upper] = np.arange(len(upper[0]))
-    return np.maximum(at, at.T)
+    at = np.maximum(at, at.T)
+    at.setflags(write=False)
+    return at
 
 
 def unpacked(packed: Array, at: Array) -> Array:
@@ -175,5 +179,11 @@ def unpacked(packed: Array, at: Array) -> Array:
 
 def packed_of(matrices: Array) -> Array:
     """The upper triangles of symmetric matrices, row by row."""
-    upper = np.triu_indices(matrices.shape[-1])
-    return np.asarray(matrices[..., upper[0], upper[1]])
+    rows, columns = _upper(matrices.shape[-1])
+    return np.asarray(matrices[..., rows, columns])
+
+
+@lru_cache(maxsize=64)
+def _upper(size: int) -> tuple[Array, Array]:
+    """Rows and columns of the numbers of a packed matrix."""
+    return np.triu_indices(size)

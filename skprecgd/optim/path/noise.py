@@ -25,36 +25,39 @@ class NoiseWatch:
 
     Attributes
     ----------
-    is_left : bool
-        Whether noise is left that no rank explains.
+    signal : int or None
+        The columns that stand out of the noise; None unless noise is known to be left.
     """
 
     def __init__(self, walk: Walk, max_rank: int) -> None:
         self._walk, self._max_rank = walk, max_rank
-        self._ask = walk.settings.noise_is_left
-        self._in_vain, self._slowly, self._best = 0, 0, 0
-        self.is_left = False
+        self._judge, self._sure = walk.settings.judge, False
+        self._in_vain, self._slowly = 0, 0
+        self.signal: int | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether noise is left, unless fresh starts explain what looks like it."""
+        return self.signal is not None
 
     def goes_on(self, stage: Factors) -> bool:
         """Whether to add columns after a stage."""
-        if self._ask is None:
+        if self._judge is None:
             return True
-        if self._by_chance():
-            self._in_vain += 1
-        else:
-            self._in_vain, self._best = 0, stage.rank
+        self._in_vain = self._in_vain + 1 if self._by_chance() else 0
         much = self._share_left() < self._tuning.much_left
         self._slowly = 0 if much else self._slowly + 1
         tuning = self._tuning
         if self._in_vain < tuning.stages and self._slowly < tuning.slow_stages:
             return True
-        return not self.found(self._walk.visited.get(self._best, stage))
+        return not self.found()
 
-    def found(self, factors: Factors) -> bool:
-        """Whether factors leave noise, and no other rank can explain it."""
-        ask, self._ask = self._ask, None
-        if ask is not None:
-            self.is_left = ask(factors.scaled(self._walk.journal.unit))
+    def found(self) -> bool:
+        """Whether noise is left, and no other rank can explain it."""
+        judge, self._judge = self._judge, None
+        if judge is not None:
+            self.signal = judge.signal()
+            self._sure = judge.takes_its_word
         return self.is_left and not self.in_doubt
 
     @property
@@ -62,14 +65,15 @@ class NoiseWatch:
         """Whether measurements are so scarce that what looks like noise may be none.
 
         Where they hardly determine a rank, both the path and the posterior may miss the
-        matrix that explains them.
+        matrix that explains them. It has all columns that stand out of the noise.
         """
         walk = self._walk
-        if not scarce.applies(walk, self._max_rank):
+        if self._sure or not scarce.applies(walk, self._max_rank):
             return False
         highest = walk.strategy.highest_determined(self._max_rank)
         per_unknown = walk.strategy.measurements_per_unknown
-        return highest > 0 and per_unknown(highest) < self._tuning.doubtful
+        least = max(1, self.signal or 0)
+        return highest >= least and per_unknown(highest) < self._tuning.doubtful
 
     def _by_chance(self) -> bool:
         """Whether the last stage explained no more than columns fitted to noise do."""

@@ -54,11 +54,19 @@ def applies(walk: Walk, max_rank: int) -> bool:
     )
 
 
-def explain(walk: Walk, max_rank: int) -> Found:
+def explain(walk: Walk, max_rank: int, least_rank: int = 1) -> Found:
     """Look for a matrix of rank at most `max_rank` that agrees with the data.
 
     Ranks are tried from the lowest up: more columns than the matrix has leave room for
     others. An outcome that is found becomes a stage of the walk.
+
+    Parameters
+    ----------
+    walk : Walk
+    max_rank : int
+    least_rank : int, default=1
+        Lower ranks are known not to explain the data. Columns are grown through them
+        all the same.
     """
     n_before = walk.n_iter
     ranks = list(range(1, walk.strategy.highest_determined(max_rank) + 1))
@@ -66,7 +74,7 @@ def explain(walk: Walk, max_rank: int) -> Found:
         return Found()
     start_afresh = _by_uncertain_rows if completes(walk) else _by_shrinking_ridge
     try:
-        found = start_afresh(walk, ranks)
+        found = start_afresh(walk, ranks, least_rank)
     except KeyboardInterrupt:
         walk.interrupt()
         return Found()
@@ -113,15 +121,15 @@ def has_lone_line(factors: Factors, lone: float = ScarceTuning.lone) -> bool:
     )
 
 
-def _beyond_the_path(walk: Walk, ranks: list[int]) -> list[int]:
+def _beyond_the_path(walk: Walk, ranks: list[int], least: int) -> list[int]:
     """The ranks for which the path's own stages may have failed."""
     ample, per_unknown = _tuning(walk).ample, walk.strategy.measurements_per_unknown
-    return [k for k in ranks if per_unknown(k) < ample]
+    return [k for k in ranks if k >= least and per_unknown(k) < ample]
 
 
-def _by_shrinking_ridge(walk: Walk, ranks: list[int]) -> Found:
+def _by_shrinking_ridge(walk: Walk, ranks: list[int], least: int) -> Found:
     """Each rank from the spectral start, with a ridge that shrinks as it is fitted."""
-    for rank in _beyond_the_path(walk, ranks):
+    for rank in _beyond_the_path(walk, ranks, least):
         start = _shrunk_ridge(walk, rank)
         if start is None:
             return Found()
@@ -147,13 +155,13 @@ def _shrunk_ridge(walk: Walk, rank: int) -> Factors | None:
     return factors
 
 
-def _by_uncertain_rows(walk: Walk, ranks: list[int]) -> Found:
+def _by_uncertain_rows(walk: Walk, ranks: list[int], least: int) -> Found:
     """Grow column by column, then start every rank afresh unless only noise is left."""
     found = _grown_column_by_column(walk, ranks)
     if found.outcome is not None or found.noise_is_left or walk.stopped:
         return found
     randoms = map(np.random.RandomState, range(_tuning(walk).random_starts))
-    fresh = [rank for rank in _beyond_the_path(walk, ranks) if rank > 1]
+    fresh = _beyond_the_path(walk, ranks, max(least, 2))
     for start, rank in product((None, *randoms), fresh):
         outcome = _explain_from(walk, _posterior(walk, rank, start))
         if outcome is not None:
@@ -176,7 +184,7 @@ def _grown_column_by_column(walk: Walk, ranks: list[int]) -> Found:
         outcome = _explain_from(walk, posterior)
         if outcome is not None or walk.stopped:
             return Found(outcome, means)
-        means = posterior.factors()
+        means = posterior.factors().balanced()
         in_vain = in_vain + 1 if means.rank <= most else 0
         most = max(most, means.rank)
         if in_vain == _tuning(walk).in_vain:
@@ -216,7 +224,7 @@ def _step_until_explained(walk: Walk, posterior: Posterior) -> Outcome | None:
 
 def _gauss_newton_from(walk: Walk, means: Factors) -> Outcome | None:
     """The outcome from the posterior means, if it explains the data by no lone line."""
-    outcome = walk.attempt(means)
+    outcome = walk.attempt(means.balanced())
     if outcome.status is not Status.RESIDUAL:
         return None
     lone = has_lone_line(outcome.evaluation.factors, _tuning(walk).lone)

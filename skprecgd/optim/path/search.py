@@ -32,7 +32,7 @@ def solve_fixed(walk: Walk, max_rank: int) -> Ending:
     watch, explained = NoiseWatch(walk, max_rank), (Status.RESIDUAL, Status.DIVERGED)
     if outcome.status in explained or walk.stopped:
         return Ending.of(walk, outcome)
-    if watch.found(outcome.evaluation.factors) or watch.is_left:
+    if watch.found() or watch.is_left:
         outcome = replace(outcome, status=Status.NOISE)
     return Ending.of(walk, outcome)
 
@@ -57,7 +57,7 @@ def search(walk: Walk, max_rank: int) -> Ending:
     outcome = _pursued(walk, _last_rank(walk, max_rank, when), watch)
     if _is_noise(outcome, watch):
         return Ending.of(walk, replace(outcome, status=Status.NOISE))
-    outcome, means = _with_fresh_starts(walk, outcome, max_rank)
+    outcome, means = _with_fresh_starts(walk, outcome, max_rank, watch.signal or 1)
     if outcome.status is not Status.SLOW:
         return Ending.of(walk, outcome)
     factors = outcome.evaluation.factors
@@ -98,7 +98,7 @@ def _is_noise(outcome: Outcome, watch: NoiseWatch) -> bool:
     """Whether a pursuit has ended at the noise, without any doubt."""
     if outcome.status not in (Status.SLOW, Status.MAX_ITER):
         return False
-    return watch.found(outcome.evaluation.factors)
+    return watch.found()
 
 
 def _at_noise(walk: Walk, factors: Factors) -> Ending:
@@ -119,9 +119,11 @@ def _pursued(walk: Walk, last_rank: int, watch: NoiseWatch) -> Outcome:
 
 
 def _with_fresh_starts(
-    walk: Walk, outcome: Outcome, max_rank: int
+    walk: Walk, outcome: Outcome, max_rank: int, least_rank: int
 ) -> tuple[Outcome, Factors | None]:
     """The outcome of the pursuit, or that of fresh starts where it may have failed.
+
+    The matrix is known to have a rank of `least_rank` at least.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def _with_fresh_starts(
         ranks = _doubtful_ranks(walk, outcome, max_rank)
     if ranks == 0:
         return outcome, None
-    found = scarce.explain(walk, ranks)
+    found = scarce.explain(walk, ranks, least_rank)
     if found.outcome is not None:
         return found.outcome, found.means
     if not _unexplained(walk, outcome):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -65,6 +65,23 @@ class Solved:
         )
 
 
+class NoiseJudge(ABC):
+    """Says whether what no rank explains is noise.
+
+    Attributes
+    ----------
+    takes_its_word : bool
+        Whether what looks like noise counts as such, even where so few measurements
+        determine a rank that a matrix which explains them may have been missed.
+    """
+
+    takes_its_word: bool = False
+
+    @abstractmethod
+    def signal(self) -> int | None:
+        """How many columns stand out of the noise; None if there is no noise."""
+
+
 @dataclass(frozen=True)
 class PathSettings:
     """Settings of a rank search; the defaults are those of `rank_path`.
@@ -84,9 +101,8 @@ class PathSettings:
         because others judge the stages.
     solved : Solved or None, default=None
         The search that has found `init`, if one has.
-    noise_is_left : callable, default=None
-        Factors in the units of the data -> whether what they leave is noise. The
-        search asks where no rank explains the data, and ends if so.
+    judge : NoiseJudge or None, default=None
+        Is asked where no rank explains the data; the search ends if noise is left.
     tuning : PathTuning
         The constants of the search.
     """
@@ -107,7 +123,7 @@ class PathSettings:
     ranks_to_visit: tuple[int, ...] = ()
     finish_stages: bool = False
     solved: Solved | None = None
-    noise_is_left: Callable[[Factors], bool] | None = field(default=None, repr=False)
+    judge: NoiseJudge | None = field(default=None, repr=False)
     tuning: PathTuning = field(default=PathTuning(), repr=False)
 
     @property
@@ -127,7 +143,7 @@ class PathSettings:
 
     def asked(self) -> dict[str, Any]:
         """What the user asked for, but for the start, by name."""
-        others = "init", "solved", "noise_is_left", "tuning", "unknown"
+        others = "init", "solved", "judge", "tuning", "unknown"
         asked = {
             each.name: getattr(self, each.name)
             for each in fields(self)
