@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 from skprecgd import (
     PrecGDFactorization,
@@ -452,9 +453,10 @@ def test_other_measurements_refuse_it(global_random_seed):
     A, y, _ = make_matrix_sensing(
         6, rank=1, n_measurements=40, random_state=global_random_seed
     )
-    model = PrecGDMatrixSensing(matrix_shape=(6, 6), alpha=1.0, alpha_scaling=1.0)
-    with pytest.raises(ValueError, match="alpha_scaling needs measurements of single"):
-        model.fit(A, y)
+    model = PrecGDMatrixSensing(matrix_shape=(6, 6), alpha_scaling=1.0)
+    for parameters in ({"alpha": 1.0}, {"alpha": 0.0}, {"outlier_fraction": 0.1}):
+        with pytest.raises(ValueError, match=r"alpha_scaling=1\.0 needs .* entries"):
+            clone(model).set_params(**parameters).fit(A, y)
 
 
 def test_a_learned_prior_refuses_it(global_random_seed):

@@ -175,9 +175,10 @@ def test_a_warm_start_with_another_number_of_components(
 ):
     X, _ = completion(global_random_seed, condition_number=3)
     # Without noise: of rank two.
-    model = PrecGDFactorization(before, warm_start=True, early_stopping=False).fit(X)
+    options = {"alpha": 0, "early_stopping": False}
+    model = PrecGDFactorization(before, warm_start=True, **options).fit(X)
     model.set_params(n_components=after).fit(X)
-    fresh = PrecGDFactorization(after, early_stopping=False).fit(X)
+    fresh = PrecGDFactorization(after, **options).fit(X)
     assert model.n_components_ == fresh.n_components_ == min(after, 2)
     assert_allclose(matrix_of(model), matrix_of(fresh), rtol=0, atol=1e-6)
 

@@ -142,7 +142,8 @@ MODELS = {
     "ridge": {"alpha": 0.5},
     "fixed": {"rank_search": "fixed", "n_components": 2},
     "alternating": {"solver": "alternating", "rank_search": "fixed", "n_components": 2},
-    "held out": {"early_stopping": True},
+    "held out": {"early_stopping": True, "alpha": 0},
+    "learned": {"n_components": 8},
     "not held out": {"early_stopping": False, "n_components": 2},
     "noise": {"noise_variance": "auto", "tol": 1e-6},
     "huber": {"loss": "huber", "tol": 1e-6},
@@ -352,7 +353,7 @@ def test_the_group_that_did_not_converge_is_named(rng):
     hard = with_holes(rng, low_rank(rng, (20, 12), 4), 0.7)
     X, _ = side_by_side(rng, low_rank(rng, (30, 20)), hard)
     with pytest.warns(ConvergenceWarning, match=r"group 1 \(20 x 12\) of 2: max_iter"):
-        model = PrecGDFactorization(4, max_iter=4).fit(X)
+        model = PrecGDFactorization(4, max_iter=4, alpha=0).fit(X)
     assert not model.converged_
     assert "max_iter was reached" in model.stop_reason_
 
@@ -391,10 +392,10 @@ def test_the_noise_of_all_groups_is_pooled(rng):
         for shape in [(60, 50), (40, 40)]
     ]
     X, _ = side_by_side(rng, *parts, np.ones((1, 1)))
-    model = PrecGDFactorization(
-        2, noise_variance="auto", tol=1e-6, early_stopping=False
-    ).fit(X)
+    model = PrecGDFactorization(2, noise_variance="auto", tol=1e-6, alpha=0).fit(X)
     assert model.noise_variance_ == pytest.approx(0.09, rel=0.2)
+    learned = PrecGDFactorization(4).fit(X)
+    assert np.mean(learned.noise_variance_) == pytest.approx(0.09, rel=0.2)
 
 
 # ---- starts

@@ -245,7 +245,8 @@ def test_what_the_centres_are(global_random_seed):
     """The mean is one number; the others are means of the completed columns."""
     truth = low_rank((30, 12), 2, global_random_seed, offset=3.0)
     X = holes(truth, 0.4, global_random_seed)
-    options = {"n_components": 2, "max_iter": 5, "tol": 0, "early_stopping": False}
+    options = {"n_components": 2, "max_iter": 5, "tol": 0, "alpha": 0}
+    options["early_stopping"] = False
     fit = {c: PrecGDFactorization(center=c, **options).fit(X) for c in CENTERS}
     assert_array_equal(fit[None].center_, np.zeros(12))
     assert np.ptp(fit["mean"].center_) == 0
@@ -292,7 +293,8 @@ def test_nothing_but_offsets(global_random_seed):
 def test_row_offsets_are_one_component_more(n_components, global_random_seed):
     truth = low_rank((30, 20), 2, global_random_seed, offset=3.0)
     X = holes(truth, 0.3, global_random_seed)
-    options = {"center": "both", "max_iter": 9, "tol": 0, "early_stopping": False}
+    options = {"center": "both", "max_iter": 9, "tol": 0, "alpha": 0}
+    options["early_stopping"] = False
     for data in (X, truth):
         model = PrecGDFactorization(n_components, **options).fit(data)
         assert model.n_components_ <= n_components + 1
@@ -340,6 +342,7 @@ def test_fit_transform_is_fit_then_transform(center, complete, global_random_see
 # must not show, converged or not.
 TEN_STEPS = {
     "n_components": 3,
+    "alpha": 0,
     "solver": "precgd",
     "rank_search": "fixed",
     "max_iter": 10,

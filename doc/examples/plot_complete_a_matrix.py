@@ -101,9 +101,7 @@ RankPathDisplay.from_estimator(model, ax=axis)
 from sklearn.model_selection import GridSearchCV
 
 ranks = [1, 2, 3, 4, 5, 6, 7]
-model = PrecGDFactorization(
-    alpha=0, tol=1e-3, early_stopping=False, random_state=0
-)
+model = PrecGDFactorization(alpha=0, tol=1e-3, early_stopping=False, random_state=0)
 search = GridSearchCV(model, {"n_components": ranks}).fit(noisy)
 
 figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")

@@ -15,7 +15,7 @@ from skprecgd._estimators.centre import Offsets, Seen
 from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.groups import start_of_group, within
-from skprecgd._estimators.learned import LearnedNoise
+from skprecgd._estimators.learned import NoiseFound
 from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
@@ -160,28 +160,27 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
         self.history_ = result.history
         self._solved = result.solved
         # The values of an earlier fit would be wrong now.
-        for name in ("noise_variance_", "alpha_max_"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("alpha_max_", None)
         if result.largest_multiple is not None:
             self.alpha_max_ = result.largest_multiple * float(self.alpha)
-        if has_variances(self.noise_variance):
-            self.noise_variance_: Any = np.array(
-                marked(self.noise_variance, np.nan).matrix, np.float64
-            )
-        elif result.noise_variance is not None:
-            self.noise_variance_ = result.noise_variance
 
-    def _store_learned(self, learned: LearnedNoise | None) -> None:
-        """Set the attributes of what was learned; an earlier fit's would be wrong."""
-        for name in ("factor_scales_", "lower_bound_"):
+    def _store_noise(self, noise: NoiseFound | None) -> None:
+        """Set what is known of the noise, in place of what an earlier fit knew."""
+        for name in ("noise_variance_", "factor_scales_", "lower_bound_"):
             self.__dict__.pop(name, None)
-        self._learned_noise = learned
-        if learned is None:
-            return
-        self.factor_scales_ = learned.factor_scales
-        self.lower_bound_ = learned.lower_bound
-        if self.noise_variance is None or isinstance(self.noise_variance, str):
-            self.noise_variance_ = learned.variance
+        self._noise = noise
+        given = self.noise_variance
+        if has_variances(given):
+            self.noise_variance_: Any = np.array(
+                marked(given, np.nan).matrix, np.float64
+            )
+        elif given is not None and not isinstance(given, str):
+            self.noise_variance_ = given
+        elif noise is not None:
+            self.noise_variance_ = noise.variance
+        if noise is not None and noise.lower_bound is not None:
+            self.factor_scales_ = noise.factor_scales
+            self.lower_bound_ = noise.lower_bound
 
     def _store_matrix(self, factors: Factors) -> None:
         u, s, v = signed_svd(factors)

@@ -340,10 +340,17 @@ class EntryData(Data, Rows):
         if entry_weight is not None:
             entry_weight = self._of_matrix(entry_weight, "entry_weight")
         if has_variances(noise_variance):
-            noise_variance = self._of_matrix(noise_variance, "noise_variance")
+            noise_variance = self._of_columns_or_matrix(noise_variance)
         n = len(self.values)
         weights = read_weights(entry_weight, noise_variance, n, "entry_weight")
         return replace(self, weights=weights)
+
+    def _of_columns_or_matrix(self, variance: Any) -> Array:
+        """The variance of each entry, given for all or for each column."""
+        if np.ndim(variance) != 1 or np.shape(variance) != self.shape[1:]:
+            return self._of_matrix(variance, "noise_variance")
+        numbers = checked_numbers(variance, "noise_variance")
+        return np.asarray(numbers[self.columns])
 
     def that_count(self) -> EntryData:
         """The entries without those of weight zero, which count as missing."""

@@ -48,6 +48,7 @@ from skprecgd._estimators.groups import (
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.learned import (
     Learner,
+    NoiseFound,
     ended_at_noise,
     learner_of,
     warn_about_missed,
@@ -151,14 +152,15 @@ class PrecGDFactorization(
         variance for all entries. "columns", which "auto" stands for: one for each
         column, those of columns with few entries being drawn towards the others', as
         strongly as the data suggest. Without effect if `noise_variance` is given.
-    noise_variance : float, "auto" or array-like of shape (n_samples, n_features), \
-            default=None
+    noise_variance : float, "auto" or array-like of shape (n_features,) or \
+            (n_samples, n_features), default=None
         Variance of the noise of an entry, in squared units of the data, if it is known:
         for ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would
         learn. 0: there is no noise, and nothing is learned. "auto": estimated
         from the residual of the fit, or learned. An array has the variance of each
-        entry: the squared residuals are then weighed by their inverse, and complete
-        data are completed like data with missing entries. Only with the squared loss.
+        column, or of each entry: the squared residuals are then weighed by their
+        inverse, and complete data are completed like data with missing entries. Only
+        with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
@@ -255,9 +257,10 @@ class PrecGDFactorization(
         Where noise was learned: its standard deviation in units of the data, over the
         columns, and how many columns of the factors carry signal.
     noise_variance_ : float or ndarray of shape (n_features,) or (n_samples, n_features)
-        The learned, given or estimated variance; only where noise was learned, or if
-        `noise_variance` is not None. Learned, it is a number for each column, or a
-        single one where the model has the same for all.
+        Variance of the noise: as it was given, as it was learned (a number for each
+        column, or a single one where the model has the same for all), or else the
+        mean squared residual, corrected for the degrees of freedom of the rank found.
+        Only with the squared loss.
     factor_scales_ : ndarray of shape (n_factors,)
         Prior standard deviation of what each factor adds to an entry, in units of
         the data, as root mean square over the columns; only where it was learned.
@@ -410,7 +413,7 @@ class PrecGDFactorization(
         else:
             found = self._find(data, seen)
         self._warn(found.result)
-        warn_about_missed(found.learned, self.n_components)
+        warn_about_missed(found.noise, self.n_components)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 
@@ -421,7 +424,7 @@ class PrecGDFactorization(
         self._numerical_rank = found.numerical_rank
         self._set_variances(data, found)
         self._store(found.result, found.factors, found.offsets)
-        self._store_learned(found.learned)
+        self._store_noise(found.noise)
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
@@ -505,7 +508,7 @@ class PrecGDFactorization(
             self._row_solver,
             factors.rank,
             partial(mean_square_of_entries, learner.data, factors, offsets),
-            self._learned_noise,
+            self._noise,
         )
 
     def _found(
@@ -530,7 +533,16 @@ class PrecGDFactorization(
         rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
         left = partial(mean_square_left, objective, result, within, gross)
         return Found(
-            objective, unknown, offsets, result, factors, gross, solver, rank, left
+            objective,
+            unknown,
+            offsets,
+            result,
+            factors,
+            gross,
+            solver,
+            rank,
+            left,
+            NoiseFound.left_by(result, objective, unknown),
         )
 
     def _find_groups(self, data: Data, most: int) -> Found:

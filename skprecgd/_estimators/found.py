@@ -12,7 +12,7 @@ from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.data import Data, EntryData, GroupData
 from skprecgd._estimators.grouped_rows import GroupedRows
 from skprecgd._estimators.groups import joined
-from skprecgd._estimators.learned import LearnedNoise
+from skprecgd._estimators.learned import NoiseFound
 from skprecgd._estimators.rows import RowSolver
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
@@ -42,8 +42,8 @@ class Found:
     mean_square_left : callable
         Unit -> mean squared residual of the entries, in units of its square; a pass
         over them for some losses.
-    learned : LearnedNoise or None, default=None
-        What was learned of the noise, where noise was left.
+    noise : NoiseFound or None, default=None
+        None where the loss does not know noise.
     stopped : bool, default=False
         Whether the user interrupted what followed the search.
     """
@@ -57,7 +57,7 @@ class Found:
     row_solver: RowSolver
     numerical_rank: int
     mean_square_left: Callable[[float], float]
-    learned: LearnedNoise | None = None
+    noise: NoiseFound | None = None
     stopped: bool = False
 
     @classmethod
@@ -95,10 +95,14 @@ class Found:
         # Which components are rounding is asked within each group.
         rank = factors.rank
         stopped = any(fit.stopped for fit in fits)
-        learned = LearnedNoise.of_groups([fit.learned for fit in fits], blocks)
+        noise = NoiseFound.of_groups(
+            [fit.noise for fit in fits],
+            blocks,
+            [fit.objective.n_measurements for fit in fits],
+        )
         return cls(
             *(first, unknown, offsets, result, factors, gross, solver, rank, left),
-            learned=learned,
+            noise=noise,
             stopped=stopped,
         )
 

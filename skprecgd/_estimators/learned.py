@@ -24,6 +24,7 @@ from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss
 from skprecgd.objective import Objective
+from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
@@ -33,52 +34,66 @@ _CLEARLY_MISSED = 2.0
 
 
 @dataclass(frozen=True)
-class LearnedNoise:
-    """What was learned beside the matrix.
+class NoiseFound:
+    """What is known of the noise after a fit, and of the prior if that was learned.
 
     Attributes
     ----------
     variance : float or ndarray of shape (n_columns,)
-    factor_scales : ndarray of shape (n_factors,)
-    lower_bound : float
-    missed : float
+    factor_scales : ndarray of shape (n_factors,), default=None
+    lower_bound : float, default=None
+        None, as the scales, where nothing was learned.
+    missed : float, default=0.0
         What one more column would add to the evidence, for each degree of freedom.
     """
 
     variance: float | Array
-    factor_scales: Array
-    lower_bound: float
+    factor_scales: Array | None = None
+    lower_bound: float | None = None
     missed: float = 0.0
 
     @classmethod
-    def of_groups(
-        cls, fits: Sequence[LearnedNoise | None], blocks: Sequence[Block]
-    ) -> LearnedNoise | None:
-        """That of the groups where noise was left; None if it was in none.
-
-        Columns in none of these have the mean variance.
-        """
-        pairs = [
-            (fit, block)
-            for fit, block in zip(fits, blocks, strict=True)
-            if fit is not None
-        ]
-        if not pairs:
+    def left_by(
+        cls, result: PathResult, objective: Objective, unknown: Unknown
+    ) -> NoiseFound | None:
+        """What the residual of a fit says; None for other losses than the squared."""
+        if not objective.loss.least_squares:
             return None
-        parts, where = zip(*pairs, strict=True)
-        return cls._joined(parts, where, blocks[0].whole_shape[1])
+        variance = result.noise_variance
+        if variance is None:
+            found = result.loss, result.factors, unknown
+            with np.errstate(over="ignore", under="ignore"):
+                variance = residual_variance(objective, *found)
+        return cls(variance)
 
     @classmethod
-    def _joined(
-        cls, parts: Sequence[LearnedNoise], blocks: Sequence[Block], n_columns: int
-    ) -> LearnedNoise:
-        variances = np.full(n_columns, np.mean([np.mean(p.variance) for p in parts]))
-        for part, block in zip(parts, blocks, strict=True):
-            variances[block.columns] = part.variance
-        scales = np.concatenate([part.factor_scales for part in parts])
-        bound = sum(part.lower_bound for part in parts)
-        missed = max(part.missed for part in parts)
-        return LearnedNoise(variances, np.sort(scales)[::-1], bound, missed)
+    def of_groups(
+        cls,
+        fits: Sequence[NoiseFound | None],
+        blocks: Sequence[Block],
+        counts: Sequence[float],
+    ) -> NoiseFound | None:
+        """That of groups with so many entries each; None if it is known of none.
+
+        Columns in none of the groups have the mean variance.
+        """
+        known = [(*each,) for each in zip(fits, blocks, counts, strict=True) if each[0]]
+        if not known:
+            return None
+        parts, where, often = zip(*known, strict=True)
+        means = [float(np.mean(part.variance)) for part in parts]
+        variance: Any = float(np.average(means, weights=often))
+        if any(np.ndim(part.variance) for part in parts) or len(set(means)) > 1:
+            variance = np.full(blocks[0].whole_shape[1], variance)
+            for part, block in zip(parts, where, strict=True):
+                variance[block.columns] = part.variance
+        learned = [part for part in parts if part.lower_bound is not None]
+        if not learned:
+            return cls(float(np.average(means, weights=often)))
+        scales = np.concatenate([part.factor_scales for part in learned])
+        bound = sum(part.lower_bound for part in learned)
+        missed = max(part.missed for part in learned)
+        return cls(variance, np.sort(scales)[::-1], bound, missed)
 
 
 class Learner:
@@ -148,9 +163,9 @@ class Learner:
         columns = self.posterior.columns
         return PriorRows(columns, loss, np.zeros(self.factors.rank), each_entry)
 
-    def found(self) -> LearnedNoise:
+    def found(self) -> NoiseFound:
         posterior = self.posterior
-        return LearnedNoise(
+        return NoiseFound(
             posterior.noise_variance,
             posterior.factor_scales,
             posterior.evidence,
@@ -174,14 +189,14 @@ class Learner:
         )
 
 
-def warn_about_missed(learned: LearnedNoise | None, n_components: Any) -> None:
+def warn_about_missed(noise: NoiseFound | None, n_components: Any) -> None:
     """Say that more components than were allowed carry signal."""
-    if learned is None or learned.missed <= _CLEARLY_MISSED:
+    if noise is None or noise.missed <= _CLEARLY_MISSED:
         return
     warnings.warn(
         f"n_components={n_components!r} leaves out what is no noise: one more "
         "component would raise the evidence (lower_bound_) by "
-        f"{learned.missed:.2g} for each of its degrees of freedom, and noise by less "
+        f"{noise.missed:.2g} for each of its degrees of freedom, and chance by less "
         "than 1. Increase n_components.",
         UserWarning,
         stacklevel=5,

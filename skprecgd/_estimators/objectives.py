@@ -16,7 +16,7 @@ from skprecgd.distributed.weights import chunked_weights
 from skprecgd.losses import make_loss
 from skprecgd.measurements import FullObservation, Measurements
 from skprecgd.objective import Objective, Weights, make_objective
-from skprecgd.objective.make import make_penalty
+from skprecgd.objective.make import check_scaling, make_penalty
 from skprecgd.objective.weights import ONCE
 from skprecgd.robust import TrimmedObjective
 
@@ -36,6 +36,7 @@ def objective_of(
     weights : Weights, default=ONCE
         Their arrays may be lazy like the targets.
     """
+    check_scaling(estimator.alpha_scaling, measurements)
     by_products = needs_each_entry(estimator) is None
     if by_products and isinstance(measurements, ChunkedMeasurements):
         penalty = make_penalty(

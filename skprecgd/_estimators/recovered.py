@@ -9,7 +9,7 @@ import numpy as np
 
 from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
 from skprecgd._estimators.groups import joined
-from skprecgd._estimators.learned import LearnedNoise
+from skprecgd._estimators.learned import NoiseFound
 from skprecgd._estimators.measured import Measured, MeasuredPart
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
@@ -42,8 +42,8 @@ class Recovered:
         The loss that was minimised in the end.
     certificate : Certificate or None, default=None
         None if the user interrupted its computation.
-    learned : LearnedNoise or None, default=None
-        What was learned of the noise, where noise was left.
+    noise : NoiseFound or None, default=None
+        None where the loss does not know noise.
     stopped : bool, default=False
         Whether the user interrupted what followed the search.
     """
@@ -56,7 +56,7 @@ class Recovered:
     errors: Array | None
     loss: Loss
     certificate: Certificate | None = None
-    learned: LearnedNoise | None = None
+    noise: NoiseFound | None = None
     stopped: bool = False
 
     @classmethod
@@ -98,6 +98,10 @@ class Recovered:
             errors,
             first.loss,
             bound,
-            LearnedNoise.of_groups([f.learned for f in fits], blocks),
+            NoiseFound.of_groups(
+                [fit.noise for fit in fits],
+                blocks,
+                [fit.objective.n_measurements for fit in fits],
+            ),
             stopped,
         )

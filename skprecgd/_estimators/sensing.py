@@ -40,6 +40,7 @@ from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.learned import (
     Learner,
+    NoiseFound,
     ended_at_noise,
     learner_of,
     warn_about_missed,
@@ -246,9 +247,10 @@ class PrecGDMatrixSensing(
         Where noise was learned: its standard deviation in units of the data, over the
         columns, and how many columns of the factors carry signal.
     noise_variance_ : float or ndarray of shape (n_columns,) or (n,)
-        The learned, given or estimated variance; only where noise was learned, or if
-        `noise_variance` is not None. Learned, it is a number for each column of the
-        matrix, or a single one where the model has the same for all.
+        Variance of the noise: as it was given, as it was learned (a number for each
+        column of the matrix, or a single one where the model has the same for all), or
+        else the mean squared residual, corrected for the degrees of freedom of the rank
+        found. Only with the squared loss.
     factor_scales_ : ndarray of shape (n_factors,)
         Prior standard deviation of what each factor adds to an entry, in units of
         the data, as root mean square over the columns; only where it was learned.
@@ -407,7 +409,7 @@ class PrecGDMatrixSensing(
         else:
             found = self._find(measured)
         self._warn(found.result)
-        warn_about_missed(found.learned, self.n_components)
+        warn_about_missed(found.noise, self.n_components)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)
@@ -427,7 +429,7 @@ class PrecGDMatrixSensing(
         if found.certificate is not None:
             self.certificate_ = found.certificate
         self._store(found.result, found.factors, found.offsets)
-        self._store_learned(found.learned)
+        self._store_noise(found.noise)
 
     def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
@@ -479,7 +481,7 @@ class PrecGDMatrixSensing(
             learner.offsets,
             None,
             objective.loss,
-            learned=learner.found(),
+            noise=learner.found(),
         )
 
     def _as_before(
@@ -499,7 +501,7 @@ class PrecGDMatrixSensing(
             self._centred[1],
             None,
             objective.loss,
-            learned=self._learned_noise,
+            noise=self._noise,
         )
 
     def _found(
@@ -530,7 +532,14 @@ class PrecGDMatrixSensing(
         if errors is not None:
             fitted = fitted.without(errors)
         found = Recovered(
-            objective, unknown, result, factors, offsets, errors, fitted.loss
+            objective,
+            unknown,
+            result,
+            factors,
+            offsets,
+            errors,
+            fitted.loss,
+            noise=NoiseFound.left_by(result, objective, unknown),
         )
         return found, within, fitted
 

@@ -346,8 +346,6 @@ class ChunkedMeasurements(Measurements, checked=True):
 
     def line_counts(self, often: Any = None) -> tuple[Array, Array]:
         """See `Measurements.line_counts`; `often` may be a list by chunk."""
-        if not self.single_entries:
-            return super().line_counts(often)
         often = [None] * len(self.parts) if often is None else self.targets(often)
         calls = graph.call_each(_line_counts, self.parts, often)
         down, across = graph.unpacked(calls, 2)

@@ -150,7 +150,7 @@ class Measurements(ABC):
         return connected_groups(rows, columns, seen, symmetric=symmetric)
 
     def line_counts(self, often: Any = None) -> tuple[Array, Array]:
-        """How many entries are observed in each row and in each column.
+        """How many entries are observed in each row and each column, if these are read.
 
         Parameters
         ----------
@@ -160,18 +160,9 @@ class Measurements(ABC):
         Returns
         -------
         rows, columns : ndarray of shape (n_rows,), (n_columns,)
-
-        Raises
-        ------
-        ValueError
-            Unless the measurements are `single_entries`.
         """
         cells = self.cells()
-        if cells is None or not self.single_entries:
-            raise ValueError(
-                f"alpha_scaling needs measurements of single entries, got {self!r}: "
-                "there is no number of entries of a row; use alpha_scaling=0."
-            )
+        assert cells is not None
         weights = None if often is None else often.__getitem__
         pairs = zip(cells, self.matrix_shape, strict=True)
         rows, columns = (slab_bincount(lines, n, weights) for lines, n in pairs)

@@ -109,8 +109,7 @@ def make_penalty(
     Raises
     ------
     ValueError
-        If one of the numbers is negative or not finite, or if measurements other than
-        single entries are to be counted.
+        If one of the numbers is negative or not finite, or see `check_scaling`.
 
     Examples
     --------
@@ -120,12 +119,30 @@ def make_penalty(
     >>> make_penalty(0.5, 1.0, entries).of_lines(0)
     array([0.75, 0.25])
     """
-    if not 0 <= alpha_scaling < np.inf:
-        raise ValueError(
-            f"alpha_scaling must be a finite number >= 0, got {alpha_scaling!r}."
-        )
+    check_scaling(alpha_scaling, measurements)
     penalty = as_penalty(alpha)
     if penalty.shrinks and alpha_scaling > 0:
         counts = measurements.line_counts(weights.frequency)
         penalty = scaled_penalty(alpha, alpha_scaling, counts, symmetric=symmetric)
     return penalty.times(weights.losses_divided_by)
+
+
+def check_scaling(alpha_scaling: float, measurements: Measurements) -> None:
+    """Refuse to count the entries of rows where measurements are no single entries.
+
+    Parameters
+    ----------
+    alpha_scaling : float
+        See `make_penalty`.
+    measurements : Measurements
+    """
+    if not 0 <= alpha_scaling < np.inf:
+        raise ValueError(
+            f"alpha_scaling must be a finite number >= 0, got {alpha_scaling!r}."
+        )
+    if alpha_scaling > 0 and not measurements.single_entries:
+        raise ValueError(
+            f"alpha_scaling={alpha_scaling!r} needs measurements of single entries, "
+            f"got {measurements!r}: there is no number of entries of a row; use "
+            "alpha_scaling=0."
+        )

@@ -1,0 +1,303 @@
+"""Generated matrices with noise and holes: never worse than the mean, and how good.
+
+Errors are root mean squares of hidden cells against the matrix *without* noise;
+problems.py has the generators. The estimator gets `n_components` ("auto", or
+``--components``) and the centre.
+
+* ``detection``: 80 x 50, rank 3 of standard deviation 0.5, mean 3.5, noise 0.3, with 6
+  to 30 % seen. Error over that of the better of overall mean and column means, median
+  and worst of twenty seeds, for every centre; beside it softImpute with its penalty
+  chosen in hindsight.
+* ``nearly-complete``: ``rng = default_rng(seed); X = rng.normal(size=(50, 8)) *
+  [1, 1, 4, 1, 1, 1, 1, 1]`` with one entry of the third column hidden, then 1 % and
+  5 % of all besides, and ``PrecGDFactorization(8)``, 40 seeds: how many components are
+  kept, and how many entries are predicted within the range of the rest of their column,
+  how many beyond three times the largest datum. The same with a signal of rank 2 added:
+  the largest angle, in degrees, between the first two components and those of the
+  complete table.
+* ``random``: 300 random problems, ``center="both"``: quantiles of the error over that
+  of the best of overall, column, and row plus column means, and over softImpute's with
+  its penalty chosen in hindsight. Those without noise are counted apart.
+
+The answers beside ours are kept under ``--cache``::
+
+    python benchmarks/real/generated.py --jobs 2
+    python benchmarks/real/generated.py detection --components 10
+    python benchmarks/real/generated.py random --seeds 40 60 --verbose
+    python benchmarks/real/generated.py --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+import _one_thread  # noqa: F401
+import numpy as np
+from _common import (
+    Array,
+    complete,
+    components,
+    load_kernels,
+    memory,
+    parser,
+    quantiles,
+)
+from joblib import Parallel, delayed
+from problems import Answers, Problem, answers, random_problem, ratings_like
+from scipy.linalg import subspace_angles
+
+from skprecgd import PrecGDFactorization
+
+SHARES = (0.06, 0.10, 0.15, 0.20, 0.30)
+CENTRES = ("mean", "columns", "both")
+LEVELS = (0.05, 0.5, 0.95, 0.99, 1.0)
+
+
+class Result(NamedTuple):
+    """Our fit of a problem, and the answers beside it."""
+
+    label: str
+    noise: float
+    error: float
+    cpu: float
+    rank: int
+    beside: Answers
+    warned: list[str]
+
+    @property
+    def to_means(self) -> float:
+        return self.error / self.beside.means
+
+    @property
+    def to_soft_impute(self) -> float:
+        return self.error / self.beside.soft_impute
+
+
+def parse() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("part", nargs="*", help=f"of {list(PARTS)}; default: all")
+    options.add_argument("--components", type=components, default="auto")
+    options.add_argument(
+        "--seeds",
+        nargs=2,
+        type=int,
+        metavar=("FIRST", "END"),
+        help="default: 0 20, 0 40 and 0 300; quick: 0 3, 0 10 and 0 30",
+    )
+    options.add_argument("--jobs", type=int, default=1, help="processes")
+    options.add_argument("--verbose", action="store_true", help="a line per problem")
+    args = options.parse_args()
+    if unknown := set(args.part) - set(PARTS):
+        options.error(f"no part {sorted(unknown)}; there are {list(PARTS)}")
+    return args
+
+
+def seeds(args: argparse.Namespace, full: int, quick: int) -> range:
+    return range(*(args.seeds or (0, quick if args.quick else full)))
+
+
+def solve(problem: Problem, beside: Answers, args: argparse.Namespace, centre: str):
+    rank = args.components
+    rank = rank if rank == "auto" else min(rank, *problem.seen.shape)
+    parameters = {"n_components": rank, "center": centre, **args.parameters}
+    fit = complete(problem.seen, **parameters)
+    found = getattr(fit.model, "n_components_", -1)
+    error = problem.error(fit.matrix)
+    return Result(
+        problem.label, problem.noise, error, fit.cpu, found, beside, fit.warned
+    )
+
+
+def in_processes(call: Any, jobs: list[tuple], args: argparse.Namespace) -> list:
+    return Parallel(args.jobs)(delayed(call)(*job, args) for job in jobs)
+
+
+# Detection
+
+
+def detect(share: float, seed: int, args: argparse.Namespace) -> list[Result]:
+    beside = memory(args.cache).cache(answers)("ratings-like", seed, share)
+    problem = ratings_like(seed, share)
+    return [solve(problem, beside, args, centre) for centre in CENTRES]
+
+
+def better_mean(result: Result) -> float:
+    """Error over that of the better of overall and column means."""
+    return result.error / min(result.beside.overall, result.beside.columns)
+
+
+def detection(args: argparse.Namespace) -> None:
+    print(
+        "\n80 x 50 of rank 3: error over the better of overall and column means\n"
+        f"{'seen':6}{'centre':10}{'median':>8}{'worst':>9}{'<=1.05':>8}{'rank':>6}"
+        f"{'CPU s':>7}{'softImpute, median':>20}"
+    )
+    chosen = seeds(args, 20, 3)
+    for share in SHARES:
+        found = in_processes(detect, [(share, seed) for seed in chosen], args)
+        for centre, results in zip(CENTRES, zip(*found, strict=True), strict=True):
+            ratios = np.array([better_mean(result) for result in results])
+            soft = [
+                better_mean(r._replace(error=r.beside.soft_impute)) for r in results
+            ]
+            print(
+                f"{share:<6.0%}{centre:10}{np.median(ratios):8.3f}{ratios.max():9.3g}"
+                f"{np.sum(ratios <= 1.05):5}/{len(ratios):<3}"
+                f"{np.median([r.rank for r in results]):5.0f}"
+                f"{np.median([r.cpu for r in results]):7.2f}{np.median(soft):20.3f}",
+                flush=True,
+            )
+
+
+# Nearly complete tables
+
+
+class Hole(NamedTuple):
+    """What became of a nearly complete table."""
+
+    within: int
+    beyond: int
+    hidden: int
+    rank: int
+    angle: float
+    warned: list[str]
+
+
+def nearly_complete(seed: int, share: float, signal: bool) -> tuple[Array, Array]:
+    """The complete table, and which entries are hidden; one if `share` is zero."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(50, 8)) * [1, 1, 4, 1, 1, 1, 1, 1]
+    if signal:
+        X += 10 * rng.normal(size=(50, 2)) @ np.linalg.qr(rng.normal(size=(8, 2)))[0].T
+    hidden = np.zeros(X.shape, dtype=bool)
+    hidden[3, 2] = True
+    hidden.flat[rng.choice(X.size, round(share * X.size), replace=False)] = True
+    return X, hidden
+
+
+def fill(seed: int, share: float, signal: bool, args: argparse.Namespace) -> Hole:
+    X, hidden = nearly_complete(seed, share, signal)
+    seen = np.where(hidden, np.nan, X)
+    fit = complete(seen, **{"n_components": 8, **args.parameters})
+    guess, (_, column) = fit.matrix[hidden], np.nonzero(hidden)
+    low, high = np.nanmin(seen, axis=0)[column], np.nanmax(seen, axis=0)[column]
+    angle = 90.0
+    if len(fit.model.components_) >= 2:
+        exact = PrecGDFactorization(2).fit(X).components_
+        angles = subspace_angles(fit.model.components_[:2].T, exact.T)
+        angle = float(np.degrees(angles[0]))
+    return Hole(
+        int(np.sum((guess >= low) & (guess <= high))),
+        int(np.sum(np.abs(guess) > 3 * np.nanmax(np.abs(seen)))),
+        len(guess),
+        fit.model.n_components_,
+        angle,
+        fit.warned,
+    )
+
+
+def nearly_complete_tables(args: argparse.Namespace) -> None:
+    print(
+        f"\n50 x 8, nearly complete\n{'signal':8}{'hidden':8}{'in range':>10}"
+        f"{'beyond 3x':>11}{'ranks':>10}{'angle: median, worst':>24}{'warned':>8}"
+    )
+    chosen = seeds(args, 40, 10)
+    for signal in (False, True):
+        for share in (0.0, 0.01, 0.05):
+            holes = in_processes(fill, [(s, share, signal) for s in chosen], args)
+            total = sum(hole.hidden for hole in holes)
+            ranks = [hole.rank for hole in holes]
+            angles = [hole.angle for hole in holes]
+            print(
+                f"{'rank 2' if signal else 'none':8}"
+                f"{f'{share:.0%}' if share else 'one':8}"
+                f"{sum(hole.within for hole in holes):5}/{total:<4}"
+                f"{sum(hole.beyond for hole in holes):6}/{total:<4}"
+                f"{min(ranks):5} to {max(ranks)}"
+                + (
+                    f"{np.median(angles):14.1f},{max(angles):9.1f}"
+                    if signal
+                    else 24 * " "
+                )
+                + f"{sum(bool(hole.warned) for hole in holes):8}",
+                flush=True,
+            )
+
+
+# Random problems
+
+
+def random_result(seed: int, args: argparse.Namespace) -> Result:
+    beside = memory(args.cache).cache(answers)("random", seed)
+    result = solve(random_problem(seed), beside, args, "both")
+    if args.verbose:
+        print(described(result), flush=True)
+    return result
+
+
+def described(result: Result) -> str:
+    return (
+        f"{result.label}: error {result.error:.3g}, /means {result.to_means:.3f}, "
+        f"/softImpute {result.to_soft_impute:.3f}, rank {result.rank}, "
+        f"{result.cpu:.2f} s" + "".join(f"; {text[:90]}" for text in result.warned)
+    )
+
+
+def share_within(ratios: Array, limit: float) -> str:
+    return f"<= {limit:g} in {np.mean(ratios <= limit):.1%}"
+
+
+def print_noisy(results: list[Result]) -> None:
+    to_means = np.array([result.to_means for result in results])
+    to_soft = np.array([result.to_soft_impute for result in results])
+    print(f"{len(results)} with noise; quantiles {LEVELS}")
+    print(
+        f"  /means       {quantiles(to_means, LEVELS)}   "
+        f"{share_within(to_means, 1.05)}, {share_within(to_means, 1.15)}"
+    )
+    print(
+        f"  /softImpute  {quantiles(to_soft, LEVELS)}   "
+        f"{share_within(to_soft, 1.1)}, median {np.median(to_soft):.3f}"
+    )
+    bad = [r for r in results if not (r.to_means <= 1.05 and r.to_soft_impute <= 1.1)]
+    for result in sorted(bad, key=lambda r: -max(r.to_means, r.to_soft_impute))[:25]:
+        print("  " + described(result))
+
+
+def random_problems(args: argparse.Namespace) -> None:
+    chosen = seeds(args, 300, 30)
+    print(f"\n{len(chosen)} random problems, center='both'", flush=True)
+    results = in_processes(random_result, [(seed,) for seed in chosen], args)
+    if noisy := [result for result in results if result.noise > 0]:
+        print_noisy(noisy)
+    if exact := [result for result in results if result.noise == 0]:
+        errors = np.array([result.error for result in exact])
+        print(
+            f"{len(exact)} without noise: error in spreads, quantiles "
+            + " ".join(f"{np.quantile(errors, q):.0e}" for q in LEVELS)
+            + f"; below 1e-6 in {np.sum(errors < 1e-6)}"
+        )
+        for result in sorted(exact, key=lambda r: -r.error)[:10]:
+            print("  " + described(result))
+    cpu = [result.cpu for result in results]
+    print(f"CPU s, quantiles {quantiles(np.array(cpu), LEVELS)}")
+
+
+PARTS = {
+    "detection": detection,
+    "nearly-complete": nearly_complete_tables,
+    "random": random_problems,
+}
+
+
+def main() -> None:
+    args = parse()
+    load_kernels(center="columns", **args.parameters)
+    print(f"n_components={args.components!r}, {args.parameters or 'defaults'}")
+    for name in args.part or PARTS:
+        PARTS[name](args)
+
+
+if __name__ == "__main__":
+    main()
