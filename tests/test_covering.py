@@ -69,7 +69,6 @@ SHARED: dict[str, list[Any]] = {
     "early_stopping": ["auto", True, False],
     "rank_search": ["path", "fixed"],
     "alpha": [0.0, 0.01],
-    "alpha_scaling": [0.0, 1.0],
     "dtype": ["float64", "float32"],
     "warm_start": [False, True],
 }
@@ -118,7 +117,6 @@ CORRUPT = ("outlier_fraction", {0.1, "auto"})
 # Kinds of data whose rows are solved for in ways of their own.
 WITH_ROW_SYSTEMS = ["holes", "complete", "entries", "triples in chunks", "dense"]
 CHUNKS = {"complete in chunks", "holes in chunks"}
-NOT_ENTRIES = {*SENSING["data"]} - {"entries", "triples in chunks"}
 
 SHARED_REFUSALS = [
     Refusal(
@@ -158,7 +156,6 @@ REFUSALS = {
     PrecGDMatrixSensing: [
         *SHARED_REFUSALS,
         Refusal(("symmetric", {True}), ("solver", PAIR_ONLY), "solver"),
-        Refusal(("data", NOT_ENTRIES), ("alpha_scaling", {1.0}), "alpha_scaling"),
     ],
 }
 OPTIONS = {PrecGDFactorization: FACTORIZATION, PrecGDMatrixSensing: SENSING}

@@ -198,7 +198,7 @@ class Penalty(ABC):
         """
         right = self.balanced(factors).right
         if constant:
-            right = np.hstack([right, np.ones_like(right[:, :1])])
+            right = np.hstack([right, np.ones((len(right), 1))])
         back = np.linalg.inv(np.asarray(basis.T @ right, dtype=np.float64))
         if constant:
             back = back[:-1]

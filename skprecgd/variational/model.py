@@ -78,7 +78,7 @@ class Model:
     @property
     def exact(self) -> bool:
         """Whether the entries are explained, so that no noise is left."""
-        return self.noise.level < self.noise.tuning.exact
+        return self.noise.mean_square < self.noise.tuning.exact
 
     def shares_known(self) -> Array:
         """How much of each factor is known: root of squared means over squares."""

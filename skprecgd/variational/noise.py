@@ -20,11 +20,14 @@ class Noise(ABC):
     ----------
     long, short : ndarray
         Inverse variances of the lines of each side.
+    mean_square : float
+        Expected squared residual of an entry, once it is known.
     """
 
     long: Array
     short: Array
     tuning: NoiseTuning
+    mean_square: float = np.inf
 
     def learned(self, counts: Array) -> Learned:
         """How the noise of the longer side is learned on the way."""
@@ -41,11 +44,6 @@ class Noise(ABC):
     @abstractmethod
     def evidence(self, short_squares: Array) -> float:
         """Expected log density of the entries, less what the noise costs."""
-
-    @property
-    @abstractmethod
-    def level(self) -> float:
-        """A typical variance."""
 
     @property
     def is_equal(self) -> bool:
@@ -75,17 +73,13 @@ class EqualNoise(Noise):
         self.short = np.full(self.sides[1], 1.0 / self.variance)
 
     def update(self, long_squares: Array, short_squares: Array) -> None:
-        mean = float(np.sum(short_squares)) / self.count
-        self.variance = max(mean, self.tuning.least)
+        self.mean_square = float(np.sum(short_squares)) / self.count
+        self.variance = max(self.mean_square, self.tuning.least)
         self.short = np.full(self.sides[1], 1.0 / self.variance)
 
     def evidence(self, short_squares: Array) -> float:
         logs = self.count * np.log(2 * np.pi * self.variance)
         return -0.5 * float(logs + np.sum(short_squares) / self.variance)
-
-    @property
-    def level(self) -> float:
-        return self.variance
 
 
 @dataclass
@@ -93,7 +87,7 @@ class KnownNoise(EqualNoise):
     """Noise whose variance was given."""
 
     def update(self, long_squares: Array, short_squares: Array) -> None:
-        pass
+        self.mean_square = float(np.sum(short_squares)) / self.count
 
 
 @dataclass
@@ -131,16 +125,13 @@ class NoiseOfLines(Noise):
         return Learned((self.strength, self.strength * self._level), counts)
 
     @property
-    def level(self) -> float:
-        return self._level
-
-    @property
     def is_equal(self) -> bool:
         return self.strength >= self.tuning.strongest
 
     def update(self, long_squares: Array, short_squares: Array) -> None:
         least = self.tuning.least * self.counts
         squares = np.maximum(long_squares if self.of_long else short_squares, least)
+        self.mean_square = float(squares.sum() / self.counts.sum())
         if self.of_long:
             # The lines have learned their noise with the prior as it was.
             self._set(squares)

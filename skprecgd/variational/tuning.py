@@ -28,7 +28,7 @@ class NoiseTuning:
         Rounds of the fixed point for the level.
     """
 
-    least: float = 1e-20
+    least: float = 1e-16
     exact: float = 1e-13
     first_strength: float = 10.0
     weakest: float = 0.5
