@@ -267,10 +267,32 @@ def test_fitted_attributes_are_documented(estimator):
     documented = documented_parameters(sections(estimator)["Attributes"])
     stored = [n for n in vars(model) if n.endswith("_") and not n.startswith("_")]
     assert set(stored) <= set(documented)
-    optional = {"feature_names_in_", "noise_variance_", "alpha_max_"}
-    optional |= {"row_labels_", "column_labels_"}
+    optional = {"feature_names_in_", "row_labels_", "column_labels_", "alpha_max_"}
+    optional |= OF_LEARNED_NOISE
     for name in set(documented) - optional:
         assert hasattr(model, name), name
+
+
+# Attributes that a fit has where noise was left in single entries.
+OF_LEARNED_NOISE = {"factor_scales_", "lower_bound_"}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_what_is_learned_of_noise_is_documented_and_there(estimator):
+    import numpy as np
+
+    from skprecgd import observed_entries
+    from skprecgd.datasets import make_matrix_completion
+
+    X, _ = make_matrix_completion(
+        40, 30, rank=2, observed_fraction=0.6, noise=0.3, random_state=0
+    )
+    data = observed_entries(X) if "symmetric" in estimator().get_params() else (X,)
+    model = estimator(5).fit(*data)
+    documented = set(documented_parameters(sections(estimator)["Attributes"]))
+    stored = {n for n in vars(model) if n.endswith("_") and not n.startswith("_")}
+    assert OF_LEARNED_NOISE <= stored <= documented
+    assert np.ndim(model.factor_scales_) == 1
 
 
 GUIDE = PAGE.parent / "user_guide" / "optimization.rst"

@@ -3,7 +3,7 @@ Complete a table with holes
 ===========================
 
 A table of rank 5 loses 80 % of its entries. We get it back without knowing the rank,
-watch what the fit did, and then add noise and let cross-validation choose.
+watch what the fit did, and then add noise, which the fit finds out about, too.
 """
 
 # %%
@@ -64,16 +64,26 @@ SingularValueDisplay.from_estimator(model, truth=truth, name="found", ax=right)
 # ----------
 #
 # Noise has full rank, so no rank explains the data, and a larger one always fits the
-# visible entries better. A fit that cannot explain the data holds some of them out and
-# chooses the rank that predicts those best:
+# visible entries better. The fit recognises that noise is all that is left, learns how
+# large it is in each column and how large the factors may be, and predicts by their
+# posterior mean. A weak column may stay for the prediction although it carries no clear
+# signal:
 
 noisy, truth = make_matrix_completion(
     150, 100, rank=4, observed_fraction=0.5, noise=0.3, random_state=1
 )
-model = PrecGDFactorization(n_components=12, tol=1e-3, random_state=0).fit(noisy)
+model = PrecGDFactorization(n_components=12, random_state=0).fit(noisy)
 print(f"rank found: {model.n_components_}")
-print(f"relative error: {truth.relative_error(model.left_, model.right_):.2f}")
+print(f"relative error: {truth.relative_error(model.left_, model.right_):.3f}")
 print(model.stop_reason_)
+
+# %%
+# Without a prior, ``alpha=0``, the rank has to be chosen. A fit that cannot explain the
+# data then holds some of them out:
+
+model = PrecGDFactorization(12, alpha=0, tol=1e-3, random_state=0).fit(noisy)
+print(f"rank found: {model.n_components_}")
+print(f"relative error: {truth.relative_error(model.left_, model.right_):.3f}")
 
 # %%
 # Every further rank fits the visible entries better. The hidden ones know better:
@@ -91,7 +101,7 @@ RankPathDisplay.from_estimator(model, ax=axis)
 from sklearn.model_selection import GridSearchCV
 
 ranks = [1, 2, 3, 4, 5, 6, 7]
-model = PrecGDFactorization(tol=1e-3, early_stopping=False, random_state=0)
+model = PrecGDFactorization(alpha=0, tol=1e-3, early_stopping=False, random_state=0)
 search = GridSearchCV(model, {"n_components": ranks}).fit(noisy)
 
 figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")

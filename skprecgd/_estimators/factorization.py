@@ -97,9 +97,12 @@ class PrecGDFactorization(
 
     On complete data this is a truncated SVD, with the attributes of
     `sklearn.decomposition.TruncatedSVD`. With missing entries the matrix is
-    completed: factors ``L R^T`` are found by preconditioned gradient descent, which
-    does not slow down when `n_components` exceeds the true rank or the data are
+    completed: factors ``L R^T`` are found by preconditioned gradient descent [1]_,
+    which does not slow down when `n_components` exceeds the true rank or the data are
     ill-conditioned; ``inverse_transform(fit_transform(X))`` is the completed matrix.
+    Where the entries are noisy, how noisy they are and how large the factors may be is
+    learned from them, and the completed matrix is a posterior mean [2]_, [3]_: see
+    :ref:`noisy_entries`.
 
     Parameters
     ----------
@@ -107,6 +110,7 @@ class PrecGDFactorization(
         Search rank. Complete data: the number of components returned. Missing
         entries or outliers: an upper bound of the rank, of each group if the observed
         entries fall into several (`groups_`). Offsets (see `center`) do not count.
+        A warning says if noisy entries carry clearly more than the bound allows.
         "auto": as many as the data carry. Complete data have at least one, see
         :ref:`auto_components`; otherwise the bound is the highest rank with fewer
         unknowns than there are entries.
@@ -143,17 +147,30 @@ class PrecGDFactorization(
         "auto" is "exact"; the others are on the page :ref:`optimization`.
     damping : {"auto", "sqrt_loss", ...}, float or Damping, default="auto"
         How the metric's damping follows the error; see :ref:`optimization`.
-    noise_variance : float, "auto" or array-like of shape (n_samples, n_features), \
-            default=None
-        Variance of the noise of an entry, for ``damping="variance_proxy"``. "auto":
-        estimated from the residual of the fit. An array has the variance of each entry:
-        the squared residuals are then weighed by their inverse, and complete data are
-        completed like data with missing entries. Only with the squared loss.
+    noise : {"auto", "uniform", "columns"}, default="auto"
+        What is learned of the noise where ``alpha="auto"`` learns. "uniform": one
+        variance for all entries. "columns", which "auto" stands for: one for each
+        column, those of columns with few entries being drawn towards the others', as
+        strongly as the data suggest. Without effect if `noise_variance` is given.
+    noise_variance : float, "auto" or array-like of shape (n_features,) or \
+            (n_samples, n_features), default=None
+        Variance of the noise of an entry, in squared units of the data, if it is known:
+        for ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would
+        learn. 0: there is no noise, and nothing is learned. "auto": estimated
+        from the residual of the fit, or learned. An array has the variance of each
+        column, or of each entry: the squared residuals are then weighed by their
+        inverse, and complete data are completed like data with missing entries. Only
+        with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
-    alpha : float, default=0.0
-        Ridge on both factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
+    alpha : "auto" or float, default="auto"
+        "auto": where entries are missing and what the path leaves of the others is
+        recognised as noise, the noise and the prior variances of factors and offsets
+        are learned, and the fit is the posterior mean; see :ref:`noisy_entries`. It is
+        0 for data without noise, complete data, data in chunks, other losses than
+        the squared one, and where outliers are looked for. A number is a ridge on both
+        factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix
         is minimised, with the weights w of the entries (and the inverse of an array
         `noise_variance`). On complete data: soft thresholding by alpha. With another
@@ -166,13 +183,14 @@ class PrecGDFactorization(
         Upper bound, below 0.5, of the share of the (observed) entries that are grossly
         wrong. They are recognised by their residuals and left out of the fit, and of
         the rows given to `transform` and `score`. "auto" is 0.3; see :ref:`outliers`.
-        Needs ``center=None`` and ``alpha=0``, and dense `X` unless
+        Needs ``center=None``, no number but 0 for `alpha`, and dense `X` unless
         ``missing_values=0``.
     early_stopping : "auto" or bool, default="auto"
         With missing entries: choose the rank on the path by held-out entries, then
-        refit on all. "auto": only if the residual does not reach `tol` and
-        ``alpha=0``; needs at least 50 entries. With labels or counts the held-out
-        entries also end the fit, and there is no refit.
+        refit on all. "auto": only if the residual does not reach `tol`, and `alpha` is
+        0 or stands for it; needs at least 50 entries. With labels or counts the
+        held-out entries also end the fit, and there is no refit. True is refused where
+        ``alpha="auto"`` learns from all entries.
     validation_fraction : float, default=0.1
         Share of the entries that `score` hides and the rank path holds out.
     n_iter_no_change : int, default=2
@@ -207,7 +225,8 @@ class PrecGDFactorization(
         is zero or infinite; its share is right.
     n_components_ : int
         Complete data: `n_components`, or the number found by "auto". Missing entries or
-        outliers: the rank found; the
+        outliers: the rank found, which where noise is left counts the weak components
+        that help to predict (at least 1, which may be zero); the
         sum of those of all groups if there are several. A component is then zero in
         the columns of all groups but one. With ``center="both"`` one more (for each
         group), for the offsets of the rows.
@@ -235,8 +254,20 @@ class PrecGDFactorization(
     converged_ : bool
         Whether all groups have converged.
     stop_reason_ : str
-    noise_variance_ : float or ndarray of shape (n_samples, n_features)
-        The given or estimated variance; only if `noise_variance` is not None.
+        Where noise was learned: its standard deviation in units of the data, over the
+        columns, and how many columns of the factors carry signal.
+    noise_variance_ : float or ndarray of shape (n_features,) or (n_samples, n_features)
+        Variance of the noise: as it was given, as it was learned (a number for each
+        column, or a single one where the model has the same for all), or else the
+        mean squared residual, corrected for the degrees of freedom of the rank found.
+        Only with the squared loss.
+    factor_scales_ : ndarray of shape (n_factors,)
+        Prior standard deviation of what each factor adds to an entry, in units of
+        the data, as root mean square over the columns; only where it was learned.
+    lower_bound_ : float
+        The evidence: a lower bound of the log density of the observed entries under the
+        model, with the columns that carry signal; the sum over all groups where it was
+        learned, and only there. Compare fits of the same entries by it.
     history_ : History
         A table; ``history_["loss"]`` is a column. With several groups, those follow one
         another, and ``history_["group"]`` says which it is.
@@ -248,6 +279,15 @@ class PrecGDFactorization(
     --------
     sklearn.decomposition.TruncatedSVD : The same on complete data.
     PrecGDMatrixSensing : General linear measurements, and entries as samples.
+
+    References
+    ----------
+    .. [1] J. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
+       Over-Parameterized Nonconvex Matrix Factorization", NeurIPS 2021.
+    .. [2] Y. J. Lim, Y. W. Teh, "Variational Bayesian Approach to Movie Rating
+       Prediction", KDD Cup and Workshop, 2007.
+    .. [3] A. Ilin, T. Raiko, "Practical Approaches to Principal Component Analysis in
+       the Presence of Missing Values", JMLR 11, 2010.
 
     Examples
     --------
@@ -581,7 +621,10 @@ class PrecGDFactorization(
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
-            For complete rows ``(X - center_) @ components_.T``. Otherwise the
+            Where noise and prior were learned, the posterior mean given the visible
+            entries of the row: it is the nearer to zero the less they say, and zero
+            where nothing is visible. Elsewhere ``(X - center_) @ components_.T`` for
+            complete rows, and otherwise the
             least-squares fit to the visible entries, of least norm where a row
             shows fewer than n_components_ of them; components whose singular value is
             rounding, at most ``max(n_samples, n_features)`` times the machine

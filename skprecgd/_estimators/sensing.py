@@ -89,16 +89,20 @@ class PrecGDMatrixSensing(
 
     A sample is one measurement matrix ``A_i``, its target the measured number
     ``y_i = <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``),
-    and the factors are found by preconditioned gradient descent, which does not
+    and the factors are found by preconditioned gradient descent [1]_, which does not
     slow down when `n_components` exceeds the true rank or the matrix is
-    ill-conditioned.
+    ill-conditioned. Where the measurements are noisy single entries, noise and prior
+    are learned from them, and the matrix is a posterior mean [2]_, [3]_: see
+    :ref:`noisy_entries`.
 
     Parameters
     ----------
     n_components : int or "auto", default=None
         Search rank: an upper bound of the rank (of each group, if there are several
         `groups_`), at most ``min(matrix_shape)``, which is what None stands for.
-        "auto" is the highest rank with fewer unknowns than there are measurements.
+        A warning says if noisy entries carry clearly more than the bound allows.
+        "auto" is the highest rank with fewer unknowns than there are measurements; of
+        noisy entries, as many are found as these carry.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from 3-D or wrapped measurements; for
         flat rows the most balanced shape with that many cells, rows >= columns
@@ -138,15 +142,30 @@ class PrecGDMatrixSensing(
         :ref:`optimization`. A number is in units of the norm of the data. "auto":
         "variance_proxy" if `noise_variance` is given, else "sqrt_loss"; "dual_norm"
         for other losses than the squared one.
+    noise : {"auto", "uniform", "columns"}, default="auto"
+        What is learned of the noise where ``alpha="auto"`` learns. "uniform": one
+        variance for all entries. "columns", which "auto" stands for: one for each
+        column of the matrix, those of columns with few entries being drawn towards the
+        others', as strongly as the data suggest. Without effect if `noise_variance` is
+        given.
     noise_variance : float, "auto" or array-like of shape (n,), default=None
-        Variance of the noise in y, for ``damping="variance_proxy"``. "auto": estimated
-        from the residual of the fit. An array has the variance of each target: the
-        squared residuals are then weighed by their inverse. Only with the squared loss.
+        Variance of the noise in y, in its squared units, if it is known: for
+        ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would learn.
+        0: there is no noise, and nothing is learned. "auto": estimated
+        from the residual of the fit, or learned. An array has the variance of each
+        target: the squared residuals are then weighed by their inverse. Only with the
+        squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
-    alpha : float, default=0.0
-        Ridge on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
+    alpha : "auto" or float, default="auto"
+        "auto": where the measurements are single entries and what the path leaves of
+        them is recognised as noise, the noise and the prior variances of factors and
+        offsets are learned, and the fit is the posterior mean; see
+        :ref:`noisy_entries`. It is 0 for data without noise, other measurements and
+        those in chunks, symmetric matrices, other losses than the squared one, and
+        where outliers are looked for. A number is a ridge
+        on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
         Weights of the samples and the inverse of an array `noise_variance` multiply the
         losses. See :ref:`ridge`.
@@ -156,12 +175,13 @@ class PrecGDMatrixSensing(
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the targets that are grossly wrong. They
         are recognised by their residuals and left out of the fit. "auto" is 0.3; see
-        :ref:`outliers`. Needs ``alpha=0``.
+        :ref:`outliers`. Needs no number but 0 for `alpha`.
     early_stopping : "auto" or bool, default="auto"
         Choose the rank on the path by held-out measurements, then refit on all.
-        "auto": only if the residual does not reach `tol` and ``alpha=0``; needs at
-        least 50 measurements. With labels or counts ("logistic", "poisson") the
-        held-out measurements also end the fit, and there is no refit.
+        "auto": only if the residual does not reach `tol`, and `alpha` is 0 or stands
+        for it; needs at least 50 measurements. With labels or counts ("logistic",
+        "poisson") the held-out measurements also end the fit, and there is no refit.
+        True is refused where ``alpha="auto"`` learns from all entries.
     validation_fraction : float, default=0.1
         Share of the measurements held out.
     n_iter_no_change : int, default=2
@@ -185,8 +205,9 @@ class PrecGDMatrixSensing(
     Attributes
     ----------
     n_components_ : int
-        The rank found, with ``center="both"`` one more, for the rows' offsets; the sum
-        of those of all groups if there are several.
+        The rank found, which where noise is left counts the weak components that help
+        to predict (at least 1, which may be zero). With ``center="both"`` one more, for
+        the rows' offsets; the sum of those of all groups if there are several.
     matrix_shape_ : tuple of int
         ``(n_rows, n_columns)``: the parameter, or what was read or guessed.
     singular_values_ : ndarray of shape (n_components_,)
@@ -216,14 +237,27 @@ class PrecGDMatrixSensing(
     certificate_ : Certificate
         Bound of the distance to the global optimum; see `optim.Certificate`. With
         outliers it is that of the problem without them, with several groups the sum of
-        those of the groups. Missing only after an interrupt while it was computed.
+        those of the groups. Missing where noise was learned, because a posterior mean
+        is no minimum of the loss, and after an interrupt while it was computed.
     n_iter_ : int
         Of all groups together.
     converged_ : bool
         Whether all groups have converged.
     stop_reason_ : str
-    noise_variance_ : float or ndarray of shape (n,)
-        The given or estimated variance; only if `noise_variance` is not None.
+        Where noise was learned: its standard deviation in units of the data, over the
+        columns, and how many columns of the factors carry signal.
+    noise_variance_ : float or ndarray of shape (n_columns,) or (n,)
+        Variance of the noise: as it was given, as it was learned (a number for each
+        column of the matrix, or a single one where the model has the same for all), or
+        else the mean squared residual, corrected for the degrees of freedom of the rank
+        found. Only with the squared loss.
+    factor_scales_ : ndarray of shape (n_factors,)
+        Prior standard deviation of what each factor adds to an entry, in units of
+        the data, as root mean square over the columns; only where it was learned.
+    lower_bound_ : float
+        The evidence: a lower bound of the log density of the observed entries under the
+        model, with the columns that carry signal; the sum over all groups where it was
+        learned, and only there. Compare fits of the same entries by it.
     history_ : History
         A table; ``history_["loss"]`` is a column. With several groups, those follow one
         another, and ``history_["group"]`` says which it is.
@@ -239,6 +273,10 @@ class PrecGDMatrixSensing(
     ----------
     .. [1] J. Zhang, S. Fattahi, R. Y. Zhang, "Preconditioned Gradient Descent for
        Over-Parameterized Nonconvex Matrix Factorization", NeurIPS 2021.
+    .. [2] Y. J. Lim, Y. W. Teh, "Variational Bayesian Approach to Movie Rating
+       Prediction", KDD Cup and Workshop, 2007.
+    .. [3] A. Ilin, T. Raiko, "Practical Approaches to Principal Component Analysis in
+       the Presence of Missing Values", JMLR 11, 2010.
 
     Examples
     --------
