@@ -52,6 +52,13 @@ class NoiseWatch:
             return True
         return not self.found()
 
+    def found_at_once(self) -> bool:
+        """Whether noise is left, asked before there is a path.
+
+        So it is where the answer is taken as it is: stages would cost more than that.
+        """
+        return self._judge is not None and self._judge.takes_its_word and self.found()
+
     def found(self) -> bool:
         """Whether noise is left, and no other rank can explain it."""
         judge, self._judge = self._judge, None

@@ -54,6 +54,9 @@ def search(walk: Walk, max_rank: int) -> Ending:
     if when is HoldOut.AT_ONCE:
         return choose(walk, max_rank)
     watch = NoiseWatch(walk, max_rank)
+    if watch.found_at_once():
+        zero = walk.objective.evaluate(Grower(walk.strategy, walk.rng).zero())
+        return Ending.of(walk, walk.stay(zero, Status.NOISE))
     outcome = _pursued(walk, _last_rank(walk, max_rank, when), watch)
     if _is_noise(outcome, watch):
         return Ending.of(walk, replace(outcome, status=Status.NOISE))
