@@ -114,12 +114,19 @@ class Learner(NoiseJudge):
     def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
         self.data, self.rank = data, rank
         self.center, self.noise = estimator.center, estimator.noise
-        self.takes_its_word = SearchRank(estimator.n_components).is_auto
+        self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.weights.unit_variance
 
     def signal(self) -> int | None:
         return None if self.posterior.exact else self.posterior.n_signal
+
+    @property
+    def answers_at_once(self) -> bool:
+        return self._is_auto
+
+    def in_doubt(self) -> bool:
+        return not self._is_auto and self.posterior.doubtful
 
     @property
     def has_learned(self) -> bool:

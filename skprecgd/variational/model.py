@@ -372,23 +372,48 @@ class Model:
         They are taken where the noise of all lines is the same, and they are as long as
         a matrix that is seen in full would have them, less what chance adds.
         """
-        entries, noise = self.entries, self.noise
-        pattern = entries.pattern
-        lines = entries.lines
-        fitted = sampled_product(
-            self.long_mean, self.short.mean, lines, pattern.indices
-        )
-        residual = pattern.values - fitted
-        roots = np.sqrt(noise.long), np.sqrt(noise.short / noise.short.max())
-        residual = residual * roots[0][lines] * roots[1][pattern.indices]
-        if pattern.weights is not None:
-            residual = residual * pattern.weights
+        entries, residual = self.entries, self._whitened_residual()
         matrix = entries.patterned(residual)
         _, s, v = leading_triplets(matrix, count, 0, tol=0.1)
         share = len(residual) / (entries.sides[0] * entries.sides[1])
-        columns = v / np.maximum(roots[1], 1e-3)[:, None]
+        columns = v / np.maximum(self._roots[1], 1e-3)[:, None]
         length = np.maximum(np.sqrt(np.sum(columns**2, axis=0)), 1e-300)
         return s * length / np.sqrt(share), columns / length
+
+    def over_chance(self, draws: int, seed: int = 0) -> float:
+        """The leading singular value of the residual, over that of flipped signs.
+
+        Parameters
+        ----------
+        draws : int
+            Draws of the signs, whose mean is taken.
+        seed : int, default=0
+        """
+        residual, rng = self._whitened_residual(), np.random.RandomState(seed)
+        sizes = []
+        for k in range(draws + 1):
+            signs = rng.choice([-1.0, 1.0], len(residual)) if k else 1.0
+            matrix = self.entries.patterned(residual * signs)
+            sizes.append(float(leading_triplets(matrix, 1, 0, tol=0.03)[1][0]))
+        chance = float(np.mean(sizes[1:]))
+        return sizes[0] / chance if chance > 0 else 1.0
+
+    @property
+    def _roots(self) -> tuple[Array, Array]:
+        """What makes the noise of all lines of each side the same."""
+        short = self.noise.short
+        return np.sqrt(self.noise.long), np.sqrt(short / short.max())
+
+    def _whitened_residual(self) -> Array:
+        """What the means leave of the entries, where the noise is the same."""
+        pattern, lines = self.entries.pattern, self.entries.lines
+        fitted = np.zeros(len(pattern.values))
+        if self.coordinates.size:
+            means = self.long_mean, self.short.mean
+            fitted = sampled_product(*means, lines, pattern.indices)
+        long, short = self._roots
+        residual = (pattern.values - fitted) * long[lines] * short[pattern.indices]
+        return residual if pattern.weights is None else residual * pattern.weights
 
     def _add(self, columns: Array, variance: Array) -> None:
         """New columns of the shorter side, before the longer one has been found."""

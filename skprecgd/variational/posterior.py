@@ -122,6 +122,8 @@ class Posterior:
     missed : float
         What one more column than allowed would add to the evidence, for each of its
         degrees of freedom.
+    doubtful : bool
+        Whether what is left may be no noise.
     """
 
     columns: ColumnPosterior
@@ -134,6 +136,7 @@ class Posterior:
     factor_scales: Array
     exact: bool
     missed: float
+    doubtful: bool
 
 
 def learn_posterior(
@@ -245,6 +248,7 @@ class _Problem:
             factor_scales,
             learned.exact,
             learned.missed,
+            learned.doubtful,
         )
 
     def _of_units(self) -> float:

@@ -39,6 +39,9 @@ class Learned:
     missed : float
         What one more column than allowed would add to the evidence, for each of its
         degrees of freedom; chance adds less than one.
+    doubtful : bool
+        Whether what is left may be no noise: there is little of it, or a direction of
+        it stands out of chance.
     """
 
     model: Model
@@ -46,6 +49,7 @@ class Learned:
     n_signal: int
     exact: bool = False
     missed: float = 0.0
+    doubtful: bool = False
 
 
 def make_noise(entries: NoisyEntries, kind: str, variance: float | None) -> Noise:
@@ -90,7 +94,13 @@ def follow_recipe(
     offsets = Model(entries, noise)
     for _ in range(tuning.offset_steps if offsets.coordinates.size else 1):
         offsets.step()
-    nothing = Learned(offsets, offsets.evidence(), 0, offsets.exact)
+    nothing = Learned(
+        offsets,
+        offsets.evidence(),
+        0,
+        offsets.exact,
+        doubtful=_doubtful(offsets, rank, tuning),
+    )
     rank = min(rank, *entries.sides)
     if nothing.exact or rank == 0:
         return nothing
@@ -102,7 +112,21 @@ def follow_recipe(
         return nothing
     missed = _missed(model, tuning) if found == rank else 0.0
     best = _with_weak_columns(model, room, tuning)
-    return Learned(best, evidence, min(found, best.rank), missed=missed)
+    doubtful = _doubtful(best, rank, tuning)
+    return Learned(best, evidence, min(found, best.rank), False, missed, doubtful)
+
+
+def _doubtful(model: Model, rank: int, tuning: RecipeTuning) -> bool:
+    """Whether what a model leaves may be no noise, but signal of at most that rank.
+
+    Where most columns that are allowed carry signal, what stands out of the rest has
+    rather a higher rank.
+    """
+    if model.noise.mean_square < tuning.little:
+        return True
+    if model.rank > tuning.crowded * rank:
+        return False
+    return model.over_chance(tuning.sign_draws) > tuning.stands_out
 
 
 def _grown(offsets: Model, rank: int, tuning: RecipeTuning) -> tuple[Model, int]:

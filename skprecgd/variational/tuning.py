@@ -66,6 +66,13 @@ class RecipeTuning:
         By how much the evidence must rise for each entry, so that they are kept.
     fewer : int
         By what their number is divided if it did not.
+    little : float
+        Noise variance, as a share of that of the data, that is so little that it may be
+        none.
+    stands_out, sign_draws : float, int
+        By which factor the leading singular value of what is left exceeds that of the
+        same with random signs, in the mean of so many draws, if it is not all noise.
+        The latter varies by about 2 %.
     last_steps : int
         Steps with all columns. Chance vanishes within these, and further steps make
         predictions no better.
@@ -87,6 +94,9 @@ class RecipeTuning:
     respawns: int = 6
     better: float = 3e-5
     fewer: int = 4
+    little: float = 0.02
+    stands_out: float = 1.025
+    sign_draws: int = 3
     last_steps: int = 16
     vanished: float = 0.1
 

@@ -55,16 +55,16 @@ class NoiseWatch:
     def found_at_once(self) -> bool:
         """Whether noise is left, asked before there is a path.
 
-        So it is where the answer is taken as it is: stages would cost more than that.
+        Some judges answer at less than the cost of a few stages.
         """
-        return self._judge is not None and self._judge.takes_its_word and self.found()
+        return self._judge is not None and self._judge.answers_at_once and self.found()
 
     def found(self) -> bool:
         """Whether noise is left, and no other rank can explain it."""
         judge, self._judge = self._judge, None
         if judge is not None:
             self.signal = judge.signal()
-            self._sure = judge.takes_its_word
+            self._sure = self.is_left and not judge.in_doubt()
         return self.is_left and not self.in_doubt
 
     @property

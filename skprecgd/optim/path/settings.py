@@ -66,16 +66,20 @@ class Solved:
 
 
 class NoiseJudge(ABC):
-    """Says whether what no rank explains is noise.
+    """Says whether what no rank explains is noise."""
 
-    Attributes
-    ----------
-    takes_its_word : bool
-        Whether what looks like noise counts as such, even where so few measurements
-        determine a rank that a matrix which explains them may have been missed.
-    """
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether it is asked before there is a path."""
+        return False
 
-    takes_its_word: bool = False
+    def in_doubt(self) -> bool:
+        """Whether what looks like noise may be none.
+
+        Where so few measurements determine a rank that a matrix which explains them may
+        have been missed, it is looked for then.
+        """
+        return True
 
     @abstractmethod
     def signal(self) -> int | None:
