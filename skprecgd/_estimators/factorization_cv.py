@@ -6,18 +6,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from skprecgd._estimators.cross_validation import (
-    CV_CONSTRAINTS,
-    RankPathCV,
-    Samples,
-    check_in_memory,
-)
-from skprecgd._estimators.data import read_weighted
+from skprecgd._estimators.cross_validation import Samples
+from skprecgd._estimators.data import EntryData, read_weighted
 from skprecgd._estimators.factorization import PrecGDFactorization
 from skprecgd._estimators.fitting import (
     callbacks_told,
     pass_on_interrupt,
     undone_on_failure,
+)
+from skprecgd._estimators.rank_path_cv import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    check_in_memory,
 )
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
@@ -169,9 +169,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
-        noise_variance: float | str | None = None,
+        noise: str = "auto",
+        noise_variance: Any = None,
         init: str = "spectral",
-        alpha: Any = 0.0,
+        alpha: Any = None,
         alpha_scaling: float = 0.0,
         outlier_fraction: Any = 0.0,
         validation_fraction: float = 0.1,
@@ -192,6 +193,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -248,11 +250,14 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
 
     def _samples(self, X: Any, entry_weight: Any, groups: Any) -> Samples:
         check_in_memory(self, X)
-        data = read_weighted(self, X, entry_weight).that_count().entries()
+        given = read_weighted(self, X, entry_weight).that_count()
+        data = given.entries()
         return Samples(
             data.measurements(),
             data.values,
             self.center,
             data.weights,
             None if groups is None else data.of_groups(groups),
+            # Complete data are fitted in closed form, though their folds are not.
+            noisy_entries=isinstance(given, EntryData),
         )

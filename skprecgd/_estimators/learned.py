@@ -188,6 +188,13 @@ def warn_about_missed(learned: LearnedNoise | None, n_components: Any) -> None:
     )
 
 
+def may_learn(estimator: Any) -> bool:
+    """Whether an estimator learns noise and prior of entries that leave noise."""
+    given = estimator.noise_variance
+    known_exact = is_number(given) and float(given) == 0.0
+    return learns_prior(estimator) and not known_exact
+
+
 def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     """What learns the prior of noisy data, or None where nothing is to be learned.
 
@@ -207,10 +214,10 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
-    given = estimator.noise_variance
-    if is_number(given) and float(given) == 0.0:
+    if not may_learn(estimator):
         return None
-    return Learner(data, rank, estimator.center, estimator.noise, given)
+    noise, variance = estimator.noise, estimator.noise_variance
+    return Learner(data, rank, estimator.center, noise, variance)
 
 
 def mean_square_left(

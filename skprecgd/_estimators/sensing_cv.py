@@ -6,23 +6,25 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from skprecgd._estimators.cross_validation import (
-    CV_CONSTRAINTS,
-    RankPathCV,
-    Samples,
-    check_in_memory,
-)
+from skprecgd._estimators.cross_validation import Samples
 from skprecgd._estimators.fitting import (
     callbacks_told,
     pass_on_interrupt,
     undone_on_failure,
 )
-from skprecgd._estimators.measured import read_measured
+from skprecgd._estimators.measured import Measured, read_measured
+from skprecgd._estimators.rank_path_cv import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    check_in_memory,
+)
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import read_weights
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
+from skprecgd.measurements import FullObservation
+from skprecgd.objective.weights import ONCE
 from skprecgd.optim import Damping, Solver
 
 
@@ -169,9 +171,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
-        noise_variance: float | str | None = None,
+        noise: str = "auto",
+        noise_variance: Any = None,
         init: str = "spectral",
-        alpha: Any = 0.0,
+        alpha: Any = None,
         alpha_scaling: float = 0.0,
         outlier_fraction: Any = 0.0,
         validation_fraction: float = 0.1,
@@ -193,6 +196,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -253,7 +257,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         # Folds are positions among all samples, so samples of weight zero stay here;
         # the refit leaves them out.
         measured = read_measured(self, X, y)
-        self._check(measured.weighted(sample_weight, self.noise_variance))
+        counted = measured.weighted(sample_weight, self.noise_variance)
+        self._check(counted)
         n = len(measured.measurements)
         return Samples(
             measured.measurements,
@@ -261,4 +266,12 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             self.center,
             weights=read_weights(sample_weight, self.noise_variance, n),
             groups=groups,
+            noisy_entries=self._are_noisy(counted),
         )
+
+    def _are_noisy(self, measured: Measured) -> bool:
+        """Whether a fit may learn the noise of these measurements."""
+        entries = measured.entries(symmetric=self.symmetric)
+        whole = isinstance(measured.measurements, FullObservation)
+        plain = measured.weights is ONCE
+        return entries is not None and not (whole and plain)
