@@ -129,7 +129,11 @@ class Samples:
         return Measured(part, self.targets[index], weights).in_natural_order()
 
     def in_groups(
-        self, index: Array, most: int, fit: Callable[[Measured, Seen], T], model: Any
+        self,
+        index: Array,
+        most: int,
+        fit: Callable[[Measured, Seen], T],
+        model: BasePrecGD,
     ) -> tuple[list[T], list[Block], Measured]:
         """What `fit` makes of each group of the samples at `index`.
 
@@ -583,11 +587,11 @@ class LearnedFits(Training):
         self._random_state, self._samples = random_state, samples
 
     def visited(self) -> VisitedFits:
-        """The fits; one that uses fewer columns than its bound serves for lower ones."""
+        """The fits, bounds ascending; one not used up serves for those above it."""
         fits: dict[float, LearnedFit] = {}
         last: LearnedFit | None = None
-        for rank in reversed(self._ranks):
-            if last is None or last.n_used > rank:
+        for rank in self._ranks:
+            if last is None or last.is_used_up:
                 last = LearnedFit.of(self._model_of(rank), self._samples)
             fits[rank] = last
         return VisitedFits(fits)
@@ -611,10 +615,13 @@ class LearnedFit:
 
     Attributes
     ----------
+    n_components : int
+        The bound that the fit was given.
     recovered : Recovered
     seconds : float
     """
 
+    n_components: int
     recovered: Recovered
     seconds: float
 
@@ -627,12 +634,13 @@ class LearnedFit:
         if recovered.stopped:
             raise KeyboardInterrupt
         not_interrupted(recovered.result)
-        return cls(recovered, perf_counter() - started)
+        return cls(model.n_components, recovered, perf_counter() - started)
 
     @property
-    def n_used(self) -> int:
-        """No fewer columns than the fit of any group uses."""
-        return self.recovered.factors.rank - self.recovered.offsets.of_rows
+    def is_used_up(self) -> bool:
+        """Whether more columns than the bound might have found more."""
+        n_used = self.recovered.factors.rank - self.recovered.offsets.of_rows
+        return n_used >= self.n_components
 
 
 @dataclass(frozen=True)
