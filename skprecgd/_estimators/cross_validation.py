@@ -56,6 +56,11 @@ T = TypeVar("T")
 # that threads wait for one another between two passes.
 _MANY_ENTRIES = 1 << 19
 
+# A ridge in a fold is solved to this relative gradient at least. Where it is too small for
+# scores to tell, columns that the ridge will remove are still there, and start the next
+# ridge from so close to zero that it hardly moves them.
+_RIDGE_TOL = 1e-3
+
 # What is said of a fold whose groups ended differently.
 _WORST = (Status.DIVERGED, Status.MAX_ITER)
 
@@ -409,6 +414,7 @@ class PathOfRidges(OnePath):
         if problem.objective.has_closed_form:
             path = recover(problem.objective, ranks[-1], settings, self._random_state)
             return _of_one_rank(path)
+        settings = replace(settings, tol=max(settings.tol, _RIDGE_TOL))
         if last is not None:
             settings = replace(settings, init=last)
         walk = walk_to(problem.objective, ranks, settings, self._random_state)
