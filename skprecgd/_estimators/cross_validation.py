@@ -56,9 +56,9 @@ T = TypeVar("T")
 # that threads wait for one another between two passes.
 _MANY_ENTRIES = 1 << 19
 
-# A ridge in a fold is solved to this relative gradient at least. Where it is too small for
-# scores to tell, columns that the ridge will remove are still there, and start the next
-# ridge from so close to zero that it hardly moves them.
+# A ridge in a fold counts as solved at this relative gradient. Before new columns are
+# added, those that the ridge removes must be gone: left close to zero they would be where
+# the next ridge starts, which hardly moves them.
 _RIDGE_TOL = 1e-3
 
 # What is said of a fold whose groups ended differently.
