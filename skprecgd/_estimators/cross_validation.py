@@ -57,8 +57,8 @@ T = TypeVar("T")
 _MANY_ENTRIES = 1 << 19
 
 # A ridge in a fold counts as solved at this relative gradient. Before new columns are
-# added, those that the ridge removes must be gone: left close to zero they would be where
-# the next ridge starts, which hardly moves them.
+# added, those that the ridge removes must be gone: left close to zero they would be
+# where the next ridge starts, which hardly moves them.
 _RIDGE_TOL = 1e-3
 
 # What is said of a fold whose groups ended differently.
@@ -598,9 +598,20 @@ class LearnedFits(Training):
         last: LearnedFit | None = None
         for rank in self._ranks:
             if last is None or last.is_used_up:
-                last = LearnedFit.of(self._model_of(rank), self._samples)
+                last = self._fit(rank)
             fits[rank] = last
         return VisitedFits(fits)
+
+    def _fit(self, rank: int) -> LearnedFit:
+        """The fit with at most so many components."""
+        started = perf_counter()
+        model, samples = self._model_of(rank), self._samples
+        groups = samples.measurements.groups(symmetric=model.symmetric)
+        recovered = model._search(samples, groups)
+        if recovered.stopped:
+            raise KeyboardInterrupt
+        not_interrupted(recovered.result)
+        return LearnedFit(rank, recovered, perf_counter() - started)
 
     def _model_of(self, rank: int) -> PrecGDMatrixSensing:
         """The estimator that fits the samples as measurements."""
@@ -630,17 +641,6 @@ class LearnedFit:
     n_components: int
     recovered: Recovered
     seconds: float
-
-    @classmethod
-    def of(cls, model: PrecGDMatrixSensing, samples: Measured) -> LearnedFit:
-        """The fit of samples in their natural order."""
-        started = perf_counter()
-        groups = samples.measurements.groups(symmetric=model.symmetric)
-        recovered = model._search(samples, groups)
-        if recovered.stopped:
-            raise KeyboardInterrupt
-        not_interrupted(recovered.result)
-        return cls(model.n_components, recovered, perf_counter() - started)
 
     @property
     def is_used_up(self) -> bool:

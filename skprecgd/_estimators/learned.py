@@ -12,7 +12,11 @@ import numpy as np
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData, VisibleRows
-from skprecgd._estimators.parameters import check_beside_prior, learns_prior
+from skprecgd._estimators.parameters import (
+    check_beside_prior,
+    learns_prior,
+    looks_for_outliers,
+)
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import RowSolver
 from skprecgd._estimators.weighting import is_number
@@ -22,7 +26,7 @@ from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim.path.result import PathResult
 from skprecgd.unknown.base import Unknown
@@ -183,6 +187,30 @@ def warn_about_missed(learned: LearnedNoise | None, n_components: Any) -> None:
         "component would raise the evidence (lower_bound_) by "
         f"{learned.missed:.2g} for each of its degrees of freedom, and noise by less "
         "than 1. Increase n_components.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+def warn_about_worse(estimator: Any, result: PathResult) -> None:
+    """Say that the matrix predicts entries worse than its offsets alone.
+
+    Parameters
+    ----------
+    estimator : PrecGDFactorization or PrecGDMatrixSensing
+        Its data are single entries.
+    result : PathResult
+    """
+    alpha, center = estimator.alpha, estimator.center
+    if isinstance(alpha, str) or not result.worse_than_none:
+        return
+    if looks_for_outliers(estimator) or not make_loss(estimator.loss).least_squares:
+        # There is no prior to be learned instead.
+        return
+    alone = "zeros" if center is None else f"the offsets of center={center!r} alone"
+    warnings.warn(
+        f"alpha={alpha!r} leads to a matrix that predicts held-out entries worse than "
+        f"{alone}; use alpha='auto', which learns how much noisy entries can tell.",
         UserWarning,
         stacklevel=5,
     )

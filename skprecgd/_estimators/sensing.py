@@ -43,6 +43,7 @@ from skprecgd._estimators.learned import (
     ended_at_noise,
     learner_of,
     warn_about_missed,
+    warn_about_worse,
 )
 from skprecgd._estimators.measured import (
     Measured,
@@ -371,6 +372,8 @@ class PrecGDMatrixSensing(
         found = self._search(measured, groups)
         self._warn(found.result)
         warn_about_missed(found.learned, self.n_components)
+        if not self.symmetric and measured.measurements.single_entries:
+            warn_about_worse(self, found.result)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)

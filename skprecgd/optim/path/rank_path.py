@@ -333,4 +333,5 @@ def _result(ending: Ending) -> PathResult:
         stages=tuple(stage.scaled(unit) for stage in ending.stages),
         noise_variance=variance,
         sharpened=walk.sharpened,
+        worse_than_none=ending.worse_than_none,
     )
