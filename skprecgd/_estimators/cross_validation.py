@@ -61,9 +61,6 @@ _MANY_ENTRIES = 1 << 19
 # where the next ridge starts, which hardly moves them.
 _RIDGE_TOL = 1e-3
 
-# What is said of a fold whose groups ended differently.
-_WORST = (Status.DIVERGED, Status.MAX_ITER)
-
 
 @dataclass(frozen=True)
 class Samples:
@@ -213,14 +210,17 @@ class Visited(ABC):
     """What the candidates of one fold found, told by one of their parameters.
 
     Its `value` is a number of components, or a ridge.
-
-    Attributes
-    ----------
-    status : Status
-        How the path ended.
     """
 
-    status: Status
+    @property
+    @abstractmethod
+    def diverged(self) -> bool:
+        """Whether a fit diverged, so that not all candidates were found."""
+
+    @property
+    @abstractmethod
+    def is_cut(self) -> bool:
+        """Whether `max_iter` ended a path before it had got to all candidates."""
 
     @abstractmethod
     def seconds(self, value: float) -> float:
@@ -440,6 +440,19 @@ class VisitedStages(Visited):
 
     centred: Centred
 
+    @property
+    @abstractmethod
+    def statuses(self) -> list[Status]:
+        """How the paths ended."""
+
+    @property
+    def diverged(self) -> bool:
+        return Status.DIVERGED in self.statuses
+
+    @property
+    def is_cut(self) -> bool:
+        return Status.MAX_ITER in self.statuses
+
     @abstractmethod
     def path(self, value: float) -> PathResult:
         """The path of a candidate."""
@@ -475,8 +488,8 @@ class VisitedPath(VisitedStages):
     found_path: PathResult
 
     @property
-    def status(self) -> Status:  # type: ignore[override]
-        return self.found_path.status
+    def statuses(self) -> list[Status]:
+        return [self.found_path.status]
 
     def path(self, value: float) -> PathResult:
         return self.found_path
@@ -493,20 +506,14 @@ class VisitedRidges(VisitedStages):
     n_components: int
 
     @property
-    def status(self) -> Status:  # type: ignore[override]
-        return worst_status([path.status for path in self.paths.values()])
+    def statuses(self) -> list[Status]:
+        return [path.status for path in self.paths.values()]
 
     def path(self, value: float) -> PathResult:
         return self.paths[value]
 
     def stage(self, value: float) -> Stage:
         return self.paths[value].stages[-1]
-
-
-def worst_status(found: Sequence[Status]) -> Status:
-    """What is said of several paths."""
-    worst = (status for status in _WORST if status in found)
-    return next(worst, found[0])
 
 
 @dataclass(frozen=True)
@@ -550,8 +557,12 @@ class VisitedGroups(Visited):
     data_norms: Array
 
     @property
-    def status(self) -> Status:  # type: ignore[override]
-        return worst_status([path.status for path in self.paths])
+    def diverged(self) -> bool:
+        return any(path.diverged for path in self.paths)
+
+    @property
+    def is_cut(self) -> bool:
+        return any(path.is_cut for path in self.paths)
 
     def seconds(self, value: float) -> float:
         return sum(path.seconds(value) for path in self.paths)
@@ -656,8 +667,14 @@ class VisitedFits(Visited):
     fits: dict[float, LearnedFit]
 
     @property
-    def status(self) -> Status:  # type: ignore[override]
-        return worst_status([fit.recovered.result.status for fit in self.fits.values()])
+    def diverged(self) -> bool:
+        fits = self.fits.values()
+        return any(fit.recovered.result.status is Status.DIVERGED for fit in fits)
+
+    @property
+    def is_cut(self) -> bool:
+        # Other than a path, a fit that `max_iter` ends has got to its rank.
+        return False
 
     def seconds(self, value: float) -> float:
         return self.fits[value].seconds

@@ -50,7 +50,6 @@ from skprecgd.measurements import Measurements
 from skprecgd.objective import Weights
 from skprecgd.optim import SOLVERS, Solver
 from skprecgd.optim.path.result import PathResult
-from skprecgd.optim.result import Status
 from skprecgd.robust import upper_bound
 
 
@@ -120,7 +119,8 @@ class PathScores:
     ----------
     scores, train_errors, fit_seconds, score_seconds : ndarray of shape (n_values,)
         A training error is the share of the training loss that a candidate left.
-    status : Status
+    diverged, is_cut : bool
+        See `Visited`.
     failure : str or None
         The last error that a scorer raised.
     """
@@ -129,7 +129,8 @@ class PathScores:
     train_errors: Array
     fit_seconds: Array
     score_seconds: Array
-    status: Status
+    diverged: bool
+    is_cut: bool
     failure: str | None
 
 
@@ -200,7 +201,13 @@ def _scored(
                 failure = f"{type(error).__name__}: {error}"
         score_seconds[k] = perf_counter() - started
     return PathScores(
-        scores, train_errors, fit_seconds, score_seconds, visited.status, failure
+        scores,
+        train_errors,
+        fit_seconds,
+        score_seconds,
+        visited.diverged,
+        visited.is_cut,
+        failure,
     )
 
 
@@ -360,7 +367,7 @@ class RankPathCV:
         return check_scoring(self, scoring=self.scoring)
 
     def _warn_about(self: Any, paths: list[PathScores]) -> None:
-        diverged = sum(path.status is Status.DIVERGED for path in paths)
+        diverged = sum(path.diverged for path in paths)
         failures = [path.failure for path in paths if path.failure is not None]
         scoring = f"scoring={self.scoring!r} gave nan"
         if failures:
@@ -387,7 +394,7 @@ class RankPathCV:
                 FitFailedWarning,
                 stacklevel=5,
             )
-        cut = sum(path.status is Status.MAX_ITER for path in paths)
+        cut = sum(path.is_cut for path in paths)
         if cut and self.tol > 0:
             warnings.warn(
                 f"{cut} of {len(paths)} paths ended after max_iter={self.max_iter} "
@@ -404,16 +411,17 @@ class RankPathCV:
         """
         if self.scoring is not None or self.best_score_ >= 0:
             return
-        loss, advice = make_loss(self.loss), ""
-        if self.alpha is not None:
-            advice = "a larger alpha, "
+        loss = make_loss(self.loss)
+        # The candidates of the default have all the ridges that could help.
+        advice = [] if self.alpha is None else ["a larger alpha"]
         entries = samples.measurements.single_entries
         if entries and samples.center is None and not loss.generalized:
-            advice += "a center "
+            advice.append("a center")
         constant = "their mean" if loss.least_squares else "the best constant"
         warnings.warn(
             f"The best candidate predicts the samples held out worse than {constant} "
-            f"(best_score_={self.best_score_:.3g}); try {advice}or more data.",
+            f"(best_score_={self.best_score_:.3g}); try "
+            f"{' or '.join([*advice, 'more data'])}.",
             UserWarning,
             stacklevel=5,
         )
