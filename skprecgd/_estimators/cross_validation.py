@@ -415,6 +415,9 @@ class PathOfRidges(OnePath):
             path = recover(problem.objective, ranks[-1], settings, self._random_state)
             return _of_one_rank(path)
         settings = replace(settings, tol=max(settings.tol, _RIDGE_TOL))
+        if settings.solver == "auto":
+            # Few steps lead from one ridge to the next, and these are the cheapest.
+            settings = replace(settings, solver="precgd-cg")
         if last is not None:
             settings = replace(settings, init=last)
         walk = walk_to(problem.objective, ranks, settings, self._random_state)
