@@ -607,13 +607,17 @@ class LearnedFits(Training):
         self._random_state, self._samples = random_state, samples
 
     def visited(self) -> VisitedFits:
-        """The fits, bounds ascending; one not used up serves for those above it."""
+        """The fits, bounds ascending, until one uses fewer columns than it may.
+
+        It serves for all bounds that leave it as many.
+        """
         fits: dict[float, LearnedFit] = {}
-        last: LearnedFit | None = None
         for rank in self._ranks:
-            if last is None or last.is_used_up:
-                last = self._fit(rank)
-            fits[rank] = last
+            fit = self._fit(rank)
+            fits[rank] = fit
+            if fit.n_used < rank:
+                fits.update({k: fit for k in self._ranks if k >= fit.n_used})
+                break
         return VisitedFits(fits)
 
     def _fit(self, rank: int) -> LearnedFit:
@@ -625,7 +629,7 @@ class LearnedFits(Training):
         if recovered.stopped:
             raise KeyboardInterrupt
         not_interrupted(recovered.result)
-        return LearnedFit(rank, recovered, perf_counter() - started)
+        return LearnedFit(recovered, perf_counter() - started)
 
     def _model_of(self, rank: int) -> PrecGDMatrixSensing:
         """The estimator that fits the samples as measurements."""
@@ -646,21 +650,17 @@ class LearnedFit:
 
     Attributes
     ----------
-    n_components : int
-        The bound that the fit was given.
     recovered : Recovered
     seconds : float
     """
 
-    n_components: int
     recovered: Recovered
     seconds: float
 
     @property
-    def is_used_up(self) -> bool:
-        """Whether more columns than the bound might have found more."""
-        n_used = self.recovered.factors.rank - self.recovered.offsets.of_rows
-        return n_used >= self.n_components
+    def n_used(self) -> int:
+        """No fewer columns than the fit of any group uses."""
+        return self.recovered.factors.rank - self.recovered.offsets.of_rows
 
 
 @dataclass(frozen=True)
