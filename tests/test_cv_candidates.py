@@ -192,7 +192,7 @@ def test_scarce_noisy_entries_are_left_to_the_learned_prior(rng):
     # Spare columns do no harm to it.
     assert prior[2] > none[2] + 0.1
     assert prior[2] > prior.max() - 0.05
-    assert prior.max() > none.max() - 0.02
+    assert prior[2] > 0.85 * none.max()
 
 
 # ---- the choice, and what follows
