@@ -47,7 +47,7 @@ from skprecgd import (
     PrecGDMatrixSensingCV,
     observed_entries,
 )
-from skprecgd._estimators.cross_validation import _best
+from skprecgd._estimators.rank_path_cv import _best
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.measurements import DenseMeasurements
 

@@ -317,7 +317,7 @@ def test_a_search_along_paths_takes_it_for_the_highest_determined_rank(rng):
     X = np.outer(1 + rng.random(30), 1 + rng.random(9))
     X += 0.01 * rng.standard_normal(X.shape)
     X[0, 0] = np.nan
-    how = {"cv": 3, "tol": 1e-3, "random_state": 0}
+    how = {"alpha": 0, "cv": 3, "tol": 1e-3, "random_state": 0}
     # 8 (30 + 9 - 8) = 248 unknowns, 9 (30 + 9 - 9) = 270, and 269 entries.
     model = PrecGDFactorizationCV([1, 2, "auto"], **how).fit(X)
     assert_array_equal(model.cv_results_["param_n_components"], [1, 2, 8])

@@ -145,7 +145,8 @@ def test_halving_search_compares_what_saw_the_same_samples(pyplot):
 @pytest.mark.filterwarnings("ignore:The best candidate predicts:UserWarning")
 def test_training_error_of_the_paths(pyplot):
     X = np.random.default_rng(0).normal(size=(30, 20))
-    model = PrecGDFactorizationCV([1, 2, 4], cv=3, tol=1e-3, random_state=0).fit(X)
+    how = {"alpha": 0, "cv": 3, "tol": 1e-3, "random_state": 0}
+    model = PrecGDFactorizationCV([1, 2, 4], **how).fit(X)
     display = RankPathDisplay.from_estimator(model)
     ranks, train = display.train_line_.get_data()
     assert list(ranks) == [1, 2, 4]

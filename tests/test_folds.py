@@ -229,13 +229,16 @@ def test_a_constant_matrix_is_predicted_by_every_fold():
 
 
 @both
-def test_a_rank_that_predicts_worse_than_the_mean_is_said(fit, rng):
+@pytest.mark.parametrize("alpha", [0.0, None])
+def test_a_rank_that_predicts_worse_than_the_mean_is_said(fit, alpha, rng):
     noise = rng.normal(size=(20, 12))
-    said = [text for text in told(fit, noise, 5) if "worse than their mean" in text]
+    said = told(fit, noise, 5, alpha=alpha)
+    said = [text for text in said if "worse than their mean" in text]
     assert len(said) == 1
     assert "best_score_=-" in said[0]
-    assert "alpha" in said[0]
-    assert ("center" in said[0]) == (fit is factorization)
+    # By default one of the ridges leaves nothing.
+    assert ("a larger alpha" in said[0]) == (alpha is not None)
+    assert "a center" in said[0]
 
 
 def test_a_score_of_ones_own_has_no_mean_to_beat(rng):

@@ -557,6 +557,7 @@ def test_labels_need_labels_in_fit_and_positions_stay_positions(global_random_se
     assert not hasattr(named, "column_labels_")
 
 
+@pytest.mark.filterwarnings("ignore:n_components=1 leaves out:UserWarning")
 def test_searches_keep_labels(global_random_seed):
     frame, truth = table(global_random_seed)
     A, y = observed_entries(frame, **NAMES)

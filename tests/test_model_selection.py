@@ -29,8 +29,12 @@ TRUE_RANK = 3
 # Few steps are enough to compare ranks.
 QUICK = {"solver": "precgd-cg", "max_iter": 60, "random_state": 0}
 
-# A search rank the folds cannot support is part of a search, not a mistake.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+# A search rank that is too low, or that the folds cannot support, is part of a search,
+# not a mistake.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:n_components=. leaves out what is no noise"),
+]
 
 
 def noisy_rank_three(seed, shape=(60, 40), noise=0.5):
@@ -73,7 +77,7 @@ def test_entries_in_two_processes(global_random_seed):
 def test_entries(rank_search, global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)
     search = GridSearchCV(
-        PrecGDMatrixSensing(rank_search=rank_search, **QUICK),
+        PrecGDMatrixSensing(rank_search=rank_search, alpha=0, **QUICK),
         {"n_components": [1, 2, 3, 6]},
         cv=KFold(3, shuffle=True, random_state=global_random_seed),
     ).fit(A, y)
@@ -89,8 +93,11 @@ def test_folds_need_not_shuffle(global_random_seed):
     search = GridSearchCV(
         PrecGDMatrixSensing(**QUICK), {"n_components": [1, 2, 3, 6]}, cv=3
     ).fit(A, y)
-    assert search.best_params_ == {"n_components": TRUE_RANK}
-    assert search.best_score_ > 0.9
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[0] < scores[1] < scores[2] - 0.02
+    assert scores[2] > 0.9
+    # With a learned prior, components that nothing speaks for do no harm.
+    np.testing.assert_allclose(scores[3], scores[2], atol=1e-3)
 
 
 def test_ridge_and_rank_together(global_random_seed):
@@ -192,6 +199,24 @@ def test_rows_with_missing_entries(global_random_seed):
         PrecGDFactorization(**QUICK), {"n_components": [1, 2, 3, 6]}, cv=3
     ).fit(X)
     assert search.best_params_ == {"n_components": TRUE_RANK}
+
+
+def test_prior_and_rank_together(global_random_seed):
+    """A learned prior keeps spare components from harm, as well as any ridge."""
+    X = noisy_rank_three(global_random_seed)
+    rng = np.random.default_rng([global_random_seed, 4])
+    X[rng.random(X.shape) < 0.4] = np.nan
+    grid = {"alpha": ["auto", 0.1, 1], "n_components": [1, 3, "auto"]}
+    search = GridSearchCV(
+        PrecGDFactorization(**{**QUICK, "max_iter": 20}), grid, cv=KFold(2)
+    ).fit(X)
+    scores = search.cv_results_["mean_test_score"].reshape(3, 3)
+    # All candidates predict the same hidden entries of the same rows.
+    assert search.best_params_["n_components"] != 1
+    assert scores[0, 1] > scores[0, 0] + 0.1
+    assert scores[0, 2] > scores[0, 1] - 0.03
+    assert np.all(scores[0, 2] > scores[1:, 2] - 0.01)
+    assert search.best_score_ < scores[0].max() + 0.03
 
 
 def test_pipeline_with_a_scaler(global_random_seed):

@@ -24,7 +24,7 @@ from skprecgd import (
     observed_entries,
 )
 from skprecgd._estimators import cross_validation as _rank_path_cv
-from skprecgd._estimators.cross_validation import _best
+from skprecgd._estimators.rank_path_cv import _best
 from skprecgd.datasets import make_matrix_sensing
 from skprecgd.losses import SquaredLoss
 from skprecgd.measurements import (
@@ -61,6 +61,7 @@ def sensing(seed, **options):
 
 def factorization_cv(**options):
     settings = {"n_components": RANKS, "cv": 3, "tol": 1e-3, "random_state": 0}
+    settings |= {"alpha": 0.0}
     return PrecGDFactorizationCV(**{**settings, **options})
 
 
@@ -68,6 +69,7 @@ def sensing_cv(**options):
     # The rule leaves less to chance where folds are small.
     settings = {"n_components": [1, 2, 3, 4], "cv": 3, "tol": 1e-3}
     settings |= {"matrix_shape": (20, 15), "refit_rule": "one_standard_error"}
+    settings |= {"alpha": 0.0}
     return PrecGDMatrixSensingCV(**{**settings, **options})
 
 

@@ -52,6 +52,7 @@ from skprecgd._estimators.learned import (
     ended_at_noise,
     learner_of,
     warn_about_missed,
+    warn_about_worse,
 )
 from skprecgd._estimators.learned import mean_square_left as mean_square_of_entries
 from skprecgd._estimators.objectives import objective_of
@@ -414,6 +415,8 @@ class PrecGDFactorization(
             found = self._find(data, seen)
         self._warn(found.result)
         warn_about_missed(found.noise, self.n_components)
+        if isinstance(data, EntryData):
+            warn_about_worse(self, found.result)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 

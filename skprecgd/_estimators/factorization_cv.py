@@ -6,18 +6,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from skprecgd._estimators.cross_validation import (
-    CV_CONSTRAINTS,
-    RankPathCV,
-    Samples,
-    check_in_memory,
-)
-from skprecgd._estimators.data import read_weighted
+from skprecgd._estimators.cross_validation import Samples
+from skprecgd._estimators.data import EntryData, read_weighted
 from skprecgd._estimators.factorization import PrecGDFactorization
 from skprecgd._estimators.fitting import (
     callbacks_told,
     pass_on_interrupt,
     undone_on_failure,
+)
+from skprecgd._estimators.rank_path_cv import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    check_in_memory,
 )
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
@@ -44,9 +44,14 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             default="auto"
         Steps to try; see :class:`PrecGDFactorization`. A number that diverges is
         scored as failed.
-    alpha : float or list of float, default=0.0
-        Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as
-        the whole.
+    alpha : float, "auto", or list of these, default=None
+        Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as the
+        whole. "auto" is scored by fits of that estimator, which learn noise and prior
+        of the training entries of each fold; where nothing is to be learned (complete
+        data, another loss than the squared one, outliers), it is the same as 0. None:
+        "auto" and 0 with every number of components, and with the largest one ten
+        ridges from the one that leaves nothing of all entries down to a thousandth of
+        it, each starting from the one before. Outliers leave 0 alone.
     alpha_scaling : float, default=0.0
         See :class:`PrecGDFactorization`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
@@ -54,7 +59,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         See :class:`PrecGDFactorization`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDFactorization`.
-    loss, damping, noise_variance : default="squared", "auto", None
+    loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
         See :class:`PrecGDFactorization`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDFactorization`. In the default score, that share of the
@@ -76,8 +81,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         scikit-learn's guide on scoring. None: R^2, or with another loss the share of
         the deviance explained, D^2.
     refit_rule : {"best", "one_standard_error"}, default="best"
-        Which candidate is refitted: the one with the highest mean score, or the
-        smallest rank whose mean score is within one standard error of it.
+        Which candidate is refitted: the one with the highest mean score, or, of those
+        whose mean score is within one standard error of it, the one with the smallest
+        `n_components`, and of these the best. What `alpha` is does not matter for that:
+        with "auto", too, `n_components` is a bound.
     n_jobs : int, default=None
         Number of paths at a time; None is 1, or what a ``joblib.parallel_config`` says.
         -1 is all processors.
@@ -93,13 +100,14 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         A table with the keys of `sklearn.model_selection.GridSearchCV`: ``params``,
         ``param_n_components``, ``split0_test_score``, ``mean_test_score``,
         ``std_test_score``, ``rank_test_score``... A fit time is the time that the path
-        took to get to a rank.
+        took to get to a rank, or that of a fit with a learned prior, which stands for
+        several numbers of components if it does not use all that it may.
     best_index_ : int
         The line of `cv_results_` that `refit_rule` chose.
     best_params_ : dict
     best_score_ : float
         The mean score of that candidate.
-    step_size_, alpha_ : str, float or StepRule, float
+    step_size_, alpha_ : str, float or StepRule, float or "auto"
         The values chosen.
     train_error_path_ : ndarray of shape (n_candidates, n_splits)
         Share of the training loss that each stage left, in the order of `cv_results_`.
@@ -119,7 +127,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
-    noise_variance_ : float
+    noise_variance_ : float or ndarray
+    factor_scales_ : ndarray of shape (n_factors,)
+    lower_bound_ : float
     history_ : History
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -169,9 +179,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
-        noise_variance: float | str | None = None,
+        noise: str = "auto",
+        noise_variance: Any = None,
         init: str = "spectral",
-        alpha: Any = 0.0,
+        alpha: Any = None,
         alpha_scaling: float = 0.0,
         outlier_fraction: Any = 0.0,
         validation_fraction: float = 0.1,
@@ -192,6 +203,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -248,11 +260,14 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
 
     def _samples(self, X: Any, entry_weight: Any, groups: Any) -> Samples:
         check_in_memory(self, X)
-        data = read_weighted(self, X, entry_weight).that_count().entries()
+        given = read_weighted(self, X, entry_weight).that_count()
+        data = given.entries()
         return Samples(
             data.measurements(),
             data.values,
             self.center,
             data.weights,
             None if groups is None else data.of_groups(groups),
+            # Complete data are fitted in closed form, though their folds are not.
+            noisy_entries=isinstance(given, EntryData),
         )

@@ -12,7 +12,11 @@ import numpy as np
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData, VisibleRows
-from skprecgd._estimators.parameters import check_beside_prior, learns_prior
+from skprecgd._estimators.parameters import (
+    check_beside_prior,
+    learns_prior,
+    looks_for_outliers,
+)
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import RowSolver
 from skprecgd._estimators.search_rank import SearchRank
@@ -23,7 +27,7 @@ from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
@@ -208,6 +212,37 @@ def warn_about_missed(noise: NoiseFound | None, n_components: Any) -> None:
     )
 
 
+def warn_about_worse(estimator: Any, result: PathResult) -> None:
+    """Say that the matrix predicts entries worse than its offsets alone.
+
+    Parameters
+    ----------
+    estimator : PrecGDFactorization or PrecGDMatrixSensing
+        Its data are single entries.
+    result : PathResult
+    """
+    alpha, center = estimator.alpha, estimator.center
+    if isinstance(alpha, str) or not result.worse_than_none:
+        return
+    if looks_for_outliers(estimator) or not make_loss(estimator.loss).least_squares:
+        # There is no prior to be learned instead.
+        return
+    alone = "zeros" if center is None else f"the offsets of center={center!r} alone"
+    warnings.warn(
+        f"alpha={alpha!r} leads to a matrix that predicts held-out entries worse than "
+        f"{alone}; use alpha='auto', which learns how much noisy entries can tell.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+def may_learn(estimator: Any) -> bool:
+    """Whether an estimator learns noise and prior of entries that leave noise."""
+    given = estimator.noise_variance
+    known_exact = is_number(given) and float(given) == 0.0
+    return learns_prior(estimator) and not known_exact
+
+
 def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     """What learns the prior of noisy data, or None where nothing is to be learned.
 
@@ -227,8 +262,7 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
-    given = estimator.noise_variance
-    if is_number(given) and float(given) == 0.0:
+    if not may_learn(estimator):
         return None
     return Learner(data, rank, estimator)
 

@@ -44,6 +44,7 @@ from skprecgd._estimators.learned import (
     ended_at_noise,
     learner_of,
     warn_about_missed,
+    warn_about_worse,
 )
 from skprecgd._estimators.measured import (
     Measured,
@@ -67,7 +68,7 @@ from skprecgd._estimators.scoring import (
 )
 from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._linalg.containers import unmasked
-from skprecgd._linalg.groups import Block
+from skprecgd._linalg.groups import Block, Groups
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -401,15 +402,17 @@ class PrecGDMatrixSensing(
         rank = SearchRank(self.n_components).most(shape)
         check_init(self.init, shape, rank)
         measured = measured.in_natural_order()
-        self.groups_ = measured.measurements.groups(symmetric=self.symmetric)
+        groups = measured.measurements.groups(symmetric=self.symmetric)
         labels = tuple(getattr(self, f"{axis}_labels_", None) for axis in AXES)
-        warn_about_unseen(self.groups_.seen, labels, "the matrix", self._elsewhere)
-        if self.groups_.n_groups > 1:
-            found = self._find_groups(measured, rank)
-        else:
-            found = self._find(measured)
+        warn_about_unseen(groups.seen, labels, "the matrix", self._elsewhere)
+        if groups.n_groups > 1:
+            between = "zero" if self.center is None else "the centre"
+            warn_about_groups(groups, rank, between)
+        found = self._search(measured, groups)
         self._warn(found.result)
         warn_about_missed(found.noise, self.n_components)
+        if not self.symmetric and measured.measurements.single_entries:
+            warn_about_worse(self, found.result)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)
@@ -430,6 +433,14 @@ class PrecGDMatrixSensing(
             self.certificate_ = found.certificate
         self._store(found.result, found.factors, found.offsets)
         self._store_noise(found.noise)
+
+    def _search(self, measured: Measured, groups: Groups) -> Recovered:
+        """Fit measurements in their natural order, without warnings."""
+        self.groups_ = groups
+        if groups.n_groups < 2:
+            return self._find(measured)
+        shape = measured.measurements.matrix_shape
+        return self._find_groups(measured, SearchRank(self.n_components).most(shape))
 
     def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
@@ -545,8 +556,6 @@ class PrecGDMatrixSensing(
     def _find_groups(self, measured: Measured, rank: int) -> Recovered:
         """Fit each group of rows and columns that share no measurement alone."""
         groups = self.groups_
-        between = "zero" if self.center is None else "the centre"
-        warn_about_groups(groups, rank, between)
         if needs_each_entry(self) is not None:
             measured = measured.entries_in_memory()
         parts = measured.parts(groups, n_fitted(groups, rank))

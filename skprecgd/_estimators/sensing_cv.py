@@ -6,23 +6,25 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from skprecgd._estimators.cross_validation import (
-    CV_CONSTRAINTS,
-    RankPathCV,
-    Samples,
-    check_in_memory,
-)
+from skprecgd._estimators.cross_validation import Samples
 from skprecgd._estimators.fitting import (
     callbacks_told,
     pass_on_interrupt,
     undone_on_failure,
 )
-from skprecgd._estimators.measured import read_measured
+from skprecgd._estimators.measured import Measured, read_measured
+from skprecgd._estimators.rank_path_cv import (
+    CV_CONSTRAINTS,
+    RankPathCV,
+    check_in_memory,
+)
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import read_weights
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
+from skprecgd.measurements import FullObservation
+from skprecgd.objective.weights import ONCE
 from skprecgd.optim import Damping, Solver
 
 
@@ -45,9 +47,15 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             default="auto"
         Steps to try; see :class:`PrecGDMatrixSensing`. A number that diverges is
         scored as failed.
-    alpha : float or list of float, default=0.0
-        Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as
-        the whole.
+    alpha : float, "auto", or list of these, default=None
+        Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as the
+        whole. "auto" is scored by fits of that estimator, which learn noise and prior
+        of the training entries of each fold; where nothing is to be learned (other
+        measurements than entries, another loss than the squared one, outliers), it is
+        the same as 0. None: "auto" and 0 with every number of components, and with the
+        largest one ten ridges from the one that leaves nothing of all measurements
+        down to a thousandth of it, each starting from the one before. Outliers leave
+        0 alone.
     alpha_scaling : float, default=0.0
         See :class:`PrecGDMatrixSensing`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
@@ -55,7 +63,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         See :class:`PrecGDMatrixSensing`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDMatrixSensing`.
-    loss, damping, noise_variance : default="squared", "auto", None
+    loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
         See :class:`PrecGDMatrixSensing`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDMatrixSensing`. In the default score, that share of the
@@ -77,8 +85,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         scikit-learn's guide on scoring. None: R^2, or with another loss the share of
         the deviance explained, D^2.
     refit_rule : {"best", "one_standard_error"}, default="best"
-        Which candidate is refitted: the one with the highest mean score, or the
-        smallest rank whose mean score is within one standard error of it.
+        Which candidate is refitted: the one with the highest mean score, or, of those
+        whose mean score is within one standard error of it, the one with the smallest
+        `n_components`, and of these the best. What `alpha` is does not matter for that:
+        with "auto", too, `n_components` is a bound.
     n_jobs : int, default=None
         Number of paths at a time; None is 1, or what a ``joblib.parallel_config`` says.
         -1 is all processors.
@@ -93,13 +103,14 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         A table with the keys of `sklearn.model_selection.GridSearchCV`: ``params``,
         ``param_n_components``, ``split0_test_score``, ``mean_test_score``,
         ``std_test_score``, ``rank_test_score``... A fit time is the time that the path
-        took to get to a rank.
+        took to get to a rank, or that of a fit with a learned prior, which stands for
+        several numbers of components if it does not use all that it may.
     best_index_ : int
         The line of `cv_results_` that `refit_rule` chose.
     best_params_ : dict
     best_score_ : float
         The mean score of that candidate.
-    step_size_, alpha_ : str, float or StepRule, float
+    step_size_, alpha_ : str, float or StepRule, float or "auto"
         The values chosen.
     train_error_path_ : ndarray of shape (n_candidates, n_splits)
         Share of the training loss that each stage left, in the order of `cv_results_`.
@@ -121,7 +132,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
-    noise_variance_ : float
+    noise_variance_ : float or ndarray
+    factor_scales_ : ndarray of shape (n_factors,)
+    lower_bound_ : float
     history_ : History
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -169,9 +182,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
-        noise_variance: float | str | None = None,
+        noise: str = "auto",
+        noise_variance: Any = None,
         init: str = "spectral",
-        alpha: Any = 0.0,
+        alpha: Any = None,
         alpha_scaling: float = 0.0,
         outlier_fraction: Any = 0.0,
         validation_fraction: float = 0.1,
@@ -193,6 +207,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.noise = noise
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha
@@ -253,7 +268,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         # Folds are positions among all samples, so samples of weight zero stay here;
         # the refit leaves them out.
         measured = read_measured(self, X, y)
-        self._check(measured.weighted(sample_weight, self.noise_variance))
+        counted = measured.weighted(sample_weight, self.noise_variance)
+        self._check(counted)
         n = len(measured.measurements)
         return Samples(
             measured.measurements,
@@ -261,4 +277,12 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             self.center,
             weights=read_weights(sample_weight, self.noise_variance, n),
             groups=groups,
+            noisy_entries=self._are_noisy(counted),
         )
+
+    def _are_noisy(self, measured: Measured) -> bool:
+        """Whether a fit may learn the noise of these measurements."""
+        entries = measured.entries(symmetric=self.symmetric)
+        whole = isinstance(measured.measurements, FullObservation)
+        plain = measured.weights is ONCE
+        return entries is not None and not (whole and plain)

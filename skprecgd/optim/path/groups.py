@@ -72,6 +72,7 @@ def joined_result(paths: Sequence[GroupPath], factors: Factors) -> PathResult:
         noise_variance=_variance(paths),
         sharpened=results[0].sharpened,
         largest_multiple=_largest(result.largest_multiple for result in results),
+        worse_than_none=any(result.worse_than_none for result in results),
     )
 
 

@@ -17,6 +17,7 @@ from skprecgd.objective import Evaluation
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path import scarce
 from skprecgd.optim.path.early_stopping import LowestHeldOutLoss
+from skprecgd.optim.path.growing import Grower
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.walk import Ending, Handover, Walk
 from skprecgd.optim.result import Status
@@ -74,6 +75,16 @@ class HeldOutPath:
             return best
         other = self.walk.attempt(means).evaluation.factors
         return other if self._loss(other) < self._loss(best) else best
+
+    def is_worse_than_none(self, factors: Factors) -> bool:
+        """Whether held-out data prefer by far the offsets without any component."""
+        judge, none = self._judge, Grower(self.walk.strategy, self.walk.rng).zero()
+        here, reference = judge.evaluate(factors), judge.evaluate(none)
+        gain, error = judge.gain(here, reference)
+        tuning = self.walk.settings.tuning.hold_out
+        # A few entries that are far off hold both the loss and its standard error.
+        far_off = here.loss > tuning.misses * reference.loss
+        return far_off or gain > tuning.worse * error
 
     def _loss(self, factors: Factors) -> float:
         return self._judge.evaluate(factors).loss
@@ -163,7 +174,8 @@ def _by_one_split(walk: Walk, max_rank: int, means: Factors | None) -> Ending:
         if not outcome.status.converged:
             on_all = _on_all(walk, path, outcome)
             return _ended(walk, path, on_all, f"{reason}fitted to the others.")
-    return _refitted(walk, path, best, f"{reason}refitted on all measurements.")
+    ending = _refitted(walk, path, best, f"{reason}refitted on all measurements.")
+    return replace(ending, worse_than_none=path.is_worse_than_none(best))
 
 
 def _followed(path: HeldOutPath, best: Factors) -> Outcome:

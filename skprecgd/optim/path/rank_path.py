@@ -30,7 +30,7 @@ from skprecgd.optim.path.given import resumed, with_useful_start
 from skprecgd.optim.path.held_out import HeldOutPath
 from skprecgd.optim.path.pursuit import pursue
 from skprecgd.optim.path.result import PathResult
-from skprecgd.optim.path.search import search, solve_fixed
+from skprecgd.optim.path.search import at_zero, search, solve_fixed
 from skprecgd.optim.path.settings import RANK_SEARCHES, PathSettings, Solved
 from skprecgd.optim.path.walk import Ending, Walk
 from skprecgd.optim.path.whole_data import or_simpler
@@ -272,7 +272,10 @@ def visit_ranks(walk: Walk) -> PathResult:
         when = when_to_hold_out(objective, walk.settings, last_rank)
         if when is HoldOut.AT_ONCE:
             walk = HeldOutPath(walk).walk
-        return _result(Ending.of(walk, pursue(walk, last_rank)))
+        ending = at_zero(walk)
+        if ending is None:
+            ending = Ending.of(walk, pursue(walk, last_rank))
+        return _result(ending)
 
 
 def _check_search(settings: PathSettings) -> None:
@@ -330,4 +333,5 @@ def _result(ending: Ending) -> PathResult:
         stages=tuple(stage.scaled(unit) for stage in ending.stages),
         noise_variance=variance,
         sharpened=walk.sharpened,
+        worse_than_none=ending.worse_than_none,
     )

@@ -70,6 +70,9 @@ class PathResult(Result):
         without a penalty.
     solved : Solved or None
         What a search of the same kind needs to know, if it starts here.
+    worse_than_none : bool
+        Whether held-out measurements have shown that without any component, by offsets
+        alone, they are predicted better.
     """
 
     stages: tuple[Stage, ...] = ()
@@ -77,6 +80,7 @@ class PathResult(Result):
     sharpened: Loss | None = None
     largest_multiple: float | None = None
     solved: Solved | None = field(default=None, repr=False)
+    worse_than_none: bool = False
 
     def stage(self, rank: int) -> Stage:
         """Where a search of at most that rank ends: the last stage within it.

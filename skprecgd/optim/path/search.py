@@ -20,7 +20,7 @@ from skprecgd.optim.result import Status
 
 def solve_fixed(walk: Walk, max_rank: int) -> Ending:
     """A path of one stage, at the full search rank."""
-    ending = _at_zero(walk)
+    ending = at_zero(walk)
     if ending is not None:
         return ending
     start = Grower(walk.strategy, walk.rng).start(max_rank)
@@ -47,7 +47,7 @@ def search(walk: Walk, max_rank: int) -> Ending:
     4. Still unexplained: held-out measurements choose the rank, if they may.
     5. Else the last rank is solved to the end.
     """
-    ending = _at_zero(walk)
+    ending = at_zero(walk)
     if ending is not None:
         return ending
     when = when_to_hold_out(walk.objective, walk.settings, max_rank)
@@ -73,7 +73,7 @@ def search(walk: Walk, max_rank: int) -> Ending:
     return Ending.of(walk, walk.settle(factors))
 
 
-def _at_zero(walk: Walk) -> Ending | None:
+def at_zero(walk: Walk) -> Ending | None:
     """The end of a search whose optimum is the zero matrix; None where it is not.
 
     There is nothing to explain, or the ridge outweighs all that could be. A descent

@@ -139,9 +139,13 @@ class HoldOutTuning:
         Standard errors by which the held-out loss of a lower rank must be higher to
         count as worse. Two would be the usual proof, but to leave out a real component
         costs more than to add one of noise.
+    worse : float
+        Standard errors by which the held-out loss of the rank chosen must be higher
+        than that of no component, to be said so: the usual proof.
     misses : float
         Multiple of the best rank's loss of the measurements fitted from which on a
-        lower rank misses labels or counts that are no chance. Where few held-out
+        lower rank misses labels or counts that are no chance; and of the held-out loss
+        of no component from which on the rank chosen is worse. Where few held-out
         counts hold most of the loss, its standard error hides any difference. A fit
         that misses so much more than that of another split gives way to it.
     splits : int
@@ -152,6 +156,7 @@ class HoldOutTuning:
     least: int = 50
     gain: float = 0.01
     standard_errors: float = 1.0
+    worse: float = 2.0
     misses: float = 2.0
     splits: int = 3
 

@@ -295,6 +295,8 @@ class Ending:
         Iterations of all walks.
     reason : str
         What the message says after the outcome's sentence.
+    worse_than_none : bool
+        See `PathResult`.
     """
 
     outcome: Outcome
@@ -302,6 +304,7 @@ class Ending:
     stages: tuple[Stage, ...]
     n_iter: int
     reason: str = ""
+    worse_than_none: bool = False
 
     @classmethod
     def of(cls, walk: Walk, outcome: Outcome, reason: str = "") -> Ending:
