@@ -110,6 +110,7 @@ def test_outliers_are_no_variance(holes, global_random_seed):
     assert np.sum(model.explained_variance_ratio_) > 0.2
 
 
+@pytest.mark.filterwarnings("ignore:n_components=.* leaves out what is no noise")
 def test_after_cross_validation(global_random_seed):
     X, _ = noisy(global_random_seed)
     model = PrecGDFactorizationCV([1, 2, 3], random_state=0).fit(X)
@@ -131,6 +132,7 @@ def test_of_all_components_together_for_labels_and_counts(loss, global_random_se
     assert np.sum(model.explained_variance_ratio_) == pytest.approx(1.0)
 
 
+@pytest.mark.filterwarnings("ignore:n_components=.* leaves out what is no noise")
 def test_float32(global_random_seed):
     X, _ = noisy(global_random_seed)
     model = PrecGDFactorization(3).fit(X.astype(np.float32))

@@ -241,7 +241,12 @@ def test_score_tells_the_rank(complete, global_random_seed):
     scores = {}
     for k in (1, 3, 12):
         model = PrecGDFactorization(
-            k, random_state=global_random_seed, rank_search="fixed", max_iter=60, tol=0
+            k,
+            random_state=global_random_seed,
+            rank_search="fixed",
+            max_iter=60,
+            tol=0,
+            alpha=0,
         )
         scores[k] = model.fit(train).score(test)
     assert scores[3] > scores[1]

@@ -138,18 +138,28 @@ MODELS = {
     "mean": {"center": "mean"},
     "columns": {"center": "columns"},
     "both": {"center": "both", "n_components": 4},
-    "only offsets": {"center": "both", "n_components": 1, "max_iter": 50},
+    "only offsets": {"center": "both", "n_components": 1, "max_iter": 50, "alpha": 0},
     "ridge": {"alpha": 0.5},
-    "fixed": {"rank_search": "fixed", "n_components": 2},
-    "alternating": {"solver": "alternating", "rank_search": "fixed", "n_components": 2},
+    "fixed": {"rank_search": "fixed", "n_components": 2, "alpha": 0},
+    "alternating": {
+        "solver": "alternating",
+        "rank_search": "fixed",
+        "n_components": 2,
+        "alpha": 0,
+    },
     "held out": {"early_stopping": True, "alpha": 0},
     "learned": {"n_components": 8},
-    "not held out": {"early_stopping": False, "n_components": 2},
+    "not held out": {"early_stopping": False, "n_components": 2, "alpha": 0},
     "noise": {"noise_variance": "auto", "tol": 1e-6},
     "huber": {"loss": "huber", "tol": 1e-6},
     "absolute": {"loss": "absolute", "n_components": 2, "tol": 1e-3},
     "outliers": {"outlier_fraction": 0.05, "tol": 1e-6, "early_stopping": False},
-    "random": {"init": "random", "n_components": 2, "rank_search": "fixed"},
+    "random": {
+        "init": "random",
+        "n_components": 2,
+        "rank_search": "fixed",
+        "alpha": 0,
+    },
 }
 
 

@@ -375,7 +375,7 @@ class Model:
         entries, residual = self.entries, self._whitened_residual()
         matrix = entries.patterned(residual)
         _, s, v = leading_triplets(matrix, count, 0, tol=0.1)
-        share = len(residual) / (entries.sides[0] * entries.sides[1])
+        share = min(1.0, entries.count / (entries.sides[0] * entries.sides[1]))
         columns = v / np.maximum(self._roots[1], 1e-3)[:, None]
         length = np.maximum(np.sqrt(np.sum(columns**2, axis=0)), 1e-300)
         return s * length / np.sqrt(share), columns / length
