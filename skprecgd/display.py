@@ -75,7 +75,7 @@ class RankPathDisplay:
     >>> X, truth = make_matrix_completion(
     ...     80, 60, rank=3, observed_fraction=0.6, noise=0.2, random_state=0
     ... )
-    >>> model = PrecGDFactorization(8, tol=1e-3, random_state=0).fit(X)
+    >>> model = PrecGDFactorization(8, alpha=0, tol=1e-3, random_state=0).fit(X)
     >>> display = RankPathDisplay.from_estimator(model)
     >>> display.rank_line_.get_label()
     'rank 3'

@@ -191,7 +191,7 @@ def test_a_search_over_entry_samples(global_random_seed):
     )
     A, y = observed_entries(X)
     search = GridSearchCV(
-        PrecGDMatrixSensing(solver="precgd-cg", tol=1e-3, early_stopping=False),
+        PrecGDMatrixSensing(solver="precgd-cg", tol=1e-3, alpha=0),
         {"n_components": [1, 2, 3, 5]},
         cv=EntryKFold(3, random_state=global_random_seed),
     ).fit(A, y)

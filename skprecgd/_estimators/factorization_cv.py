@@ -47,8 +47,8 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     alpha : float, "auto", or list of these, default=None
         Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
-        of the training entries of each fold; where nothing is to be learned (complete
-        data, another loss than the squared one, outliers), it is the same as 0. None:
+        of the training entries of each fold; where nothing is to be learned (of
+        complete data, by other losses, beside outliers), it is the same as 0. None:
         "auto" and 0 with every number of components, and with the largest one ten
         ridges from the one that leaves nothing of all entries down to a thousandth of
         it, each starting from the one before. Outliers leave 0 alone.
@@ -127,6 +127,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
+    alpha_max_ : float
     noise_variance_ : float or ndarray
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float

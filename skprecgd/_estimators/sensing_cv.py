@@ -50,9 +50,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     alpha : float, "auto", or list of these, default=None
         Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
-        of the training entries of each fold; where nothing is to be learned (other
-        measurements than entries, another loss than the squared one, outliers), it is
-        the same as 0. None: "auto" and 0 with every number of components, and with the
+        of the training entries of each fold; where nothing is to be learned (of
+        other measurements than entries, by other losses, beside outliers), it is the
+        same as 0. None: "auto" and 0 with every number of components, and with the
         largest one ten ridges from the one that leaves nothing of all measurements
         down to a thousandth of it, each starting from the one before. Outliers leave
         0 alone.
@@ -132,6 +132,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
+    alpha_max_ : float
     noise_variance_ : float or ndarray
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
