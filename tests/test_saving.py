@@ -41,6 +41,11 @@ def sensing_data(seed):
     return A, y
 
 
+def noisy(X):
+    rng = np.random.default_rng(0)
+    return X + 0.3 * np.nanstd(X) * rng.standard_normal(X.shape)
+
+
 def counts(X):
     return np.where(np.isnan(X), np.nan, np.round(np.abs(X)))
 
@@ -54,6 +59,7 @@ FACTORIZATIONS = {
     "complete": (PrecGDFactorization(2, center="both"), np.nan_to_num),
     "outliers": (PrecGDFactorization(3, outlier_fraction=0.1), None),
     "noise": (PrecGDFactorization(2, noise_variance="auto"), None),
+    "learned": (PrecGDFactorization(4, center="both"), noisy),
     "logistic": (PrecGDFactorization(1, loss="logistic"), labels),
     "poisson": (PrecGDFactorization(1, loss="poisson"), counts),
     "huber": (PrecGDFactorization(3, loss=losses.HuberLoss(1.0)), None),
@@ -146,3 +152,10 @@ def test_skops(kind, name, global_random_seed):
     others = {name for name in unknown if not name.startswith("skprecgd.")}
     assert others <= {"scipy.sparse._csr.csr_array"}
     assert_same(io.loads(written, trusted=unknown), model, X)
+
+
+def test_a_fit_of_an_earlier_version_is_refused(global_random_seed):
+    model, _ = fitted("factorization", "squared", global_random_seed)
+    stored = {k: v for k, v in model.__getstate__().items() if k != "_noise"}
+    with pytest.raises(ValueError, match=r"earlier version of skprecgd; fit it again"):
+        PrecGDFactorization().__setstate__(stored)

@@ -51,6 +51,16 @@ class BasePrecGD(CallbackSupportMixin, BaseEstimator):
     symmetric: bool = False
     center: str | None
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Fits of earlier versions lack what transform and warm starts read, and their
+        # centres and components had another meaning.
+        if "n_components_" in state and "_noise" not in state:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted and stored by an earlier "
+                "version of skprecgd; fit it again."
+            )
+        super().__setstate__(state)
+
     @property
     def _components(self) -> Unknown:
         """The kind of matrix that the components are."""

@@ -1,0 +1,216 @@
+"""Noisy entries by default: a prior that tunes itself, never worse than the mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.datasets import load_wine
+from sklearn.model_selection import GridSearchCV
+
+from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
+
+CENTRES = (None, "mean", "columns", "both")
+MISSED = "ignore:n_components=.* leaves out what is no noise"
+
+
+def table(rng, shape=(60, 40), share=0.4, rank=2, noise=0.5, mean=2.0):
+    """A noisy table with holes, and the matrix without noise."""
+    n_rows, n_columns = shape
+    truth = rng.normal(size=(n_rows, rank)) @ rng.normal(size=(rank, n_columns))
+    truth += mean + rng.normal(size=n_columns) + rng.normal(size=(n_rows, 1))
+    data = truth + noise * rng.normal(size=shape)
+    data[rng.random(shape) > share] = np.nan
+    return data, truth
+
+
+def matrix_of(model):
+    return model.left_ @ model.right_.T + model.center_
+
+
+def root_mean_square(numbers):
+    return float(np.sqrt(np.mean(np.square(numbers))))
+
+
+@pytest.mark.parametrize("center", CENTRES)
+def test_the_matrix_is_what_transform_and_its_inverse_make(center, rng):
+    X, _ = table(rng)
+    model = PrecGDFactorization(6, center=center).fit(X)
+    assert "Noise of about" in model.stop_reason_
+    z = model.transform(X)
+    assert_allclose(model.fit_transform(X), z, atol=1e-9)
+    assert_allclose(model.inverse_transform(z), matrix_of(model), atol=1e-9)
+    k = model.n_components_
+    assert z.shape == (60, k)
+    assert_allclose(model.components_ @ model.components_.T, np.eye(k), atol=1e-9)
+
+
+@pytest.mark.parametrize("center", ["columns", "both"])
+def test_noise_and_signal_are_found(center, rng):
+    X, truth = table(rng, shape=(150, 100))
+    model = PrecGDFactorization(8, center=center).fit(X)
+    wanted = 3 if center == "columns" else 2
+    assert f" {wanted} of 8 columns carry signal" in model.stop_reason_
+    assert np.mean(model.noise_variance_) == pytest.approx(0.25, rel=0.15)
+    assert root_mean_square(matrix_of(model) - truth) < 0.5
+    assert model.converged_
+    assert np.isfinite(model.lower_bound_)
+    assert np.all(np.diff(model.factor_scales_) <= 0)
+
+
+@pytest.mark.parametrize("share", [0.06, 0.1, 0.2])
+@pytest.mark.parametrize("center", ["mean", "both"])
+def test_never_worse_than_the_mean(center, share, rng):
+    """Where entries are too few for any signal, the offsets alone predict."""
+    truth = 3.5 + 0.3 * rng.normal(size=(80, 3)) @ rng.normal(size=(3, 50))
+    X = truth + 0.3 * rng.normal(size=truth.shape)
+    X[rng.random(X.shape) > share] = np.nan
+    model = PrecGDFactorization("auto", center=center)
+    with pytest.warns(UserWarning) if np.isnan(X).all(axis=1).any() else _nothing():
+        model.fit(X)
+    hidden = np.isnan(X)
+    ours = root_mean_square((matrix_of(model) - truth)[hidden])
+    mean = root_mean_square((np.nanmean(X) - truth)[hidden])
+    assert ours <= 1.05 * mean
+
+
+class _nothing:
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *error):
+        return False
+
+
+@pytest.mark.filterwarnings(MISSED)
+def test_columns_have_whatever_units_they_have(rng):
+    wine = load_wine().data
+    X = np.where(rng.random(wine.shape) < 0.5, np.nan, wine)
+    unit = 10.0 ** rng.integers(-6, 7, wine.shape[1])
+    shift = 3.0 * rng.normal(size=wine.shape[1]) * wine.std(axis=0)
+    model = PrecGDFactorization(5, center="columns")
+    plain = matrix_of(clone(model).fit(X))
+    size = wine.std(axis=0)
+    scaled = matrix_of(clone(model).fit(X * unit)) / unit
+    assert_allclose(scaled / size, plain / size, atol=1e-8)
+    shifted = matrix_of(clone(model).fit(X + shift)) - shift
+    assert_allclose(shifted / size, plain / size, atol=1e-6)
+    bare = PrecGDFactorization(5)
+    alone = matrix_of(clone(bare).fit(X))
+    multiplied = matrix_of(clone(bare).fit(X * unit)) / unit
+    assert_allclose(multiplied / size, alone / size, atol=1e-8)
+
+
+def test_a_row_that_shows_little_is_shrunk(rng):
+    X, truth = table(rng, shape=(200, 60), noise=1.0)
+    model = PrecGDFactorization(4, center="columns").fit(X)
+    rows = np.full((3, 60), np.nan)
+    rows[1, :2] = truth[0, :2] + 5.0
+    rows[2] = truth[0]
+    z = model.transform(rows)
+    assert_allclose(z[0], 0.0, atol=1e-12)
+    assert_allclose(model.inverse_transform(z)[0], model.center_)
+    spread = np.abs(model.transform(X)).max(axis=0)
+    assert np.all(np.abs(z[1]) <= 1.5 * spread)
+
+
+@pytest.mark.filterwarnings(MISSED)
+def test_entries_as_samples_are_the_same_fit(rng):
+    X, _ = table(rng)
+    a, y = observed_entries(X)
+    shuffled = rng.permutation(len(y))
+    for center in CENTRES:
+        model = PrecGDFactorization(4, center=center).fit(X)
+        other = PrecGDMatrixSensing(4, center=center).fit(a[shuffled], y[shuffled])
+        assert_allclose(other.matrix_, matrix_of(model), atol=1e-8)
+        assert_allclose(other.noise_variance_, model.noise_variance_)
+
+
+def test_single_precision_is_kept(rng):
+    X, _ = table(rng)
+    double = PrecGDFactorization(4, center="both").fit(X)
+    single = PrecGDFactorization(4, center="both").fit(X.astype(np.float32))
+    assert single.transform(X.astype(np.float32)).dtype == np.float32
+    assert_allclose(matrix_of(single), matrix_of(double), atol=1e-3)
+
+
+@pytest.mark.parametrize("variance", [0.25, "columns", "entries"])
+def test_a_known_variance_is_taken(variance, rng):
+    X, truth = table(rng, shape=(120, 60))
+    given = variance
+    if variance == "columns":
+        given = np.full(60, 0.25)
+    elif variance == "entries":
+        given = np.full(X.shape, 0.25)
+    model = PrecGDFactorization(6, center="both", noise_variance=given).fit(X)
+    assert_allclose(model.noise_variance_, given)
+    plain = PrecGDFactorization(6, center="both", noise_variance=0.25).fit(X)
+    assert_allclose(matrix_of(model), matrix_of(plain), atol=1e-8)
+    assert root_mean_square(matrix_of(model) - truth) < 0.5
+
+
+def test_noise_of_all_or_of_each_column(rng):
+    X, _ = table(rng, shape=(200, 30), share=0.7, noise=0.0)
+    sizes = np.geomspace(0.1, 2.0, 30)
+    X = X + sizes * rng.normal(size=X.shape)
+    each = PrecGDFactorization(4, center="columns", noise="columns").fit(X)
+    assert each.noise_variance_.shape == (30,)
+    assert_allclose(np.sqrt(each.noise_variance_), sizes, rtol=0.5)
+    every = PrecGDFactorization(4, center="columns", noise="uniform").fit(X)
+    assert np.ndim(every.noise_variance_) == 0
+
+
+@pytest.mark.parametrize("center", CENTRES)
+def test_without_noise_the_rank_and_the_matrix_are_exact(center, rng):
+    truth = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 40))
+    X = np.where(rng.random(truth.shape) < 0.5, truth, np.nan)
+    for n_components in (6, "auto"):
+        model = PrecGDFactorization(n_components, center=center).fit(X)
+        assert_allclose(matrix_of(model), truth, atol=1e-6)
+        assert not hasattr(model, "lower_bound_")
+        assert model.noise_variance_ < 1e-12
+
+
+def test_too_low_a_bound_is_said(rng):
+    X, _ = table(rng, shape=(150, 100), rank=3, share=0.6, noise=0.3)
+    with pytest.warns(UserWarning, match=r"n_components=1 leaves out what is no noise"):
+        PrecGDFactorization(1, center="both").fit(X)
+
+
+def test_held_out_entries_do_not_choose_beside_a_prior(rng):
+    X, _ = table(rng)
+    with pytest.raises(
+        ValueError, match=r"early_stopping=True needs a number for alpha"
+    ):
+        PrecGDFactorization(3, early_stopping=True).fit(X)
+
+
+def test_outliers_take_no_prior(rng):
+    X, truth = table(rng, share=0.8, noise=0.0)
+    X[rng.random(X.shape) < 0.05] += 50.0
+    model = PrecGDFactorization(6, alpha="auto", outlier_fraction=0.1, random_state=0)
+    assert_allclose(matrix_of(model.fit(X)), truth, atol=1e-5)
+
+
+@pytest.mark.filterwarnings(MISSED)
+def test_a_search_over_priors_and_ranks(rng):
+    X, _ = table(rng, shape=(90, 40), share=0.6)
+    grid = {"alpha": ["auto", 0.1, 1], "n_components": [1, 3, "auto"]}
+    model = PrecGDFactorization(center="columns", early_stopping=False, max_iter=50)
+    search = GridSearchCV(model, grid, cv=3)
+    with np.errstate(all="ignore"), pytest.warns(Warning):
+        search.fit(X)
+    assert search.best_params_["n_components"] != 1
+    assert search.best_score_ > 0.5
+
+
+@pytest.mark.filterwarnings(MISSED)
+def test_the_same_fit_again_ends_at_once(rng):
+    X, _ = table(rng)
+    model = PrecGDFactorization(4, center="both", warm_start=True).fit(X)
+    before, said = matrix_of(model), model.stop_reason_
+    model.fit(X)
+    assert model.n_iter_ == 1
+    assert model.stop_reason_ == said
+    assert_allclose(matrix_of(model), before, atol=1e-10)
