@@ -448,6 +448,9 @@ def largest_error(row: Row) -> float:
     slow = ("gd", "scaledgd", "alternating-scaledgd")
     if row["rank_search"] == "fixed" or row["alpha"] or row["solver"] in slow:
         return 1.0
+    # From a random start, offsets and one component more explain so few entries, too.
+    if row["init"] == "random" and row.get("center") in ("columns", "both"):
+        return 1.0
     # Which values are wrong may remain unclear where few are given.
     return 1e-3 if row["outlier_fraction"] == 0 else 0.1
 
