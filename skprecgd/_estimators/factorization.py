@@ -47,14 +47,14 @@ from skprecgd._estimators.groups import (
 )
 from skprecgd._estimators.lazy import by_rows
 from skprecgd._estimators.learned import (
+    AtNoise,
     Learner,
     NoiseFound,
-    ended_at_noise,
     learner_of,
+    mean_square_of_entries,
     warn_about_missed,
     warn_about_worse,
 )
-from skprecgd._estimators.learned import mean_square_left as mean_square_of_entries
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
@@ -76,7 +76,6 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
-from skprecgd.factors import FactorPair
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
@@ -443,8 +442,8 @@ class PrecGDFactorization(
             result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, unknown, offsets, seen, rank)
         if learner is not None and result.status is Status.NOISE:
-            learned = self._learned if learner.has_learned else self._as_before
-            found = partial(learned, result, objective, unknown, offsets, learner)
+            at = learner, result, objective, unknown, offsets
+            found = partial(self._at_noise, *at)
         fit, stopped = in_spite_of_interrupt(found)
         return replace(fit, stopped=stopped)
 
@@ -467,50 +466,34 @@ class PrecGDFactorization(
             objective = objective.decomposed(signal.triplets)
         return objective, max(1, signal.posterior.n_components), signal
 
-    def _learned(
+    def _at_noise(
         self,
+        learner: Learner,
         result: PathResult,
         objective: Objective,
         unknown: Unknown,
         means: Offsets,
-        learner: Learner,
     ) -> Found:
         """What the estimator keeps where noise and prior were learned."""
-        factors, offsets = learner.factors, learner.offsets
-        return Found(
-            objective,
-            unknown,
-            offsets,
-            ended_at_noise(result, learner, objective, unknown, means),
-            factors,
-            None,
-            learner.row_solver(objective.loss, needs_each_entry(self)),
-            factors.rank,
-            partial(mean_square_of_entries, learner.data, factors, offsets),
-            learner.found(),
+        end = AtNoise.of(self, learner, result, objective, unknown, means)
+        each_entry = needs_each_entry(self)
+        solver = (
+            learner.row_solver(objective.loss, each_entry)
+            if learner.has_learned
+            else self._row_solver
         )
-
-    def _as_before(
-        self,
-        result: PathResult,
-        objective: Objective,
-        unknown: Unknown,
-        means: Offsets,
-        learner: Learner,
-    ) -> Found:
-        """What the last fit has learned of the same data."""
-        factors, offsets = FactorPair(self.left_, self.right_), self._centred[1]
+        factors, offsets = end.factors, end.offsets
         return Found(
             objective,
             unknown,
             offsets,
-            replace(result, message=self.stop_reason_),
+            end.result,
             factors,
             None,
-            self._row_solver,
+            solver,
             factors.rank,
             partial(mean_square_of_entries, learner.data, factors, offsets),
-            self._noise,
+            end.noise,
         )
 
     def _found(

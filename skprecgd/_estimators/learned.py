@@ -34,6 +34,7 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
+from skprecgd.variational.recipe import is_doubtful
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
@@ -130,7 +131,12 @@ class Learner(NoiseJudge):
         return self._is_auto
 
     def in_doubt(self) -> bool:
-        return not self._is_auto and self.posterior.doubtful
+        return not self._is_auto and self._is_doubtful
+
+    @cached_property
+    def _is_doubtful(self) -> bool:
+        with running_fit(one_blas_thread=True):
+            return is_doubtful(self.posterior.model, self.rank)
 
     @property
     def has_learned(self) -> bool:
@@ -150,7 +156,7 @@ class Learner(NoiseJudge):
                 weights=data.weights,
             )
 
-    @property
+    @cached_property
     def factors(self) -> Factors:
         """The posterior means, offsets of rows included."""
         posterior, dtype = self.posterior, self.data.values.dtype
@@ -184,11 +190,10 @@ class Learner(NoiseJudge):
     def in_words(self) -> str:
         """What was found, in one sentence."""
         posterior = self.posterior
+        roots = np.sqrt(posterior.noise_variance)
         size = float(np.sqrt(np.mean(posterior.noise_variance)))
-        least = np.sqrt(np.min(posterior.noise_variance)), size
         sizes = f"{size:.2g}"
-        if np.ndim(posterior.noise_variance) and least[0] < 0.8 * size:
-            roots = np.sqrt(posterior.noise_variance)
+        if np.min(roots) < 0.8 * size:
             sizes = f"{np.min(roots):.2g} to {np.max(roots):.2g}"
         if posterior.rank == 0:
             return f"Noise of about {sizes} was left; no column carries signal."
@@ -262,12 +267,59 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
-    if not may_learn(estimator):
-        return None
-    return Learner(data, rank, estimator)
+    return Learner(data, rank, estimator) if may_learn(estimator) else None
 
 
-def mean_square_left(
+@dataclass(frozen=True)
+class AtNoise:
+    """The end of a search at the noise, which both estimators keep alike.
+
+    Attributes
+    ----------
+    result : PathResult
+    factors : Factors
+        With the offsets of rows.
+    offsets : Offsets
+    noise : NoiseFound or None
+    """
+
+    result: PathResult
+    factors: Factors
+    offsets: Offsets
+    noise: NoiseFound | None
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        learner: Learner,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+    ) -> AtNoise:
+        """What was learned, or what the last fit of the same data has learned.
+
+        Parameters
+        ----------
+        estimator : PrecGDFactorization or PrecGDMatrixSensing
+        learner : Learner
+            It has not been asked if the search ended where it started.
+        result, objective, unknown, means
+            See `ended_at_noise`.
+        """
+        if learner.has_learned:
+            result = ended_at_noise(result, learner, objective, unknown, means)
+            return cls(result, learner.factors, learner.offsets, learner.found())
+        return cls(
+            replace(result, message=estimator.stop_reason_),
+            FactorPair(estimator.left_, estimator.right_),
+            estimator._centred[1],
+            estimator._noise,
+        )
+
+
+def mean_square_of_entries(
     data: EntryData, factors: Factors, offsets: Offsets, unit: float
 ) -> float:
     """Mean squared residual of entries, in units of the square of `unit`.

@@ -39,9 +39,8 @@ from skprecgd._estimators.groups import (
 from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.learned import (
-    Learner,
+    AtNoise,
     NoiseFound,
-    ended_at_noise,
     learner_of,
     warn_about_missed,
     warn_about_worse,
@@ -73,7 +72,7 @@ from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
-from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
@@ -458,8 +457,10 @@ class PrecGDMatrixSensing(
         learner = learner_of(self, entries, rank)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if learner is not None and result.status is Status.NOISE:
-            learned = self._learned if learner.has_learned else self._as_before
-            return learned(result, objective, unknown, means, learner)
+            end = AtNoise.of(self, learner, result, objective, unknown, means)
+            kept = end.result, end.factors, end.offsets
+            loss, noise = objective.loss, end.noise
+            return Recovered(objective, unknown, *kept, None, loss, noise=noise)
         keep = partial(self._found, result, objective, unknown, means, seen)
         (found, within, fitted), stopped = in_spite_of_interrupt(keep)
         seed = self.random_state
@@ -473,46 +474,6 @@ class PrecGDMatrixSensing(
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True
         return replace(found, certificate=bound, stopped=stopped)
-
-    def _learned(
-        self,
-        result: PathResult,
-        objective: Objective,
-        unknown: Unknown,
-        means: Offsets,
-        learner: Learner,
-    ) -> Recovered:
-        """What the estimator keeps where noise and prior were learned."""
-        return Recovered(
-            objective,
-            unknown,
-            ended_at_noise(result, learner, objective, unknown, means),
-            learner.factors,
-            learner.offsets,
-            None,
-            objective.loss,
-            noise=learner.found(),
-        )
-
-    def _as_before(
-        self,
-        result: PathResult,
-        objective: Objective,
-        unknown: Unknown,
-        means: Offsets,
-        learner: Learner,
-    ) -> Recovered:
-        """What the last fit has learned of the same data."""
-        return Recovered(
-            objective,
-            unknown,
-            replace(result, message=self.stop_reason_),
-            FactorPair(self.left_, self.right_),
-            self._centred[1],
-            None,
-            objective.loss,
-            noise=self._noise,
-        )
 
     def _found(
         self,

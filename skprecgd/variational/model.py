@@ -103,14 +103,13 @@ class Model:
 
     # -- one step ---------------------------------------------------------------------
 
-    def step(self, *, pooled: float = 0.0, drop: bool = False) -> None:
+    def step(self, *, shared: bool = False, drop: bool = False) -> None:
         """Rows, columns, noise and prior variances, in turn.
 
         Parameters
         ----------
-        pooled : float, default=0.0
-            Share of their mean that is added to the prior variances of the factors;
-            without bound, they are all the same.
+        shared : bool, default=False
+            Whether the factors have one prior variance, the mean of their own.
         drop : bool, default=False
             Leave out the weakest column if the evidence is higher without it.
         """
@@ -140,7 +139,7 @@ class Model:
         if drop and self.rank:
             self._drop_weakest()
         self._rotate()
-        self._learn_priors(pooled)
+        self._learn_priors(shared=shared)
 
     def _learn_noise_alone(self) -> None:
         """The noise of entries that nothing is to explain."""
@@ -197,7 +196,7 @@ class Model:
         left = weight @ (moments[:, last] - explained)
         self.centre = float(left / (weight @ grams[:, at[last, last]]))
 
-    def _learn_priors(self, pooled: float) -> None:
+    def _learn_priors(self, *, shared: bool) -> None:
         n_long, n_short = self.entries.sides
         self.long_prior = self._variances(
             self.long_totals, self.coordinates.long, n_long, self.long_mean
@@ -205,11 +204,9 @@ class Model:
         self.short_prior = self._variances(
             self.short.totals, self.coordinates.short, n_short, self.short.mean
         )
-        if pooled and self.rank:
+        if shared and self.rank:
             for prior in (self.long_prior, self.short_prior):
-                mean = prior[: self.rank].mean()
-                share = pooled / (1.0 + pooled) if np.isfinite(pooled) else 1.0
-                prior[: self.rank] += share * (mean - prior[: self.rank])
+                prior[: self.rank] = prior[: self.rank].mean()
 
     def _variances(self, totals: Totals, side: Side, n: int, means: Array) -> Array:
         """The prior variances at which the evidence is highest."""

@@ -122,8 +122,8 @@ class Posterior:
     missed : float
         What one more column than allowed would add to the evidence, for each of its
         degrees of freedom.
-    doubtful : bool
-        Whether what is left may be no noise.
+    model : Model
+        The end of the iteration, in the units of the entries' own spread.
     """
 
     columns: ColumnPosterior
@@ -136,7 +136,7 @@ class Posterior:
     factor_scales: Array
     exact: bool
     missed: float
-    doubtful: bool
+    model: Model
 
 
 def learn_posterior(
@@ -248,7 +248,7 @@ class _Problem:
             factor_scales,
             learned.exact,
             learned.missed,
-            learned.doubtful,
+            model,
         )
 
     def _of_units(self) -> float:

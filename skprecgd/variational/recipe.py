@@ -39,9 +39,6 @@ class Learned:
     missed : float
         What one more column than allowed would add to the evidence, for each of its
         degrees of freedom; chance adds less than one.
-    doubtful : bool
-        Whether what is left may be no noise: there is little of it, or a direction of
-        it stands out of chance.
     """
 
     model: Model
@@ -49,7 +46,6 @@ class Learned:
     n_signal: int
     exact: bool = False
     missed: float = 0.0
-    doubtful: bool = False
 
 
 def make_noise(entries: NoisyEntries, kind: str, variance: float | None) -> Noise:
@@ -94,13 +90,7 @@ def follow_recipe(
     offsets = Model(entries, noise)
     for _ in range(tuning.offset_steps if offsets.coordinates.size else 1):
         offsets.step()
-    nothing = Learned(
-        offsets,
-        offsets.evidence(),
-        0,
-        offsets.exact,
-        doubtful=_doubtful(offsets, rank, tuning),
-    )
+    nothing = Learned(offsets, offsets.evidence(), 0, offsets.exact)
     rank = min(rank, *entries.sides)
     if nothing.exact or rank == 0:
         return nothing
@@ -112,15 +102,15 @@ def follow_recipe(
         return nothing
     missed = _missed(model, tuning) if found == rank else 0.0
     best = _with_weak_columns(model, room, tuning)
-    doubtful = _doubtful(best, rank, tuning)
-    return Learned(best, evidence, min(found, best.rank), False, missed, doubtful)
+    return Learned(best, evidence, min(found, best.rank), missed=missed)
 
 
-def _doubtful(model: Model, rank: int, tuning: RecipeTuning) -> bool:
+def is_doubtful(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> bool:
     """Whether what a model leaves may be no noise, but signal of at most that rank.
 
-    Where most columns that are allowed carry signal, what stands out of the rest has
-    rather a higher rank.
+    It may be none where there is little of it, or where a direction of it stands out of
+    chance. Where most columns that are allowed carry signal, what stands out of the
+    rest has rather a higher rank.
     """
     if model.noise.mean_square < tuning.little:
         return True
@@ -164,7 +154,7 @@ def _best_start(offsets: Model, rank: int, tuning: RecipeTuning) -> Model:
     together, single = offsets.copied(), offsets.copied()
     together.grow(rank)
     for _ in range(tuning.shared_steps):
-        together.step(pooled=np.inf)
+        together.step(shared=True)
     for _ in range(min(rank, tuning.single)):
         single.grow(1)
         for _ in range(tuning.single_steps):

@@ -31,7 +31,7 @@ class NoiseWatch:
 
     def __init__(self, walk: Walk, max_rank: int) -> None:
         self._walk, self._max_rank = walk, max_rank
-        self._judge, self._sure = walk.settings.judge, False
+        self._judge, self._asked = walk.settings.judge, False
         self._in_vain, self._slowly = 0, 0
         self.signal: int | None = None
 
@@ -42,7 +42,7 @@ class NoiseWatch:
 
     def goes_on(self, stage: Factors) -> bool:
         """Whether to add columns after a stage."""
-        if self._judge is None:
+        if self._judge is None or self._asked:
             return True
         self._in_vain = self._in_vain + 1 if self._by_chance() else 0
         much = self._share_left() < self._tuning.much_left
@@ -61,10 +61,8 @@ class NoiseWatch:
 
     def found(self) -> bool:
         """Whether noise is left, and no other rank can explain it."""
-        judge, self._judge = self._judge, None
-        if judge is not None:
-            self.signal = judge.signal()
-            self._sure = self.is_left and not judge.in_doubt()
+        if self._judge is not None and not self._asked:
+            self.signal, self._asked = self._judge.signal(), True
         return self.is_left and not self.in_doubt
 
     @property
@@ -74,13 +72,16 @@ class NoiseWatch:
         Where they hardly determine a rank, both the path and the posterior may miss the
         matrix that explains them. It has all columns that stand out of the noise.
         """
-        walk = self._walk
-        if self._sure or not scarce.applies(walk, self._max_rank):
+        walk, judge = self._walk, self._judge
+        if judge is None or not scarce.applies(walk, self._max_rank):
             return False
         highest = walk.strategy.highest_determined(self._max_rank)
         per_unknown = walk.strategy.measurements_per_unknown
         least = max(1, self.signal or 0)
-        return highest >= least and per_unknown(highest) < self._tuning.doubtful
+        if highest < least or per_unknown(highest) >= self._tuning.doubtful:
+            return False
+        # The judge needs some products with the data for this, so it is asked last.
+        return judge.in_doubt()
 
     def _by_chance(self) -> bool:
         """Whether the last stage explained no more than columns fitted to noise do."""
