@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import GridSearchCV
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
@@ -93,6 +93,22 @@ def test_columns_have_whatever_units_they_have(rng):
     alone = matrix_of(clone(bare).fit(X))
     multiplied = matrix_of(clone(bare).fit(X * unit)) / unit
     assert_allclose(multiplied / size, alone / size, atol=1e-8)
+
+
+@pytest.mark.parametrize("draw", [0, 2, 6])
+def test_columns_that_are_nearly_constant_cost_the_others_nothing(draw):
+    """Pixels in the corners of digits are black but for a few pictures."""
+    rng, X = np.random.default_rng(draw), load_digits().data
+    X = X[rng.permutation(len(X))[:400]]
+    hidden = rng.random(X.shape) < 0.3
+    seen, often = np.where(hidden, np.nan, X), np.sum(X > 0, axis=0) > 40
+    alone = PrecGDFactorization(10, center="columns").fit(seen[:, often])
+    beside = PrecGDFactorization(10, center="columns").fit(seen)
+    errors = [
+        root_mean_square((found - X[:, often])[hidden[:, often]])
+        for found in (matrix_of(alone), matrix_of(beside)[:, often])
+    ]
+    assert errors[1] < 1.03 * errors[0]
 
 
 def test_a_row_that_shows_little_is_shrunk(rng):

@@ -12,9 +12,11 @@ problems.py has the generators. The estimator gets `n_components` ("auto", or
   [1, 1, 4, 1, 1, 1, 1, 1]`` with one entry of the third column hidden, then 1 % and
   5 % of all besides, and ``PrecGDFactorization(8)``, 40 seeds: how many components are
   kept, and how many entries are predicted within the range of the rest of their column,
-  how many beyond three times the largest datum. The same with a signal of rank 2 added:
-  the largest angle, in degrees, between the first two components and those of the
-  complete table.
+  how many beyond three times the largest datum. The same with a signal of rank 2 added,
+  and the largest angle, in degrees, between the first two components and those of the
+  complete table: by default, which weighs columns by their noise, and with
+  ``noise="uniform"``, which does not, as no decomposition of complete data does. Beside
+  it the angles to the subspace of the signal: ours, and the complete table's.
 * ``random``: 300 random problems, ``center="both"``: quantiles of the error over that
   of the best of overall, column, and row plus column means, and over softImpute's with
   its penalty chosen in hindsight. Those without noise are counted apart.
@@ -153,6 +155,15 @@ def detection(args: argparse.Namespace) -> None:
 # Nearly complete tables
 
 
+class Angles(NamedTuple):
+    """Between subspaces of two components, in degrees."""
+
+    to_complete: float
+    uniform_to_complete: float
+    to_signal: float
+    complete_to_signal: float
+
+
 class Hole(NamedTuple):
     """What became of a nearly complete table."""
 
@@ -160,47 +171,74 @@ class Hole(NamedTuple):
     beyond: int
     hidden: int
     rank: int
-    angle: float
     warned: list[str]
+    angles: Angles | None
 
 
-def nearly_complete(seed: int, share: float, signal: bool) -> tuple[Array, Array]:
-    """The complete table, and which entries are hidden; one if `share` is zero."""
+def nearly_complete(
+    seed: int, share: float, signal: bool
+) -> tuple[Array, Array, Array]:
+    """The complete table, which entries are hidden (one if `share` is zero), and the
+    components of the signal."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(50, 8)) * [1, 1, 4, 1, 1, 1, 1, 1]
+    directions = np.zeros((0, 8))
     if signal:
-        X += 10 * rng.normal(size=(50, 2)) @ np.linalg.qr(rng.normal(size=(8, 2)))[0].T
+        scores = 10 * rng.normal(size=(50, 2))
+        directions = np.linalg.qr(rng.normal(size=(8, 2)))[0].T
+        X += scores @ directions
     hidden = np.zeros(X.shape, dtype=bool)
     hidden[3, 2] = True
     hidden.flat[rng.choice(X.size, round(share * X.size), replace=False)] = True
-    return X, hidden
+    return X, hidden, directions
+
+
+def angle(first: Array, second: Array) -> float:
+    """The largest angle between the first two components of each."""
+    if min(len(first), len(second)) < 2:
+        return 90.0
+    return float(np.degrees(subspace_angles(first[:2].T, second[:2].T)[0]))
+
+
+def compare_angles(ours: Array, seen: Array, X: Array, directions: Array) -> Angles:
+    exact = PrecGDFactorization(2).fit(X).components_
+    uniform = complete(seen, n_components=8, noise="uniform").model.components_
+    return Angles(
+        angle(ours, exact),
+        angle(uniform, exact),
+        angle(ours, directions),
+        angle(exact, directions),
+    )
 
 
 def fill(seed: int, share: float, signal: bool, args: argparse.Namespace) -> Hole:
-    X, hidden = nearly_complete(seed, share, signal)
+    X, hidden, directions = nearly_complete(seed, share, signal)
     seen = np.where(hidden, np.nan, X)
     fit = complete(seen, **{"n_components": 8, **args.parameters})
     guess, (_, column) = fit.matrix[hidden], np.nonzero(hidden)
     low, high = np.nanmin(seen, axis=0)[column], np.nanmax(seen, axis=0)[column]
-    angle = 90.0
-    if len(fit.model.components_) >= 2:
-        exact = PrecGDFactorization(2).fit(X).components_
-        angles = subspace_angles(fit.model.components_[:2].T, exact.T)
-        angle = float(np.degrees(angles[0]))
+    ours = fit.model.components_
     return Hole(
         int(np.sum((guess >= low) & (guess <= high))),
         int(np.sum(np.abs(guess) > 3 * np.nanmax(np.abs(seen)))),
         len(guess),
         fit.model.n_components_,
-        angle,
         fit.warned,
+        compare_angles(ours, seen, X, directions) if signal else None,
     )
+
+
+def median_and_worst(holes: list[Hole], name: str) -> str:
+    found = [getattr(hole.angles, name) for hole in holes if hole.angles]
+    return f"{np.median(found):8.1f},{max(found):5.1f}" if found else ""
 
 
 def nearly_complete_tables(args: argparse.Namespace) -> None:
     print(
-        f"\n50 x 8, nearly complete\n{'signal':8}{'hidden':8}{'in range':>10}"
-        f"{'beyond 3x':>11}{'ranks':>10}{'angle: median, worst':>24}{'warned':>8}"
+        "\n50 x 8, nearly complete (angles: median, worst)\n"
+        f"{'signal':8}{'hidden':8}{'in range':>10}{'beyond 3x':>11}{'ranks':>9}"
+        f"{'warned':>8}"
+        + "".join(f"{name:>14}" for name in ("complete", "uniform", "signal", "SVD"))
     )
     chosen = seeds(args, 40, 10)
     for signal in (False, True):
@@ -208,19 +246,14 @@ def nearly_complete_tables(args: argparse.Namespace) -> None:
             holes = in_processes(fill, [(s, share, signal) for s in chosen], args)
             total = sum(hole.hidden for hole in holes)
             ranks = [hole.rank for hole in holes]
-            angles = [hole.angle for hole in holes]
             print(
                 f"{'rank 2' if signal else 'none':8}"
                 f"{f'{share:.0%}' if share else 'one':8}"
                 f"{sum(hole.within for hole in holes):5}/{total:<4}"
                 f"{sum(hole.beyond for hole in holes):6}/{total:<4}"
-                f"{min(ranks):5} to {max(ranks)}"
-                + (
-                    f"{np.median(angles):14.1f},{max(angles):9.1f}"
-                    if signal
-                    else 24 * " "
-                )
-                + f"{sum(bool(hole.warned) for hole in holes):8}",
+                f"{min(ranks):4} to {max(ranks)}"
+                f"{sum(bool(hole.warned) for hole in holes):8}"
+                + "".join(median_and_worst(holes, name) for name in Angles._fields),
                 flush=True,
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -163,6 +163,14 @@ class NoisyEntries:
             units = Units.of(columns, values, shape[1], center, each)
         scaled = (values - units.shift[columns]) / units.scale[columns]
         return cls(rows, columns, scaled, shape, center, units, weights)
+
+    def counting(self, share: Array) -> NoisyEntries:
+        """The same, where entries of a column count as a share (n_columns,) of one."""
+        if np.all(share == 1.0):
+            return self
+        often, each = self.weights.frequency, share[self.columns]
+        frequency = each if often is None else often * each
+        return replace(self, weights=replace(self.weights, frequency=frequency))
 
     @property
     def columns_are_long(self) -> bool:

@@ -16,6 +16,7 @@ from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import NoisyEntries, Units
 from skprecgd.variational.model import Model
 from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
+from skprecgd.variational.spread import trust_in_columns
 
 # Numbers of the systems of rows that are summed at a time (32 MB).
 _NUMBERS = 1 << 22
@@ -197,6 +198,8 @@ class _Problem:
         The lines of `entries`.
     units : Units
         Of all columns.
+    trust : ndarray
+        How much the entries of each kept column count.
     """
 
     entries: NoisyEntries
@@ -205,6 +208,7 @@ class _Problem:
     kept_rows: Array
     kept_columns: Array
     units: Units
+    trust: Array
 
     @classmethod
     def of(
@@ -229,7 +233,11 @@ class _Problem:
             weights if useful.all() else weights.at(useful),
             units.at(kept_columns),
         )
-        return cls(entries, whole, weights, kept_rows, kept_columns, units)
+        trust = np.ones(len(kept_columns))
+        if own:
+            trust = trust_in_columns(entries)
+        entries = entries.counting(trust)
+        return cls(entries, whole, weights, kept_rows, kept_columns, units, trust)
 
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""
@@ -277,7 +285,7 @@ class _Problem:
             # Nothing is known of other columns but that they are like these.
             mean[:, side.offset] = model.centre
         mean[kept], second[kept] = lines.mean, lines.second
-        precision[kept] = model.precision_of_columns
+        precision[kept] = self.trust * model.precision_of_columns
         unknown = model.unknown(of_long=not of_long)
         return ColumnPosterior(self.units, mean, second, precision, unknown)
 

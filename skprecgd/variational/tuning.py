@@ -40,6 +40,20 @@ class NoiseTuning:
 
 
 @dataclass(frozen=True)
+class SpreadTuning:
+    """Whose spread is known.
+
+    Attributes
+    ----------
+    enough : float
+        Normal numbers, of as many of which the variance is known well enough for a
+        unit (to about 45 %): columns of skewed measurements have more.
+    """
+
+    enough: float = 10.0
+
+
+@dataclass(frozen=True)
 class RecipeTuning:
     """In which order the iteration is made.
 
@@ -102,3 +116,4 @@ class RecipeTuning:
 
 
 RECIPE = RecipeTuning()
+SPREAD = SpreadTuning()
