@@ -7,7 +7,8 @@ problems.py has the generators. The estimator gets `n_components` ("auto", or
 * ``detection``: 80 x 50, rank 3 of standard deviation 0.5, mean 3.5, noise 0.3, with 6
   to 30 % seen. Error over that of the better of overall mean and column means, median
   and worst of twenty seeds, for every centre; beside it softImpute with its penalty
-  chosen in hindsight.
+  chosen in hindsight, and the posterior mean of who knows the mean, the rank, the noise
+  and the prior and starts from the truth (oracle.py): nobody can do better.
 * ``nearly-complete``: ``rng = default_rng(seed); X = rng.normal(size=(50, 8)) *
   [1, 1, 4, 1, 1, 1, 1, 1]`` with one entry of the third column hidden, then 1 % and
   5 % of all besides, and ``PrecGDFactorization(8)``, 40 seeds: how many components are
@@ -36,6 +37,7 @@ from typing import Any, NamedTuple
 
 import _one_thread  # noqa: F401
 import numpy as np
+import oracle
 from _common import (
     Array,
     complete,
@@ -118,10 +120,23 @@ def in_processes(call: Any, jobs: list[tuple], args: argparse.Namespace) -> list
 # Detection
 
 
-def detect(share: float, seed: int, args: argparse.Namespace) -> list[Result]:
-    beside = memory(args.cache).cache(answers)("ratings-like", seed, share)
+def oracle_error(seed: int, share: float) -> float:
     problem = ratings_like(seed, share)
-    return [solve(problem, beside, args, centre) for centre in CENTRES]
+    noise = problem.noise**2
+    return problem.error(
+        oracle.posterior_mean(problem.seen, problem.truth, 3.5, 3, noise)
+    )
+
+
+def detect(
+    share: float, seed: int, args: argparse.Namespace
+) -> tuple[list[Result], float]:
+    """Our fits, and the error of the oracle."""
+    kept = memory(args.cache)
+    beside = kept.cache(answers)("ratings-like", seed, share)
+    best = kept.cache(oracle_error)(seed, share)
+    problem = ratings_like(seed, share)
+    return [solve(problem, beside, args, centre) for centre in CENTRES], best
 
 
 def better_mean(result: Result) -> float:
@@ -133,21 +148,28 @@ def detection(args: argparse.Namespace) -> None:
     print(
         "\n80 x 50 of rank 3: error over the better of overall and column means\n"
         f"{'seen':6}{'centre':10}{'median':>8}{'worst':>9}{'<=1.05':>8}{'rank':>6}"
-        f"{'CPU s':>7}{'softImpute, median':>20}"
+        f"{'CPU s':>7}{'softImpute':>12}{'oracle':>8}{'worst':>8}"
     )
     chosen = seeds(args, 20, 3)
     for share in SHARES:
         found = in_processes(detect, [(share, seed) for seed in chosen], args)
-        for centre, results in zip(CENTRES, zip(*found, strict=True), strict=True):
+        fits = zip(*(results for results, _ in found), strict=True)
+        best = [error for _, error in found]
+        for centre, results in zip(CENTRES, fits, strict=True):
             ratios = np.array([better_mean(result) for result in results])
             soft = [
                 better_mean(r._replace(error=r.beside.soft_impute)) for r in results
+            ]
+            least = [
+                better_mean(r._replace(error=error))
+                for r, error in zip(results, best, strict=True)
             ]
             print(
                 f"{share:<6.0%}{centre:10}{np.median(ratios):8.3f}{ratios.max():9.3g}"
                 f"{np.sum(ratios <= 1.05):5}/{len(ratios):<3}"
                 f"{np.median([r.rank for r in results]):5.0f}"
-                f"{np.median([r.cpu for r in results]):7.2f}{np.median(soft):20.3f}",
+                f"{np.median([r.cpu for r in results]):7.2f}{np.median(soft):12.3f}"
+                f"{np.median(least):8.3f}{max(least):8.3f}",
                 flush=True,
             )
 
