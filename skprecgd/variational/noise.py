@@ -50,6 +50,12 @@ class Noise(ABC):
         """Whether the variance is the same everywhere."""
         return True
 
+    @property
+    def freedom(self) -> float | Array:
+        """From how many entries the variance is known (of each line that has its own);
+        infinite if it was given."""
+        return np.inf
+
 
 @dataclass
 class EqualNoise(Noise):
@@ -77,6 +83,10 @@ class EqualNoise(Noise):
         self.variance = max(self.mean_square, self.tuning.least)
         self.short = np.full(self.sides[1], 1.0 / self.variance)
 
+    @property
+    def freedom(self) -> float:
+        return self.count
+
     def evidence(self, short_squares: Array) -> float:
         logs = self.count * np.log(2 * np.pi * self.variance)
         return -0.5 * float(logs + np.sum(short_squares) / self.variance)
@@ -85,6 +95,10 @@ class EqualNoise(Noise):
 @dataclass
 class KnownNoise(EqualNoise):
     """Noise whose variance was given."""
+
+    @property
+    def freedom(self) -> float:
+        return np.inf
 
     def update(self, long_squares: Array, short_squares: Array) -> None:
         self.mean_square = float(np.sum(short_squares)) / self.count
@@ -123,6 +137,15 @@ class NoiseOfLines(Noise):
         if not self.of_long:
             return super().learned(counts)
         return Learned((self.strength, self.strength * self._level), counts)
+
+    @property
+    def posterior(self) -> tuple[Array, Array]:
+        """Shapes and rates of the Gamma posteriors of the inverse variances."""
+        return self._shape, self._rate
+
+    @property
+    def freedom(self) -> Array:
+        return 2.0 * self._shape
 
     @property
     def is_equal(self) -> bool:

@@ -62,8 +62,23 @@ class ColumnPosterior:
         own = self.unknown.value * self.mean[:, fixed]
         return self.units.shift + self.units.scale * own
 
+    def whole(self, coordinates: Array) -> Array:
+        """All coordinates of rows, (n_rows, size), of those that are to be found."""
+        unknown = self.unknown
+        out = np.zeros((len(coordinates), self.mean.shape[1]))
+        out[:, unknown.free] = coordinates
+        if unknown.fixed is not None:
+            out[:, unknown.fixed] = unknown.value
+        return out
+
     def rows(self, entries: sparse.csr_array, weights: Array | None = None) -> Array:
-        """The posterior means of the coordinates of rows.
+        """The posterior means of the coordinates of rows; see `solved`."""
+        return self.solved(entries, weights)[0]
+
+    def solved(
+        self, entries: sparse.csr_array, weights: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The posterior means of the coordinates of rows, and what they leave.
 
         Parameters
         ----------
@@ -74,28 +89,57 @@ class ColumnPosterior:
 
         Returns
         -------
-        ndarray of shape (n_rows, f)
+        mean : ndarray of shape (n_rows, f)
             Zero for rows that show nothing.
+        squares : ndarray of shape (n_rows,)
+            Expected squared residuals of the entries, in units of the noise.
         """
-        out = np.zeros((entries.shape[0], len(self.unknown.free)))
-        if not out.size:
-            return out
+        n_rows, free = entries.shape[0], self.unknown.free
         each = np.ones(entries.nnz) if weights is None else weights
         pattern = with_values(entries, each)
         own = (entries.data - self.units.shift[entries.indices]).astype(np.float64)
         own /= self.units.scale[entries.indices]
         values = with_values(entries, each * own)
-        for part in slabs((len(out), self.second.shape[1]), _NUMBERS):
-            lines = self._lines(pattern[part], values[part])
-            out[part] = lines.mean[:, self.unknown.free]
-        return out
+        squares = with_values(entries, each * own**2) @ self.precision
+        out = np.zeros((n_rows, len(free)))
+        if self.mean.shape[1]:
+            for part in slabs((n_rows, self.second.shape[1]), _NUMBERS):
+                lines = self._lines(pattern[part], values[part], squares[part])
+                out[part] = lines.mean[:, free]
+                squares[part] = lines.squares
+        return out, squares
 
-    def _lines(self, pattern: sparse.csr_array, values: sparse.csr_array) -> Lines:
+    def _lines(
+        self, pattern: sparse.csr_array, values: sparse.csr_array, squares: Array
+    ) -> Lines:
         scaled = self.precision[:, None]
         grams = np.asarray(pattern @ (scaled * self.second))
-        moments = np.zeros((len(grams), self.mean.shape[1] + 1))
-        moments[:, :-1] = values @ (scaled * self.mean)
+        moments = np.column_stack([values @ (scaled * self.mean), squares])
         return uncertain_lines(grams, moments, np.ones(len(grams)), self.unknown)
+
+
+@dataclass(frozen=True)
+class ColumnNoise:
+    """The noise of the columns of a data matrix.
+
+    Attributes
+    ----------
+    variance : ndarray of shape (n_columns,)
+        In squared units of the data.
+    freedom : ndarray of shape (n_columns,)
+        From how many entries it is known; infinite where it was given.
+    is_equal : bool
+        Whether it is the same in all columns.
+    """
+
+    variance: Array
+    freedom: Array
+    is_equal: bool
+
+    @property
+    def in_short(self) -> float | Array:
+        """One number if it is the same in all columns."""
+        return float(self.variance[0]) if self.is_equal else self.variance
 
 
 @dataclass(frozen=True)
@@ -115,7 +159,10 @@ class Posterior:
         How many of them the evidence pays for.
     evidence : float
         Lower bound of the log density of the entries.
-    noise_variance : float or ndarray of shape (n_columns,)
+    noise : ColumnNoise
+    row_squares, row_counts : ndarray of shape (n_rows,)
+        Expected squared residuals of the rows, in units of the noise, and from how
+        many entries.
     factor_scales : ndarray of shape (rank,)
         Standard deviation of what each factor adds to an entry before it is seen.
     exact : bool
@@ -133,11 +180,18 @@ class Posterior:
     rank: int
     n_signal: int
     evidence: float
-    noise_variance: float | Array
+    noise: ColumnNoise
+    row_squares: Array
+    row_counts: Array
     factor_scales: Array
     exact: bool
     missed: float
     model: Model
+
+    @property
+    def noise_variance(self) -> float | Array:
+        """The variance of the noise: one number if it is the same in all columns."""
+        return self.noise.in_short
 
 
 def learn_posterior(
@@ -245,19 +299,30 @@ class _Problem:
         columns = self._columns(model)
         spread = float(np.sqrt(np.mean(scale**2)))
         factor_scales = spread * np.sqrt(model.scales[0] * model.scales[1])
+        rows, squares = columns.solved(self.whole, self.weights.of_losses)
         return Posterior(
             columns,
-            columns.rows(self.whole, self.weights.of_losses),
+            rows,
             self.entries.center == "both",
             model.rank,
             learned.n_signal,
             learned.evidence + self._of_units(),
-            self._variance(model),
+            self._noise(model),
+            squares,
+            self._row_counts(),
             factor_scales,
             learned.exact,
             learned.missed,
             model,
         )
+
+    def _row_counts(self) -> Array:
+        """How many entries tell of the noise of each row."""
+        often = self.weights.frequency
+        each = np.ones(self.whole.nnz) if often is None else often
+        trust = np.zeros(self.whole.shape[1])
+        trust[self.kept_columns] = self.trust
+        return np.asarray(with_values(self.whole, each) @ trust)
 
     def _of_units(self) -> float:
         """What the units add to the log density."""
@@ -289,13 +354,14 @@ class _Problem:
         unknown = model.unknown(of_long=not of_long)
         return ColumnPosterior(self.units, mean, second, precision, unknown)
 
-    def _variance(self, model: Model) -> float | Array:
-        """The variance of the noise: one number if it is the same in all columns."""
+    def _noise(self, model: Model) -> ColumnNoise:
+        """The noise of all columns; those of equal numbers have none."""
         own = self.entries.units.scale**2 / model.precision_of_columns
-        if self.units.are_one and model.noise.is_equal:
-            return float(own[0])
-        variances = np.full(self.whole.shape[1], own.mean())
-        # Columns of equal numbers have no noise.
-        variances[np.unique(self.whole.indices)] = 0.0
+        n_columns = self.whole.shape[1]
+        variances, freedom = np.full(n_columns, own.mean()), np.full(n_columns, np.inf)
+        equal = self.units.are_one and model.noise.is_equal
+        if not equal:
+            variances[np.unique(self.whole.indices)] = 0.0
         variances[self.kept_columns] = own
-        return variances
+        freedom[self.kept_columns] = model.noise.freedom
+        return ColumnNoise(variances, freedom, equal)
