@@ -16,6 +16,7 @@ from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.groups import start_of_group, within
 from skprecgd._estimators.learned import NoiseFound
 from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
+from skprecgd._estimators.uncertain import UncertainEntries
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
 from skprecgd._linalg.groups import Block
@@ -43,7 +44,7 @@ _PATH_PARAMETERS = (
 )
 
 
-class BasePrecGD(CallbackSupportMixin, BaseEstimator):
+class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
     """Methods that both estimators share."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS

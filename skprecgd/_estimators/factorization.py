@@ -207,6 +207,9 @@ class PrecGDFactorization(
         Start from the previous solution, if it has the shape of `X` and the same
         `center`. The same fit of the same data then ends at once; see
         :ref:`the_start`.
+    store_pattern : bool, default=True
+        Whether to keep which entries were observed, where noise was learned: what
+        standard deviations, intervals and draws of entries take.
     verbose : int, default=0
         Print a line per iteration.
 
@@ -337,6 +340,7 @@ class PrecGDFactorization(
         tol: float = 1e-9,
         random_state: RandomState = None,
         warm_start: bool = False,
+        store_pattern: bool = True,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -360,6 +364,7 @@ class PrecGDFactorization(
         self.tol = tol
         self.random_state = random_state
         self.warm_start = warm_start
+        self.store_pattern = store_pattern
         self.verbose = verbose
 
     @property

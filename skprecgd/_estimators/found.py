@@ -99,6 +99,7 @@ class Found:
             [fit.noise for fit in fits],
             blocks,
             [fit.objective.n_measurements for fit in fits],
+            offsets.columns,
         )
         return cls(
             *(first, unknown, offsets, result, factors, gross, solver, rank, left),

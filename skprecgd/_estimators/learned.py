@@ -33,7 +33,9 @@ from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.unknown.base import Unknown
+from skprecgd.variational.in_groups import DistributionsInGroups
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
+from skprecgd.variational.predictive import EntryDistributions, Predictive
 from skprecgd.variational.recipe import is_doubtful
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
@@ -52,12 +54,16 @@ class NoiseFound:
         None, as the scales, where nothing was learned.
     missed : float, default=0.0
         What one more column would add to the evidence, for each degree of freedom.
+    entries : EntryDistributions, default=None
+        What is known of each entry; None where nothing was learned, or where that is
+        not to be kept.
     """
 
     variance: float | Array
     factor_scales: Array | None = None
     lower_bound: float | None = None
     missed: float = 0.0
+    entries: EntryDistributions | None = None
 
     @classmethod
     def left_by(
@@ -79,28 +85,33 @@ class NoiseFound:
         fits: Sequence[NoiseFound | None],
         blocks: Sequence[Block],
         counts: Sequence[float],
+        means: Array,
     ) -> NoiseFound | None:
         """That of groups with so many entries each; None if it is known of none.
 
-        Columns in none of the groups have the mean variance.
+        Columns in none of the groups have the mean variance, and their own means.
         """
         known = [(*each,) for each in zip(fits, blocks, counts, strict=True) if each[0]]
         if not known:
             return None
         parts, where, often = zip(*known, strict=True)
-        means = [float(np.mean(part.variance)) for part in parts]
-        variance: Any = float(np.average(means, weights=often))
-        if any(np.ndim(part.variance) for part in parts) or len(set(means)) > 1:
+        levels = [float(np.mean(part.variance)) for part in parts]
+        variance: Any = float(np.average(levels, weights=often))
+        if any(np.ndim(part.variance) for part in parts) or len(set(levels)) > 1:
             variance = np.full(blocks[0].whole_shape[1], variance)
             for part, block in zip(parts, where, strict=True):
                 variance[block.columns] = part.variance
         learned = [part for part in parts if part.lower_bound is not None]
         if not learned:
-            return cls(float(np.average(means, weights=often)))
+            return cls(float(np.average(levels, weights=often)))
         scales = np.concatenate([part.factor_scales for part in learned])
         bound = sum(part.lower_bound for part in learned)
         missed = max(part.missed for part in learned)
-        return cls(variance, np.sort(scales)[::-1], bound, missed)
+        entries = None
+        if all(part.entries is not None for part in parts):
+            each = [part.entries for part in parts]
+            entries = DistributionsInGroups(list(where), each, means)
+        return cls(variance, np.sort(scales)[::-1], bound, missed, entries)
 
 
 class Learner(NoiseJudge):
@@ -119,6 +130,7 @@ class Learner(NoiseJudge):
     def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
         self.data, self.rank = data, rank
         self.center, self.noise = estimator.center, estimator.noise
+        self._keeps_pattern = estimator.store_pattern
         self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.weights.unit_variance
@@ -179,12 +191,17 @@ class Learner(NoiseJudge):
         return PriorRows(columns, loss, np.zeros(self.factors.rank), each_entry)
 
     def found(self) -> NoiseFound:
-        posterior = self.posterior
+        posterior, entries = self.posterior, None
+        if self._keeps_pattern:
+            data, differ = self.data, self.noise == "auto" and self.variance is None
+            at = posterior, data.csr(), data.weights
+            entries = Predictive.of(*at, rows_differ=differ)
         return NoiseFound(
             posterior.noise_variance,
             posterior.factor_scales,
             posterior.evidence,
             posterior.missed,
+            entries,
         )
 
     def in_words(self) -> str:

@@ -50,6 +50,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "tol": [Interval(Real, 0, None, closed="left")],
     "random_state": ["random_state"],
     "warm_start": ["boolean"],
+    "store_pattern": ["boolean"],
     "verbose": ["verbose"],
 }
 

@@ -102,6 +102,7 @@ class Recovered:
                 [fit.noise for fit in fits],
                 blocks,
                 [fit.objective.n_measurements for fit in fits],
+                offsets.columns,
             ),
             stopped,
         )

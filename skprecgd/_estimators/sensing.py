@@ -199,6 +199,9 @@ class PrecGDMatrixSensing(
     warm_start : bool, default=False
         Start from the previous solution, if it has the same shape. The same fit of the
         same data then ends at once; see :ref:`the_start`.
+    store_pattern : bool, default=True
+        Whether to keep which entries were observed, where noise was learned: what
+        standard deviations, intervals and draws of entries take.
     verbose : int, default=0
         Print a line per iteration.
 
@@ -327,6 +330,7 @@ class PrecGDMatrixSensing(
         tol: float = 1e-9,
         random_state: RandomState = None,
         warm_start: bool = False,
+        store_pattern: bool = True,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -351,6 +355,7 @@ class PrecGDMatrixSensing(
         self.tol = tol
         self.random_state = random_state
         self.warm_start = warm_start
+        self.store_pattern = store_pattern
         self.verbose = verbose
 
     @property

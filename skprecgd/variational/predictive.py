@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse, stats
 
 from skprecgd._linalg.numerics import slabs
-from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import packed_of, uncertain_lines
+from skprecgd.kernels import packed_index, packed_of, uncertain_lines, unpacked
 from skprecgd.objective import Weights
 from skprecgd.variational.noise import NoiseOfLines
 from skprecgd.variational.posterior import ColumnNoise, ColumnPosterior, Posterior
@@ -59,53 +60,119 @@ class Distribution:
         return stats.t.logpdf(values, self.freedom, self.mean, self.scale)
 
 
+class EntryDistributions(ABC):
+    """What is known of any entry of a matrix."""
+
+    @property
+    @abstractmethod
+    def typical_variance(self) -> float:
+        """Of an entry of which nothing is known: the mean over the columns."""
+
+    @abstractmethod
+    def at(
+        self, rows: Array, columns: Array, noise: Array | None = None
+    ) -> Distribution:
+        """The distributions of entries, each by itself.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of int, shape (n_entries,)
+            A row of -1 is one of which nothing was seen.
+        noise : ndarray of shape (n_entries,), default=None
+            Variances of the noise, where they were given.
+        """
+
+    @abstractmethod
+    def draws(
+        self,
+        rows: Array,
+        columns: Array,
+        rng: np.random.RandomState,
+        noise: Array | None = None,
+    ) -> Iterator[Array]:
+        """Draws of entries from their joint distribution, without end.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of int, shape (n_entries,)
+        rng : RandomState
+        noise : ndarray of shape (n_entries,), default=None
+            See `at`.
+
+        Yields
+        ------
+        ndarray of shape (n_entries,)
+        """
+
+
 @dataclass(frozen=True)
 class RowNoise:
     """By how much the noise of rows differs from that of all.
 
     Attributes
     ----------
-    shape, rate : ndarray of shape (n_rows,)
-        Of the Gamma posteriors of the factors of the inverse variances.
+    variance : ndarray of shape (n_rows + 1,)
+        Relative to that of the columns; the last row is one of which nothing was seen.
+    freedom : ndarray of shape (n_rows + 1,)
+        From how many entries it is known; infinite where all rows are alike.
     """
 
-    shape: Array
-    rate: Array
+    variance: Array
+    freedom: Array
+
+    @classmethod
+    def none(cls, n_rows: int) -> RowNoise:
+        """All rows are alike."""
+        return cls(np.ones(n_rows + 1), np.full(n_rows + 1, np.inf))
 
     @classmethod
     def of(cls, squares: Array, counts: Array) -> RowNoise:
         """From the expected squared residuals of rows, in units of the noise."""
+        squares, counts = np.append(squares, 0.0), np.append(counts, 0.0)
         noise = NoiseOfLines((len(counts), 1), counts, of_long=True)
         seen = np.maximum(squares, noise.tuning.least * counts)
         for _ in range(2):
             noise.update(seen, squares[:1])
-        return cls(*noise.posterior)
+        return cls.none(len(counts) - 1) if noise.is_equal else cls._known(noise)
+
+    @classmethod
+    def _known(cls, noise: NoiseOfLines) -> RowNoise:
+        shape, rate = noise.posterior
+        return cls(rate / shape, 2.0 * shape)
 
 
 @dataclass(frozen=True)
-class Predictive:
-    """The distribution of any entry of the matrix.
+class Predictive(EntryDistributions):
+    """The distributions of entries of a matrix that was learned as a whole.
 
     Attributes
     ----------
     columns : ColumnPosterior
     noise : ColumnNoise
-    rows : ndarray of shape (n_rows, f)
-        Posterior means of the coordinates of the rows.
+    known : ndarray of bool, shape (n_columns,)
+        Of which columns something was seen.
+    rows : ndarray of shape (n_rows + 1, f)
+        Posterior means of the coordinates of the rows, and of one never seen.
     row_noise : RowNoise
-    seen : csr_array of shape (n_rows, n_columns)
+    seen : csr_array of shape (n_rows + 1, n_columns)
         The weights of the observed entries.
     """
 
     columns: ColumnPosterior
     noise: ColumnNoise
+    known: Array
     rows: Array
     row_noise: RowNoise
     seen: sparse.csr_array
 
     @classmethod
     def of(
-        cls, posterior: Posterior, entries: sparse.csr_array, weights: Weights
+        cls,
+        posterior: Posterior,
+        entries: sparse.csr_array,
+        weights: Weights,
+        *,
+        rows_differ: bool = True,
     ) -> Predictive:
         """That of the entries from which the posterior was learned.
 
@@ -115,25 +182,36 @@ class Predictive:
         entries : csr_array of shape (n_rows, n_columns)
         weights : Weights
             Of these.
+        rows_differ : bool, default=True
+            Whether rows may have noise of their own.
         """
         each = weights.of_losses
-        ones = np.ones(entries.nnz) if each is None else each
-        row_noise = RowNoise.of(posterior.row_squares, posterior.row_counts)
+        if each is None:
+            each = np.ones(entries.nnz, np.int8)
+        n_rows, n_columns = entries.shape
+        row_noise = RowNoise.none(n_rows)
+        if rows_differ:
+            row_noise = RowNoise.of(posterior.row_squares, posterior.row_counts)
+        starts = np.append(entries.indptr, entries.indptr[-1])
         return cls(
             posterior.columns,
             posterior.noise,
-            posterior.rows,
+            np.bincount(entries.indices, minlength=n_columns) > 0,
+            np.vstack([posterior.rows, np.zeros((1, posterior.rows.shape[1]))]),
             row_noise,
-            with_values(entries, ones),
+            sparse.csr_array(
+                (each, entries.indices, starts), shape=(n_rows + 1, n_columns)
+            ),
         )
 
-    def at(self, rows: Array, columns: Array) -> Distribution:
-        """The distributions of entries.
+    @property
+    def typical_variance(self) -> float:
+        scales = self.columns.units.scale[self.columns.precision > 0]
+        return float(np.mean(scales**2)) if len(scales) else 0.0
 
-        Parameters
-        ----------
-        rows, columns : ndarray of int, shape (n_entries,)
-        """
+    def at(
+        self, rows: Array, columns: Array, noise: Array | None = None
+    ) -> Distribution:
         basis = self.columns.basis[columns]
         mean = np.einsum("ij,ij->i", self.rows[rows], basis)
         mean += self.columns.offsets[columns]
@@ -143,25 +221,53 @@ class Predictive:
             cells = order[part]
             variance[cells] = self._variances(rows[cells], columns[cells])
         variance *= self.columns.units.scale[columns] ** 2
-        own = self.row_noise
-        noise = self.noise.variance[columns] * own.rate[rows] / own.shape[rows]
-        freedom = 1.0 / (0.5 / own.shape[rows] + 1.0 / self.noise.freedom[columns])
+        freedom = np.full(len(rows), np.inf)
+        if noise is None:
+            own = self.row_noise
+            noise = self.noise.variance[columns] * own.variance[rows]
+            inverse = 1.0 / own.freedom[rows] + 1.0 / self.noise.freedom[columns]
+            freedom = np.divide(1.0, inverse, out=freedom, where=inverse > 0)
+        variance += np.where(self.known[columns], 0.0, self.typical_variance)
         return Distribution(mean, variance, noise, freedom)
+
+    def draws(
+        self,
+        rows: Array,
+        columns: Array,
+        rng: np.random.RandomState,
+        noise: Array | None = None,
+    ) -> Iterator[Array]:
+        lines, of_rows = np.unique(rows, return_inverse=True)
+        others, of_columns = np.unique(columns, return_inverse=True)
+        left = _Gaussians.of(
+            self.columns.whole(self.rows[lines]), self._covariances(lines)
+        )
+        right = _Gaussians.of(
+            self.columns.mean[others],
+            self.columns.second[others] - _squares(self.columns.mean[others]),
+        )
+        units = self.columns.units.at(columns)
+        unknown = np.where(self.known[columns], 0.0, self.typical_variance)
+        while True:
+            x, y = left.drawn(rng)[of_rows], right.drawn(rng)[of_columns]
+            own = noise
+            if own is None:
+                of_lines = _variances_drawn(self.row_noise, lines, rng)
+                of_others = _variances_drawn(self.noise, others, rng)
+                own = of_lines[of_rows] * of_others[of_columns]
+            chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
+            yield units.shift + units.scale * np.einsum("ij,ij->i", x, y) + chance
 
     def _variances(self, rows: Array, columns: Array) -> Array:
         """Of the products of uncertain rows and columns, in units of the columns."""
         which, where = np.unique(rows, return_inverse=True)
-        covariance = self._covariances(which)[where]
         mean = self.columns.whole(self.rows[rows])
-        if not mean.shape[1]:
-            return np.zeros(len(rows))
-        own = packed_of(mean[:, :, None] * mean[:, None, :])
+        covariance = self._covariances(which)[where]
         second = self.columns.second[columns]
-        other = self.columns.mean[columns]
-        others = packed_of(other[:, :, None] * other[:, None, :])
+        others = _squares(self.columns.mean[columns])
         # Off-diagonal products count twice, as only one triangle is kept.
         twice = packed_of(2.0 - np.eye(mean.shape[1]))
-        products = covariance * second + own * (second - others)
+        products = covariance * second + _squares(mean) * (second - others)
         return np.maximum(products @ twice, 0.0)
 
     def _covariances(self, rows: Array) -> Array:
@@ -173,5 +279,46 @@ class Predictive:
         moments = np.zeros((len(rows), columns.mean.shape[1] + 1))
         ones = np.ones(len(rows))
         lines = uncertain_lines(np.asarray(grams), moments, ones, columns.unknown)
-        mean = lines.mean
-        return lines.second - packed_of(mean[:, :, None] * mean[:, None, :])
+        return lines.second - _squares(lines.mean)
+
+
+@dataclass(frozen=True)
+class _Gaussians:
+    """Gaussian lines from which can be drawn.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n, size)
+    root : ndarray of shape (n, size, size)
+        Square roots of the covariances.
+    """
+
+    mean: Array
+    root: Array
+
+    @classmethod
+    def of(cls, mean: Array, covariance: Array) -> _Gaussians:
+        """From packed covariances."""
+        full = unpacked(covariance, packed_index(mean.shape[1]))
+        values, vectors = np.linalg.eigh(full)
+        roots = np.sqrt(np.maximum(values, 0.0))
+        return cls(mean, vectors * roots[:, None, :])
+
+    def drawn(self, rng: np.random.RandomState) -> Array:
+        chance = rng.standard_normal(self.mean.shape)
+        return self.mean + np.einsum("nij,nj->ni", self.root, chance)
+
+
+def _variances_drawn(
+    noise: RowNoise | ColumnNoise, lines: Array, rng: np.random.RandomState
+) -> Array:
+    """Draws of the variances of the noise of lines, which some are certain of."""
+    freedom, variance = noise.freedom[lines], noise.variance[lines]
+    certain = np.isinf(freedom)
+    shape = np.where(certain, 1.0, 0.5 * freedom)
+    return variance * np.where(certain, 1.0, shape / rng.standard_gamma(shape))
+
+
+def _squares(mean: Array) -> Array:
+    """Packed products of each line with itself."""
+    return packed_of(mean[:, :, None] * mean[:, None, :])

@@ -1,0 +1,265 @@
+"""Single entries of the recovered matrix: predictions, how sure they are, and draws."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skprecgd._estimators.weighting import has_variances
+from skprecgd._runtime.typing import Array, RandomState
+from skprecgd.kernels import sampled_product
+from skprecgd.losses import make_loss
+from skprecgd.variational.predictive import Distribution, EntryDistributions
+
+
+def positions(index: Any, n: int, name: str) -> Array:
+    """Positions along an axis of length n, as integers.
+
+    Raises
+    ------
+    ValueError
+        If they are no integers, not one-dimensional, or beyond the axis.
+    """
+    found = np.asarray(index)
+    if found.ndim != 1 or not (
+        np.issubdtype(found.dtype, np.integer) or not found.size
+    ):
+        raise ValueError(
+            f"{name} must be a list or a one-dimensional array of integers, the "
+            f"positions of entries, got {index!r:.100}."
+        )
+    if found.size and not (found.min() >= 0 and found.max() < n):
+        raise ValueError(
+            f"{name} must be between 0 and {n - 1}, got "
+            f"{found.min() if found.min() < 0 else found.max()}."
+        )
+    return found.astype(np.intp)
+
+
+class UncertainEntries:
+    """What both estimators tell of single entries."""
+
+    left_: Array
+    right_: Array
+    center_: Array
+    loss: Any
+    noise_variance: Any
+    noise_variance_: Any
+    stop_reason_: str
+    _noise: Any
+    # A parameter of `PrecGDFactorization` and `PrecGDMatrixSensing`.
+    store_pattern: bool = True
+
+    def predict_entries(
+        self, rows: Any, columns: Any, *, return_std: bool = False
+    ) -> Array | tuple[Array, Array]:
+        """Predict entries of the matrix, whether observed or not.
+
+        Parameters
+        ----------
+        rows, columns : array-like of int, shape (n_entries,)
+            Positions in the matrix that was fitted.
+        return_std : bool, default=False
+            Whether to return standard deviations, too.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_entries,)
+            With ``loss="logistic"`` probabilities, with ``loss="poisson"`` means.
+        std : ndarray of shape (n_entries,)
+            Of a new measurement of each entry: what is not known of the matrix, and
+            noise. Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If positions lie beyond the matrix; with `return_std`, if the fit has
+            learned no noise.
+
+        Warns
+        -----
+        UserWarning
+            If a standard deviation is infinite, since the noise of an entry is known
+            from two others or fewer; `interval` is finite there.
+
+        Notes
+        -----
+        The standard deviations are those of variational Bayes: rows and columns are
+        Gaussian, and independent of one another given the data. The noise of an entry
+        is that of its column times a factor for its row, both with Gamma posteriors,
+        so that a prediction has Student's t distribution. See :ref:`how_sure`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprecgd import PrecGDFactorization
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.outer(rng.normal(size=50), [1.0, 2.0, 3.0, 4.0])
+        >>> X = X + 0.1 * rng.normal(size=X.shape)
+        >>> X[0, 0] = np.nan
+        >>> model = PrecGDFactorization("auto", center="columns").fit(X)
+        >>> mean, std = model.predict_entries([0], [0], return_std=True)
+        >>> print(f"{std[0]:.1f}")
+        0.1
+        """
+        cells = self._cells(rows, columns)
+        if not return_std:
+            return self._entry_means(*cells)
+        found = self._distribution(*cells)
+        std = found.std.astype(self.left_.dtype)
+        if np.isinf(std).any():
+            warnings.warn(
+                f"The standard deviation of {np.sum(np.isinf(std))} entries is "
+                "infinite, as their noise is known from two other entries or fewer; "
+                "interval gives quantiles, which are finite.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._entry_means(*cells), std
+
+    def interval(
+        self, rows: Any, columns: Any, level: float = 0.9
+    ) -> tuple[Array, Array]:
+        """Intervals in which new measurements of entries lie.
+
+        Parameters
+        ----------
+        rows, columns : array-like of int, shape (n_entries,)
+            Positions in the matrix that was fitted.
+        level : float, default=0.9
+            How many of them are to lie inside, between 0 and 1.
+
+        Returns
+        -------
+        low, high : ndarray of shape (n_entries,)
+            Quantiles, noise included.
+
+        Raises
+        ------
+        ValueError
+            As `predict_entries`; if `level` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprecgd import PrecGDFactorization
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.outer(rng.normal(size=50), [1.0, 2.0, 3.0, 4.0])
+        >>> X = X + 0.1 * rng.normal(size=X.shape)
+        >>> truth, X[0, 0] = X[0, 0], np.nan
+        >>> model = PrecGDFactorization("auto", center="columns").fit(X)
+        >>> low, high = model.interval([0], [0], level=0.99)
+        >>> bool(low[0] < truth < high[0])
+        True
+        """
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"level must be between 0 and 1, got {level!r}.")
+        found = self._distribution(*self._cells(rows, columns))
+        dtype = self.left_.dtype
+        low, high = (found.quantile(0.5 + sign * level / 2) for sign in (-1, 1))
+        return low.astype(dtype), high.astype(dtype)
+
+    def sample_entries(
+        self,
+        rows: Any,
+        columns: Any,
+        n_draws: int = 1,
+        random_state: RandomState = None,
+    ) -> Array:
+        """Draw entries from their joint posterior distribution.
+
+        All entries of a draw belong to one matrix: what is not known of a row or a
+        column is drawn once for all of its entries, and noise for each.
+
+        Parameters
+        ----------
+        rows, columns : array-like of int, shape (n_entries,)
+            Positions in the matrix that was fitted.
+        n_draws : int, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_draws, n_entries)
+
+        Raises
+        ------
+        ValueError
+            As `predict_entries`; if `n_draws` is below 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprecgd import PrecGDFactorization
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.outer(rng.normal(size=50), [1.0, 2.0, 3.0, 4.0])
+        >>> X = X + 0.1 * rng.normal(size=X.shape)
+        >>> X[0, 0] = np.nan
+        >>> model = PrecGDFactorization("auto", center="columns").fit(X)
+        >>> model.sample_entries([0, 0], [0, 1], n_draws=5, random_state=0).shape
+        (5, 2)
+        """
+        if n_draws < 1:
+            raise ValueError(f"n_draws must be at least 1, got {n_draws!r}.")
+        draws = self._draws(*self._cells(rows, columns), random_state)
+        return np.stack(list(islice(draws, n_draws))).astype(self.left_.dtype)
+
+    def _cells(self, rows: Any, columns: Any) -> tuple[Array, Array]:
+        check_is_fitted(self)
+        n_rows, n_columns = len(self.left_), len(self.right_)
+        cells = (
+            positions(rows, n_rows, "rows"),
+            positions(columns, n_columns, "columns"),
+        )
+        if len(cells[0]) != len(cells[1]):
+            raise ValueError(
+                f"rows and columns must have one position for each entry, got "
+                f"{len(cells[0])} and {len(cells[1])}."
+            )
+        return cells
+
+    def _entry_means(self, rows: Array, columns: Array) -> Array:
+        z = sampled_product(self.left_, self.right_, rows, columns)
+        mean = make_loss(self.loss).mean(z + self.center_[columns])
+        return np.asarray(mean, self.left_.dtype)
+
+    def _distribution(self, rows: Array, columns: Array) -> Distribution:
+        known, noise = self._known_entries(), self._given_noise(rows, columns)
+        return known.at(rows, columns, noise)
+
+    def _draws(
+        self, rows: Array, columns: Array, random_state: RandomState
+    ) -> Iterator[Array]:
+        known, noise = self._known_entries(), self._given_noise(rows, columns)
+        return known.draws(rows, columns, check_random_state(random_state), noise)
+
+    def _known_entries(self) -> EntryDistributions:
+        noise = self._noise
+        if noise is None or noise.lower_bound is None:
+            raise ValueError(
+                "Nothing is known of how sure the entries are: that takes noisy single "
+                "entries of which some are missing, and alpha='auto', which learns the "
+                f"noise (stop_reason_: {self.stop_reason_!r})."
+            )
+        if noise.entries is None:
+            raise ValueError(
+                "How sure entries are depends on which of them were observed, and "
+                "store_pattern=False keeps no record of that; fit with "
+                "store_pattern=True."
+            )
+        return noise.entries
+
+    def _given_noise(self, rows: Array, columns: Array) -> Array | None:
+        """The variances of the noise of entries, where the user gave them."""
+        if not has_variances(self.noise_variance):
+            return None
+        given = self.noise_variance_
+        if given.shape == (len(self.left_), len(self.right_)):
+            return given[rows, columns]
+        return given[columns] if given.shape == (len(self.right_),) else None

@@ -1,0 +1,78 @@
+"""Entries of a matrix whose groups of rows and columns were learned each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from skprecgd._linalg.groups import Block
+from skprecgd._runtime.typing import Array
+from skprecgd.variational.predictive import Distribution, EntryDistributions
+
+
+@dataclass(frozen=True)
+class DistributionsInGroups(EntryDistributions):
+    """Each group's distributions; a row is unknown to the columns of other groups.
+
+    Attributes
+    ----------
+    blocks : sequence of Block
+        Rows and columns of each group.
+    parts : sequence of EntryDistributions
+    means : ndarray of shape (n_columns,)
+        Of the entries of columns that are in none of the groups.
+    """
+
+    blocks: Sequence[Block]
+    parts: Sequence[EntryDistributions]
+    means: Array
+
+    @property
+    def typical_variance(self) -> float:
+        return float(np.mean([part.typical_variance for part in self.parts]))
+
+    def at(
+        self, rows: Array, columns: Array, noise: Array | None = None
+    ) -> Distribution:
+        variance, ones = self.typical_variance, np.ones(len(columns))
+        found = Distribution(
+            self.means[columns], variance * ones, 0.0 * ones, np.inf * ones
+        )
+        for part, cells, own, others in self._shared_out(rows, columns):
+            here = part.at(own, others, None if noise is None else noise[cells])
+            for name in fields(Distribution):
+                getattr(found, name.name)[cells] = getattr(here, name.name)
+        return found
+
+    def draws(
+        self,
+        rows: Array,
+        columns: Array,
+        rng: np.random.RandomState,
+        noise: Array | None = None,
+    ) -> Iterator[Array]:
+        shares = []
+        for part, cells, own, others in self._shared_out(rows, columns):
+            given = None if noise is None else noise[cells]
+            shares.append((cells, part.draws(own, others, rng, given)))
+        mean, scale = self.means[columns], np.sqrt(self.typical_variance)
+        while True:
+            drawn = mean + scale * rng.standard_normal(len(columns))
+            for cells, draws in shares:
+                drawn[cells] = next(draws)
+            yield drawn
+
+    def _shared_out(
+        self, rows: Array, columns: Array
+    ) -> Iterator[tuple[EntryDistributions, Array, Array, Array]]:
+        """The parts, which entries lie in their columns, and where these are."""
+        for block, part in zip(self.blocks, self.parts, strict=True):
+            n_rows, n_columns = block.whole_shape
+            of_row, of_column = np.full(n_rows, -1), np.full(n_columns, -1)
+            of_row[block.rows] = np.arange(len(block.rows))
+            of_column[block.columns] = np.arange(len(block.columns))
+            cells = np.flatnonzero(of_column[columns] >= 0)
+            if len(cells):
+                yield part, cells, of_row[rows[cells]], of_column[columns[cells]]
