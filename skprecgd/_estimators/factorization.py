@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -67,6 +69,7 @@ from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.search_rank import AUTO, SearchRank
+from skprecgd._estimators.uncertain import check_at_least_one
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block
@@ -314,6 +317,7 @@ class PrecGDFactorization(
         ],
         "missing_values": ["nan", MissingMarker()],
         "center": [None, StrOptions({"mean", "columns", "both"})],
+        "store_pattern": ["boolean"],
     }
 
     def __init__(
@@ -599,6 +603,70 @@ class PrecGDFactorization(
             return self.left_ * np.sqrt(self.singular_values_)
         data = read_weighted(self, X, entry_weight).that_count()
         return self._row_solver.coordinates(data, self._row_space)
+
+    def sample_completed(
+        self, X: Any, n_draws: int = 1, random_state: RandomState = None
+    ) -> Iterator[Array]:
+        """Draw what is missing of the data that were fitted: multiple imputation.
+
+        Parameters
+        ----------
+        X : array-like or sparse array of shape (n_samples, n_features)
+            The data of `fit`.
+        n_draws : int, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Yields
+        ------
+        ndarray of shape (n_samples, n_features)
+            The data, with draws from the joint posterior of the missing entries (see
+            `sample_entries`): one matrix at a time.
+
+        Raises
+        ------
+        ValueError
+            If `X` has another shape than the data of `fit`; as `sample_entries`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprecgd import PrecGDFactorization
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.outer(rng.normal(size=50), [1.0, 2.0, 3.0, 4.0])
+        >>> X = X + 0.1 * rng.normal(size=X.shape)
+        >>> X[:5, 0] = np.nan
+        >>> model = PrecGDFactorization("auto", center="columns").fit(X)
+        >>> means = [np.mean(Z) for Z in model.sample_completed(X, 3, random_state=0)]
+        >>> len(means)
+        3
+        """
+        check_is_fitted(self)
+        check_at_least_one(n_draws)
+        data = read_rows(self, X, "sample_completed").entries()
+        if data.shape != (len(self.left_), len(self.right_)):
+            raise ValueError(
+                f"X has shape {data.shape}, but that of the data that were fitted is "
+                f"{(len(self.left_), len(self.right_))}."
+            )
+        whole = np.full(data.shape, np.nan, self.left_.dtype)
+        whole[data.rows, data.columns] = data.values
+        rows, columns = np.nonzero(np.isnan(whole))
+        draws = self._draws(rows, columns, random_state)
+        return self._completed(whole, (rows, columns), islice(draws, n_draws))
+
+    @staticmethod
+    def _completed(
+        whole: Array, cells: tuple[Array, Array], draws: Iterator[Array]
+    ) -> Iterator[Array]:
+        for drawn in draws:
+            whole[cells] = drawn
+            yield whole.copy()
+
+    def _given_noise(self, rows: Array, columns: Array) -> Array | None:
+        if not has_variances(self.noise_variance):
+            return None
+        given = self.noise_variance_
+        return given[columns] if given.ndim == 1 else given[rows, columns]
 
     def transform(self, X: Any) -> Array:
         """Coordinates of rows in the row space found, from their visible entries.

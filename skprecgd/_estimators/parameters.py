@@ -50,7 +50,6 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "tol": [Interval(Real, 0, None, closed="left")],
     "random_state": ["random_state"],
     "warm_start": ["boolean"],
-    "store_pattern": ["boolean"],
     "verbose": ["verbose"],
 }
 

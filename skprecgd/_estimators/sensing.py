@@ -303,6 +303,7 @@ class PrecGDMatrixSensing(
         "matrix_shape": [None, tuple, list],
         "symmetric": ["boolean"],
         "center": [None, StrOptions({"mean", "columns", "both"})],
+        "store_pattern": ["boolean"],
     }
 
     def __init__(
@@ -548,25 +549,53 @@ class PrecGDMatrixSensing(
         self._components.check_shape(shape)
         measured.check_center(self.center)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
         """The targets to expect: measurements of the recovered matrix.
 
         Parameters
         ----------
         X : as in `fit`
+        return_std : bool, default=False
+            Whether to return standard deviations, too: for single entries of which
+            noise was learned, see `predict_entries`.
 
         Returns
         -------
-        ndarray of shape (n,)
+        mean : ndarray of shape (n,)
             Lazy where `X` is a dask array.
             With ``loss="logistic"`` these are probabilities, with ``loss="poisson"``
             means: the measurements are their log-odds and their logarithms.
+        std : ndarray of shape (n,)
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            With `return_std`, if `X` are no single entries in memory, or if no noise
+            was learned of them.
         """
+        mean = self._predicted(X)
+        return (mean, self._std(X)) if return_std else mean
+
+    def _predicted(self, X: Any) -> Array:
         if is_dask(X):
             check_is_fitted(self)
             return by_samples(self, "predict", X)
-        z = self._measure(X)
-        return self._loss.mean(z)
+        return self._loss.mean(self._measure(X))
+
+    def _std(self, X: Any) -> Array:
+        if is_dask(X):
+            raise ValueError(
+                "return_std=True needs X in memory, got a dask collection; call "
+                "X.compute() first."
+            )
+        cells = read_measurements(self, X).cells()
+        if cells is None:
+            raise ValueError(
+                "return_std=True needs single entries (observed_entries), got "
+                "measurements of another kind."
+            )
+        return self._entry_std(*cells)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """How much of the targets the predictions explain.
@@ -588,7 +617,7 @@ class PrecGDMatrixSensing(
         if self._loss.least_squares:
             from sklearn.metrics import r2_score
 
-            predictions = self.predict(X)
+            predictions = self._predicted(X)
             if is_dask(X):
                 # One pass computes both.
                 predictions, y = compute(predictions, y)

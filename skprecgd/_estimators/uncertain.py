@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from itertools import islice
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skprecgd._estimators.weighting import has_variances
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import make_loss
@@ -42,6 +42,12 @@ def positions(index: Any, n: int, name: str) -> Array:
     return found.astype(np.intp)
 
 
+def check_at_least_one(n_draws: Any) -> None:
+    """Refuse a number of draws that is none."""
+    if not isinstance(n_draws, Integral) or n_draws < 1:
+        raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}.")
+
+
 class UncertainEntries:
     """What both estimators tell of single entries."""
 
@@ -49,8 +55,6 @@ class UncertainEntries:
     right_: Array
     center_: Array
     loss: Any
-    noise_variance: Any
-    noise_variance_: Any
     stop_reason_: str
     _noise: Any
     # A parameter of `PrecGDFactorization` and `PrecGDMatrixSensing`.
@@ -109,19 +113,8 @@ class UncertainEntries:
         0.1
         """
         cells = self._cells(rows, columns)
-        if not return_std:
-            return self._entry_means(*cells)
-        found = self._distribution(*cells)
-        std = found.std.astype(self.left_.dtype)
-        if np.isinf(std).any():
-            warnings.warn(
-                f"The standard deviation of {np.sum(np.isinf(std))} entries is "
-                "infinite, as their noise is known from two other entries or fewer; "
-                "interval gives quantiles, which are finite.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return self._entry_means(*cells), std
+        mean = self._entry_means(*cells)
+        return (mean, self._entry_std(*cells)) if return_std else mean
 
     def interval(
         self, rows: Any, columns: Any, level: float = 0.9
@@ -158,7 +151,7 @@ class UncertainEntries:
         >>> bool(low[0] < truth < high[0])
         True
         """
-        if not 0.0 < level < 1.0:
+        if not (isinstance(level, Real) and 0.0 < level < 1.0):
             raise ValueError(f"level must be between 0 and 1, got {level!r}.")
         found = self._distribution(*self._cells(rows, columns))
         dtype = self.left_.dtype
@@ -205,8 +198,7 @@ class UncertainEntries:
         >>> model.sample_entries([0, 0], [0, 1], n_draws=5, random_state=0).shape
         (5, 2)
         """
-        if n_draws < 1:
-            raise ValueError(f"n_draws must be at least 1, got {n_draws!r}.")
+        check_at_least_one(n_draws)
         draws = self._draws(*self._cells(rows, columns), random_state)
         return np.stack(list(islice(draws, n_draws))).astype(self.left_.dtype)
 
@@ -239,6 +231,18 @@ class UncertainEntries:
         known, noise = self._known_entries(), self._given_noise(rows, columns)
         return known.draws(rows, columns, check_random_state(random_state), noise)
 
+    def _entry_std(self, rows: Array, columns: Array) -> Array:
+        std = self._distribution(rows, columns).std.astype(self.left_.dtype)
+        if np.isinf(std).any():
+            warnings.warn(
+                f"The standard deviation of {np.sum(np.isinf(std))} entries is "
+                "infinite, as their noise is known from two other entries or fewer; "
+                "interval gives quantiles, which are finite.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return std
+
     def _known_entries(self) -> EntryDistributions:
         noise = self._noise
         if noise is None or noise.lower_bound is None:
@@ -257,9 +261,4 @@ class UncertainEntries:
 
     def _given_noise(self, rows: Array, columns: Array) -> Array | None:
         """The variances of the noise of entries, where the user gave them."""
-        if not has_variances(self.noise_variance):
-            return None
-        given = self.noise_variance_
-        if given.shape == (len(self.left_), len(self.right_)):
-            return given[rows, columns]
-        return given[columns] if given.shape == (len(self.right_),) else None
+        return None

@@ -48,8 +48,7 @@ class Distribution:
     def std(self) -> Array:
         """Standard deviations; infinite at two degrees of freedom or fewer."""
         wide = self.freedom <= 2.0
-        safe = np.where(wide, 3.0, self.freedom)
-        ratio = np.where(np.isinf(safe), 1.0, safe / (safe - 2.0))
+        ratio = 1.0 / (1.0 - 2.0 / np.where(wide, np.inf, self.freedom))
         noise = np.where(wide & (self.noise > 0), np.inf, self.noise * ratio)
         return np.sqrt(self.variance + noise)
 
