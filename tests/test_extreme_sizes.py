@@ -5,6 +5,8 @@ Factors are powers of two, so that only what is computed differently can differ.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from _helpers import completion_problem, sensing_problem
@@ -67,8 +69,12 @@ def assert_same(actual, expected, k=0, *, rtol):
     assert_allclose(actual, expected, rtol=0, atol=rtol * size)
 
 
-def completion(seed, dtype, noise=0.0):
-    return completion_problem(seed, noise).astype(dtype)
+def completion(seed, dtype):
+    return completion_problem(seed).astype(dtype)
+
+
+def noisy_completion(seed, dtype):
+    return completion_problem(seed, 0.1).astype(dtype)
 
 
 def complete(seed, dtype):
@@ -81,34 +87,37 @@ def sensing(seed, dtype, symmetric=False):
     return A.astype(dtype), y.astype(dtype)
 
 
-def compare_factorizations(X, k, dtype, alpha=0.0, **parameters):
-    models, completed, scores = [], [], []
-    for power in (0, k):
-        data = scaled(X, power)
-        model = PrecGDFactorization(
-            3, alpha=np.ldexp(alpha, power), random_state=0, **parameters
-        ).fit(data)
-        models.append(model)
-        completed.append(model.inverse_transform(model.transform(data)))
-        scores.append(model.score(data))
-    plain, other = models
-    rtol = accuracy(dtype)
-    assert other.left_.dtype == dtype
-    assert other.n_components_ == plain.n_components_
-    assert other.converged_ == plain.converged_
-    assert_same(completed[1], completed[0], k, rtol=rtol)
-    assert_same(other.singular_values_, plain.singular_values_, k, rtol=rtol)
-    assert_same(
-        other.explained_variance_ratio_, plain.explained_variance_ratio_, rtol=rtol
+@cache
+def fitted_rows(make, seed, dtype, k, parameters):
+    """The fit of a table times two to the power of k, its completion and its score."""
+    data, options = scaled(make(seed, dtype), k), {"alpha": 0.0, **dict(parameters)}
+    options["alpha"] = np.ldexp(options["alpha"], k)
+    model = PrecGDFactorization(3, random_state=0, **options).fit(data)
+    completed = model.inverse_transform(model.transform(data))
+    return model, completed, model.score(data)
+
+
+def compare_factorizations(make, seed, k, dtype, **parameters):
+    plain, other = (
+        fitted_rows(make, seed, dtype, power, tuple(parameters.items()))
+        for power in (0, k)
     )
-    assert_allclose(scores[1], scores[0], atol=rtol)
+    rtol = accuracy(dtype)
+    assert other[0].left_.dtype == dtype
+    for name in ("n_components_", "converged_"):
+        assert getattr(other[0], name) == getattr(plain[0], name)
+    assert_same(other[1], plain[1], k, rtol=rtol)
+    for name, power in (("singular_values_", k), ("explained_variance_ratio_", 0)):
+        found, expected = (getattr(each[0], name) for each in (other, plain))
+        assert_same(found, expected, power, rtol=rtol)
+    assert_allclose(other[2], plain[2], atol=rtol)
 
 
 @extremes
 @pytest.mark.parametrize("center", [None, "mean", "columns", "both"])
 @pytest.mark.parametrize("data", [complete, completion])
 def test_factorization(data, center, dtype, k, global_random_seed):
-    compare_factorizations(data(global_random_seed, dtype), k, dtype, center=center)
+    compare_factorizations(data, global_random_seed, k, dtype, center=center)
 
 
 @outermost
@@ -127,8 +136,8 @@ def test_factorization(data, center, dtype, k, global_random_seed):
     ids=str,
 )
 def test_noisy_entries(parameters, dtype, k, global_random_seed):
-    X = completion(global_random_seed, dtype, noise=0.1)
-    compare_factorizations(X, k, dtype, tol=1e-5, **parameters)
+    make = noisy_completion
+    compare_factorizations(make, global_random_seed, k, dtype, tol=1e-5, **parameters)
 
 
 @outermost
@@ -157,16 +166,26 @@ def test_entries_as_samples(dtype, k, global_random_seed):
     assert_same(other.matrix_, plain.matrix_, k, rtol=accuracy(dtype))
 
 
+@cache
+def cross_validated(seed, dtype, k):
+    X, cv = noisy_completion(seed, dtype), EntryKFold(3, random_state=0)
+    return PrecGDFactorizationCV([1, 2, 3], cv=cv, random_state=0).fit(scaled(X, k))
+
+
 @outermost
 def test_cross_validation(dtype, k, global_random_seed):
-    X = completion(global_random_seed, dtype, noise=0.1)
-    cv = EntryKFold(3, random_state=0)
     plain, other = (
-        PrecGDFactorizationCV([1, 2, 3], cv=cv, random_state=0).fit(scaled(X, power))
-        for power in (0, k)
+        cross_validated(global_random_seed, dtype, power) for power in (0, k)
     )
     assert other.n_components_ == plain.n_components_
     assert_allclose(other.best_score_, plain.best_score_, atol=accuracy(dtype))
+
+
+@cache
+def plain_sensing(kind, dtype, seed):
+    A, y = sensing(seed, dtype)
+    plain = PrecGDMatrixSensing(3, matrix_shape=(10, 8), random_state=0)
+    return plain.fit(KINDS[kind](A), y)
 
 
 @extremes
@@ -178,8 +197,7 @@ def test_sensing(kind, what, dtype, k, global_random_seed):
     up = 0 if what == "measurements" else k
     if down - up > 500:
         pytest.skip("The square of the matrix overflows, as the message says.")
-    plain = PrecGDMatrixSensing(3, matrix_shape=(10, 8), random_state=0)
-    plain.fit(KINDS[kind](A), y)
+    plain = plain_sensing(kind, dtype, global_random_seed)
     B, t = KINDS[kind](scaled(A, down)), scaled(y, up)
     other = PrecGDMatrixSensing(3, matrix_shape=(10, 8), random_state=0).fit(B, t)
     rtol = accuracy(dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -57,6 +59,27 @@ def test_noise_and_signal_are_found(center, rng):
     assert model.converged_
     assert np.isfinite(model.lower_bound_)
     assert np.all(np.diff(model.factor_scales_) <= 0)
+
+
+def said_noise(model):
+    """What the fit says of the noise: the least and the largest, or one number."""
+    said = re.search(r"Noise of about (\S+)(?: to (\S+))? was left", model.stop_reason_)
+    return [float(number) for number in said.groups() if number is not None]
+
+
+@pytest.mark.filterwarnings(MISSED)
+@pytest.mark.parametrize("sizes", [1.0, 10.0])
+def test_the_noise_that_is_told_is_that_of_columns_that_vary(sizes, rng):
+    """A constant column has none, which says nothing of the others."""
+    X = table(rng, share=0.7)[0] * np.geomspace(1.0, sizes, 40)
+    X[:, 3] = np.where(np.isnan(X[:, 3]), np.nan, 7.0)
+    model = PrecGDFactorization(4, center="columns").fit(X)
+    assert model.noise_variance_[3] == 0.0
+    roots = np.sqrt(np.delete(model.noise_variance_, 3))
+    wanted = [roots.min(), roots.max()]
+    if roots.min() >= 0.8 * root_mean_square(roots):
+        wanted = [root_mean_square(roots)]
+    assert_allclose(said_noise(model), wanted, rtol=0.06)
 
 
 @pytest.mark.filterwarnings("ignore:.* have no observed entry")

@@ -207,8 +207,12 @@ class Learner(NoiseJudge):
     def in_words(self) -> str:
         """What was found, in one sentence."""
         posterior = self.posterior
-        roots = np.sqrt(posterior.noise_variance)
-        size = float(np.sqrt(np.mean(posterior.noise_variance)))
+        variance = np.asarray(posterior.noise_variance)
+        varies = posterior.columns.units.varies
+        if variance.ndim and varies.any():
+            # Columns of equal numbers have no noise, and say nothing of the others.
+            variance = variance[varies]
+        roots, size = np.sqrt(variance), float(np.sqrt(np.mean(variance)))
         sizes = f"{size:.2g}"
         if np.min(roots) < 0.8 * size:
             sizes = f"{np.min(roots):.2g} to {np.max(roots):.2g}"

@@ -19,7 +19,7 @@ from skprecgd.kernels import (
     uncertain_rows,
     unpacked,
 )
-from skprecgd.variational.coordinates import Coordinates, Side
+from skprecgd.unknown.coordinates import Coordinates, Side
 from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.noise import Noise
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import packed_index
+from skprecgd.unknown.base import Unknown
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ class Coordinates:
         columns, rows = center in ("columns", "both"), center == "both"
         long, short = (columns, rows) if columns_are_long else (rows, columns)
         return cls(0, long, short, center == "mean", columns_are_long)
+
+    @classmethod
+    def of_unknown(cls, unknown: Unknown, rank: int) -> Coordinates:
+        """Those of what is searched for, its rows being the longer side."""
+        (rows, columns), flat = unknown.offsets, unknown.one_of_columns
+        return cls(rank, rows, columns and not flat, flat)
 
     @property
     def size(self) -> int:
