@@ -202,10 +202,13 @@ def test_one_standard_error():
         "mean_test_score": np.array([0.5, 0.91, 0.95, 1.0, 0.99]),
         "std_test_score": np.full(5, 0.2),
         "rank_test_score": np.array([5, 4, 3, 1, 2]),
-        "param_n_components": np.array([1, 2, 2, 3, 4]),
     }
-    assert _best(results, "best", 5) == 3
-    assert _best(results, "one_standard_error", 5) == 2
+    used = np.repeat([[1], [2], [2], [3], [4]], 5, axis=1)
+    assert _best(results, used, "best") == 3
+    assert _best(results, used, "one_standard_error") == 2
+    # What one fold uses more is chance.
+    used[2, 0], used[1, :3] = 6, 3
+    assert _best(results, used, "one_standard_error") == 2
 
 
 # -- the table --------------------------------------------------------------------
