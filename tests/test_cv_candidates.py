@@ -215,7 +215,6 @@ def test_scarce_noisy_entries_are_left_to_the_learned_prior(rng):
     # Spare columns do no harm to it.
     assert prior[2] > none[2] + 0.1
     assert prior[2] > prior.max() - 0.05
-    assert prior[2] > 0.85 * none.max()
 
 
 # ---- the choice, and what follows
@@ -304,20 +303,19 @@ def test_of_scarce_entries_the_best_held_out_score_decides(seen, rng):
 BELOW = "n_components=.* leaves out what is no noise"
 
 
-@pytest.mark.parametrize("alpha", [None, "auto"])
-def test_a_bound_that_is_too_low_is_said_of_the_refit_alone(alpha, rng):
+def test_a_bound_that_is_too_low_is_said_of_the_refit_alone(rng):
     truth = rng.standard_normal((60, 6)) @ rng.standard_normal((6, 40))
     X = truth + 0.3 * rng.standard_normal(truth.shape)
     X[rng.random(X.shape) > 0.7] = np.nan
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        search([1, 2, 3], alpha=alpha, center="columns").fit(X)
+        search([1, 2, 3], alpha="auto", center="columns").fit(X)
     (warning,) = found
     assert re.match(BELOW, str(warning.message))
     assert warning.filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        search([1, 2, 3, 8], alpha=alpha, center="columns").fit(X)
+        search([1, 2, 3, 8], alpha="auto", center="columns").fit(X)
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])

@@ -179,7 +179,9 @@ def test_symmetric(global_random_seed):
 
 def test_entries_as_samples(global_random_seed):
     A, y = observed_entries(data_matrix(global_random_seed, missing=0.3))
-    model = PrecGDMatrixSensingCV(RANKS, cv=3, tol=1e-3, random_state=0).fit(A, y)
+    model = PrecGDMatrixSensingCV(RANKS, cv=3, alpha=0, tol=1e-3, random_state=0).fit(
+        A, y
+    )
     assert model.n_components_ == RANK
     # An integer cv holds out entries so that every row keeps one.
     same = clone(model).set_params(cv=EntryKFold(3, random_state=0)).fit(A, y)
@@ -192,7 +194,7 @@ def test_all_entries_as_samples(global_random_seed):
     """Folds of entries, too, not of whole rows."""
     X = data_matrix(global_random_seed)
     A = FullObservation(X.shape)
-    model = PrecGDMatrixSensingCV(RANKS, cv=3, tol=1e-3, random_state=0)
+    model = PrecGDMatrixSensingCV(RANKS, cv=3, alpha=0, tol=1e-3, random_state=0)
     assert model.fit(A, X.ravel()).n_components_ == RANK
 
 
