@@ -223,6 +223,9 @@ class _Problem:
         each = weights.of_losses
         units = Units.of(columns, values, whole.shape[1], center, each, own=own)
         useful = units.varies[columns]
+        if not useful.any():
+            # Nothing varies by more than rounding, which is then all there is.
+            useful = np.ones_like(useful)
         kept_rows, kept_columns = np.unique(rows[useful]), np.unique(columns[useful])
         entries = NoisyEntries.of(
             np.searchsorted(kept_rows, rows[useful]),
