@@ -305,7 +305,7 @@ def test_a_huge_constant_column_does_not_hide_the_others(rng):
 @pytest.mark.parametrize("offset", [3e14, 1e15, 4e15])
 def test_numbers_that_vary_by_little_more_than_rounding(center, offset, rng):
     X = rng.integers(0, 5, size=(30, 4)) + offset
-    X[rng.random(X.shape) < 0.3] = np.nan
+    X[:, 1:][rng.random((30, 3)) < 0.3] = np.nan
     X[0] = offset
     found = matrix_of(PrecGDFactorization(2, center=center).fit(X))
     assert_allclose(found[~np.isnan(X)], offset, rtol=1e-8)
