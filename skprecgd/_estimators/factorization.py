@@ -419,7 +419,7 @@ class PrecGDFactorization(
         warn_about_missed(found.noise, self.n_components)
         if isinstance(data, EntryData):
             warn_about_worse(self, found.result)
-            warn_about_zero(self, found.noise, data.values)
+            warn_about_zero(self, found.factors, data.values)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 

@@ -175,7 +175,11 @@ class Learner(NoiseJudge):
             With the offsets of rows.
         offsets : Offsets
         """
-        found = self.data, factors, offsets, self.center
+        data, found = self.data, (self.data, factors, offsets, self.center)
+        if len(data.values) < sum(data.shape):
+            # Rows and columns hang together by hardly one entry each, which say nothing
+            # of noise.
+            return False
         own_units = self.center in (None, "columns") and self.variance is None
         own_units = own_units and self.noise != "uniform"
         partly = own_units and not explains_columns(*found)
@@ -295,18 +299,18 @@ def warn_about_worse(estimator: Any, result: PathResult) -> None:
     )
 
 
-def warn_about_zero(estimator: Any, noise: NoiseFound | None, values: Array) -> None:
+def warn_about_zero(estimator: Any, factors: Factors, values: Array) -> None:
     """Say that entries are predicted by zero although they have a mean.
 
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-    noise : NoiseFound or None
+    factors : Factors
     values : ndarray of shape (n_entries,)
     """
-    if estimator.center is not None or noise is None or noise.factor_scales is None:
+    if estimator.center is not None or not may_learn(estimator) or len(values) < 2:
         return
-    if len(noise.factor_scales) or len(values) < 2:
+    if factors.left.any() or not values.any():
         return
     numbers = values.astype(np.float64) / np.max(np.abs(values))
     error = np.std(numbers, ddof=1) / np.sqrt(len(numbers))
