@@ -41,7 +41,7 @@ from skprecgd.variational.recipe import is_doubtful
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
 # Standard errors by which a mean must differ from zero to be one.
-_CLEARLY_NOT_ZERO = 3.0
+_CLEARLY_NOT_ZERO = 3.5
 
 
 @dataclass(frozen=True)
