@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 
 import joblib
@@ -63,23 +64,30 @@ def searched(global_random_seed):
 
 def test_default_candidates_of_noisy_entries(searched):
     X, model = searched
-    assert column(model, "alpha")[:6] == ["auto"] * 3 + [0.0] * 3
-    assert column(model, "n_components") == [1, 2, 4, 1, 2, 4] + [4] * 10
-    ridges = np.array(column(model, "alpha")[6:], dtype=float)
+    assert column(model, "alpha")[:4] == ["auto", 0.0, 0.0, 0.0]
+    # A learned prior and ridges find their rank; without them it has to be tried.
+    assert column(model, "n_components") == [4, 1, 2, 4] + [4] * 10
+    ridges = np.array(column(model, "alpha")[4:], dtype=float)
     fit = PrecGDFactorization(4, alpha=1.0).fit(X)
     assert_allclose(ridges[0], fit.alpha_max_, rtol=1e-9)
     assert_allclose(ridges[1:] / ridges[:-1], 1e-3 ** (1 / 9))
     # The largest leaves nothing of the whole, and hardly anything of a fold.
-    at_most = model.cv_results_["mean_test_score"][6]
+    at_most = model.cv_results_["mean_test_score"][4]
     assert -0.1 < at_most < 0.1
+
+
+def test_a_list_is_tried_with_all_numbers(rng):
+    model = search(alpha=["auto", 0.5]).fit(noisy_entries(rng))
+    assert column(model, "alpha") == ["auto"] * 3 + [0.5] * 3
+    assert column(model, "n_components") == [1, 2, 4] * 2
 
 
 def test_the_units_of_the_data_are_those_of_the_ridges(searched):
     X, model = searched
     scaled = search().fit(1e9 * X)
     assert_allclose(
-        np.array(column(scaled, "alpha")[6:], dtype=float),
-        1e9 * np.array(column(model, "alpha")[6:], dtype=float),
+        np.array(column(scaled, "alpha")[4:], dtype=float),
+        1e9 * np.array(column(model, "alpha")[4:], dtype=float),
     )
     assert_allclose(
         scaled.cv_results_["mean_test_score"],
@@ -207,7 +215,6 @@ def test_scarce_noisy_entries_are_left_to_the_learned_prior(rng):
     # Spare columns do no harm to it.
     assert prior[2] > none[2] + 0.1
     assert prior[2] > prior.max() - 0.05
-    assert prior[2] > 0.85 * none.max()
 
 
 # ---- the choice, and what follows
@@ -228,17 +235,87 @@ def test_the_refit_learns_the_noise_as_it_is_told(noise, rng):
     assert not hasattr(model, "factor_scales_")
 
 
-def test_one_standard_error_takes_the_lowest_bound_whatever_the_prior(rng):
+@pytest.mark.parametrize("alpha", [None, ["auto", 0.0]])
+@pytest.mark.parametrize("center", [None, "both"])
+@pytest.mark.parametrize("make", [noisy_entries, two_groups])
+@pytest.mark.filterwarnings("ignore:The observed entries fall into 2 groups")
+def test_how_many_components_candidates_use(make, center, alpha, rng):
+    X = make(rng)
+    model = search([1, 2, 5], center=center, alpha=alpha).fit(X)
+    used = model.n_components_path_
+    numbers = np.array(column(model, "n_components"))
+    assert used.shape == model.train_error_path_.shape == (len(numbers), 3)
+    # Each group has so many, and beside them the offsets of its rows.
+    n_groups = 1 if make is noisy_entries else 2
+    own = center == "both"
+    assert np.all(used >= 1 + own)
+    assert np.all(used <= n_groups * (numbers[:, None] + own))
+    is_none = np.array([value == 0 for value in column(model, "alpha")])
+    # Noise is never explained, so without a prior all are used.
+    without = n_groups * (np.array([[1], [2], [5]]) + own)
+    assert_array_equal(used[is_none], np.tile(without, 3))
+
+
+def test_one_standard_error_takes_the_fewest_components_whatever_the_prior(rng):
     X = noisy_entries(rng, seen=0.7)
     model = search(refit_rule="one_standard_error").fit(X)
     results = model.cv_results_
     best = int(np.argmin(results["rank_test_score"]))
     error = results["std_test_score"][best] / np.sqrt(2)
     good = results["mean_test_score"] >= results["mean_test_score"][best] - error
-    least = min(np.array(column(model, "n_components"))[good])
-    assert model.best_params_["n_components"] == least == RANK
-    same = good & (np.array(column(model, "n_components")) == least)
+    used = np.median(model.n_components_path_, axis=1)
+    assert used[model.best_index_] == used[good].min() == RANK
+    same = good & (used == RANK)
     assert model.best_score_ == results["mean_test_score"][same].max()
+
+
+@pytest.mark.parametrize("seen", [0.1, 0.15, 0.25])
+def test_of_scarce_entries_the_best_held_out_score_decides(seen, rng):
+    """A prior that finds no signal is left where a ridge predicts better."""
+    truth = rng.standard_normal((80, 3)) @ rng.standard_normal((3, 50))
+    truth = 3.5 + 0.5 * truth / truth.std()
+    X = truth + 0.3 * rng.standard_normal(truth.shape)
+    hidden = rng.random(truth.shape) > seen
+    X[hidden] = np.nan
+    with warnings.catch_warnings():
+        # So few tell little of any candidate, and some folds hide whole lines.
+        warnings.simplefilter("ignore")
+        model = search(center="columns").fit(X)
+        base = PrecGDFactorization(
+            **model.best_params_, center="columns", early_stopping=False, random_state=0
+        ).fit(X)
+    results = model.cv_results_
+    assert model.best_score_ == results["mean_test_score"].max()
+    assert model.best_params_ == results["params"][model.best_index_]
+    assert_array_equal(model.left_, base.left_)
+    assert_array_equal(model.center_, base.center_)
+    # None of the candidates that lead astray is taken.
+    errors = [
+        np.sqrt(np.mean((matrix - truth)[hidden] ** 2))
+        for matrix in (model.left_ @ model.right_.T + model.center_, np.nanmean(X, 0))
+    ]
+    assert errors[0] < 1.1 * errors[1]
+
+
+# ---- a bound below the rank
+
+
+BELOW = "n_components=.* leaves out what is no noise"
+
+
+def test_a_bound_that_is_too_low_is_said_of_the_refit_alone(rng):
+    truth = rng.standard_normal((60, 6)) @ rng.standard_normal((6, 40))
+    X = truth + 0.3 * rng.standard_normal(truth.shape)
+    X[rng.random(X.shape) > 0.7] = np.nan
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        search([1, 2, 3], alpha="auto", center="columns").fit(X)
+    (warning,) = found
+    assert re.match(BELOW, str(warning.message))
+    assert warning.filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search([1, 2, 3, 8], alpha="auto", center="columns").fit(X)
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])

@@ -223,7 +223,7 @@ def test_equal_targets_are_a_matrix_of_one_value(value, loss, rng):
 def test_a_constant_matrix_is_predicted_by_every_fold():
     model = PrecGDMatrixSensingCV([1, 2]).fit(*observed_entries(np.full((6, 5), 2.0)))
     np.testing.assert_allclose(model.matrix_, 2.0)
-    assert model.best_params_["n_components"] == 1
+    assert model.n_components_ == 1
 
 
 # ---- worse than the mean

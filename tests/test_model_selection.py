@@ -22,12 +22,14 @@ from sklearn.preprocessing import StandardScaler
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
+from skprecgd.measurements import EntryMeasurements
 from skprecgd.optim import RANK_SEARCHES
 
 TRUE_RANK = 3
 
-# Few steps are enough to compare ranks.
-QUICK = {"solver": "precgd-cg", "max_iter": 60, "random_state": 0}
+# Few steps are enough to compare ranks. A learned prior needs no rank, and would make
+# spare components do no harm.
+QUICK = {"solver": "precgd-cg", "max_iter": 60, "random_state": 0, "alpha": 0}
 
 # A search rank that is too low, or that the folds cannot support, is part of a search,
 # not a mistake.
@@ -77,7 +79,7 @@ def test_entries_in_two_processes(global_random_seed):
 def test_entries(rank_search, global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)
     search = GridSearchCV(
-        PrecGDMatrixSensing(rank_search=rank_search, alpha=0, **QUICK),
+        PrecGDMatrixSensing(rank_search=rank_search, **QUICK),
         {"n_components": [1, 2, 3, 6]},
         cv=KFold(3, shuffle=True, random_state=global_random_seed),
     ).fit(A, y)
@@ -292,7 +294,9 @@ GRID = {"n_components": [1, 3], "step_size": ["auto", 0.5], "alpha": [0.0, 0.2]}
 @pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
 def test_rank_step_and_ridge_of_entries(kind, global_random_seed):
     A, y, _ = noisy_entries(global_random_seed)
-    options = {} if kind is GridSearchCV else {"random_state": 0, "factor": 2}
+    # A round must see more entries than a matrix of rank three has degrees of freedom.
+    halving = {"random_state": 0, "factor": 2, "min_resources": 400}
+    options = {} if kind is GridSearchCV else halving
     search = kind(PrecGDMatrixSensing(**QUICK), GRID, cv=2, n_jobs=2, **options)
     search.fit(A, y)
     assert set(search.best_params_) == set(GRID)
@@ -328,3 +332,61 @@ def test_inside_a_pipeline_with_a_classifier(kind, global_random_seed):
     search = kind(pipeline, grid, cv=2, n_jobs=2, **options).fit(X, y)
     assert search.best_params_["precgdfactorization__n_components"] == TRUE_RANK
     assert search.score(X, y) > 0.8
+
+
+# -- a learned prior beside numbers, through every way in --------------------------
+
+
+def with_holes(seed):
+    X = 5.0 + noisy_rank_three(seed)
+    X[np.random.default_rng([seed, 5]).random(X.shape) < 0.4] = np.nan
+    return X
+
+
+def search_prior_and_rank(model, prefix="", **options):
+    grid = {"alpha": ["auto", 0.1, 1], "n_components": [1, 4]}
+    grid = {f"{prefix}{name}": values for name, values in grid.items()}
+    return GridSearchCV(
+        model, grid, cv=KFold(2, shuffle=True, random_state=0), **options
+    )
+
+
+def test_prior_and_rank_in_two_processes(global_random_seed):
+    """The filter for bounds that are too low reaches the workers."""
+    X = with_holes(global_random_seed)
+    model = PrecGDFactorization(**QUICK, center="columns")
+    alone = search_prior_and_rank(model).fit(X)
+    together = search_prior_and_rank(model, n_jobs=2).fit(X)
+    scores = alone.cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(together.cv_results_["mean_test_score"], scores)
+    assert together.best_params_["n_components"] == 4
+    assert scores[1] > scores[1::2].max() - 0.05
+    assert scores[1] > scores[0] + 0.1
+
+
+def test_prior_and_rank_of_a_frame_in_a_pipeline(global_random_seed):
+    pandas = pytest.importorskip("pandas")
+    X = with_holes(global_random_seed)
+    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])])
+    pipeline = make_pipeline(StandardScaler(), PrecGDFactorization(**QUICK))
+    prefix = "precgdfactorization__"
+    search = search_prior_and_rank(pipeline, prefix).fit(frame)
+    plain = search_prior_and_rank(pipeline, prefix).fit(X)
+    scores = search.cv_results_["mean_test_score"]
+    # Columns of frames are summed in another order.
+    expected = plain.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    assert search.best_params_[f"{prefix}n_components"] == 4
+    assert scores[1] > scores[0] + 0.1
+
+
+def test_prior_and_rank_of_triples(global_random_seed):
+    X = with_holes(global_random_seed)
+    rows, columns = np.nonzero(~np.isnan(X))
+    A = EntryMeasurements(rows, columns, X.shape)
+    model = PrecGDMatrixSensing(**QUICK, center="columns")
+    search = search_prior_and_rank(model, n_jobs=2).fit(A, X[rows, columns])
+    scores = search.cv_results_["mean_test_score"]
+    assert search.best_params_["n_components"] == 4
+    assert scores[1] > scores[1::2].max() - 0.05
+    assert scores[1] > scores[0] + 0.1

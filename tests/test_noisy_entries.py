@@ -247,3 +247,106 @@ def test_the_same_fit_again_ends_at_once(rng):
     assert model.n_iter_ == 1
     assert model.stop_reason_ == said
     assert_allclose(matrix_of(model), before, atol=1e-10)
+
+
+# ---- what explains the entries need not be what they are of
+
+
+@pytest.mark.parametrize("n_components", [2, 3, 5])
+@pytest.mark.parametrize("shape", [(100, 10), (30, 6)])
+def test_rare_events_are_not_interpolated(shape, n_components, rng):
+    """Zeros and a few ones are explained by a rank that is no rank of theirs."""
+    for _ in range(5):
+        events = (rng.random(shape) < 0.03).astype(float)
+        hidden = rng.random(shape) < 0.4
+        hidden[hidden.all(axis=1), 0] = False
+        hidden[0], hidden[:, 0] = False, hidden[:, 0] & (np.arange(shape[0]) > 2)
+        X = np.where(hidden, np.nan, events)
+        found = matrix_of(PrecGDFactorization(n_components, center="columns").fit(X))
+        error, of_means = (
+            root_mean_square((guess - events)[hidden])
+            for guess in (found, np.nanmean(X, axis=0))
+        )
+        assert error <= 1.2 * of_means
+
+
+def test_constant_columns_count_for_nothing(rng):
+    for _ in range(5):
+        noise = np.hstack([rng.normal(size=(60, 6)), np.full((60, 8), 7.0)])
+        hidden = rng.random(noise.shape) < 0.3
+        hidden[:, 0] = False
+        X = np.where(hidden, np.nan, noise)
+        found = matrix_of(PrecGDFactorization(5, center="columns").fit(X))
+        of_means = root_mean_square((np.nanmean(X, axis=0) - noise)[hidden])
+        assert root_mean_square((found - noise)[hidden]) <= 1.1 * of_means
+
+
+@pytest.mark.parametrize("center", [None, "columns"])
+@pytest.mark.parametrize("unit", [1e6, 1e9])
+def test_a_column_in_small_units_does_not_hide_the_others(center, unit, rng):
+    """Nanoseconds since 1970 beside an age in years."""
+    X, _ = table(rng, shape=(80, 6), share=0.75, noise=0.3, mean=0.0)
+    scale = np.array([unit, 1, 1, 1, 1, 1])
+    alone = PrecGDFactorization(3, center=center).fit(X)
+    beside = PrecGDFactorization(3, center=center).fit(scale * X)
+    assert_allclose(matrix_of(beside) / scale, matrix_of(alone), atol=1e-6)
+
+
+def test_a_huge_constant_column_does_not_hide_the_others(rng):
+    X, _ = table(rng, shape=(80, 6), share=0.75, noise=0.3)
+    constant = np.full((80, 1), 1e17)
+    constant[:20] = np.nan
+    alone = PrecGDFactorization(3, center="columns").fit(X)
+    beside = PrecGDFactorization(3, center="columns").fit(np.hstack([constant, X]))
+    assert_allclose(matrix_of(beside)[:, 1:], matrix_of(alone), atol=1e-6)
+
+
+@pytest.mark.parametrize("center", CENTRES)
+@pytest.mark.parametrize("offset", [3e14, 1e15, 4e15])
+def test_numbers_that_vary_by_little_more_than_rounding(center, offset, rng):
+    X = rng.integers(0, 5, size=(30, 4)) + offset
+    X[:, 1:][rng.random((30, 3)) < 0.3] = np.nan
+    X[0] = offset
+    found = matrix_of(PrecGDFactorization(2, center=center).fit(X))
+    assert_allclose(found[~np.isnan(X)], offset, rtol=1e-8)
+
+
+@pytest.mark.parametrize("factor", [2.0, 1e3, 1e9])
+def test_a_factor_that_all_weights_have_in_common_means_nothing(factor, rng):
+    X, _ = table(rng, shape=(80, 10), share=0.7, noise=0.3)
+    weights = rng.integers(1, 4, size=X.shape).astype(float)
+    first = PrecGDFactorization(4, center="columns")
+    other = PrecGDFactorization(4, center="columns")
+    z = first.fit_transform(X, entry_weight=weights)
+    assert_allclose(other.fit_transform(X, entry_weight=factor * weights), z, atol=1e-8)
+    assert_allclose(matrix_of(first), matrix_of(other), atol=1e-8)
+    samples, y = observed_entries(X)
+    sensing = PrecGDMatrixSensing(4, center="columns")
+    sensing.fit(samples, y, sample_weight=np.full(len(y), factor))
+    alone = PrecGDMatrixSensing(4, center="columns").fit(samples, y)
+    assert_allclose(matrix_of(sensing), matrix_of(alone), atol=1e-8)
+
+
+@pytest.mark.parametrize("center", CENTRES)
+@pytest.mark.parametrize("alpha", ["auto", 1.0])
+def test_new_rows_have_the_noise_that_was_given_for_columns(center, alpha, rng):
+    truth = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 10))
+    sizes = np.geomspace(0.02, 2, 10)
+    X = truth + sizes * rng.normal(size=truth.shape)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[:, 0] = truth[:, 0]
+    model = PrecGDFactorization(2, center=center, alpha=alpha, noise_variance=sizes**2)
+    z = model.fit_transform(X)
+    assert_allclose(model.transform(X), z, atol=1e-8)
+    assert_allclose(model.transform(X[:7]), z[:7], atol=1e-8)
+
+
+def test_a_matrix_of_zeros_in_place_of_means_is_said(rng):
+    X = 5 + rng.normal(size=(4, 4))
+    X[rng.permutation(4), np.arange(4)] = np.nan
+    model = PrecGDFactorization(2, noise_variance=30.0)
+    with pytest.warns(UserWarning, match="completed matrix is zero"):
+        model.fit(X)
+    with pytest.warns(UserWarning, match="completed matrix is zero"):
+        PrecGDMatrixSensing(2, noise_variance=30.0).fit(*observed_entries(X))
+    model.set_params(center="columns").fit(X)

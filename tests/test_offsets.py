@@ -276,7 +276,9 @@ def test_columns_without_an_entry_have_the_mean(rng):
 def test_cross_validation_counts_components_alone(rng):
     truth = with_offsets(rng, "both") + 0.1 * rng.standard_normal(SHAPE)
     X = seen_part(rng, truth, 0.7)
-    model = PrecGDFactorizationCV([1, 2, 3], center="both", cv=3, random_state=0)
+    model = PrecGDFactorizationCV(
+        [1, 2, 3], center="both", alpha=0, cv=3, random_state=0
+    )
     assert model.fit(X).best_params_["n_components"] == 2
     assert model.n_components_ == 3
 

@@ -179,7 +179,9 @@ def test_symmetric(global_random_seed):
 
 def test_entries_as_samples(global_random_seed):
     A, y = observed_entries(data_matrix(global_random_seed, missing=0.3))
-    model = PrecGDMatrixSensingCV(RANKS, cv=3, tol=1e-3, random_state=0).fit(A, y)
+    model = PrecGDMatrixSensingCV(RANKS, cv=3, alpha=0, tol=1e-3, random_state=0).fit(
+        A, y
+    )
     assert model.n_components_ == RANK
     # An integer cv holds out entries so that every row keeps one.
     same = clone(model).set_params(cv=EntryKFold(3, random_state=0)).fit(A, y)
@@ -192,7 +194,7 @@ def test_all_entries_as_samples(global_random_seed):
     """Folds of entries, too, not of whole rows."""
     X = data_matrix(global_random_seed)
     A = FullObservation(X.shape)
-    model = PrecGDMatrixSensingCV(RANKS, cv=3, tol=1e-3, random_state=0)
+    model = PrecGDMatrixSensingCV(RANKS, cv=3, alpha=0, tol=1e-3, random_state=0)
     assert model.fit(A, X.ravel()).n_components_ == RANK
 
 
@@ -202,10 +204,13 @@ def test_one_standard_error():
         "mean_test_score": np.array([0.5, 0.91, 0.95, 1.0, 0.99]),
         "std_test_score": np.full(5, 0.2),
         "rank_test_score": np.array([5, 4, 3, 1, 2]),
-        "param_n_components": np.array([1, 2, 2, 3, 4]),
     }
-    assert _best(results, "best", 5) == 3
-    assert _best(results, "one_standard_error", 5) == 2
+    used = np.repeat([[1], [2], [2], [3], [4]], 5, axis=1)
+    assert _best(results, used, "best") == 3
+    assert _best(results, used, "one_standard_error") == 2
+    # What one fold uses more is chance.
+    used[2, 0], used[1, :3] = 6, 3
+    assert _best(results, used, "one_standard_error") == 2
 
 
 # -- the table --------------------------------------------------------------------

@@ -79,7 +79,8 @@ def best_in_hindsight(case: Case, repeats: int) -> Tried:
     centred = np.nan_to_num(case.seen - np.nanmean(case.seen, axis=0))
     top = np.linalg.norm(centred, 2)
     results = []
-    for rank, share in product(RANKS, PENALTIES):
+    ranks = [rank for rank in RANKS if rank <= min(case.seen.shape)]
+    for rank, share in product(ranks, PENALTIES):
         parameters = {"n_components": rank, "alpha": float(share * top)}
         parameters |= {"rank_search": "fixed", "early_stopping": False}
         results.append(tried(case, 1, parameters))

@@ -56,10 +56,11 @@ T = TypeVar("T")
 # that threads wait for one another between two passes.
 _MANY_ENTRIES = 1 << 19
 
-# A ridge in a fold counts as solved at this relative gradient. Before new columns are
-# added, those that the ridge removes must be gone: left close to zero they would be
-# where the next ridge starts, which hardly moves them.
-_RIDGE_TOL = 1e-3
+# A ridge in a fold counts as solved at this relative gradient; scores at 1e-6 differ by
+# less than folds can tell. Before new columns are added, those that the ridge removes
+# must be gone: left close to zero they would be where the next ridge starts, which
+# hardly moves them.
+_RIDGE_TOL = 3e-3
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,10 @@ class Visited(ABC):
     @abstractmethod
     def train_error(self, value: float) -> float:
         """Share of the training loss that the candidate leaves; nan if it diverged."""
+
+    @abstractmethod
+    def n_components(self, value: float) -> int:
+        """How many components it uses, counted as `n_components_` is."""
 
     @abstractmethod
     def matrix(self, value: float) -> Factors:
@@ -406,7 +411,7 @@ class PathOfRidges(OnePath):
             path = not_interrupted(self._path(problem, last))
             paths[model.alpha] = path
             last = path.stages[-1].factors
-        return VisitedRidges(problem.centred, paths, self._rank)
+        return VisitedRidges(problem.centred, paths)
 
     def _path(self, problem: Problem, last: Factors | None) -> PathResult:
         ranks = problem.search_ranks([self._rank])
@@ -473,6 +478,9 @@ class VisitedStages(Visited):
             return np.nan
         return stage.relative_residual**2
 
+    def n_components(self, value: float) -> int:
+        return self.stage(value).rank + self.centred.means.of_rows
+
     def matrix(self, value: float) -> Factors:
         factors, offsets = self.found(value)
         return offsets.with_all(factors)
@@ -506,7 +514,6 @@ class VisitedRidges(VisitedStages):
     """Ridges, each at the end of a path of its own."""
 
     paths: dict[float, PathResult]
-    n_components: int
 
     @property
     def statuses(self) -> list[Status]:
@@ -573,6 +580,9 @@ class VisitedGroups(Visited):
     def train_error(self, value: float) -> float:
         shares = [path.train_error(value) for path in self.paths]
         return relative_size(np.sqrt(shares), self.data_norms) ** 2
+
+    def n_components(self, value: float) -> int:
+        return sum(path.n_components(value) for path in self.paths)
 
     def matrix(self, value: float) -> Factors:
         found = [path.found(value) for path in self.paths]
@@ -687,6 +697,9 @@ class VisitedFits(Visited):
         if result.status is Status.DIVERGED:
             return np.nan
         return result.relative_residual**2
+
+    def n_components(self, value: float) -> int:
+        return self.fits[value].recovered.factors.rank
 
     def matrix(self, value: float) -> Factors:
         recovered = self.fits[value].recovered

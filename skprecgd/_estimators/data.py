@@ -227,6 +227,21 @@ class Rows(VisibleRows):
 
 
 @dataclass(frozen=True)
+class ColumnPrecision:
+    """How precise new entries of each column are, as those of a fit were.
+
+    Attributes
+    ----------
+    precision : ndarray of shape (n_columns,)
+    unit_variance : float or None
+        See `Weights`.
+    """
+
+    precision: Array
+    unit_variance: float | None
+
+
+@dataclass(frozen=True)
 class EntryData(Data, Rows):
     """A matrix with missing entries, as triples sorted by rows.
 
@@ -351,6 +366,21 @@ class EntryData(Data, Rows):
             return self._of_matrix(variance, "noise_variance")
         numbers = checked_numbers(variance, "noise_variance")
         return np.asarray(numbers[self.columns])
+
+    def precision_of_columns(self) -> ColumnPrecision:
+        """How precise the entries of each column are in the mean."""
+        counts = np.bincount(self.columns, minlength=self.shape[1])
+        each, unit = self.weights.precision, self.weights.unit_variance
+        if each is None:
+            return ColumnPrecision(np.ones(self.shape[1]), unit)
+        total = np.bincount(self.columns, each, self.shape[1])
+        precision = np.divide(total, counts, out=np.ones(len(total)), where=counts > 0)
+        return ColumnPrecision(precision, unit)
+
+    def as_precise_as(self, columns: ColumnPrecision) -> EntryData:
+        """Entries that are as precise as those of their columns were."""
+        weights = Weights(None, columns.precision[self.columns], columns.unit_variance)
+        return replace(self, weights=weights)
 
     def that_count(self) -> EntryData:
         """The entries without those of weight zero, which count as missing."""

@@ -56,6 +56,7 @@ from skprecgd._estimators.learned import (
     mean_square_of_entries,
     warn_about_missed,
     warn_about_worse,
+    warn_about_zero,
 )
 from skprecgd._estimators.objectives import objective_of
 from skprecgd._estimators.parameters import (
@@ -388,9 +389,11 @@ class PrecGDFactorization(
         entry_weight : array-like or sparse array of shape (n_samples, n_features), \
                 default=None
             How often each entry counts: one of weight two like two, one of weight zero
-            as if it were missing. A sparse one stores a number for every observed
-            entry. Complete data with weights must be dense, and are completed like data
-            with missing entries.
+            as if it were missing. Where noise is learned, a factor above one that all
+            weights have in common does not count: it would mean that every entry was
+            measured several times with the same result. A sparse one stores a number
+            for every observed entry. Complete data with weights must be dense, and are
+            completed like data with missing entries.
 
         Returns
         -------
@@ -425,6 +428,7 @@ class PrecGDFactorization(
         warn_about_missed(found.noise, self.n_components)
         if isinstance(data, EntryData):
             warn_about_worse(self, found.result)
+            warn_about_zero(self, found.factors, data.values)
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 
@@ -432,6 +436,9 @@ class PrecGDFactorization(
         """Set the fitted attributes."""
         self.outliers_ = outlier_matrix(data.shape, found.objective.dtype, found.gross)
         self._row_solver = found.row_solver
+        self._precision = None
+        if has_variances(self.noise_variance) and isinstance(data, EntryData):
+            self._precision = data.precision_of_columns()
         self._numerical_rank = found.numerical_rank
         self._set_variances(data, found)
         self._store(found.result, found.factors, found.offsets)
@@ -450,10 +457,18 @@ class PrecGDFactorization(
         if signal is not None:
             result = replace(result, message=f"{result.message} {signal}")
         found = partial(self._found, result, objective, unknown, offsets, seen, rank)
-        if learner is not None and result.status is Status.NOISE:
-            at = learner, result, objective, unknown, offsets
-            found = partial(self._at_noise, *at)
+        if learner is None:
+            fit, stopped = in_spite_of_interrupt(found)
+            return replace(fit, stopped=stopped)
+        at = learner, result, objective, unknown, offsets
+        noise = partial(self._at_noise, *at)
+        if result.status is Status.NOISE:
+            found = noise
         fit, stopped = in_spite_of_interrupt(found)
+        explained = result.converged and result.status is not Status.NOISE
+        explained = explained and not stopped
+        if explained and learner.doubts(fit.factors, fit.offsets):
+            fit, stopped = in_spite_of_interrupt(noise)
         return replace(fit, stopped=stopped)
 
     def _searched(
@@ -592,8 +607,8 @@ class PrecGDFactorization(
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
-            What `transform` returns, if there are no weights; otherwise the same from
-            the weighted entries.
+            What `transform` returns, if there are no weights and no variances of single
+            entries; otherwise the same from the weighted entries.
         """
         self.fit(X, entry_weight=entry_weight)
         if entry_weight is None and not has_variances(self.noise_variance):
@@ -688,7 +703,9 @@ class PrecGDFactorization(
             shows fewer than n_components_ of them; components whose singular value is
             rounding, at most ``max(n_samples, n_features)`` times the machine
             precision relative to the largest (and to the offsets), have no part in
-            it. With outliers, the fit to those
+            it. Entries of columns whose `noise_variance` was given are weighed by that
+            (if it was given for each entry, by the mean precision of the column's
+            entries). With outliers, the fit to those
             visible entries that are not gross errors. With another loss, the
             coordinates of the lowest loss; where the held-out loss ended the fit,
             shrunk towards zero as the singular values suggest.
@@ -782,7 +799,10 @@ class PrecGDFactorization(
         return RowSpace(self.components_.T, self.center_, self._numerical_rank)
 
     def _read(self, X: Any) -> CompleteData | EntryData:
-        return read_rows(self, X, self._row_solver.each_entry)
+        rows = read_rows(self, X, self._row_solver.each_entry)
+        if self._precision is None:
+            return rows
+        return rows.entries().as_precise_as(self._precision)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

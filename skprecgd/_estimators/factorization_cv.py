@@ -48,10 +48,11 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
         of the training entries of each fold; where nothing is to be learned (of
-        complete data, by other losses, beside outliers), it is the same as 0. None:
-        "auto" and 0 with every number of components, and with the largest one ten
+        complete data, by other losses, beside outliers), it is the same as 0. None: 0
+        with every number of components, and with the largest alone "auto" and ten
         ridges from the one that leaves nothing of all entries down to a thousandth of
-        it, each starting from the one before. Outliers leave 0 alone.
+        it, each starting from the one before; these find themselves how many they use.
+        Outliers leave 0 alone.
     alpha_scaling : float, default=0.0
         See :class:`PrecGDFactorization`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
@@ -82,9 +83,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         the deviance explained, D^2.
     refit_rule : {"best", "one_standard_error"}, default="best"
         Which candidate is refitted: the one with the highest mean score, or, of those
-        whose mean score is within one standard error of it, the one with the smallest
-        `n_components`, and of these the best. What `alpha` is does not matter for that:
-        with "auto", too, `n_components` is a bound.
+        whose mean score is within one standard error of it, the one that uses the
+        fewest components (in the median of the folds), and of these the best. What
+        `alpha` is does not matter for that.
     n_jobs : int, default=None
         Number of paths at a time; None is 1, or what a ``joblib.parallel_config`` says.
         -1 is all processors.
@@ -111,6 +112,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         The values chosen.
     train_error_path_ : ndarray of shape (n_candidates, n_splits)
         Share of the training loss that each stage left, in the order of `cv_results_`.
+    n_components_path_ : ndarray of shape (n_candidates, n_splits)
+        How many components each candidate used in each fold, counted as `n_components_`
+        is: with that of the rows' offsets, and those of all groups.
     rank_path_ : PathResult
         The refit, with the stages that led to it.
     n_components_ : int

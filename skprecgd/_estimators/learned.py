@@ -12,6 +12,7 @@ import numpy as np
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData, VisibleRows
+from skprecgd._estimators.determined import explains_columns, is_determined
 from skprecgd._estimators.parameters import (
     check_beside_prior,
     learns_prior,
@@ -28,10 +29,11 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, make_loss
-from skprecgd.objective import Objective
+from skprecgd.objective import Objective, Weights
 from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
+from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.in_groups import DistributionsInGroups
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
@@ -40,6 +42,8 @@ from skprecgd.variational.recipe import is_doubtful
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
+# Standard errors by which a mean must differ from zero to be one.
+_CLEARLY_NOT_ZERO = 3.5
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,27 @@ class Learner(NoiseJudge):
         self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.weights.unit_variance
+        self._often = self._common_frequency()
+
+    def _common_frequency(self) -> float:
+        """How often every entry was made at least, if noise is to be learned.
+
+        Entries that were all made twice with the same results show no noise, and
+        weights that have a factor in common do not mean that.
+        """
+        often = self.data.weights.frequency
+        if often is None or self.variance is not None:
+            return 1.0
+        return max(1.0, float(np.min(often, initial=np.inf)))
+
+    @property
+    def _weights(self) -> Weights:
+        """Those of the data, but for a common factor."""
+        weights = self.data.weights
+        often = weights.frequency
+        if often is None or self._often == 1.0:
+            return weights
+        return replace(weights, frequency=often / self._often)
 
     def signal(self) -> int | None:
         return None if self.posterior.exact else self.posterior.n_signal
@@ -150,6 +175,30 @@ class Learner(NoiseJudge):
         with running_fit(one_blas_thread=True):
             return is_doubtful(self.posterior.model, self.rank)
 
+    def doubts(self, factors: Factors, offsets: Offsets) -> bool:
+        """Whether a matrix that explains the entries may be another than theirs.
+
+        Then the posterior is the better answer. It is not asked where entries prove
+        the matrix.
+
+        Parameters
+        ----------
+        factors : Factors
+            With the offsets of rows.
+        offsets : Offsets
+        """
+        data, found = self.data, (self.data, factors, offsets, self.center)
+        if len(data.values) < sum(data.shape):
+            # Rows and columns hang together by hardly one entry each, which say nothing
+            # of noise.
+            return False
+        own_units = self.center in (None, "columns") and self.variance is None
+        own_units = own_units and self.noise != "uniform"
+        partly = own_units and not explains_columns(*found)
+        if not partly and is_determined(*found):
+            return False
+        return self.signal() is not None or partly
+
     @property
     def has_learned(self) -> bool:
         """Whether anybody has asked."""
@@ -165,7 +214,7 @@ class Learner(NoiseJudge):
                 center=self.center,
                 noise=self.noise,
                 noise_variance=self.variance,
-                weights=data.weights,
+                weights=self._weights,
             )
 
     @cached_property
@@ -187,8 +236,13 @@ class Learner(NoiseJudge):
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
         """The solver for rows like these."""
-        columns = self.posterior.columns
-        return PriorRows(columns, loss, np.zeros(self.factors.rank), each_entry)
+        columns, unit = self.posterior.columns, self.data.weights.unit_variance
+        ridge = np.zeros(self.factors.rank)
+        return PriorRows(
+            *(columns, loss, ridge, each_entry),
+            unit_variance=unit,
+            often=self._often,
+        )
 
     def found(self) -> NoiseFound:
         posterior, entries = self.posterior, None
@@ -260,6 +314,31 @@ def warn_about_worse(estimator: Any, result: PathResult) -> None:
         UserWarning,
         stacklevel=5,
     )
+
+
+def warn_about_zero(estimator: Any, factors: Factors, values: Array) -> None:
+    """Say that entries are predicted by zero although they have a mean.
+
+    Parameters
+    ----------
+    estimator : PrecGDFactorization or PrecGDMatrixSensing
+    factors : Factors
+    values : ndarray of shape (n_entries,)
+    """
+    if estimator.center is not None or not may_learn(estimator) or len(values) < 2:
+        return
+    if factors.left.any() or not values.any():
+        return
+    numbers = values.astype(np.float64) / np.max(np.abs(values))
+    error = np.std(numbers, ddof=1) / np.sqrt(len(numbers))
+    if abs(np.mean(numbers)) > _CLEARLY_NOT_ZERO * error:
+        warnings.warn(
+            "No component carries signal, so that the completed matrix is zero, though "
+            "the entries have a mean that is not; use center='columns', or 'mean' if "
+            "columns have one unit, to predict by means.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def may_learn(estimator: Any) -> bool:
@@ -370,6 +449,10 @@ class PriorRows(RowSolver):
     columns : ColumnPosterior
     loss, ridge, each_entry
         See `RowSolver`.
+    unit_variance : float, default=None
+        Variance of the noise of an entry of precision one, where it was given.
+    often : float, default=1.0
+        By what the weights were divided.
     """
 
     def __init__(
@@ -378,13 +461,23 @@ class PriorRows(RowSolver):
         loss: Loss,
         ridge: Array,
         each_entry: str | None = None,
+        *,
+        unit_variance: float | None = None,
+        often: float = 1.0,
     ) -> None:
         super().__init__(loss, ridge, each_entry)
-        self.columns = columns
+        self.columns, self.unit_variance = columns, unit_variance
+        self.often = often
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
-        own = self.columns.rows(entries.csr(), entries.weights.of_losses)
+        each, unit = entries.weights.of_losses, entries.weights.unit_variance
+        if each is not None and unit is not None and self.unit_variance is not None:
+            # A group of columns has a unit of its own.
+            each = each * (self.unit_variance / unit)
+        if each is not None and entries.weights.frequency is not None:
+            each = each / self.often
+        own = self.columns.rows(entries.csr(), each)
         turn = space.basis.T @ self.columns.basis
         return np.asarray(own @ turn.T).astype(space.basis.dtype)
 
@@ -415,9 +508,10 @@ def ended_at_noise(
     residual = objective.evaluate(point).relative_residual
     solved = result.solved
     if solved is not None:
-        solved = replace(solved, relative_residual=residual)
+        solved = replace(solved, relative_residual=residual, status=Status.NOISE.name)
     return replace(
         result,
+        status=Status.NOISE,
         message=learner.in_words(),
         relative_residual=residual,
         solved=solved,

@@ -119,6 +119,8 @@ class PathScores:
     ----------
     scores, train_errors, fit_seconds, score_seconds : ndarray of shape (n_values,)
         A training error is the share of the training loss that a candidate left.
+    n_components : ndarray of shape (n_values,)
+        How many components each candidate uses.
     diverged, is_cut : bool
         See `Visited`.
     failure : str or None
@@ -129,6 +131,7 @@ class PathScores:
     train_errors: Array
     fit_seconds: Array
     score_seconds: Array
+    n_components: Array
     diverged: bool
     is_cut: bool
     failure: str | None
@@ -205,6 +208,7 @@ def _scored(
         train_errors,
         fit_seconds,
         score_seconds,
+        np.array([visited.n_components(value) for value in values]),
         visited.diverged,
         visited.is_cut,
         failure,
@@ -255,8 +259,10 @@ class RankPathCV:
         }
         self.cv_results_ = _results(candidates, scored, len(splits))
         self.train_error_path_ = _by_candidate(candidates, scored, "train_errors")
+        used = _by_candidate(candidates, scored, "n_components")
+        self.n_components_path_ = used
         self._warn_about(paths)
-        self.best_index_ = _best(self.cv_results_, self.refit_rule, len(splits))
+        self.best_index_ = _best(self.cv_results_, used, self.refit_rule)
         self.best_params_ = self.cv_results_["params"][self.best_index_]
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self._warn_if_useless(samples)
@@ -264,15 +270,23 @@ class RankPathCV:
         self.alpha_ = self.best_params_["alpha"]
 
     def _candidates(self: Any, samples: Samples, random_state: int) -> list[Candidate]:
-        """All candidates, in the order of `ParameterGrid`: alpha, rank, step size."""
+        """All candidates, in the order of `ParameterGrid`: alpha, rank, step size.
+
+        Those of the default that find their rank themselves, the learned prior and the
+        ridges, are given the largest alone: as a bound of it, it does no harm.
+        """
         ranks = self._ranks(samples)
         steps = _values(self.step_size, "step_size")
         if self.alpha is not None:
             return self._on_paths(samples, _values(self.alpha, "alpha"), ranks, steps)
+        bound = ranks[-1]
         prior = [AUTO] if self._learns(samples) else []
-        candidates = self._on_paths(samples, [*prior, 0.0], ranks, steps)
         ridges = self._ridges(samples, random_state)
-        return candidates + self._on_ridges(ridges, ranks[-1], steps)
+        return [
+            *self._on_paths(samples, prior, [bound], steps),
+            *self._on_paths(samples, [0.0], ranks, steps),
+            *self._on_ridges(ridges, bound, steps),
+        ]
 
     def _learns(self: Any, samples: Samples) -> bool:
         """Whether candidates of the default that learn a prior differ from others."""
@@ -516,14 +530,23 @@ def _by_candidate(
     return np.array(rows)
 
 
-def _best(results: dict[str, Any], rule: str, n_splits: int) -> int:
-    """The index of the candidate that the rule chooses."""
+def _best(results: dict[str, Any], used: Array, rule: str) -> int:
+    """The index of the candidate that the rule chooses.
+
+    Parameters
+    ----------
+    results : dict
+        The table of the candidates.
+    used : ndarray of shape (n_candidates, n_splits)
+        How many components each uses: the number that it may use says nothing of those
+        that choose it themselves.
+    rule : {"best", "one_standard_error"}
+    """
     best = int(np.argmin(results["rank_test_score"]))
     if rule == "best":
         return best
     mean = results["mean_test_score"]
     # std_test_score divides by n; the standard error of a mean takes n - 1 instead.
-    error = results["std_test_score"][best] / np.sqrt(max(1, n_splits - 1))
+    error = results["std_test_score"][best] / np.sqrt(max(1, used.shape[1] - 1))
     good = np.flatnonzero(mean >= mean[best] - error)
-    ranks = results["param_n_components"][good].astype(int)
-    return int(good[np.lexsort((-mean[good], ranks))[0]])
+    return int(good[np.lexsort((-mean[good], np.median(used[good], axis=1)))[0]])

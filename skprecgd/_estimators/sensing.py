@@ -40,10 +40,12 @@ from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.learned import (
     AtNoise,
+    Learner,
     NoiseFound,
     learner_of,
     warn_about_missed,
     warn_about_worse,
+    warn_about_zero,
 )
 from skprecgd._estimators.measured import (
     Measured,
@@ -383,7 +385,9 @@ class PrecGDMatrixSensing(
             The measured numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
-            zero not at all. (The parameter `noise_variance` says how precise it is.)
+            zero not at all. Where noise is learned, a factor above one that all weights
+            have in common does not count. (The parameter `noise_variance` says how
+            precise it is.)
 
         Returns
         -------
@@ -418,6 +422,7 @@ class PrecGDMatrixSensing(
         warn_about_missed(found.noise, self.n_components)
         if not self.symmetric and measured.measurements.single_entries:
             warn_about_worse(self, found.result)
+            warn_about_zero(self, found.factors, measured.targets)
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)
@@ -463,12 +468,13 @@ class PrecGDMatrixSensing(
         learner = learner_of(self, entries, rank)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if learner is not None and result.status is Status.NOISE:
-            end = AtNoise.of(self, learner, result, objective, unknown, means)
-            kept = end.result, end.factors, end.offsets
-            loss, noise = objective.loss, end.noise
-            return Recovered(objective, unknown, *kept, None, loss, noise=noise)
+            return self._at_noise(learner, result, objective, unknown, means)
         keep = partial(self._found, result, objective, unknown, means, seen)
         (found, within, fitted), stopped = in_spite_of_interrupt(keep)
+        explained = result.converged and not stopped
+        at = found.factors, found.offsets
+        if learner is not None and explained and learner.doubts(*at):
+            return self._at_noise(learner, result, objective, unknown, means)
         seed = self.random_state
         if fitted.penalty_of_sum.shrinks:
             within = fitted.penalty_of_sum.balanced(within)
@@ -480,6 +486,20 @@ class PrecGDMatrixSensing(
             # The matrix is there; only the bound is missing.
             bound, stopped = None, True
         return replace(found, certificate=bound, stopped=stopped)
+
+    def _at_noise(
+        self,
+        learner: Learner,
+        result: PathResult,
+        objective: Objective,
+        unknown: Unknown,
+        means: Offsets,
+    ) -> Recovered:
+        """What the estimator keeps where noise and prior were learned."""
+        end = AtNoise.of(self, learner, result, objective, unknown, means)
+        kept = end.result, end.factors, end.offsets
+        loss, noise = objective.loss, end.noise
+        return Recovered(objective, unknown, *kept, None, loss, noise=noise)
 
     def _found(
         self,

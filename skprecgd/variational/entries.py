@@ -15,7 +15,7 @@ from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 
 # Spread of numbers that are equal but for rounding, in machine epsilons of the largest.
-_ROUNDING = 16.0
+ROUNDING = 16.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Units:
         each: Array | None,
         *,
         own: bool = True,
+        rounding: float = ROUNDING,
     ) -> Units:
         """The observed mean and spread, of each column or of all.
 
@@ -63,6 +64,9 @@ class Units:
             Weights.
         own : bool, default=True
             Whether each column may have a scale of its own.
+        rounding : float
+            Spread of numbers that are taken for equal, in machine epsilons of the
+            largest.
         """
         together = np.zeros_like(columns)
         shifted = columns if center == "columns" else together
@@ -77,8 +81,8 @@ class Units:
         deviations = numbers - mean[shifted]
         scaled = columns if own else together
         spread = np.sqrt(_means(scaled, weights, deviations**2, n_columns))
-        rounding = _ROUNDING * np.finfo(values.dtype).eps
-        varies = spread > rounding * (1.0 if center is None else np.abs(mean))
+        equal = rounding * np.finfo(values.dtype).eps
+        varies = spread > equal * (1.0 if center is None else np.abs(mean))
         spread = np.where(varies, spread, 1.0)
         if not own:
             unit, spread, varies = (

@@ -152,9 +152,11 @@ class NoiseOfLines(Noise):
         return self.strength >= self.tuning.strongest
 
     def update(self, long_squares: Array, short_squares: Array) -> None:
-        least = self.tuning.least * self.counts
-        squares = np.maximum(long_squares if self.of_long else short_squares, least)
-        self.mean_square = float(squares.sum() / self.counts.sum())
+        squares = np.maximum(long_squares if self.of_long else short_squares, 0.0)
+        mean = float(squares.sum() / self.counts.sum())
+        self.mean_square = max(mean, self.tuning.least)
+        least = max(self.tuning.least, self.tuning.most_exact * self.mean_square)
+        squares = np.maximum(squares, least * self.counts)
         if self.of_long:
             # The lines have learned their noise with the prior as it was.
             self._set(squares)

@@ -275,8 +275,14 @@ class _Problem:
         rows = np.repeat(np.arange(whole.shape[0]), np.diff(whole.indptr))
         columns, values = whole.indices, whole.data.astype(np.float64)
         each = weights.of_losses
-        units = Units.of(columns, values, whole.shape[1], center, each, own=own)
+        given = columns, values, whole.shape[1], center, each
+        units = Units.of(*given, own=own)
+        if not units.varies.any():
+            # Nothing varies by much more than rounding, which is then all there is.
+            units = Units.of(*given, own=own, rounding=0.0)
         useful = units.varies[columns]
+        if not useful.any():
+            useful = np.ones_like(useful)
         kept_rows, kept_columns = np.unique(rows[useful]), np.unique(columns[useful])
         entries = NoisyEntries.of(
             np.searchsorted(kept_rows, rows[useful]),

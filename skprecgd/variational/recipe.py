@@ -91,8 +91,9 @@ def follow_recipe(
     for _ in range(tuning.offset_steps if offsets.coordinates.size else 1):
         offsets.step()
     nothing = Learned(offsets, offsets.evidence(), 0, offsets.exact)
-    rank = min(rank, *entries.sides)
-    if nothing.exact or rank == 0:
+    # As many columns as the matrix has explain whatever is in it.
+    rank = min(rank, min(entries.sides) - 1)
+    if nothing.exact or rank <= 0:
         return nothing
     model, room = _grown(offsets, rank, tuning)
     evidence, found = model.evidence(), model.rank

@@ -14,6 +14,10 @@ class NoiseTuning:
     least : float
         The noise variance cannot fall below this share of the variance of the data:
         systems are solved in double precision, and the noise is their condition.
+    most_exact : float
+        Noise variance of a line, as a share of the mean of all, below which it cannot
+        fall: precisions that are further apart make systems that double precision
+        cannot solve. A thousandth of the common size is as good as none.
     exact : float
         Mean squared residual, as a share of the variance of the data, below which there
         is no noise.
@@ -30,6 +34,7 @@ class NoiseTuning:
     """
 
     least: float = 1e-13
+    most_exact: float = 1e-6
     exact: float = 1e-12
     first_strength: float = 10.0
     weakest: float = 0.5
