@@ -248,7 +248,7 @@ class Learner(NoiseJudge):
         posterior, entries = self.posterior, None
         if self._keeps_pattern:
             data, differ = self.data, self.noise == "auto" and self.variance is None
-            at = posterior, data.csr(), data.weights
+            at = posterior, data.csr(), self._weights
             entries = Predictive.of(*at, rows_differ=differ)
         return NoiseFound(
             posterior.noise_variance,
