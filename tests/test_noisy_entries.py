@@ -350,3 +350,12 @@ def test_a_matrix_of_zeros_in_place_of_means_is_said(rng):
     with pytest.warns(UserWarning, match="completed matrix is zero"):
         PrecGDMatrixSensing(2, noise_variance=30.0).fit(*observed_entries(X))
     model.set_params(center="columns").fit(X)
+
+
+@pytest.mark.parametrize("center", ["mean", "both"])
+def test_columns_of_very_different_size_are_said(center, rng):
+    X, _ = table(rng, shape=(60, 5))
+    model = PrecGDFactorization(2, center=center).fit(X * [100, 1, 1, 1, 1])
+    with pytest.warns(UserWarning, match="takes all columns to have one unit"):
+        model.fit(X * [1e9, 1, 1, 1, 1])
+    model.set_params(center="columns").fit(X * [1e9, 1, 1, 1, 1])
