@@ -286,6 +286,7 @@ def test_constant_columns_count_for_nothing(rng):
 def test_a_column_in_small_units_does_not_hide_the_others(center, unit, rng):
     """Nanoseconds since 1970 beside an age in years."""
     X, _ = table(rng, shape=(80, 6), share=0.75, noise=0.3, mean=0.0)
+    X[:, 5] = rng.normal(size=80)
     scale = np.array([unit, 1, 1, 1, 1, 1])
     alone = PrecGDFactorization(3, center=center).fit(X)
     beside = PrecGDFactorization(3, center=center).fit(scale * X)
@@ -294,6 +295,7 @@ def test_a_column_in_small_units_does_not_hide_the_others(center, unit, rng):
 
 def test_a_huge_constant_column_does_not_hide_the_others(rng):
     X, _ = table(rng, shape=(80, 6), share=0.75, noise=0.3)
+    X[:, 5] = rng.normal(size=80)
     constant = np.full((80, 1), 1e17)
     constant[:20] = np.nan
     alone = PrecGDFactorization(3, center="columns").fit(X)
@@ -350,3 +352,13 @@ def test_a_matrix_of_zeros_in_place_of_means_is_said(rng):
     with pytest.warns(UserWarning, match="completed matrix is zero"):
         PrecGDMatrixSensing(2, noise_variance=30.0).fit(*observed_entries(X))
     model.set_params(center="columns").fit(X)
+
+
+@pytest.mark.parametrize("center", ["mean", "both"])
+def test_columns_of_very_different_size_are_said(center, rng):
+    X, _ = table(rng, shape=(60, 5), share=0.8)
+    X[:, 4] = rng.normal(size=60)
+    model = PrecGDFactorization("auto", center=center).fit(X * [100, 1, 1, 1, 1])
+    with pytest.warns(UserWarning, match="takes all columns to have one unit"):
+        model.fit(X * [1e9, 1, 1, 1, 1])
+    model.set_params(center="columns").fit(X * [1e9, 1, 1, 1, 1])

@@ -226,6 +226,10 @@ class Rows(VisibleRows):
         """
 
 
+# Size of a column, in that of most columns, beyond which they rather have other units.
+_LARGEST = 1e4
+
+
 @dataclass(frozen=True)
 class ColumnPrecision:
     """How precise new entries of each column are, as those of a fit were.
@@ -775,6 +779,29 @@ def warn_about_ratings(stored: StoredValues | None) -> None:
         UserWarning,
         stacklevel=5,
     )
+
+
+def warn_about_units(data: Data, center: str | None) -> None:
+    """Warn of columns that differ too much in size to have one unit.
+
+    Parameters
+    ----------
+    data : Data
+    center : str or None
+    """
+    if center not in ("mean", "both") or not isinstance(data, EntryData):
+        return
+    sizes = np.zeros(data.shape[1])
+    np.maximum.at(sizes, data.columns, np.abs(data.values))
+    sizes = sizes[sizes > 0]
+    if len(sizes) and np.max(sizes) / _LARGEST > np.median(sizes):
+        warnings.warn(
+            f"center={center!r} takes all columns to have one unit, but numbers of the "
+            f"largest are {np.max(sizes) / np.median(sizes):.0e} times those of most; "
+            "use center='columns', with which the answer does not depend on units.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def warn_about_unseen(seen: Seen, names: Sequence[Any], matrix: str, how: str) -> None:

@@ -26,6 +26,7 @@ from skprecgd._estimators.data import (
     read_rows,
     read_weighted,
     warn_about_ratings,
+    warn_about_units,
     warn_about_unseen,
 )
 from skprecgd._estimators.fitted import (
@@ -417,6 +418,7 @@ class PrecGDFactorization(
         names = None, getattr(self, "feature_names_in_", None)
         warn_about_unseen(seen, names, "X", "by the centre alone")
         warn_about_ratings(data.stored_values())
+        warn_about_units(data, self.center)
         rank = search_rank(most, self.center, data.shape)
         check_init(self.init, data.shape, rank)
         self.groups_ = data.groups(seen)
