@@ -601,7 +601,8 @@ class PrecGDMatrixSensing(
         if is_dask(X):
             check_is_fitted(self)
             return by_samples(self, "predict", X)
-        return self._loss.mean(self._measure(X))
+        z = self._measure(X)
+        return self._loss.mean(z)
 
     def _std(self, X: Any) -> Array:
         if is_dask(X):
