@@ -9,6 +9,11 @@
   ``center="columns"``: coverage of 90 %, and mean log density of the hidden cells in
   units of the columns' spread, beside a normal with the column's mean and deviation.
   Columns whose seen cells are all equal are left out of the densities.
+* ``imputation``: diabetes with 30 % hidden, 50 masks; twenty draws of the completed
+  table, a linear regression of the target on each, pooled by Rubin's rules: how often
+  the 95 % intervals of the coefficients hold those of the complete table, and how wide
+  they are. Beside it IterativeImputer with ``sample_posterior=True``, on every fifth
+  mask.
 
 ::
 
@@ -29,6 +34,9 @@ import numpy as np
 from _common import Array, load_kernels, parser, timed
 from movielens import SHAPE, Ratings, split
 from scipy import sparse, stats
+from sklearn.datasets import load_diabetes
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer
 from sklearn.linear_model import BayesianRidge
 from table_data import MASKS, TABLES, draw
 
@@ -173,7 +181,71 @@ def tables(args: argparse.Namespace) -> None:
         )
 
 
-PARTS = {"ratings": ratings, "tables": tables}
+# Multiple imputation
+
+
+def regression(Z: Array, y: Array) -> tuple[Array, Array]:
+    """Coefficients of a linear regression, and their variances."""
+    A = np.column_stack([np.ones(len(Z)), Z])
+    inverse = np.linalg.inv(A.T @ A)
+    coefficients = inverse @ A.T @ y
+    variance = np.sum((y - A @ coefficients) ** 2) / (len(y) - A.shape[1])
+    return coefficients, variance * np.diag(inverse)
+
+
+def pooled(draws: list[Array], y: Array) -> tuple[Array, Array]:
+    """Coefficients and half the widths of their 95 % intervals, by Rubin's rules."""
+    found = [regression(Z, y) for Z in draws]
+    coefficients, variances = (np.array(each) for each in zip(*found, strict=True))
+    within, m = variances.mean(axis=0), len(draws)
+    between = (1 + 1 / m) * coefficients.var(axis=0, ddof=1)
+    freedom = (m - 1) * (1 + within / between) ** 2
+    tails = stats.t.ppf(0.975, freedom)
+    return coefficients.mean(axis=0), tails * np.sqrt(within + between)
+
+
+def our_draws(X: Array, seed: int, args: argparse.Namespace) -> list[Array]:
+    model = PrecGDFactorization("auto", center="columns", **args.parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X)
+    return list(model.sample_completed(X, 20, random_state=seed))
+
+
+def iterative_draws(X: Array) -> list[Array]:
+    return [
+        IterativeImputer(sample_posterior=True, random_state=k).fit_transform(X)
+        for k in range(20)
+    ]
+
+
+def imputation(args: argparse.Namespace) -> None:
+    data = load_diabetes(scaled=False)
+    table = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    exact, _ = regression(table, data.target)
+    held: dict[str, list[Array]] = {"ours": [], "iterative": []}
+    widths: dict[str, list[Array]] = {"ours": [], "iterative": []}
+    for seed in range(10 * args.seeds):
+        hidden = np.random.default_rng(seed).random(table.shape) < 0.3
+        X = np.where(hidden, np.nan, table)
+        draws = {"ours": our_draws(X, seed, args)}
+        if seed % 5 == 0:
+            draws["iterative"] = iterative_draws(X)
+        for name, each in draws.items():
+            centre, half = pooled(each, data.target)
+            held[name].append(np.abs(centre - exact) < half)
+            widths[name].append(2 * half)
+    print("\nmultiple imputation: coefficients of the complete table in 95 %")
+    for name, each in held.items():
+        by_coefficient = np.mean(each, axis=0)
+        print(
+            f"{name:12}{100 * np.mean(each):6.1f} %, least "
+            f"{100 * by_coefficient.min():.0f} %, mean width "
+            f"{np.mean(widths[name]):.1f}, {len(each)} masks"
+        )
+
+
+PARTS = {"ratings": ratings, "tables": tables, "imputation": imputation}
 
 
 def parse() -> argparse.Namespace:
