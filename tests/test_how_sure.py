@@ -255,3 +255,56 @@ def test_numbers_that_make_no_sense_are_refused(rng):
             model.sample_entries([0], [0], n_draws)
     with pytest.raises(ValueError, match="X has shape"):
         model.sample_completed(X[:10])
+
+
+def test_a_group_that_says_nothing_takes_nothing_from_the_others(rng):
+    X, _ = table(rng, shape=(60, 20))
+    whole = np.full((61, 21), np.nan)
+    whole[:60, :20], whole[60, 20] = X, 3.0
+    with pytest.warns(UserWarning, match="groups"):
+        model = PrecGDFactorization(2, center="columns").fit(whole)
+    alone = PrecGDFactorization(2, center="columns").fit(X)
+    cells = hidden(X)
+    assert_allclose(model.interval(*cells), alone.interval(*cells), rtol=1e-6)
+    mean, std = model.predict_entries([60], [20], return_std=True)
+    assert_allclose(mean, 3.0)
+    assert 0 < std < np.inf
+    drawn = next(model.sample_completed(whole, random_state=0))
+    assert np.isfinite(drawn).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_columns_of_few_entries_are_known_that_well(count, rng):
+    """Student's t of their number less one: the unit is known from them alone."""
+    inside = []
+    for _ in range(8):
+        X, again = table(rng, shape=(60, 20), share=0.8)
+        kept = rng.permutation(60)[:count]
+        seen = X.copy()
+        seen[:, 15:] = np.nan
+        seen[kept, 15:] = again[kept, 15:]
+        model = PrecGDFactorization(3, center="columns").fit(seen)
+        cells = np.nonzero(np.isnan(seen) & (np.arange(20) >= 15))
+        low, high = model.interval(*cells)
+        inside.append((low <= again[cells]) & (again[cells] <= high))
+        if count <= 3:
+            with pytest.warns(UserWarning, match="two other entries or fewer"):
+                assert np.isinf(model.predict_entries(*cells, return_std=True)[1]).any()
+    assert np.mean(inside) > 0.78
+
+
+def test_nothing_is_drawn_of_nothing(rng):
+    X, again = table(rng, shape=(40, 20))
+    model = PrecGDFactorization(2).fit(X)
+    assert model.sample_entries([], [], 3).shape == (3, 0)
+    assert len(model.predict_entries([], [])) == len(model.interval([], [])[0]) == 0
+    assert_allclose(next(model.sample_completed(again)), again)
+
+
+def test_weights_count_as_they_compare(rng):
+    X, again = table(rng)
+    weights = rng.integers(1, 10, size=X.shape).astype(float)
+    model = PrecGDFactorization(5, center="columns").fit(X, entry_weight=weights)
+    low, high = model.interval(*hidden(X))
+    inside = (low < again[hidden(X)]) & (again[hidden(X)] < high)
+    assert abs(np.mean(inside) - 0.9) < 0.08

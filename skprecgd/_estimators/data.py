@@ -371,6 +371,28 @@ class EntryData(Data, Rows):
         numbers = checked_numbers(variance, "noise_variance")
         return np.asarray(numbers[self.columns])
 
+    def without_repeats(self) -> EntryData:
+        """Each measurement once, and in its weight how often it was there.
+
+        Repeats of a cell with the same result and the same precision are one.
+        """
+        rows, columns, values = self.rows, self.columns, self.values
+        again = (rows[1:] == rows[:-1]) & (columns[1:] == columns[:-1])
+        if not again.any():
+            return self
+        each = self.weights.precision
+        keys = (
+            (values, columns, rows) if each is None else (each, values, columns, rows)
+        )
+        order = np.lexsort(keys)
+        differ = [np.diff(key[order]) != 0 for key in keys]
+        first = np.append(True, np.logical_or.reduce(differ))
+        often = self.weights.frequency
+        counted = np.ones(len(rows)) if often is None else often[order]
+        frequency = np.bincount(np.cumsum(first) - 1, counted)
+        once = self.where(order[first])
+        return replace(once, weights=replace(once.weights, frequency=frequency))
+
     def precision_of_columns(self) -> ColumnPrecision:
         """How precise the entries of each column are in the mean."""
         counts = np.bincount(self.columns, minlength=self.shape[1])

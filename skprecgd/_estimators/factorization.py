@@ -390,11 +390,11 @@ class PrecGDFactorization(
         entry_weight : array-like or sparse array of shape (n_samples, n_features), \
                 default=None
             How often each entry counts: one of weight two like two, one of weight zero
-            as if it were missing. Where noise is learned, a factor above one that all
-            weights have in common does not count: it would mean that every entry was
-            measured several times with the same result. A sparse one stores a number
-            for every observed entry. Complete data with weights must be dense, and are
-            completed like data with missing entries.
+            as if it were missing. Where noise is learned, weights count as they compare
+            (their mean, if it is above one, as one): that entries were measured several
+            times with the very same result would mean that there is none. A sparse one
+            stores a number for every observed entry. Complete data with weights must be
+            dense, and are completed like data with missing entries.
 
         Returns
         -------

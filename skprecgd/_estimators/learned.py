@@ -111,10 +111,15 @@ class NoiseFound:
         scales = np.concatenate([part.factor_scales for part in learned])
         bound = sum(part.lower_bound for part in learned)
         missed = max(part.missed for part in learned)
+        told = [
+            (part.entries, block)
+            for part, block in zip(parts, where, strict=True)
+            if part.entries is not None
+        ]
         entries = None
-        if all(part.entries is not None for part in parts):
-            each = [part.entries for part in parts]
-            entries = DistributionsInGroups(list(where), each, means)
+        if told:
+            each, own = zip(*told, strict=True)
+            entries = DistributionsInGroups(own, each, means)
         return cls(variance, np.sort(scales)[::-1], bound, missed, entries)
 
 
@@ -132,7 +137,7 @@ class Learner(NoiseJudge):
     """
 
     def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
-        self.data, self.rank = data, rank
+        self.data, self.rank = data.without_repeats(), rank
         self.center, self.noise = estimator.center, estimator.noise
         self._keeps_pattern = estimator.store_pattern
         self._is_auto = SearchRank(estimator.n_components).is_auto
@@ -141,15 +146,15 @@ class Learner(NoiseJudge):
         self._often = self._common_frequency()
 
     def _common_frequency(self) -> float:
-        """How often every entry was made at least, if noise is to be learned.
+        """How often entries were made in the mean, if noise is to be learned.
 
-        Entries that were all made twice with the same results show no noise, and
-        weights that have a factor in common do not mean that.
+        Entries that were made several times with the same result show no noise, and
+        weights do not mean that: it counts how they compare.
         """
         often = self.data.weights.frequency
-        if often is None or self.variance is not None:
+        if often is None or self.variance is not None or not len(often):
             return 1.0
-        return max(1.0, float(np.min(often, initial=np.inf)))
+        return max(1.0, float(np.mean(often)))
 
     @property
     def _weights(self) -> Weights:

@@ -385,8 +385,8 @@ class PrecGDMatrixSensing(
             The measured numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
-            zero not at all. Where noise is learned, a factor above one that all weights
-            have in common does not count. (The parameter `noise_variance` says how
+            zero not at all. Where noise is learned, weights count as they compare
+            (their mean, if it is above one, as one). (`noise_variance` says how
             precise it is.)
 
         Returns
@@ -586,7 +586,8 @@ class PrecGDMatrixSensing(
             With ``loss="logistic"`` these are probabilities, with ``loss="poisson"``
             means: the measurements are their log-odds and their logarithms.
         std : ndarray of shape (n,)
-            Only with `return_std`.
+            Only with `return_std`. Of new measurements; where `noise_variance` was
+            given for each target, of ones as precise as those in the (harmonic) mean.
 
         Raises
         ------

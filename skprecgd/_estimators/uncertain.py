@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from numbers import Integral, Real
 from typing import Any
@@ -223,13 +224,17 @@ class UncertainEntries:
 
     def _distribution(self, rows: Array, columns: Array) -> Distribution:
         known, noise = self._known_entries(), self._given_noise(rows, columns)
-        return known.at(rows, columns, noise)
+        found = known.at(rows, columns, noise)
+        # Groups of which no noise was learned have a matrix all the same.
+        return replace(found, mean=self._entry_means(rows, columns))
 
     def _draws(
         self, rows: Array, columns: Array, random_state: RandomState
     ) -> Iterator[Array]:
         known, noise = self._known_entries(), self._given_noise(rows, columns)
-        return known.draws(rows, columns, check_random_state(random_state), noise)
+        rng = check_random_state(random_state)
+        shift = self._entry_means(rows, columns) - known.at(rows, columns, noise).mean
+        return (shift + drawn for drawn in known.draws(rows, columns, rng, noise))
 
     def _entry_std(self, rows: Array, columns: Array) -> Array:
         std = self._distribution(rows, columns).std.astype(self.left_.dtype)
@@ -246,10 +251,14 @@ class UncertainEntries:
     def _known_entries(self) -> EntryDistributions:
         noise = self._noise
         if noise is None or noise.lower_bound is None:
+            chosen = getattr(self, "alpha_", "auto")
+            why = f"the search chose alpha_={chosen!r}"
+            if isinstance(chosen, str):
+                why = f"stop_reason_: {self.stop_reason_!r}"
             raise ValueError(
                 "Nothing is known of how sure the entries are: that takes noisy single "
                 "entries of which some are missing, and alpha='auto', which learns the "
-                f"noise (stop_reason_: {self.stop_reason_!r})."
+                f"noise ({why})."
             )
         if noise.entries is None:
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from scipy import sparse, stats
@@ -148,8 +149,8 @@ class Predictive(EntryDistributions):
     ----------
     columns : ColumnPosterior
     noise : ColumnNoise
-    known : ndarray of bool, shape (n_columns,)
-        Of which columns something was seen.
+    counts : ndarray of int, shape (n_columns,)
+        How many entries of each column were seen.
     rows : ndarray of shape (n_rows + 1, f)
         Posterior means of the coordinates of the rows, and of one never seen.
     row_noise : RowNoise
@@ -159,7 +160,7 @@ class Predictive(EntryDistributions):
 
     columns: ColumnPosterior
     noise: ColumnNoise
-    known: Array
+    counts: Array
     rows: Array
     row_noise: RowNoise
     seen: sparse.csr_array
@@ -195,7 +196,7 @@ class Predictive(EntryDistributions):
         return cls(
             posterior.columns,
             posterior.noise,
-            np.bincount(entries.indices, minlength=n_columns) > 0,
+            np.bincount(entries.indices, minlength=n_columns),
             np.vstack([posterior.rows, np.zeros((1, posterior.rows.shape[1]))]),
             row_noise,
             sparse.csr_array(
@@ -220,14 +221,40 @@ class Predictive(EntryDistributions):
             cells = order[part]
             variance[cells] = self._variances(rows[cells], columns[cells])
         variance *= self.columns.units.scale[columns] ** 2
+        variance += np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
+        if noise is not None:
+            return Distribution(mean, variance, noise, np.full(len(rows), np.inf))
+        own = self.row_noise
+        noise = self.noise.variance[columns] * own.variance[rows]
+        noise = np.where(self._alone(columns), np.inf, noise)
+        inverse = 1.0 / own.freedom[rows] + 1.0 / self.noise.freedom[columns]
+        wider, of_units = self._of_units(columns)
+        inverse += of_units
         freedom = np.full(len(rows), np.inf)
-        if noise is None:
-            own = self.row_noise
-            noise = self.noise.variance[columns] * own.variance[rows]
-            inverse = 1.0 / own.freedom[rows] + 1.0 / self.noise.freedom[columns]
-            freedom = np.divide(1.0, inverse, out=freedom, where=inverse > 0)
-        variance += np.where(self.known[columns], 0.0, self.typical_variance)
-        return Distribution(mean, variance, noise, freedom)
+        np.divide(1.0, inverse, out=freedom, where=inverse > 0)
+        return Distribution(mean, variance * wider, noise * wider, freedom)
+
+    def _of_units(self, columns: Array) -> tuple[Array, Array]:
+        """By what variances are larger as units are known from few entries each.
+
+        Returns
+        -------
+        wider : ndarray
+            Of the square of a spread that is the root mean square from a mean.
+        inverse : ndarray
+            Inverse degrees of freedom.
+        """
+        counts = self.counts[columns].astype(np.float64)
+        if self.columns.units.are_one:
+            return np.ones(len(columns)), np.zeros(len(columns))
+        several = np.maximum(counts, 2.0)
+        inverse = np.where(counts > 0, 1.0 / (several - 1.0), 0.0)
+        wider = np.where(counts > 0, several / (several - 1.0), 1.0)
+        return wider, inverse
+
+    def _alone(self, columns: Array) -> Array:
+        """Which columns have one entry, and a unit that is known from it alone."""
+        return (self.counts[columns] == 1) & (not self.columns.units.are_one)
 
     def draws(
         self,
@@ -236,6 +263,8 @@ class Predictive(EntryDistributions):
         rng: np.random.RandomState,
         noise: Array | None = None,
     ) -> Iterator[Array]:
+        if not len(rows):
+            yield from repeat(np.zeros(0))
         lines, of_rows = np.unique(rows, return_inverse=True)
         others, of_columns = np.unique(columns, return_inverse=True)
         left = _Gaussians.of(
@@ -246,7 +275,7 @@ class Predictive(EntryDistributions):
             self.columns.second[others] - _squares(self.columns.mean[others]),
         )
         units = self.columns.units.at(columns)
-        unknown = np.where(self.known[columns], 0.0, self.typical_variance)
+        unknown = np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
         while True:
             x, y = left.drawn(rng)[of_rows], right.drawn(rng)[of_columns]
             own = noise
