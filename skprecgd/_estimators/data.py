@@ -38,7 +38,7 @@ from skprecgd._linalg.groups import (
     members_of,
 )
 from skprecgd._linalg.naming import columns_named, first_few
-from skprecgd._linalg.numerics import slab_bincount
+from skprecgd._linalg.numerics import largest_sizes, slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
     entry_offsets,
@@ -813,8 +813,7 @@ def warn_about_units(data: Data, center: str | None) -> None:
     """
     if center not in ("mean", "both") or not isinstance(data, EntryData):
         return
-    sizes = np.zeros(data.shape[1])
-    np.maximum.at(sizes, data.columns, np.abs(data.values))
+    sizes = largest_sizes(data.columns, data.values, data.shape[1])
     sizes = sizes[sizes > 0]
     if len(sizes) and np.max(sizes) / _LARGEST > np.median(sizes):
         warnings.warn(

@@ -16,6 +16,7 @@ import numpy as np
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData
+from skprecgd._linalg.numerics import largest_sizes
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import sampled_product
@@ -97,8 +98,7 @@ def explains_columns(
     columns, values, n = data.columns, data.values.astype(np.float64), data.shape[1]
     counts = np.maximum(np.bincount(columns, minlength=n), 1)
     # Squares of numbers in the unit of their column neither overflow nor vanish.
-    unit = np.zeros(n)
-    np.maximum.at(unit, columns, np.abs(values))
+    unit = largest_sizes(columns, values, n)
     unit[unit == 0] = 1.0
     left = values - sampled_product(factors.left, factors.right, data.rows, columns)
     left = (left - offsets.columns[columns]) / unit[columns]

@@ -233,7 +233,7 @@ class UncertainEntries:
     ) -> Iterator[Array]:
         known, noise = self._known_entries(), self._given_noise(rows, columns)
         rng = check_random_state(random_state)
-        shift = self._entry_means(rows, columns) - known.at(rows, columns, noise).mean
+        shift = self._entry_means(rows, columns) - known.means(rows, columns)
         return (shift + drawn for drawn in known.draws(rows, columns, rng, noise))
 
     def _entry_std(self, rows: Array, columns: Array) -> Array:

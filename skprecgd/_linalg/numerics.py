@@ -106,6 +106,20 @@ class UnitTuning:
 UNIT = UnitTuning()
 
 
+def largest_sizes(groups: Array, values: Array, n: int) -> Array:
+    """The largest size among the values of each of n groups; zero where there is none.
+
+    Parameters
+    ----------
+    groups : ndarray of int, shape (n_values,)
+    values : ndarray of shape (n_values,)
+    n : int
+    """
+    largest = np.zeros(n)
+    np.maximum.at(largest, groups, np.abs(values))
+    return largest
+
+
 def largest_size(a: Array) -> float:
     """The largest absolute value, without a copy of the array; 0 if there is none."""
     return max(float(np.max(a, initial=0.0)), -float(np.min(a, initial=0.0)))

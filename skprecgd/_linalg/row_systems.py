@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import slabs
+from skprecgd._linalg.numerics import largest_sizes, slabs
 from skprecgd._runtime.typing import Array
 
 # Numbers of the normal matrices that are formed at a time (32 MB of float64).
@@ -92,8 +92,7 @@ def weighted_least_squares(
     ndarray of shape (n_rows, r)
     """
     lines = np.repeat(np.arange(visible.shape[0]), np.diff(visible.indptr))
-    largest = np.zeros(visible.shape[0])
-    np.maximum.at(largest, lines, weights)
+    largest = largest_sizes(lines, weights, visible.shape[0])
     largest[largest == 0] = 1.0
     # Dividing the problem of a row by a number leaves its solution.
     weights, ridge = weights / largest[lines], ridge / largest[:, None]

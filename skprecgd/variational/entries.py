@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.numerics import largest_sizes
 from skprecgd._linalg.offsets import at_least_something
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import Pattern
@@ -104,8 +105,7 @@ class Units:
 
 def _largest(groups: Array, values: Array, n: int) -> Array:
     """The largest size in each group, and one where all is zero."""
-    largest = np.zeros(n)
-    np.maximum.at(largest, groups, np.abs(values))
+    largest = largest_sizes(groups, values, n)
     largest[largest == 0] = 1.0
     return largest if groups.any() else np.full(n, largest[0])
 

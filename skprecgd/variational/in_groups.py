@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from skprecgd._linalg.groups import Block
+from skprecgd._linalg.groups import Block, local_positions, members_of
 from skprecgd._runtime.typing import Array
 from skprecgd.variational.predictive import Distribution, EntryDistributions
 
@@ -21,24 +21,30 @@ class DistributionsInGroups(EntryDistributions):
     blocks : sequence of Block
         Rows and columns of each group.
     parts : sequence of EntryDistributions
-    means : ndarray of shape (n_columns,)
-        Of the entries of columns that are in none of the groups.
+    elsewhere : ndarray of shape (n_columns,)
+        Means of the entries of columns that are in none of the groups.
     """
 
     blocks: Sequence[Block]
     parts: Sequence[EntryDistributions]
-    means: Array
+    elsewhere: Array
 
     @property
     def typical_variance(self) -> float:
         return float(np.mean([part.typical_variance for part in self.parts]))
+
+    def means(self, rows: Array, columns: Array) -> Array:
+        found = self.elsewhere[columns]
+        for part, cells, own, others in self._shared_out(rows, columns):
+            found[cells] = part.means(own, others)
+        return found
 
     def at(
         self, rows: Array, columns: Array, noise: Array | None = None
     ) -> Distribution:
         variance, ones = self.typical_variance, np.ones(len(columns))
         found = Distribution(
-            self.means[columns], variance * ones, 0.0 * ones, np.inf * ones
+            self.elsewhere[columns], variance * ones, 0.0 * ones, np.inf * ones
         )
         for part, cells, own, others in self._shared_out(rows, columns):
             here = part.at(own, others, None if noise is None else noise[cells])
@@ -57,7 +63,7 @@ class DistributionsInGroups(EntryDistributions):
         for part, cells, own, others in self._shared_out(rows, columns):
             given = None if noise is None else noise[cells]
             shares.append((cells, part.draws(own, others, rng, given)))
-        mean, scale = self.means[columns], np.sqrt(self.typical_variance)
+        mean, scale = self.elsewhere[columns], np.sqrt(self.typical_variance)
         while True:
             drawn = mean + scale * rng.standard_normal(len(columns))
             for cells, draws in shares:
@@ -68,11 +74,14 @@ class DistributionsInGroups(EntryDistributions):
         self, rows: Array, columns: Array
     ) -> Iterator[tuple[EntryDistributions, Array, Array, Array]]:
         """The parts, which entries lie in their columns, and where these are."""
-        for block, part in zip(self.blocks, self.parts, strict=True):
-            n_rows, n_columns = block.whole_shape
-            of_row, of_column = np.full(n_rows, -1), np.full(n_columns, -1)
-            of_row[block.rows] = np.arange(len(block.rows))
-            of_column[block.columns] = np.arange(len(block.columns))
-            cells = np.flatnonzero(of_column[columns] >= 0)
+        n_rows, n_columns = self.blocks[0].whole_shape
+        across = local_positions([block.columns for block in self.blocks], n_columns)
+        down = local_positions([block.rows for block in self.blocks], n_rows)
+        of_column, of_row = np.full(n_columns, -1), np.full(n_rows, -1)
+        for k, block in enumerate(self.blocks):
+            of_column[block.columns], of_row[block.rows] = k, k
+        members = members_of(of_column[columns], len(self.blocks))
+        for k, (part, cells) in enumerate(zip(self.parts, members, strict=True)):
             if len(cells):
-                yield part, cells, of_row[rows[cells]], of_column[columns[cells]]
+                own = np.where(of_row[rows[cells]] == k, down[rows[cells]], -1)
+                yield part, cells, own, across[columns[cells]]

@@ -139,11 +139,6 @@ class NoiseOfLines(Noise):
         return Learned((self.strength, self.strength * self._level), counts)
 
     @property
-    def posterior(self) -> tuple[Array, Array]:
-        """Shapes and rates of the Gamma posteriors of the inverse variances."""
-        return self._shape, self._rate
-
-    @property
     def freedom(self) -> Array:
         return 2.0 * self._shape
 

@@ -69,6 +69,10 @@ class EntryDistributions(ABC):
         """Of an entry of which nothing is known: the mean over the columns."""
 
     @abstractmethod
+    def means(self, rows: Array, columns: Array) -> Array:
+        """The means of the distributions of entries; see `at`."""
+
+    @abstractmethod
     def at(
         self, rows: Array, columns: Array, noise: Array | None = None
     ) -> Distribution:
@@ -133,12 +137,9 @@ class RowNoise:
         seen = np.maximum(squares, noise.tuning.least * counts)
         for _ in range(2):
             noise.update(seen, squares[:1])
-        return cls.none(len(counts) - 1) if noise.is_equal else cls._known(noise)
-
-    @classmethod
-    def _known(cls, noise: NoiseOfLines) -> RowNoise:
-        shape, rate = noise.posterior
-        return cls(rate / shape, 2.0 * shape)
+        if noise.is_equal:
+            return cls.none(len(counts) - 1)
+        return cls(1.0 / noise.long, noise.freedom)
 
 
 @dataclass(frozen=True)
@@ -209,13 +210,15 @@ class Predictive(EntryDistributions):
         scales = self.columns.units.scale[self.columns.precision > 0]
         return float(np.mean(scales**2)) if len(scales) else 0.0
 
+    def means(self, rows: Array, columns: Array) -> Array:
+        basis = self.columns.basis[columns]
+        mean = np.einsum("ij,ij->i", self.rows[rows], basis)
+        return np.asarray(mean + self.columns.offsets[columns])
+
     def at(
         self, rows: Array, columns: Array, noise: Array | None = None
     ) -> Distribution:
-        basis = self.columns.basis[columns]
-        mean = np.einsum("ij,ij->i", self.rows[rows], basis)
-        mean += self.columns.offsets[columns]
-        variance = np.zeros(len(rows))
+        mean, variance = self.means(rows, columns), np.zeros(len(rows))
         order = np.argsort(rows, kind="stable")
         for part in slabs((len(rows), 4 * self.columns.second.shape[1]), _NUMBERS):
             cells = order[part]
