@@ -60,7 +60,8 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         See :class:`PrecGDFactorization`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDFactorization`.
-    loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
+    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
+    noise_variance : default=None
         See :class:`PrecGDFactorization`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDFactorization`. In the default score, that share of the
@@ -133,6 +134,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     stop_reason_ : str
     alpha_max_ : float
     noise_variance_ : float or ndarray
+    noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
     history_ : History
@@ -185,6 +187,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
         noise: str = "auto",
+        noise_tail: str = "auto",
         noise_variance: Any = None,
         init: str = "spectral",
         alpha: Any = None,
@@ -209,6 +212,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.step_size = step_size
         self.damping = damping
         self.noise = noise
+        self.noise_tail = noise_tail
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha

@@ -36,9 +36,10 @@ from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.in_groups import DistributionsInGroups
-from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
+from skprecgd.variational.posterior import Posterior, learn_posterior
 from skprecgd.variational.predictive import EntryDistributions, Predictive
 from skprecgd.variational.recipe import is_doubtful
+from skprecgd.variational.rows import ColumnPosterior
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
@@ -61,6 +62,8 @@ class NoiseFound:
     entries : EntryDistributions, default=None
         What is known of each entry; None where nothing was learned, or where that is
         not to be kept.
+    freedom : float, default=inf
+        Degrees of freedom of the noise; infinite if it is normal.
     """
 
     variance: float | Array
@@ -68,6 +71,7 @@ class NoiseFound:
     lower_bound: float | None = None
     missed: float = 0.0
     entries: EntryDistributions | None = None
+    freedom: float = np.inf
 
     @classmethod
     def left_by(
@@ -120,7 +124,8 @@ class NoiseFound:
         if told:
             each, own = zip(*told, strict=True)
             entries = DistributionsInGroups(own, each, means)
-        return cls(variance, np.sort(scales)[::-1], bound, missed, entries)
+        freedom = min(part.freedom for part in learned)
+        return cls(variance, np.sort(scales)[::-1], bound, missed, entries, freedom)
 
 
 class Learner(NoiseJudge):
@@ -132,13 +137,14 @@ class Learner(NoiseJudge):
     rank : int
         Columns of the factors at most.
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-        Its `center`, `noise` and `noise_variance` are read. With "auto" for
-        `n_components`, what looks like noise counts as such.
+        Its `center`, `noise`, `noise_tail` and `noise_variance` are read. With "auto"
+        for `n_components`, what looks like noise counts as such.
     """
 
     def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
         self.data, self.rank = data.without_repeats(), rank
         self.center, self.noise = estimator.center, estimator.noise
+        self.noise_tail = estimator.noise_tail
         self._keeps_pattern = estimator.store_pattern
         self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
@@ -218,6 +224,7 @@ class Learner(NoiseJudge):
                 self.rank,
                 center=self.center,
                 noise=self.noise,
+                noise_tail=self.noise_tail,
                 noise_variance=self.variance,
                 weights=self._weights,
             )
@@ -226,7 +233,7 @@ class Learner(NoiseJudge):
     def factors(self) -> Factors:
         """The posterior means, offsets of rows included."""
         posterior, dtype = self.posterior, self.data.values.dtype
-        left, right = posterior.rows, posterior.columns.basis
+        left, right = posterior.rows.mean, posterior.columns.basis
         if left.shape[1] == 0:
             left, right = (np.zeros((len(block), 1)) for block in (left, right))
         return FactorPair(left.astype(dtype), right.astype(dtype))
@@ -234,9 +241,9 @@ class Learner(NoiseJudge):
     @property
     def offsets(self) -> Offsets:
         posterior = self.posterior
-        rows = np.zeros(len(posterior.rows))
+        rows = np.zeros(len(posterior.rows.mean))
         if posterior.row_offset:
-            rows = posterior.rows[:, -1]
+            rows = posterior.rows.mean[:, -1]
         return Offsets(rows, posterior.columns.offsets, posterior.row_offset)
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
@@ -261,6 +268,7 @@ class Learner(NoiseJudge):
             posterior.evidence,
             posterior.missed,
             entries,
+            posterior.columns.freedom,
         )
 
     def in_words(self) -> str:
@@ -476,13 +484,17 @@ class PriorRows(RowSolver):
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
-        each, unit = entries.weights.of_losses, entries.weights.unit_variance
-        if each is not None and unit is not None and self.unit_variance is not None:
+        weights, unit = entries.weights, entries.weights.unit_variance
+        precision, often = weights.precision, weights.frequency
+        if unit is not None and self.unit_variance is not None:
             # A group of columns has a unit of its own.
-            each = each * (self.unit_variance / unit)
-        if each is not None and entries.weights.frequency is not None:
-            each = each / self.often
-        own = self.columns.rows(entries.csr(), each)
+            ratio = self.unit_variance / unit
+            if often is not None and precision is None:
+                precision = np.ones(len(often))
+            precision = None if precision is None else precision * ratio
+        if often is not None:
+            often = often / self.often
+        own = self.columns.rows(entries.csr(), Weights(often, precision)).mean
         turn = space.basis.T @ self.columns.basis
         return np.asarray(own @ turn.T).astype(space.basis.dtype)
 

@@ -33,6 +33,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         Damping,
     ],
     "noise": [StrOptions({"auto", "uniform", "columns"})],
+    "noise_tail": [StrOptions({"auto", "normal", "t"})],
     "noise_variance": [
         None,
         StrOptions({"auto"}),

@@ -63,7 +63,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         See :class:`PrecGDMatrixSensing`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDMatrixSensing`.
-    loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
+    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
+    noise_variance : default=None
         See :class:`PrecGDMatrixSensing`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDMatrixSensing`. In the default score, that share of the
@@ -137,6 +138,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     stop_reason_ : str
     alpha_max_ : float
     noise_variance_ : float or ndarray
+    noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
     history_ : History
@@ -187,6 +189,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
         noise: str = "auto",
+        noise_tail: str = "auto",
         noise_variance: Any = None,
         init: str = "spectral",
         alpha: Any = None,
@@ -212,6 +215,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.step_size = step_size
         self.damping = damping
         self.noise = noise
+        self.noise_tail = noise_tail
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha

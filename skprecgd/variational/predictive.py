@@ -15,7 +15,8 @@ from skprecgd._runtime.typing import Array
 from skprecgd.kernels import packed_index, packed_of, uncertain_lines, unpacked
 from skprecgd.objective import Weights
 from skprecgd.variational.noise import NoiseOfLines
-from skprecgd.variational.posterior import ColumnNoise, ColumnPosterior, Posterior
+from skprecgd.variational.posterior import ColumnNoise, Posterior
+from skprecgd.variational.rows import ColumnPosterior
 
 # Numbers of second moments that are held at a time (32 MB).
 _NUMBERS = 1 << 22
@@ -130,6 +131,11 @@ class RowNoise:
         return cls(np.ones(n_rows + 1), np.full(n_rows + 1, np.inf))
 
     @classmethod
+    def learned(cls, precision: Array, counts: Array, strength: float) -> RowNoise:
+        """As it was learned with the rows, from a prior that counts as `strength`."""
+        return cls(1.0 / np.append(precision, 1.0), strength + np.append(counts, 0.0))
+
+    @classmethod
     def of(cls, squares: Array, counts: Array) -> RowNoise:
         """From the expected squared residuals of rows, in units of the noise."""
         squares, counts = np.append(squares, 0.0), np.append(counts, 0.0)
@@ -189,16 +195,22 @@ class Predictive(EntryDistributions):
         each = weights.of_losses
         if each is None:
             each = np.ones(entries.nnz, np.int8)
-        n_rows, n_columns = entries.shape
+        rows, (n_rows, n_columns) = posterior.rows, entries.shape
         row_noise = RowNoise.none(n_rows)
-        if rows_differ:
-            row_noise = RowNoise.of(posterior.row_squares, posterior.row_counts)
+        strength = posterior.columns.strength
+        if np.isfinite(strength):
+            row_noise = RowNoise.learned(rows.noise, posterior.row_counts, strength)
+        elif rows_differ:
+            row_noise = RowNoise.of(rows.squares, posterior.row_counts)
+        if posterior.columns.learns_of_rows:
+            noise = np.repeat(rows.noise, np.diff(entries.indptr))
+            each = each * noise * rows.share
         starts = np.append(entries.indptr, entries.indptr[-1])
         return cls(
             posterior.columns,
             posterior.noise,
             np.bincount(entries.indices, minlength=n_columns),
-            np.vstack([posterior.rows, np.zeros((1, posterior.rows.shape[1]))]),
+            np.vstack([rows.mean, np.zeros((1, rows.mean.shape[1]))]),
             row_noise,
             sparse.csr_array(
                 (each, entries.indices, starts), shape=(n_rows + 1, n_columns)
@@ -226,11 +238,13 @@ class Predictive(EntryDistributions):
         variance *= self.columns.units.scale[columns] ** 2
         variance += np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
         if noise is not None:
-            return Distribution(mean, variance, noise, np.full(len(rows), np.inf))
+            freedom = np.full(len(rows), self.columns.freedom)
+            return Distribution(mean, variance, noise, freedom)
         own = self.row_noise
         noise = self.noise.variance[columns] * own.variance[rows]
         noise = np.where(self._alone(columns), np.inf, noise)
         inverse = 1.0 / own.freedom[rows] + 1.0 / self.noise.freedom[columns]
+        inverse += 1.0 / self.columns.freedom
         wider, of_units = self._of_units(columns)
         inverse += of_units
         freedom = np.full(len(rows), np.inf)
@@ -279,6 +293,7 @@ class Predictive(EntryDistributions):
         )
         units = self.columns.units.at(columns)
         unknown = np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
+        freedom = self.columns.freedom
         while True:
             x, y = left.drawn(rng)[of_rows], right.drawn(rng)[of_columns]
             own = noise
@@ -286,6 +301,8 @@ class Predictive(EntryDistributions):
                 of_lines = _variances_drawn(self.row_noise, lines, rng)
                 of_others = _variances_drawn(self.noise, others, rng)
                 own = of_lines[of_rows] * of_others[of_columns]
+            if np.isfinite(self.columns.freedom):
+                own = own / (rng.chisquare(freedom, len(rows)) / freedom)
             chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
             yield units.shift + units.scale * np.einsum("ij,ij->i", x, y) + chance
 
@@ -306,7 +323,7 @@ class Predictive(EntryDistributions):
         columns = self.columns
         if not len(columns.unknown.free):
             return np.zeros((len(rows), columns.second.shape[1]))
-        grams = self.seen[rows] @ (columns.precision[:, None] * columns.second)
+        grams = self.seen[rows] @ (columns.weight[:, None] * columns.second)
         moments = np.zeros((len(rows), columns.mean.shape[1] + 1))
         ones = np.ones(len(rows))
         lines = uncertain_lines(np.asarray(grams), moments, ones, columns.unknown)
