@@ -93,20 +93,27 @@ class HeavyTails(NoiseChoice):
         return other
 
     def pays(self, before: Model, after: Model) -> bool:
+        assert after.tail is not None
         if after.exact:
-            # Where numbers repeat, their scale may vanish, and so does the evidence's.
+            # Where many numbers are the same, the scale of the noise may vanish.
             return False
         first, second = (
             left_out_residuals(model, self.tuning.most) for model in (before, after)
         )
         squares = first**2, second**2
         gain = after.evidence() - before.evidence()
-        if gain > self.tuning.wild * before.entries.count:
-            most = (self.tuning.cap * np.median(np.abs(first)) / 0.6745) ** 2
-            squares = np.minimum(first**2, most), np.minimum(second**2, most)
-        better = squares[0] - squares[1]
-        error = np.std(better) / np.sqrt(len(better))
-        return float(np.mean(better)) > self.tuning.clearly * float(error)
+        clearly, better = self.tuning.clearly, _standard_errors(squares[0] - squares[1])
+        if gain <= self.tuning.wild * before.entries.count:
+            return better > clearly and after.tail.freedom < self.tuning.heavy
+        most = (self.tuning.cap * np.median(np.abs(first)) / 0.6745) ** 2
+        capped = np.minimum(first**2, most) - np.minimum(second**2, most)
+        return better > -clearly and _standard_errors(capped) > clearly
+
+
+def _standard_errors(numbers: Array) -> float:
+    """The mean, in units of its standard error."""
+    error = float(np.std(numbers)) / np.sqrt(len(numbers))
+    return float(np.mean(numbers)) / error if error > 0 else 0.0
 
 
 def _standardised(model: Model) -> Array:

@@ -111,14 +111,15 @@ class ChoiceTuning:
         What noise of its own in each row must add to the log density of an entry, so
         that it is tried: less changes intervals, but hardly a mean.
     heavy : float
-        Degrees of freedom of what is left of the entries, up to which heavy tails are
-        tried: with more of them normal noise loses hardly anything.
+        Degrees of freedom below which heavy tails are tried, and kept: with more of
+        them normal noise loses less than a seventh of what entries tell, which is
+        ``6 / (df (df + 1))``.
     heavy_gain : float
         What they must add to the log density of an entry.
     wild : float
         What they add to the log density of an entry where tails are so heavy (up to
         three degrees of freedom) that squares vary without end, and their mean says
-        nothing.
+        little: it must not be clearly worse.
     cap : float
         Size at which residuals are cut then, in robust standard deviations.
     clearly : float
@@ -128,7 +129,7 @@ class ChoiceTuning:
     """
 
     loud: float = 0.03
-    heavy: float = 10.0
+    heavy: float = 6.0
     heavy_gain: float = 0.005
     wild: float = 0.1
     cap: float = 3.0
