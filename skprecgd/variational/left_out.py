@@ -41,7 +41,7 @@ def left_out_residuals(model: Model, most: int) -> Array:
     if not model.coordinates.size:
         return values
     long, short = model.long_lines(until), model.short
-    precision = model.noise.long[rows] * model.noise.short[columns]
+    precision = model.precisions[:stop]
     if pattern.weights is not None:
         precision = precision * pattern.weights[:stop]
     twice = packed_of(2.0 - np.eye(model.coordinates.size))

@@ -165,7 +165,7 @@ class Model:
     def _learn_noise_alone(self) -> None:
         """The noise of entries that nothing is to explain."""
         if self.tail is not None:
-            squares = self._precisions * self.entries.pattern.values**2
+            squares = self.precisions * self.entries.pattern.values**2
             self.tail = self.tail.after(self.tail.expected(squares))
         self.noise.update(*self._squares_alone())
         # The noise of the longer side weighs what the shorter one sees.
@@ -186,7 +186,7 @@ class Model:
         )
 
     @property
-    def _precisions(self) -> Array:
+    def precisions(self) -> Array:
         """Inverse variances of the noise of entries, in the order of the pattern."""
         long, short = self.noise.long, self.noise.short
         return long[self.entries.lines] * short[self.entries.pattern.indices]

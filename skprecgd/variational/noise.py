@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -45,6 +45,10 @@ class Noise(ABC):
         Those of the shorter side, but not of the longer, are weighted by the noise of
         the longer.
         """
+
+    @abstractmethod
+    def restarted(self, level: float) -> Noise:
+        """Noise of the same kind before anything is learned, of about that variance."""
 
     @abstractmethod
     def evidence(self, short_squares: Array) -> float:
@@ -98,6 +102,9 @@ class EqualNoise(Noise):
         self.variance = max(self.mean_square, self.tuning.least)
         self.short = np.full(self.sides[1], 1.0 / self.variance)
 
+    def restarted(self, level: float) -> Noise:
+        return EqualNoise(self.sides, self.count, level, self.tuning)
+
     @property
     def freedom(self) -> float:
         return self.count
@@ -110,6 +117,9 @@ class EqualNoise(Noise):
 @dataclass
 class KnownNoise(EqualNoise):
     """Noise whose variance was given."""
+
+    def restarted(self, level: float) -> Noise:
+        return self
 
     @property
     def freedom(self) -> float:
@@ -135,19 +145,32 @@ class NoiseOfLines(Noise):
     of_long : bool
         Whether it is the longer side.
     learns_level : bool, default=True
-        Whether the level is learned; it is one if not.
+        Whether the level is learned.
+    level : float, default=1.0
+        Where it begins.
     """
 
     sides: tuple[int, int]
     counts: Array
     of_long: bool
     learns_level: bool = True
+    level: float = 1.0
     tuning: NoiseTuning = field(default=NoiseTuning())
 
     def __post_init__(self) -> None:
+        own = np.full(len(self.counts), 1.0 / self.level)
         self.long, self.short = np.ones(self.sides[0]), np.ones(self.sides[1])
-        self.strength, self._level, self._age = self.tuning.first_strength, 1.0, 0
-        self._shape = self._rate = 0.5 * (self.strength + self.counts)
+        if self.of_long:
+            self.long = own
+        else:
+            self.short = own
+        self.strength, self._level, self._age = (
+            self.tuning.first_strength,
+            self.level,
+            0,
+        )
+        self._shape = 0.5 * (self.strength + self.counts)
+        self._rate = self._shape * self.level
         # The prior that the posterior goes with.
         self._given = self.strength, self._level
 
@@ -155,6 +178,9 @@ class NoiseOfLines(Noise):
         if not self.of_long:
             return super().learned(counts)
         return Learned((self.strength, self.strength * self._level), counts)
+
+    def restarted(self, level: float) -> Noise:
+        return replace(self, level=level)
 
     @property
     def freedom(self) -> Array:
@@ -284,6 +310,9 @@ class NoiseOfBoth(Noise):
 
     def learned(self, counts: Array) -> Learned:
         return (self._columns if self._columns.of_long else self._rows).learned(counts)
+
+    def restarted(self, level: float) -> Noise:
+        return NoiseOfBoth(replace(self._columns, level=level), self._rows.counts)
 
     def update(self, long_squares: Array, short_squares: Array) -> None:
         self._columns.update(long_squares, short_squares)

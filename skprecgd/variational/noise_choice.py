@@ -21,6 +21,9 @@ from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
 from skprecgd.variational.tail import HeavyTail, Histogram
 from skprecgd.variational.tuning import CHOICE, ChoiceTuning
 
+# Median of the size of a standard normal number.
+_NORMAL_MIDDLE = 0.6745
+
 
 @dataclass(frozen=True)
 class NoiseChoice(ABC):
@@ -78,11 +81,12 @@ class HeavyTails(NoiseChoice):
         if model.tail is not None:
             return False
         residual = _standardised(model)
-        often = _of_pattern(model, model.entries.weights.frequency)
         scale = float(np.mean(residual**2))
         if scale == 0.0:
             return False
-        freedom, gain = Histogram.of(residual**2 / scale, often).best()
+        # Columns that count little, as all but a few of their entries are the same, are
+        # where tails are seen.
+        freedom, gain = Histogram.of(residual**2 / scale, None).best()
         return freedom < self.tuning.heavy and gain > self.tuning.heavy_gain
 
     def added_to(self, model: Model) -> Model:
@@ -90,6 +94,9 @@ class HeavyTails(NoiseChoice):
         often = _of_pattern(model, weights.frequency)
         given = _of_pattern(model, weights.precision)
         other.tail = HeavyTail.of(len(model.entries.pattern.values), often, given)
+        # What spikes have made of the noise of their columns would hide them.
+        middle = float(np.median(np.abs(_residual(model)))) / _NORMAL_MIDDLE
+        other.noise = model.noise.restarted(max(middle**2, model.noise.tuning.least))
         return other
 
     def pays(self, before: Model, after: Model) -> bool:
@@ -105,7 +112,7 @@ class HeavyTails(NoiseChoice):
         clearly, better = self.tuning.clearly, _standard_errors(squares[0] - squares[1])
         if gain <= self.tuning.wild * before.entries.count:
             return better > clearly and after.tail.freedom < self.tuning.heavy
-        most = (self.tuning.cap * np.median(np.abs(first)) / 0.6745) ** 2
+        most = (self.tuning.cap * np.median(np.abs(first)) / _NORMAL_MIDDLE) ** 2
         capped = np.minimum(first**2, most) - np.minimum(second**2, most)
         return better > -clearly and _standard_errors(capped) > clearly
 
@@ -116,18 +123,24 @@ def _standard_errors(numbers: Array) -> float:
     return float(np.mean(numbers)) / error if error > 0 else 0.0
 
 
+def _residual(model: Model) -> Array:
+    """What the means leave of the entries."""
+    pattern = model.entries.pattern
+    if not model.coordinates.size:
+        return pattern.values
+    means = model.long_mean, model.short.mean
+    return pattern.values - sampled_product(
+        *means, model.entries.lines, pattern.indices
+    )
+
+
 def _standardised(model: Model) -> Array:
     """What the means leave of the entries, in units of the noise."""
-    pattern, lines = model.pattern, model.entries.lines
-    fitted = np.zeros(len(pattern.values))
-    if model.coordinates.size:
-        means = model.long_mean, model.short.mean
-        fitted = sampled_product(*means, lines, pattern.indices)
-    precision = model.noise.long[lines] * model.noise.short[pattern.indices]
+    precision = model.precisions
     given = _of_pattern(model, model.entries.weights.precision)
     if given is not None:
         precision = precision * given
-    return (pattern.values - fitted) * np.sqrt(precision)
+    return _residual(model) * np.sqrt(precision)
 
 
 def _of_pattern(model: Model, each: Array | None) -> Array | None:
