@@ -44,9 +44,20 @@ class NoiseChoice(ABC):
     def added_to(self, model: Model) -> Model:
         """The same model, which is to learn that noise."""
 
-    @abstractmethod
     def pays(self, before: Model, after: Model) -> bool:
-        """Whether predictions are better with it, the evidence being higher."""
+        """Whether the evidence is higher, and predictions are better."""
+        gain = after.evidence() - before.evidence()
+        return gain > 0.0 and not after.exact and self._predicts_better(before, after)
+
+    def is_promising(self, before: Model, after: Model) -> bool:
+        """Whether further steps are worthwhile: it pays, or the evidence soars."""
+        soars = self.tuning.promising * before.entries.count
+        gain = after.evidence() - before.evidence()
+        return gain > soars or self.pays(before, after)
+
+    @abstractmethod
+    def _predicts_better(self, before: Model, after: Model) -> bool:
+        """Whether predictions are better with it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class LoudRows(NoiseChoice):
         other.noise = NoiseOfBoth(other.noise, counts)
         return other
 
-    def pays(self, before: Model, after: Model) -> bool:
+    def _predicts_better(self, before: Model, after: Model) -> bool:
         return after.rank < before.rank
 
 
@@ -99,11 +110,8 @@ class HeavyTails(NoiseChoice):
         other.noise = model.noise.restarted(max(middle**2, model.noise.tuning.least))
         return other
 
-    def pays(self, before: Model, after: Model) -> bool:
+    def _predicts_better(self, before: Model, after: Model) -> bool:
         assert after.tail is not None
-        if after.exact:
-            # Where many numbers are the same, the scale of the noise may vanish.
-            return False
         first, second = (
             left_out_residuals(model, self.tuning.most) for model in (before, after)
         )

@@ -147,14 +147,18 @@ def _chosen(
 ) -> tuple[Model, int]:
     """The model with another noise where that pays, and its room.
 
-    It is tried where the model is. Once it pays, it may begin with the offsets, too, as
-    columns that have followed the noise may be in the way of others.
+    It is tried where the model is, first with a few steps. Once it pays, it may begin
+    with the offsets, too, as columns that have followed the noise may be in the way of
+    others.
     """
     if model.exact or not choice.is_suggested(model):
         return model, room
-    other = _settled(choice.added_to(model), tuning.most_steps, tuning)
+    other = _settled(choice.added_to(model), tuning.trial_steps, tuning)
+    if not choice.is_promising(model, other):
+        return model, room
+    other = _settled(other, tuning.most_steps, tuning)
     other = _respawned(other, room, replace(tuning, respawns=1))
-    if other.evidence() <= model.evidence() or not choice.pays(model, other):
+    if not choice.pays(model, other):
         return model, room
     offsets = choice.added_to(offsets)
     _find_offsets(offsets, tuning)

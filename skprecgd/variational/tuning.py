@@ -120,6 +120,9 @@ class ChoiceTuning:
         What they add to the log density of an entry where tails are so heavy (up to
         three degrees of freedom) that squares vary without end, and their mean says
         little: it must not be clearly worse.
+    promising : float
+        What a noise must add after a few steps, so that it is tried further although it
+        does not predict better yet.
     cap : float
         Size at which residuals are cut then, in robust standard deviations.
     clearly : float
@@ -132,6 +135,7 @@ class ChoiceTuning:
     heavy: float = 6.0
     heavy_gain: float = 0.005
     wild: float = 0.1
+    promising: float = 0.05
     cap: float = 3.0
     clearly: float = 2.0
     most: int = 1 << 17
@@ -160,6 +164,8 @@ class RecipeTuning:
         The evidence has settled if it rose by less than this for each entry.
     respawn_steps, respawns : int
         Steps after spare columns have started again, and rounds of that.
+    trial_steps : int
+        Steps after which another noise must have shown that it pays.
     better : float
         By how much the evidence must rise for each entry, so that they are kept.
     fewer : int
@@ -190,6 +196,7 @@ class RecipeTuning:
     settled: float = 1e-5
     respawn_steps: int = 12
     respawns: int = 6
+    trial_steps: int = 15
     better: float = 3e-5
     fewer: int = 4
     little: float = 0.02
