@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from skprecgd._linalg.numerics import slabs
@@ -15,44 +17,59 @@ _NUMBERS = 1 << 22
 _LEAST = 0.05
 
 
-def left_out_residuals(model: Model, most: int) -> Array:
+@dataclass(frozen=True)
+class LeftOut:
     """Residuals of entries, each as if it alone had been left out.
 
-    A row explains a share of each of its entries with the entry itself, which is its
-    posterior variance in units of the noise (the leverage of a ridge regression), and
-    so does a column.
-
-    Parameters
+    Attributes
     ----------
-    model : Model
-    most : int
-        Entries at most: the first lines of the longer side that hold that many.
-
-    Returns
-    -------
-    ndarray
+    residual : ndarray of shape (n,)
         In the units of the entries.
+    rows, columns : ndarray of int, shape (n,)
+        The lines of the longer and of the shorter side.
     """
-    pattern = model.pattern
-    until = max(1, int(np.searchsorted(pattern.indptr, most, side="right")) - 1)
-    stop = pattern.indptr[until]
-    rows, columns = model.entries.lines[:stop], pattern.indices[:stop]
-    values = pattern.values[:stop]
-    if not model.coordinates.size:
-        return values
-    long, short = model.long_lines(until), model.short
-    precision = model.precisions[:stop]
-    if pattern.weights is not None:
-        precision = precision * pattern.weights[:stop]
-    twice = packed_of(2.0 - np.eye(model.coordinates.size))
-    by_row = twice * (long.second - _squares(long.mean)), short.second
-    by_column = twice * long.second, short.second - _squares(short.mean)
-    left = values - sampled_product(long.mean, short.mean, rows, columns)
-    for part in slabs((stop, long.second.shape[1]), _NUMBERS):
-        for first, second in (by_row, by_column):
-            share = sampled_product(first, second, rows[part], columns[part])
-            left[part] /= np.maximum(1.0 - precision[part] * share, _LEAST)
-    return left
+
+    residual: Array
+    rows: Array
+    columns: Array
+
+    @classmethod
+    def of(cls, model: Model, most: int) -> LeftOut:
+        """Those of a model.
+
+        A row explains a share of each of its entries with the entry itself, which is
+        its posterior variance in units of the noise (the leverage of a ridge
+        regression), and so does a column.
+
+        Parameters
+        ----------
+        model : Model
+        most : int
+            Entries, about, beyond which only some of the lines of the longer side are
+            looked at, evenly spread.
+        """
+        pattern, every = model.pattern, -(-len(model.pattern.values) // most)
+        which = model.entries.lines % every == 0
+        rows, columns = model.entries.lines[which] // every, pattern.indices[which]
+        at = every * rows, columns
+        values = pattern.values[which]
+        if not model.coordinates.size:
+            return cls(values, *at)
+        precision = model.precisions[which]
+        if pattern.weights is not None:
+            precision = precision * pattern.weights[which]
+        long, short = model.long_lines(slice(None, None, every)), model.short
+        twice = packed_of(2.0 - np.eye(model.coordinates.size))
+        by_row = twice * (long.second - _squares(long.mean)), short.second
+        by_column = twice * long.second, short.second - _squares(short.mean)
+        left = values - sampled_product(long.mean, short.mean, rows, columns)
+        for part in slabs((len(left), long.second.shape[1]), _NUMBERS):
+            own = np.ones(len(rows[part]))
+            for first, second in (by_row, by_column):
+                share = sampled_product(first, second, rows[part], columns[part])
+                own *= np.maximum(1.0 - precision[part] * share, _LEAST)
+            left[part] /= np.maximum(own, _LEAST)
+        return cls(left, *at)
 
 
 def _squares(mean: Array) -> Array:

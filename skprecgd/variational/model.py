@@ -202,24 +202,18 @@ class Model:
         fixed, at = side.fixed, self.coordinates.at
         return Unknown(side.free, precision, pull, fixed, value, at)
 
-    def long_lines(self, until: int | None = None) -> Lines:
-        """The first lines of the longer side with their second moments, in memory.
-
-        Parameters
-        ----------
-        until : int, default=None
-            How many; None is all.
-        """
+    def long_lines(self, which: slice = slice(None)) -> Lines:
+        """Lines of the longer side with their second moments, all in memory."""
         pattern, unknown = self.pattern, self.unknown(of_long=True)
         scaled = self.noise.short[:, None]
         ones = np.ones(len(pattern.values))
         each = ones if pattern.weights is None else pattern.weights
-        gaps = self.entries.patterned(each)[:until]
-        rows = self.entries.patterned(each * pattern.values)[:until]
+        gaps = self.entries.patterned(each)[which]
+        rows = self.entries.patterned(each * pattern.values)[which]
         moments = np.zeros((gaps.shape[0], self.coordinates.size + 1))
         moments[:, :-1] = rows @ (scaled * self.short.mean)
         grams = np.asarray(gaps @ (scaled * self.short.second))
-        return uncertain_lines(grams, moments, self.noise.long[:until], unknown)
+        return uncertain_lines(grams, moments, self.noise.long[which], unknown)
 
     @property
     def precision_of_columns(self) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product
-from skprecgd.variational.left_out import left_out_residuals
+from skprecgd.variational.left_out import LeftOut
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
 from skprecgd.variational.tail import HeavyTail, Histogram
@@ -65,13 +65,16 @@ class LoudRows(NoiseChoice):
     """Rows have noise of their own, times that of the columns."""
 
     def is_suggested(self, model: Model) -> bool:
-        noise, of_columns = model.noise, model.entries.columns_are_long
-        if not isinstance(noise, NoiseOfLines):
+        if not isinstance(model.noise, NoiseOfLines):
             return False
-        squares = model.short.squares if of_columns else model.long_squares
-        counts = model.entries.counts[1 if of_columns else 0]
-        rows = NoiseOfLines(noise.sides, counts, not of_columns, learns_level=False)
-        return rows.gain(squares) > self.tuning.loud * model.entries.count
+        left = LeftOut.of(model, self.tuning.some)
+        of_columns = model.entries.columns_are_long
+        rows = left.columns if of_columns else left.rows
+        precision = model.noise.long[left.rows] * model.noise.short[left.columns]
+        squares = np.bincount(rows, precision * left.residual**2)
+        counts = np.bincount(rows).astype(float)
+        alike = NoiseOfLines((len(counts), 1), counts, of_long=True)
+        return alike.gain(squares) > self.tuning.loud * len(rows)
 
     def added_to(self, model: Model) -> Model:
         other = model.copied()
@@ -80,8 +83,16 @@ class LoudRows(NoiseChoice):
         other.noise = NoiseOfBoth(other.noise, counts)
         return other
 
+    def is_promising(self, before: Model, after: Model) -> bool:
+        return after.rank < before.rank and super().is_promising(before, after)
+
     def _predicts_better(self, before: Model, after: Model) -> bool:
-        return after.rank < before.rank
+        if after.rank <= self.tuning.needless * before.rank:
+            return True
+        if after.rank >= before.rank:
+            return False
+        better = _Comparison.of(before, after, self.tuning.most).better
+        return better > self.tuning.clearly
 
 
 @dataclass(frozen=True)
@@ -112,17 +123,42 @@ class HeavyTails(NoiseChoice):
 
     def _predicts_better(self, before: Model, after: Model) -> bool:
         assert after.tail is not None
-        first, second = (
-            left_out_residuals(model, self.tuning.most) for model in (before, after)
-        )
-        squares = first**2, second**2
         gain = after.evidence() - before.evidence()
-        clearly, better = self.tuning.clearly, _standard_errors(squares[0] - squares[1])
+        clearly = self.tuning.clearly
+        compared = _Comparison.of(before, after, self.tuning.most)
         if gain <= self.tuning.wild * before.entries.count:
-            return better > clearly and after.tail.freedom < self.tuning.heavy
-        most = (self.tuning.cap * np.median(np.abs(first)) / _NORMAL_MIDDLE) ** 2
-        capped = np.minimum(first**2, most) - np.minimum(second**2, most)
-        return better > -clearly and _standard_errors(capped) > clearly
+            return compared.better > clearly and after.tail.freedom < self.tuning.heavy
+        capped = compared.cut(self.tuning.cap)
+        return compared.better > -clearly and capped.better > clearly
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Squared residuals of entries that are left out of two models.
+
+    Attributes
+    ----------
+    before, after : ndarray of shape (n_entries,)
+    """
+
+    before: Array
+    after: Array
+
+    @classmethod
+    def of(cls, before: Model, after: Model, most: int) -> _Comparison:
+        """Of so many entries at most."""
+        models = before, after
+        return cls(*(LeftOut.of(model, most).residual ** 2 for model in models))
+
+    @property
+    def better(self) -> float:
+        """By how many standard errors their mean is smaller."""
+        return _standard_errors(self.before - self.after)
+
+    def cut(self, cap: float) -> _Comparison:
+        """With residuals no larger than so many robust standard deviations."""
+        most = np.median(self.before) * (cap / _NORMAL_MIDDLE) ** 2
+        return _Comparison(np.minimum(self.before, most), np.minimum(self.after, most))
 
 
 def _standard_errors(numbers: Array) -> float:

@@ -108,8 +108,11 @@ class ChoiceTuning:
     Attributes
     ----------
     loud : float
-        What noise of its own in each row must add to the log density of an entry, so
-        that it is tried: less changes intervals, but hardly a mean.
+        What noise of its own in each row must add to the log density of an entry that
+        is left out, so that it is tried: less changes intervals, but hardly a mean.
+    needless : float
+        Share of the columns that is left when rows have noise of their own, if most of
+        those before had followed it.
     heavy : float
         Degrees of freedom below which heavy tails are tried, and kept: with more of
         them normal noise loses less than a seventh of what entries tell, which is
@@ -127,17 +130,20 @@ class ChoiceTuning:
         Size at which residuals are cut then, in robust standard deviations.
     clearly : float
         Standard errors by which errors of entries that are left out must be smaller.
-    most : int
-        Entries at most of which that is computed.
+    some, most : int
+        Entries, about, at most, of which that is computed: for a suspicion, and for a
+        decision.
     """
 
-    loud: float = 0.03
+    loud: float = 0.05
+    needless: float = 0.67
     heavy: float = 6.0
     heavy_gain: float = 0.005
     wild: float = 0.1
     promising: float = 0.05
     cap: float = 3.0
     clearly: float = 2.0
+    some: int = 1 << 15
     most: int = 1 << 17
 
 
