@@ -83,7 +83,15 @@ class Model:
 
     @property
     def exact(self) -> bool:
-        """Whether the entries are explained, so that no noise is left."""
+        """Whether the entries are explained, so that no noise is left.
+
+        Heavy tails may leave it to a few.
+        """
+        return self.tail is None and self.explains_most
+
+    @property
+    def explains_most(self) -> bool:
+        """Whether no noise is left of most entries."""
         return self.noise.mean_square < self.noise.tuning.exact
 
     def shares_known(self) -> Array:

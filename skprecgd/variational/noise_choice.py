@@ -15,6 +15,7 @@ import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product
+from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.left_out import LeftOut
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
@@ -47,7 +48,8 @@ class NoiseChoice(ABC):
     def pays(self, before: Model, after: Model) -> bool:
         """Whether the evidence is higher, and predictions are better."""
         gain = after.evidence() - before.evidence()
-        return gain > 0.0 and not after.exact and self._predicts_better(before, after)
+        trivial = gain <= 0.0 or after.explains_most
+        return not trivial and self._predicts_better(before, after)
 
     def is_promising(self, before: Model, after: Model) -> bool:
         """Whether further steps are worthwhile: it pays, or the evidence soars."""
@@ -65,7 +67,7 @@ class LoudRows(NoiseChoice):
     """Rows have noise of their own, times that of the columns."""
 
     def is_suggested(self, model: Model) -> bool:
-        if not isinstance(model.noise, NoiseOfLines):
+        if not isinstance(model.noise, NoiseOfLines) or model.rank == 0:
             return False
         left = LeftOut.of(model, self.tuning.some)
         of_columns = model.entries.columns_are_long
@@ -109,7 +111,10 @@ class HeavyTails(NoiseChoice):
         # Columns that count little, as all but a few of their entries are the same, are
         # where tails are seen.
         freedom, gain = Histogram.of(residual**2 / scale, None).best()
-        return freedom < self.tuning.heavy and gain > self.tuning.heavy_gain
+        if freedom >= self.tuning.heavy or gain <= self.tuning.heavy_gain:
+            return False
+        # A density of numbers that repeat has no bound: the rest would be its tail.
+        return _share_of_repeated(model.entries) < self.tuning.repeated
 
     def added_to(self, model: Model) -> Model:
         other, weights = model.copied(), model.entries.weights
@@ -159,6 +164,17 @@ class _Comparison:
         """With residuals no larger than so many robust standard deviations."""
         most = np.median(self.before) * (cap / _NORMAL_MIDDLE) ** 2
         return _Comparison(np.minimum(self.before, most), np.minimum(self.after, most))
+
+
+def _share_of_repeated(entries: NoisyEntries) -> float:
+    """The share of entries that are the most frequent number of their column."""
+    order = np.lexsort((entries.values, entries.columns))
+    values, columns = entries.values[order], entries.columns[order]
+    new = (np.diff(values) != 0) | (np.diff(columns) != 0)
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1, [len(values)]])
+    longest = np.zeros(entries.shape[1])
+    np.maximum.at(longest, columns[starts[:-1]], np.diff(starts))
+    return float(longest[longest > 1].sum()) / len(values)
 
 
 def _standard_errors(numbers: Array) -> float:

@@ -119,6 +119,8 @@ class ChoiceTuning:
         ``6 / (df (df + 1))``.
     heavy_gain : float
         What they must add to the log density of an entry.
+    repeated : float
+        Share of entries that may be the most frequent number of their column.
     wild : float
         What they add to the log density of an entry where tails are so heavy (up to
         three degrees of freedom) that squares vary without end, and their mean says
@@ -139,6 +141,7 @@ class ChoiceTuning:
     needless: float = 0.67
     heavy: float = 6.0
     heavy_gain: float = 0.005
+    repeated: float = 0.25
     wild: float = 0.1
     promising: float = 0.05
     cap: float = 3.0
