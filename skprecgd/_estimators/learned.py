@@ -283,6 +283,11 @@ class Learner(NoiseJudge):
         sizes = f"{size:.2g}"
         if np.min(roots) < 0.8 * size:
             sizes = f"{np.min(roots):.2g} to {np.max(roots):.2g}"
+        freedom = posterior.columns.freedom
+        if np.isfinite(freedom):
+            sizes += f" with heavy tails ({freedom:.2g} degrees of freedom)"
+        elif np.isfinite(posterior.columns.strength):
+            sizes += ", more in loud rows,"
         if posterior.rank == 0:
             return f"Noise of about {sizes} was left; no column carries signal."
         return (

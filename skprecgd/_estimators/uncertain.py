@@ -90,8 +90,9 @@ class UncertainEntries:
         Warns
         -----
         UserWarning
-            If a standard deviation is infinite, since the noise of an entry is known
-            from two others or fewer; `interval` is finite there.
+            If a standard deviation is infinite, since the noise of an entry has two
+            degrees of freedom or fewer, or is known from two others or fewer;
+            `interval` is finite there.
 
         Notes
         -----
@@ -239,10 +240,13 @@ class UncertainEntries:
     def _entry_std(self, rows: Array, columns: Array) -> Array:
         std = self._distribution(rows, columns).std.astype(self.left_.dtype)
         if np.isinf(std).any():
+            why = "is known from two other entries or fewer"
+            if self.noise_df_ <= 2.0:
+                why = f"has {self.noise_df_:.2g} degrees of freedom (noise_df_)"
             warnings.warn(
                 f"The standard deviation of {np.sum(np.isinf(std))} entries is "
-                "infinite, as their noise is known from two other entries or fewer; "
-                "interval gives quantiles, which are finite.",
+                f"infinite, as their noise {why}; interval gives quantiles, which are "
+                "finite.",
                 UserWarning,
                 stacklevel=3,
             )

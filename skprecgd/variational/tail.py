@@ -134,7 +134,7 @@ class Histogram:
         -------
         freedom : float
         gain : float
-            By how much the mean log density is higher than that of normal residuals.
+            By how much the mean log density is higher than with the lightest tail.
         """
         tried = self.tuning.tried
         units = np.full(len(tried), self.counts @ self.squares / self.counts.sum())
