@@ -333,6 +333,7 @@ class PrecGDFactorization(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
+        inference: str = "variational",
         noise: str = "auto",
         noise_variance: Any = None,
         init: Any = "spectral",
@@ -357,6 +358,7 @@ class PrecGDFactorization(
         self.rank_search = rank_search
         self.step_size = step_size
         self.damping = damping
+        self.inference = inference
         self.noise = noise
         self.noise_variance = noise_variance
         self.init = init

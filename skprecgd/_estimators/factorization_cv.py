@@ -184,6 +184,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
+        inference: str = "variational",
         noise: str = "auto",
         noise_variance: Any = None,
         init: str = "spectral",
@@ -208,6 +209,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.inference = inference
         self.noise = noise
         self.noise_variance = noise_variance
         self.init = init

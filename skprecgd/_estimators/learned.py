@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData, VisibleRows
@@ -35,6 +36,8 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
+from skprecgd.variational.drawn_entries import DrawnPredictive
+from skprecgd.variational.draws import ColumnDraws, sampled_posterior
 from skprecgd.variational.in_groups import DistributionsInGroups
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
 from skprecgd.variational.predictive import EntryDistributions, Predictive
@@ -140,6 +143,8 @@ class Learner(NoiseJudge):
         self.data, self.rank = data.without_repeats(), rank
         self.center, self.noise = estimator.center, estimator.noise
         self._keeps_pattern = estimator.store_pattern
+        self._draws = estimator.inference == "gibbs"
+        self._seed = estimator.random_state
         self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.weights.unit_variance
@@ -223,9 +228,24 @@ class Learner(NoiseJudge):
             )
 
     @cached_property
+    def answer(self) -> Posterior:
+        """The posterior that the estimator keeps: of draws, if it is to make some.
+
+        Where no noise is left, there is nothing to draw.
+        """
+        learned = self.posterior
+        if not self._draws or learned.exact:
+            return learned
+        seed = check_random_state(self._seed).randint(2**31 - 1)
+        given = self.variance is not None
+        with running_fit(one_blas_thread=True):
+            rng = np.random.default_rng(seed)
+            return sampled_posterior(learned, self.noise, rng, is_given=given)
+
+    @cached_property
     def factors(self) -> Factors:
         """The posterior means, offsets of rows included."""
-        posterior, dtype = self.posterior, self.data.values.dtype
+        posterior, dtype = self.answer, self.data.values.dtype
         left, right = posterior.rows, posterior.columns.basis
         if left.shape[1] == 0:
             left, right = (np.zeros((len(block), 1)) for block in (left, right))
@@ -233,7 +253,7 @@ class Learner(NoiseJudge):
 
     @property
     def offsets(self) -> Offsets:
-        posterior = self.posterior
+        posterior = self.answer
         rows = np.zeros(len(posterior.rows))
         if posterior.row_offset:
             rows = posterior.rows[:, -1]
@@ -241,7 +261,7 @@ class Learner(NoiseJudge):
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
         """The solver for rows like these."""
-        columns, unit = self.posterior.columns, self.data.weights.unit_variance
+        columns, unit = self.answer.columns, self.data.weights.unit_variance
         ridge = np.zeros(self.factors.rank)
         return PriorRows(
             *(columns, loss, ridge, each_entry),
@@ -250,11 +270,13 @@ class Learner(NoiseJudge):
         )
 
     def found(self) -> NoiseFound:
-        posterior, entries = self.posterior, None
+        posterior, entries = self.answer, None
         if self._keeps_pattern:
             data, differ = self.data, self.noise == "auto" and self.variance is None
             at = posterior, data.csr(), self._weights
-            entries = Predictive.of(*at, rows_differ=differ)
+            drawn = isinstance(posterior.columns, ColumnDraws)
+            kind = DrawnPredictive if drawn else Predictive
+            entries = kind.of(*at, rows_differ=differ)
         return NoiseFound(
             posterior.noise_variance,
             posterior.factor_scales,
@@ -265,7 +287,7 @@ class Learner(NoiseJudge):
 
     def in_words(self) -> str:
         """What was found, in one sentence."""
-        posterior = self.posterior
+        posterior = self.answer
         variance = np.asarray(posterior.noise_variance)
         varies = posterior.columns.units.varies
         if variance.ndim and varies.any():
@@ -451,7 +473,7 @@ class PriorRows(RowSolver):
 
     Parameters
     ----------
-    columns : ColumnPosterior
+    columns : ColumnPosterior or ColumnDraws
     loss, ridge, each_entry
         See `RowSolver`.
     unit_variance : float, default=None
@@ -462,7 +484,7 @@ class PriorRows(RowSolver):
 
     def __init__(
         self,
-        columns: ColumnPosterior,
+        columns: ColumnPosterior | ColumnDraws,
         loss: Loss,
         ridge: Array,
         each_entry: str | None = None,

@@ -32,6 +32,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         Interval(Real, 0, None, closed="left"),
         Damping,
     ],
+    "inference": [StrOptions({"variational", "gibbs"})],
     "noise": [StrOptions({"auto", "uniform", "columns"})],
     "noise_variance": [
         None,

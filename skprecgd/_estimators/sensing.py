@@ -320,6 +320,7 @@ class PrecGDMatrixSensing(
         rank_search: str = "path",
         step_size: str | float | StepRule = "auto",
         damping: str | float | Damping = "auto",
+        inference: str = "variational",
         noise: str = "auto",
         noise_variance: Any = None,
         init: Any = "spectral",
@@ -345,6 +346,7 @@ class PrecGDMatrixSensing(
         self.rank_search = rank_search
         self.step_size = step_size
         self.damping = damping
+        self.inference = inference
         self.noise = noise
         self.noise_variance = noise_variance
         self.init = init

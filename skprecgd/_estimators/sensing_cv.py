@@ -186,6 +186,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
+        inference: str = "variational",
         noise: str = "auto",
         noise_variance: Any = None,
         init: str = "spectral",
@@ -211,6 +212,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.inference = inference
         self.noise = noise
         self.noise_variance = noise_variance
         self.init = init

@@ -172,6 +172,8 @@ class Posterior:
         degrees of freedom.
     model : Model
         The end of the iteration, in the units of the entries' own spread.
+    problem : Problem
+        What was asked.
     """
 
     columns: ColumnPosterior
@@ -187,6 +189,7 @@ class Posterior:
     exact: bool
     missed: float
     model: Model
+    problem: Problem
 
     @property
     def noise_variance(self) -> float | Array:
@@ -227,7 +230,7 @@ def learn_posterior(
     """
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None
-    problem = _Problem.of(entries, center, weights, own=own)
+    problem = Problem.of(entries, center, weights, own=own)
     scaled = problem.entries
     known = None
     if noise_variance is not None:
@@ -238,7 +241,7 @@ def learn_posterior(
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Problem:
     """Entries of the lines that say something, within the whole matrix.
 
     Attributes
@@ -267,7 +270,7 @@ class _Problem:
     @classmethod
     def of(
         cls, whole: sparse.csr_array, center: str | None, weights: Weights, *, own: bool
-    ) -> _Problem:
+    ) -> Problem:
         """The problem of some entries, whose columns may have their own units.
 
         Equal entries of a column in its own unit say nothing of factors.
@@ -301,10 +304,9 @@ class _Problem:
 
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""
-        model, scale = learned.model, self.entries.units.scale
+        model = learned.model
         columns = self._columns(model)
-        spread = float(np.sqrt(np.mean(scale**2)))
-        factor_scales = spread * np.sqrt(model.scales[0] * model.scales[1])
+        factor_scales = self.spread * np.sqrt(model.scales[0] * model.scales[1])
         rows, squares = columns.solved(self.whole, self.weights.of_losses)
         return Posterior(
             columns,
@@ -320,6 +322,7 @@ class _Problem:
             learned.exact,
             learned.missed,
             model,
+            self,
         )
 
     def _row_counts(self) -> Array:
@@ -360,14 +363,26 @@ class _Problem:
         unknown = model.unknown(of_long=not of_long)
         return ColumnPosterior(self.units, mean, second, precision, unknown)
 
+    @property
+    def spread(self) -> float:
+        """Root mean square of the units of the columns."""
+        return float(np.sqrt(np.mean(self.entries.units.scale**2)))
+
     def _noise(self, model: Model) -> ColumnNoise:
         """The noise of all columns; those of equal numbers have none."""
-        own = self.entries.units.scale**2 / model.precision_of_columns
         n_columns = self.whole.shape[1]
-        variances, freedom = np.full(n_columns, own.mean()), np.full(n_columns, np.inf)
         equal = self.units.are_one and model.noise.is_equal
-        if not equal:
+        freedom = np.full(n_columns, np.inf)
+        freedom[self.kept_columns] = model.noise.freedom
+        return self.noise_of(model.precision_of_columns, freedom, is_equal=equal)
+
+    def noise_of(
+        self, precision: Array, freedom: Array, *, is_equal: bool
+    ) -> ColumnNoise:
+        """The noise of all columns, given the inverse variances of the kept ones."""
+        own = self.entries.units.scale**2 / precision
+        variances = np.full(len(freedom), own.mean())
+        if not is_equal:
             variances[np.unique(self.whole.indices)] = 0.0
         variances[self.kept_columns] = own
-        freedom[self.kept_columns] = model.noise.freedom
-        return ColumnNoise(variances, freedom, equal)
+        return ColumnNoise(variances, freedom, is_equal)

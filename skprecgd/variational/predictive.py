@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse, stats
@@ -174,7 +175,7 @@ class Predictive(EntryDistributions):
         weights: Weights,
         *,
         rows_differ: bool = True,
-    ) -> Predictive:
+    ) -> Self:
         """That of the entries from which the posterior was learned.
 
         Parameters
@@ -186,6 +187,17 @@ class Predictive(EntryDistributions):
         rows_differ : bool, default=True
             Whether rows may have noise of their own.
         """
+        return cls(**cls._parts(posterior, entries, weights, rows_differ=rows_differ))
+
+    @staticmethod
+    def _parts(
+        posterior: Posterior,
+        entries: sparse.csr_array,
+        weights: Weights,
+        *,
+        rows_differ: bool,
+    ) -> dict[str, Any]:
+        """What is kept of the posterior and the entries; see `of`."""
         each = weights.of_losses
         if each is None:
             each = np.ones(entries.nnz, np.int8)
@@ -194,16 +206,17 @@ class Predictive(EntryDistributions):
         if rows_differ:
             row_noise = RowNoise.of(posterior.row_squares, posterior.row_counts)
         starts = np.append(entries.indptr, entries.indptr[-1])
-        return cls(
-            posterior.columns,
-            posterior.noise,
-            np.bincount(entries.indices, minlength=n_columns),
-            np.vstack([posterior.rows, np.zeros((1, posterior.rows.shape[1]))]),
-            row_noise,
-            sparse.csr_array(
+        never_seen = np.zeros((1, posterior.rows.shape[1]))
+        return {
+            "columns": posterior.columns,
+            "noise": posterior.noise,
+            "counts": np.bincount(entries.indices, minlength=n_columns),
+            "rows": np.vstack([posterior.rows, never_seen]),
+            "row_noise": row_noise,
+            "seen": sparse.csr_array(
                 (each, entries.indices, starts), shape=(n_rows + 1, n_columns)
             ),
-        )
+        }
 
     @property
     def typical_variance(self) -> float:
@@ -220,7 +233,8 @@ class Predictive(EntryDistributions):
     ) -> Distribution:
         mean, variance = self.means(rows, columns), np.zeros(len(rows))
         order = np.argsort(rows, kind="stable")
-        for part in slabs((len(rows), 4 * self.columns.second.shape[1]), _NUMBERS):
+        size = self.rows.shape[1] + 2
+        for part in slabs((len(rows), 2 * size**2), _NUMBERS):
             cells = order[part]
             variance[cells] = self._variances(rows[cells], columns[cells])
         variance *= self.columns.units.scale[columns] ** 2
@@ -283,8 +297,8 @@ class Predictive(EntryDistributions):
             x, y = left.drawn(rng)[of_rows], right.drawn(rng)[of_columns]
             own = noise
             if own is None:
-                of_lines = _variances_drawn(self.row_noise, lines, rng)
-                of_others = _variances_drawn(self.noise, others, rng)
+                of_lines = variances_drawn(self.row_noise, lines, rng)
+                of_others = variances_drawn(self.noise, others, rng)
                 own = of_lines[of_rows] * of_others[of_columns]
             chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
             yield units.shift + units.scale * np.einsum("ij,ij->i", x, y) + chance
@@ -340,7 +354,7 @@ class _Gaussians:
         return self.mean + np.einsum("nij,nj->ni", self.root, chance)
 
 
-def _variances_drawn(
+def variances_drawn(
     noise: RowNoise | ColumnNoise, lines: Array, rng: np.random.RandomState
 ) -> Array:
     """Draws of the variances of the noise of lines, which some are certain of."""
