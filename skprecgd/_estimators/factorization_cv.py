@@ -60,6 +60,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         See :class:`PrecGDFactorization`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDFactorization`.
+    inference : {"variational", "gibbs"}, default="variational"
+        See :class:`PrecGDFactorization`. Of the candidates whose `alpha` is "auto", in
+        the folds, too.
     loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
         See :class:`PrecGDFactorization`.
     outlier_fraction : float or "auto", default=0.0

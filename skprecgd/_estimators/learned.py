@@ -16,6 +16,7 @@ from skprecgd._estimators.data import EntryData, VisibleRows
 from skprecgd._estimators.determined import explains_columns, is_determined
 from skprecgd._estimators.parameters import (
     check_beside_prior,
+    draws_posterior,
     learns_prior,
     looks_for_outliers,
 )
@@ -48,6 +49,12 @@ _CLEARLY_MISSED = 2.0
 # Standard errors by which a mean must differ from zero to be one.
 _CLEARLY_NOT_ZERO = 3.5
 
+NO_ENTRIES = (
+    "inference='gibbs' needs single entries in memory of which some are missing, and "
+    "not of a symmetric matrix; use inference='variational' for complete data and "
+    "other measurements."
+)
+
 
 @dataclass(frozen=True)
 class NoiseFound:
@@ -64,6 +71,8 @@ class NoiseFound:
     entries : EntryDistributions, default=None
         What is known of each entry; None where nothing was learned, or where that is
         not to be kept.
+    n_draws : int, default=0
+        Of how many draws the matrix is the mean; 0 if it was found without.
     """
 
     variance: float | Array
@@ -71,6 +80,7 @@ class NoiseFound:
     lower_bound: float | None = None
     missed: float = 0.0
     entries: EntryDistributions | None = None
+    n_draws: int = 0
 
     @classmethod
     def left_by(
@@ -123,7 +133,8 @@ class NoiseFound:
         if told:
             each, own = zip(*told, strict=True)
             entries = DistributionsInGroups(own, each, means)
-        return cls(variance, np.sort(scales)[::-1], bound, missed, entries)
+        draws = max(part.n_draws for part in learned)
+        return cls(variance, np.sort(scales)[::-1], bound, missed, entries, draws)
 
 
 class Learner(NoiseJudge):
@@ -143,7 +154,7 @@ class Learner(NoiseJudge):
         self.data, self.rank = data.without_repeats(), rank
         self.center, self.noise = estimator.center, estimator.noise
         self._keeps_pattern = estimator.store_pattern
-        self._draws = estimator.inference == "gibbs"
+        self.is_to_draw = draws_posterior(estimator)
         self._seed = estimator.random_state
         self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
@@ -234,7 +245,7 @@ class Learner(NoiseJudge):
         Where no noise is left, there is nothing to draw.
         """
         learned = self.posterior
-        if not self._draws or learned.exact:
+        if not self.is_to_draw or learned.exact:
             return learned
         seed = check_random_state(self._seed).randint(2**31 - 1)
         given = self.variance is not None
@@ -274,8 +285,7 @@ class Learner(NoiseJudge):
         if self._keeps_pattern:
             data, differ = self.data, self.noise == "auto" and self.variance is None
             at = posterior, data.csr(), self._weights
-            drawn = isinstance(posterior.columns, ColumnDraws)
-            kind = DrawnPredictive if drawn else Predictive
+            kind = DrawnPredictive if posterior.n_draws else Predictive
             entries = kind.of(*at, rows_differ=differ)
         return NoiseFound(
             posterior.noise_variance,
@@ -283,6 +293,7 @@ class Learner(NoiseJudge):
             posterior.evidence,
             posterior.missed,
             entries,
+            posterior.n_draws,
         )
 
     def in_words(self) -> str:
@@ -299,9 +310,10 @@ class Learner(NoiseJudge):
             sizes = f"{np.min(roots):.2g} to {np.max(roots):.2g}"
         if posterior.rank == 0:
             return f"Noise of about {sizes} was left; no column carries signal."
+        means = f"; means of {posterior.n_draws} draws" if posterior.n_draws else ""
         return (
             f"Noise of about {sizes} was left; {posterior.n_signal} of "
-            f"{self.rank} columns carry signal."
+            f"{self.rank} columns carry signal{means}."
         )
 
 
@@ -389,8 +401,11 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     Raises
     ------
     ValueError
-        If held-out entries are to choose the rank as well.
+        If held-out entries are to choose the rank as well, or if draws are to be made
+        where nothing is learned.
     """
+    if draws_posterior(estimator) and not isinstance(data, EntryData):
+        raise ValueError(NO_ENTRIES)
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
@@ -431,11 +446,13 @@ class AtNoise:
         ----------
         estimator : PrecGDFactorization or PrecGDMatrixSensing
         learner : Learner
-            It has not been asked if the search ended where it started.
+            It has not been asked if the search ended where it started, which will do
+            if that was found in the same way.
         result, objective, unknown, means
             See `ended_at_noise`.
         """
-        if learner.has_learned:
+        last = estimator._noise if not learner.has_learned else None
+        if last is None or bool(last.n_draws) != learner.is_to_draw:
             result = ended_at_noise(result, learner, objective, unknown, means)
             return cls(result, learner.factors, learner.offsets, learner.found())
         return cls(

@@ -63,6 +63,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         See :class:`PrecGDMatrixSensing`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDMatrixSensing`.
+    inference : {"variational", "gibbs"}, default="variational"
+        See :class:`PrecGDMatrixSensing`. Of the candidates whose `alpha` is "auto", in
+        the folds, too.
     loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
         See :class:`PrecGDMatrixSensing`.
     outlier_fraction : float or "auto", default=0.0

@@ -868,42 +868,41 @@ def _drawn_rows(
         for i in range(bounds[p], bounds[p + 1]):
             gram[:] = 0.0
             target[:] = 0.0
-            e, stop = np.int64(indptr[i]), np.int64(indptr[i + 1])
+            k, stop = np.int64(indptr[i]), np.int64(indptr[i + 1])
             # Four entries at a time share what is read of the sums and written.
-            while e + 4 <= stop:
-                j0, j1 = indices[e], indices[e + 1]
-                j2, j3 = indices[e + 2], indices[e + 3]
+            while k + 4 <= stop:
+                j0, j1 = indices[k], indices[k + 1]
+                j2, j3 = indices[k + 2], indices[k + 3]
                 for c in range(4):
-                    each[c] = weights[e + c] if weighted else 1.0
+                    each[c] = weights[k + c] if weighted else 1.0
                 w0, w1, w2, w3 = each[0], each[1], each[2], each[3]
                 for q in range(packed):
                     gram[q] += (w0 * products[j0, q] + w1 * products[j1, q]) + (
                         w2 * products[j2, q] + w3 * products[j3, q]
                     )
-                y0 = w0 * precision[j0] * (values[e] - shift[j0])
-                y1 = w1 * precision[j1] * (values[e + 1] - shift[j1])
-                y2 = w2 * precision[j2] * (values[e + 2] - shift[j2])
-                y3 = w3 * precision[j3] * (values[e + 3] - shift[j3])
+                y0 = w0 * precision[j0] * (values[k] - shift[j0])
+                y1 = w1 * precision[j1] * (values[k + 1] - shift[j1])
+                y2 = w2 * precision[j2] * (values[k + 2] - shift[j2])
+                y3 = w3 * precision[j3] * (values[k + 3] - shift[j3])
                 for c in range(f):
                     target[c] += (y0 * basis[j0, c] + y1 * basis[j1, c]) + (
                         y2 * basis[j2, c] + y3 * basis[j3, c]
                     )
-                e += 4
-            while e < stop:
-                j = indices[e]
-                w = weights[e] if weighted else 1.0
+                k += 4
+            while k < stop:
+                j = indices[k]
+                w = weights[k] if weighted else 1.0
                 for q in range(packed):
                     gram[q] += w * products[j, q]
-                y = w * precision[j] * (values[e] - shift[j])
+                y = w * precision[j] * (values[k] - shift[j])
                 for c in range(f):
                     target[c] += y * basis[j, c]
-                e += 1
-            own, q = noise[i], 0
+                k += 1
+            own = noise[i]
+            for q in range(packed):
+                gram[q] *= own
             for a in range(f):
-                for b in range(a + 1):
-                    gram[q] *= own
-                    q += 1
-                gram[q - 1] += own_precision[a]
+                gram[a * (a + 3) // 2] += own_precision[a]
                 target[a] = own * target[a] + pull[a]
             _line_drawn(gram, target, chance[i], means[i], draws[i])
             total = 0.0
@@ -1060,7 +1059,11 @@ def drawn_rows(
     n_parts = min(max(1, n_rows // _ROWS_OF_PART), _MOST_PARTS)
     bounds = np.searchsorted(indptr, np.arange(n_parts + 1) * len(values) // n_parts)
     bounds[0], bounds[-1] = 0, n_rows
-    means, draws, squares = np.empty((n_rows, f)), np.empty((n_rows, f)), np.empty(n_rows)
+    means, draws, squares = (
+        np.empty((n_rows, f)),
+        np.empty((n_rows, f)),
+        np.empty(n_rows),
+    )
     products = others.products()
     task = partial(
         _drawn_rows,

@@ -85,9 +85,7 @@ class DrawnSide:
         """Draw the lines and then their noise, given the other side."""
         chance = rng.standard_normal((len(self.values), len(self.side.free)))
         noise = self.precisions.values
-        drawn = drawn_rows(
-            self.pattern, other.seen_by(self), self.prior, noise, chance
-        )
+        drawn = drawn_rows(self.pattern, other.seen_by(self), self.prior, noise, chance)
         self.mean, self.values = self._whole(drawn.mean), self._whole(drawn.values)
         self.precisions.draw(drawn.squares, rng)
 
@@ -122,7 +120,8 @@ class Chain:
     model : Model
         The end of the variational iteration.
     kind : {"uniform", "columns", "auto"}
-        What differs in noise; see `precisions_of`.
+        What differs in noise; see `precisions_of`. "auto": rows only where they have
+        enough entries.
     rng : Generator
     is_given : bool, default=False
         Whether the variance of the noise was given.
@@ -144,8 +143,10 @@ class Chain:
     ) -> None:
         self.entries, self.coordinates = model.entries, model.coordinates
         self._rng, coordinates = rng, model.coordinates
-        long, short = precisions_of(model.noise, model.entries, kind, is_given=is_given)
         lines = tuning.prior_lines
+        if kind == "auto" and self._per_coordinate < tuning.entries_of_row:
+            kind = "columns"
+        long, short = precisions_of(model.noise, model.entries, kind, is_given=is_given)
         own, other = self.entries.pattern, self._turned()
         at_long = model.long_mean, model.long_prior, long
         at_short = model.short.mean, model.short_prior, short
@@ -154,6 +155,13 @@ class Chain:
         self.long.centre = self.short.centre = model.centre
         if coordinates.flat:
             self.short.given = model.centre
+
+    @property
+    def _per_coordinate(self) -> float:
+        """Entries for each coordinate of a row, in the mean."""
+        own = self.coordinates
+        side = own.short if self.entries.columns_are_long else own.long
+        return self.entries.count / (self.entries.shape[0] * max(1, len(side.free)))
 
     def _turned(self) -> Pattern:
         """The entries by lines of the shorter side."""

@@ -15,11 +15,11 @@ from skprecgd.kernels import Pattern, packed_of
 from skprecgd.objective import Weights
 from skprecgd.variational.draws import ColumnDraw, ColumnDraws, spread_out
 from skprecgd.variational.posterior import Posterior
-from skprecgd.variational.predictive import Predictive, variances_drawn
+from skprecgd.variational.predictive import LearnedEntries, variances_drawn
 
 
 @dataclass(frozen=True)
-class DrawnPredictive(Predictive):
+class DrawnPredictive(LearnedEntries):
     """The distributions of entries of a matrix that draws were made of.
 
     Given a draw of the columns, a row is Gaussian. Means and variances are those of the
@@ -81,7 +81,6 @@ class DrawnPredictive(Predictive):
         return np.where(known, own, self.noise.variance[columns])
 
     def _variances(self, rows: Array, columns: Array) -> Array:
-        """Of the products of rows and columns, in units of the columns."""
         lines, where = np.unique(rows, return_inverse=True)
         pattern, draws = self._pattern(lines), self.columns.draws
         first = total = squares = np.zeros(len(rows))

@@ -52,9 +52,9 @@ class ColumnDraw(NamedTuple):
 class ColumnDraws:
     """What draws of the columns of a data matrix say of a row.
 
-    Given a draw, a row is Gaussian. Its entries are the mean over the draws of the means
-    given each, projected on the axes: the completed matrix has no more columns in its
-    factors than a draw has.
+    Given a draw, a row is Gaussian. Its entries are the mean over the draws of the
+    means given each, projected on the axes: the completed matrix has no more columns in
+    its factors than a draw has.
 
     Attributes
     ----------
@@ -76,6 +76,10 @@ class ColumnDraws:
     row_offset: bool
     signs: Array
     tuning: ChainTuning = CHAIN
+
+    @property
+    def n_draws(self) -> int:
+        return len(self.draws)
 
     @cached_property
     def precision(self) -> Array:
@@ -130,9 +134,7 @@ class ColumnDraws:
             total += draw.solved(pattern).mean @ turn
         return total / len(self.draws)
 
-    def squares(
-        self, entries: sparse.csr_array, weights: Array | None = None
-    ) -> Array:
+    def squares(self, entries: sparse.csr_array, weights: Array | None = None) -> Array:
         """Expected squared residuals of rows, in units of the noise; see `rows`."""
         pattern, n = self.pattern(entries, weights), entries.shape[0]
         chosen = spread_out(len(self.draws), self.tuning.squares)
@@ -146,9 +148,7 @@ class ColumnDraws:
         """The entries in units of the scale."""
         columns = entries.indices
         values = (entries.data - self.units.shift[columns]) / self.units.scale[columns]
-        return Pattern(
-            entries.indptr, columns, np.asarray(values, np.float64), weights
-        )
+        return Pattern(entries.indptr, columns, np.asarray(values, np.float64), weights)
 
 
 def spread_out(n: int, count: int) -> Array:
@@ -187,7 +187,8 @@ def sampled_posterior(
     found = _Collected.of(problem, chain, tuning)
     signs = rng.choice([-1.0, 1.0], (len(found.draws), len(chain.rows.side.free)))
     axes = np.zeros((problem.whole.shape[1], chain.coordinates.rank))
-    axes[problem.kept_columns] = found.axes
+    if len(axes.T):
+        axes[problem.kept_columns] = found.axes
     given = problem.units, found.draws, axes, posterior.row_offset, signs, tuning
     columns, at = ColumnDraws(*given), (problem.whole, problem.weights.of_losses)
     freedom, equal = posterior.noise.freedom, posterior.noise.is_equal
@@ -232,8 +233,9 @@ class _Collected:
         mean, draws = _MeanProduct(r, tuning), []
         precision = np.zeros(len(problem.kept_columns))
         scales = np.zeros(r)
-        for is_kept in chain.swept(tuning, every):
-            mean.add(*chain.factors())
+        for k, is_kept in enumerate(chain.swept(tuning, every)):
+            if k % tuning.axes_every == 0:
+                mean.add(*chain.factors())
             precision += chain.precision_of_columns / tuning.kept
             products = chain.long.variances[:r] * chain.short.variances[:r]
             scales += np.sort(np.sqrt(products))[::-1] / tuning.kept
@@ -273,6 +275,8 @@ class _MeanProduct:
         self._sum: FactorPair | None = None
 
     def add(self, left: Array, right: Array) -> None:
+        if self.rank == 0:
+            return
         if self._sum is None:
             self._sum = FactorPair(left, right)
             return
@@ -283,6 +287,6 @@ class _MeanProduct:
 
     def axes(self) -> Array:
         """The leading right singular vectors."""
-        if self._sum is None or self.rank == 0:
+        if self._sum is None:
             return np.zeros((0, 0))
         return np.asarray(self._sum.svd()[2][:, : self.rank])

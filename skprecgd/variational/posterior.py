@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -47,6 +48,7 @@ class ColumnPosterior:
     second: Array
     precision: Array
     unknown: Unknown
+    n_draws: ClassVar[int] = 0
 
     @property
     def basis(self) -> Array:
@@ -148,7 +150,7 @@ class Posterior:
 
     Attributes
     ----------
-    columns : ColumnPosterior
+    columns : ColumnPosterior or ColumnDraws
     rows : ndarray of shape (n_rows, f)
         The coordinates of the rows.
     row_offset : bool
@@ -176,7 +178,7 @@ class Posterior:
         What was asked.
     """
 
-    columns: ColumnPosterior
+    columns: Any
     rows: Array
     row_offset: bool
     rank: int
@@ -190,6 +192,11 @@ class Posterior:
     missed: float
     model: Model
     problem: Problem
+
+    @property
+    def n_draws(self) -> int:
+        """Of how many draws the means are; zero if there was no need of any."""
+        return self.columns.n_draws
 
     @property
     def noise_variance(self) -> float | Array:

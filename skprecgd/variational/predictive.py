@@ -144,12 +144,12 @@ class RowNoise:
 
 
 @dataclass(frozen=True)
-class Predictive(EntryDistributions):
+class LearnedEntries(EntryDistributions):
     """The distributions of entries of a matrix that was learned as a whole.
 
     Attributes
     ----------
-    columns : ColumnPosterior
+    columns : ColumnPosterior or ColumnDraws
     noise : ColumnNoise
     counts : ndarray of int, shape (n_columns,)
         How many entries of each column were seen.
@@ -160,7 +160,7 @@ class Predictive(EntryDistributions):
         The weights of the observed entries.
     """
 
-    columns: ColumnPosterior
+    columns: Any
     noise: ColumnNoise
     counts: Array
     rows: Array
@@ -273,6 +273,22 @@ class Predictive(EntryDistributions):
         """Which columns have one entry, and a unit that is known from it alone."""
         return (self.counts[columns] == 1) & (not self.columns.units.are_one)
 
+    @abstractmethod
+    def _variances(self, rows: Array, columns: Array) -> Array:
+        """Of the products of uncertain rows and columns, in units of the columns."""
+
+
+@dataclass(frozen=True)
+class Predictive(LearnedEntries):
+    """The distributions of entries where rows and columns are Gaussian.
+
+    Attributes
+    ----------
+    columns : ColumnPosterior
+    """
+
+    columns: ColumnPosterior
+
     def draws(
         self,
         rows: Array,
@@ -304,7 +320,6 @@ class Predictive(EntryDistributions):
             yield units.shift + units.scale * np.einsum("ij,ij->i", x, y) + chance
 
     def _variances(self, rows: Array, columns: Array) -> Array:
-        """Of the products of uncertain rows and columns, in units of the columns."""
         which, where = np.unique(rows, return_inverse=True)
         mean = self.columns.whole(self.rows[rows])
         covariance = self._covariances(which)[where]
