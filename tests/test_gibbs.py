@@ -20,6 +20,7 @@ from skprecgd.kernels import Pattern
 from skprecgd.unknown.coordinates import Side
 from skprecgd.variational.chain import DrawnSide
 from skprecgd.variational.precisions import GivenPrecisions, PrecisionsOfLines
+from skprecgd.variational.tuning import NoiseTuning
 
 
 @pytest.fixture(params=CENTRES)
@@ -54,6 +55,14 @@ def test_offsets_alone_have_their_exact_posterior(rng):
     assert_allclose(std, noise * np.sqrt(1 + 1 / counts), rtol=0.01)
 
 
+# Few strengths, of which none makes all lines alike.
+TUNING = NoiseTuning(weakest=1.0, strongest=16.0, strengths=3, every=1)
+
+
+def precisions(values, counts):
+    return PrecisionsOfLines(values, counts, 1e-12, 1.0, TUNING)
+
+
 def sides(rng, strengths):
     """Rows, columns and entries that are drawn from the model itself."""
     n_rows, n_columns, rank = 9, 7, 2
@@ -64,9 +73,9 @@ def sides(rng, strengths):
         variances = 1.0 / rng.standard_gamma(2.0, rank) * 2.0
         lines.append((rng.normal(size=(n, rank)) * np.sqrt(variances), variances))
     strength = rng.choice(strengths)
-    precisions = rng.standard_gamma(strength / 2, n_columns) / (strength / 2)
+    noise = rng.standard_gamma(strength / 2, n_columns) / (strength / 2)
     truth = lines[0][0] @ lines[1][0].T
-    X = truth + rng.normal(size=kept.shape) / np.sqrt(precisions)
+    X = truth + rng.normal(size=kept.shape) / np.sqrt(noise)
     found = []
     for k, pattern in enumerate((kept, kept.T)):
         matrix = sparse.csr_array(pattern)
@@ -75,7 +84,7 @@ def sides(rng, strengths):
         own = GivenPrecisions(np.ones(n_rows))
         if k == 1:
             counts = pattern.sum(axis=1).astype(float)
-            own = PrecisionsOfLines(precisions, counts, 1e-12, 1.0)
+            own = precisions(noise, counts)
             own.strength = strength
         values, variances = lines[k]
         side = DrawnSide(
@@ -86,15 +95,16 @@ def sides(rng, strengths):
     return found
 
 
+@pytest.mark.slow
 def test_what_is_drawn_from_the_model_stays_a_draw_of_the_model(rng):
     """Sweeps leave the joint distribution of data and unknowns as it is.
 
     The unknowns from which data were made are a draw of their posterior. So they are
     after sweeps, and have the moments of the prior.
     """
-    strengths = PrecisionsOfLines(np.ones(2), np.ones(2), 1e-12, 1.0).strengths
+    strengths = precisions(np.ones(2), np.ones(2)).strengths
     found = []
-    for _ in range(400):
+    for _ in range(1000):
         rows, columns = sides(rng, strengths)
         for _ in range(4):
             rows.draw(columns, rng)
