@@ -157,8 +157,8 @@ class PrecGDFactorization(
         and columns are Gaussian, and independent of one another. "gibbs": a short chain
         of exact draws, which starts from there; predictions are means over the draws.
         It takes about twice as long, and predicts ratings better (:ref:`gibbs`). It is
-        refused where nothing is learned: complete data, data in chunks, other losses than the
-        squared one, a number for `alpha`, and outliers.
+        refused where nothing is learned: complete data, data in chunks, other losses
+        than the squared one, a number for `alpha`, and outliers.
     noise : {"auto", "uniform", "columns"}, default="auto"
         What is learned of the noise where ``alpha="auto"`` learns. "uniform": one
         variance for all entries. "columns", which "auto" stands for: one for each

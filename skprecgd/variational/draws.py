@@ -229,13 +229,13 @@ class _Collected:
     def of(cls, problem: Problem, chain: Chain, tuning: ChainTuning) -> _Collected:
         f, r = len(chain.rows.side.free), chain.coordinates.rank
         numbers = tuning.kept * problem.whole.shape[1] * (f + 2)
-        every = max(1, -(-numbers // tuning.most_numbers))
+        every = min(-(-numbers // tuning.most_numbers), tuning.kept // tuning.fewest)
+        every = max(1, every)
         mean, draws = _MeanProduct(r, tuning), []
         precision = np.zeros(len(problem.kept_columns))
         scales = np.zeros(r)
-        for k, is_kept in enumerate(chain.swept(tuning, every)):
-            if k % tuning.axes_every == 0:
-                mean.add(*chain.factors())
+        for is_kept in chain.swept(tuning, every):
+            mean.add(*chain.factors())
             precision += chain.precision_of_columns / tuning.kept
             products = chain.long.variances[:r] * chain.short.variances[:r]
             scales += np.sort(np.sqrt(products))[::-1] / tuning.kept

@@ -100,9 +100,12 @@ class PrecisionsOfLines(Precisions):
         self.strengths = np.geomspace(
             tuning.weakest, tuning.strongest, tuning.strengths
         )
-        halves = 0.5 * self.strengths[:, None]
-        each = gammaln(halves + 0.5 * counts) - gammaln(halves)
-        self._constants = each.sum(axis=1)
+        halves, (different, often) = (
+            0.5 * self.strengths,
+            np.unique(counts, return_counts=True),
+        )
+        each = gammaln(halves[:, None] + 0.5 * different) @ often
+        self._constants = each - len(counts) * gammaln(halves)
         self.strength, self._age = tuning.first_strength, 0
 
     def draw(self, squares: Array, rng: np.random.Generator) -> None:
@@ -124,10 +127,9 @@ class PrecisionsOfLines(Precisions):
 
     def _strength(self, squares: Array, rng: np.random.Generator) -> float:
         s = self.strengths
-        halves = 0.5 * (s + self.counts[:, None])
-        logs = np.log1p(squares[:, None] / (s * self.level))
-        each = -np.einsum("ij,ij->j", halves, logs)
-        each += self._constants - 0.5 * self.counts.sum() * np.log(s * self.level)
+        fits = [(k + self.counts) @ np.log1p(squares / (k * self.level)) for k in s]
+        logs = self.counts.sum() * np.log(s * self.level)
+        each = self._constants - 0.5 * (np.array(fits) + logs)
         chances = np.exp(each - each.max())
         return float(rng.choice(s, p=chances / chances.sum()))
 

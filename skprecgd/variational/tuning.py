@@ -70,9 +70,11 @@ class ChainTuning:
     kept : int
         Sweeps after these. On MovieLens 100k the root mean squared error is 0.8882
         with 40, 0.8877 with 60 and 0.8874 with 80, and each takes 9 ms.
-    most_numbers : int
+    most_numbers, fewest : int
         Numbers of all draws of the columns that are kept (64 MB in single precision);
-        if they are more, every second, third ... sweep is kept.
+        if they are more, every second, third ... sweep is kept, but so many draws at
+        least. Of 20 factors, these are as many bytes as the second moments that the
+        variational posterior keeps.
     prior_lines : float
         Lines as which the variational prior variances count, so that a column of the
         factors neither vanishes nor grows without end.
@@ -81,12 +83,10 @@ class ChainTuning:
         of their own in the chain (nine on MovieLens 100k). With few entries, a row
         whose factors follow them looks like one without noise: at one and a half, on
         breast cancer, errors would be 3 to 13 % larger.
-    axes_every : int
-        The axes of the completed matrix are those of the mean of every second draw.
     spare, batch : int
-        That mean, whose rank is that of all draws together, is kept with so many times
-        the rank to be returned while it is summed, and so many draws are added at a
-        time.
+        The mean over all sweeps, whose rank is that of all together, is kept with so
+        many times the rank to be returned more while it is summed, and so many draws
+        are added at a time.
     squares : int
         Draws from which the squared residuals of rows are known well enough.
     covariances : int
@@ -97,11 +97,11 @@ class ChainTuning:
     burn_in: int = 10
     kept: int = 50
     most_numbers: int = 1 << 24
+    fewest: int = 16
     prior_lines: float = 1.0
     entries_of_row: float = 4.0
-    axes_every: int = 2
-    spare: int = 3
-    batch: int = 4
+    spare: int = 1
+    batch: int = 2
     squares: int = 16
     covariances: int = 8
 
