@@ -19,8 +19,10 @@ from skprecgd import (
 from skprecgd.kernels import Pattern
 from skprecgd.unknown.coordinates import Side
 from skprecgd.variational.chain import DrawnSide
+from skprecgd.variational.draws import sampled_posterior
+from skprecgd.variational.posterior import learn_posterior
 from skprecgd.variational.precisions import GivenPrecisions, PrecisionsOfLines
-from skprecgd.variational.tuning import NoiseTuning
+from skprecgd.variational.tuning import ChainTuning, NoiseTuning
 
 
 @pytest.fixture(params=CENTRES)
@@ -274,6 +276,50 @@ def test_units_are_those_of_the_data(rng):
     for mine, theirs in zip(first, other, strict=True):
         in_first = (theirs - shift[cells[1]]) / scale[cells[1]]
         assert_allclose(in_first, mine, rtol=1e-3, atol=1e-3)
+
+
+def posterior_of(X, tuning, **parameters):
+    """What is learned of a table, and of draws with that tuning."""
+    rows, columns = np.nonzero(~np.isnan(X))
+    entries = sparse.csr_array((X[rows, columns], (rows, columns)), X.shape)
+    entries.sort_indices()
+    learned = learn_posterior(entries, 3, **parameters)
+    rng = np.random.default_rng(0)
+    return learned, sampled_posterior(learned, "auto", rng, tuning=tuning)
+
+
+def test_wide_matrices_keep_fewer_draws(rng):
+    X, again = table(rng)
+    few = ChainTuning(most_numbers=1000, fewest=10)
+    for tuning, count in ((ChainTuning(), 50), (few, 10)):
+        learned, found = posterior_of(X, tuning, center="columns")
+        assert found.n_draws == count
+        errors = [
+            np.mean(
+                (each.rows @ each.columns.basis.T + each.columns.offsets - again)[
+                    np.isnan(X)
+                ]
+                ** 2
+            )
+            for each in (found, learned)
+        ]
+        assert errors[0] < 1.05 * errors[1]
+
+
+def test_columns_follow_loud_rows_less(rng):
+    """Rows have noise of their own in the chain, if they show enough entries."""
+    X, _ = table(rng, shape=(60, 80), share=0.8)
+    loud = np.arange(60) < 20
+    X[loud] += 3.0 * rng.normal(size=(20, 80))
+    truth = [
+        np.linalg.norm(found.columns.offsets)
+        for found in (
+            posterior_of(X, tuning, center="columns")[1]
+            for tuning in (ChainTuning(), ChainTuning(entries_of_row=np.inf))
+        )
+    ]
+    # The true offsets of the columns are zero.
+    assert truth[0] < truth[1]
 
 
 # Other parts of the estimators --------------------------------------------------------
