@@ -10,6 +10,7 @@ from skprecgd.kernels import (
     Learned,
     Others,
     Pattern,
+    Tail,
     Unknown,
     _numpy,
     packed_index,
@@ -100,10 +101,10 @@ class Problem:
             total += w * (y**2 - 2 * y * mean @ self.others.mean[j] + product)
         return total
 
-    def sweep(self, backend, rate=(-1.0, 0.0)):
+    def sweep(self, backend, rate=(-1.0, 0.0), tail=None):
         learned = Learned(rate, self.counts)
         return backend.uncertain_rows(
-            self.pattern, self.others, self.unknown, self.noise, learned
+            self.pattern, self.others, self.unknown, self.noise, learned, tail
         )
 
 
@@ -162,6 +163,37 @@ def test_the_noise_of_a_row_is_learned_before_columns_hear_of_it(backend, rng):
     assert len(only_row) == 0 or not np.allclose(ratio, 1)
     # The rows themselves were found with the noise as it was.
     np.testing.assert_array_equal(sweep.mean, told.mean)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_entry_of_heavy_tailed_noise_counts_as_it_fits(backend, weighted, rng):
+    """w = (df + 1) / (df + precision * squared residual), once its row is known."""
+    problem, freedom = Problem(rng, weighted), 2.5
+    before = rng.uniform(0.3, 1.2, len(problem.pattern.values))
+    given = rng.uniform(0.5, 2.0, len(before)) if weighted else None
+    sweep = problem.sweep(backend, tail=Tail(freedom, before, given))
+    weights = problem.pattern.weights
+    each = before if weights is None else weights * before
+    problem.pattern = problem.pattern._replace(weights=each)
+    plain = problem.sweep(backend)
+    # The rows are found with the precisions as they were.
+    np.testing.assert_allclose(sweep.mean, plain.mean)
+    np.testing.assert_allclose(sweep.squares, plain.squares)
+    moments = np.zeros_like(sweep.moments)
+    for i in range(N_ROWS):
+        mean, second = problem.moments(i)
+        for e in range(*problem.pattern.indptr[i : i + 2]):
+            j, y = problem.pattern.indices[e], problem.pattern.values[e]
+            product = np.sum(second * problem.second[j])
+            left = y**2 - 2 * y * mean @ problem.others.mean[j] + product
+            left *= problem.noise[i] * problem.others.precision[j]
+            left *= 1.0 if given is None else given[e]
+            expected = (freedom + 1) / (freedom + left)
+            np.testing.assert_allclose(sweep.share[e], expected)
+            # Columns hear of entries with the new precision.
+            w = expected * problem.noise[i] * (1.0 if weights is None else weights[e])
+            moments[j] += w * y * np.append(mean, y)
+    np.testing.assert_allclose(sweep.moments, moments, atol=1e-12)
 
 
 def test_lines_from_sums_are_those_of_a_sweep(backend, rng):

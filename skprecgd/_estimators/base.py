@@ -176,7 +176,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
 
     def _store_noise(self, noise: NoiseFound | None) -> None:
         """Set what is known of the noise, in place of what an earlier fit knew."""
-        for name in ("noise_variance_", "factor_scales_", "lower_bound_"):
+        for name in ("noise_variance_", "noise_df_", "factor_scales_", "lower_bound_"):
             self.__dict__.pop(name, None)
         self._noise = noise
         given = self.noise_variance
@@ -189,6 +189,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
         elif noise is not None:
             self.noise_variance_ = noise.variance
         if noise is not None and noise.lower_bound is not None:
+            self.noise_df_ = noise.freedom
             self.factor_scales_ = noise.factor_scales
             self.lower_bound_ = noise.lower_bound
 

@@ -63,7 +63,8 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     inference : {"variational", "gibbs"}, default="variational"
         See :class:`PrecGDFactorization`. Of the candidates whose `alpha` is "auto", in
         the folds, too.
-    loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
+    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
+    noise_variance : default=None
         See :class:`PrecGDFactorization`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDFactorization`. In the default score, that share of the
@@ -136,6 +137,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     stop_reason_ : str
     alpha_max_ : float
     noise_variance_ : float or ndarray
+    noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
     history_ : History
@@ -189,6 +191,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         damping: str | float | Damping = "auto",
         inference: str = "variational",
         noise: str = "auto",
+        noise_tail: str = "auto",
         noise_variance: Any = None,
         init: str = "spectral",
         alpha: Any = None,
@@ -214,6 +217,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.damping = damping
         self.inference = inference
         self.noise = noise
+        self.noise_tail = noise_tail
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha

@@ -40,9 +40,10 @@ from skprecgd.unknown.base import Unknown
 from skprecgd.variational.drawn_entries import DrawnPredictive
 from skprecgd.variational.draws import ColumnDraws, sampled_posterior
 from skprecgd.variational.in_groups import DistributionsInGroups
-from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
+from skprecgd.variational.posterior import Posterior, learn_posterior
 from skprecgd.variational.predictive import EntryDistributions, Predictive
 from skprecgd.variational.recipe import is_doubtful
+from skprecgd.variational.rows import ColumnPosterior
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
@@ -71,6 +72,8 @@ class NoiseFound:
     entries : EntryDistributions, default=None
         What is known of each entry; None where nothing was learned, or where that is
         not to be kept.
+    freedom : float, default=inf
+        Degrees of freedom of the noise; infinite if it is normal.
     n_draws : int, default=0
         Of how many draws the matrix is the mean; 0 if it was found without.
     """
@@ -80,6 +83,7 @@ class NoiseFound:
     lower_bound: float | None = None
     missed: float = 0.0
     entries: EntryDistributions | None = None
+    freedom: float = np.inf
     n_draws: int = 0
 
     @classmethod
@@ -133,8 +137,10 @@ class NoiseFound:
         if told:
             each, own = zip(*told, strict=True)
             entries = DistributionsInGroups(own, each, means)
+        freedom = min(part.freedom for part in learned)
         draws = max(part.n_draws for part in learned)
-        return cls(variance, np.sort(scales)[::-1], bound, missed, entries, draws)
+        scales = np.sort(scales)[::-1]
+        return cls(variance, scales, bound, missed, entries, freedom, draws)
 
 
 class Learner(NoiseJudge):
@@ -146,13 +152,14 @@ class Learner(NoiseJudge):
     rank : int
         Columns of the factors at most.
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-        Its `center`, `noise` and `noise_variance` are read. With "auto" for
-        `n_components`, what looks like noise counts as such.
+        Its `center`, `noise`, `noise_tail` and `noise_variance` are read. With "auto"
+        for `n_components`, what looks like noise counts as such.
     """
 
     def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
         self.data, self.rank = data.without_repeats(), rank
         self.center, self.noise = estimator.center, estimator.noise
+        self.noise_tail = estimator.noise_tail
         self._keeps_pattern = estimator.store_pattern
         self.is_to_draw = draws_posterior(estimator)
         self._seed = estimator.random_state
@@ -234,6 +241,7 @@ class Learner(NoiseJudge):
                 self.rank,
                 center=self.center,
                 noise=self.noise,
+                noise_tail=self.noise_tail,
                 noise_variance=self.variance,
                 weights=self._weights,
             )
@@ -257,7 +265,7 @@ class Learner(NoiseJudge):
     def factors(self) -> Factors:
         """The posterior means, offsets of rows included."""
         posterior, dtype = self.answer, self.data.values.dtype
-        left, right = posterior.rows, posterior.columns.basis
+        left, right = posterior.rows.mean, posterior.columns.basis
         if left.shape[1] == 0:
             left, right = (np.zeros((len(block), 1)) for block in (left, right))
         return FactorPair(left.astype(dtype), right.astype(dtype))
@@ -265,9 +273,9 @@ class Learner(NoiseJudge):
     @property
     def offsets(self) -> Offsets:
         posterior = self.answer
-        rows = np.zeros(len(posterior.rows))
+        rows = np.zeros(len(posterior.rows.mean))
         if posterior.row_offset:
-            rows = posterior.rows[:, -1]
+            rows = posterior.rows.mean[:, -1]
         return Offsets(rows, posterior.columns.offsets, posterior.row_offset)
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
@@ -293,6 +301,7 @@ class Learner(NoiseJudge):
             posterior.evidence,
             posterior.missed,
             entries,
+            posterior.columns.freedom,
             posterior.n_draws,
         )
 
@@ -515,13 +524,17 @@ class PriorRows(RowSolver):
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
-        each, unit = entries.weights.of_losses, entries.weights.unit_variance
-        if each is not None and unit is not None and self.unit_variance is not None:
+        weights, unit = entries.weights, entries.weights.unit_variance
+        precision, often = weights.precision, weights.frequency
+        if unit is not None and self.unit_variance is not None:
             # A group of columns has a unit of its own.
-            each = each * (self.unit_variance / unit)
-        if each is not None and entries.weights.frequency is not None:
-            each = each / self.often
-        own = self.columns.rows(entries.csr(), each)
+            ratio = self.unit_variance / unit
+            if often is not None and precision is None:
+                precision = np.ones(len(often))
+            precision = None if precision is None else precision * ratio
+        if often is not None:
+            often = often / self.often
+        own = self.columns.rows(entries.csr(), Weights(often, precision)).mean
         turn = space.basis.T @ self.columns.basis
         return np.asarray(own @ turn.T).astype(space.basis.dtype)
 

@@ -35,6 +35,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     ],
     "inference": [StrOptions({"variational", "gibbs"})],
     "noise": [StrOptions({"auto", "uniform", "columns"})],
+    "noise_tail": [StrOptions({"auto", "normal", "t"})],
     "noise_variance": [
         None,
         StrOptions({"auto"}),

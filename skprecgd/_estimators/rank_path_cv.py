@@ -110,6 +110,7 @@ _NOT_ALWAYS_SET = (
     "certificate_",
     "factor_scales_",
     "lower_bound_",
+    "noise_df_",
     "noise_variance_",
 )
 

@@ -154,10 +154,17 @@ class PrecGDMatrixSensing(
         `alpha`, and outliers.
     noise : {"auto", "uniform", "columns"}, default="auto"
         What is learned of the noise where ``alpha="auto"`` learns. "uniform": one
-        variance for all entries. "columns", which "auto" stands for: one for each
-        column of the matrix, those of columns with few entries being drawn towards the
-        others', as strongly as the data suggest. Without effect if `noise_variance` is
+        variance for all entries. "columns": one for each column of the matrix, those of
+        columns with few entries being drawn towards the others', as strongly as the
+        data suggest. "auto": of columns, and rows have noise of their own as well where
+        components would follow that of loud rows. Without effect if `noise_variance` is
         given.
+    noise_tail : {"auto", "normal", "t"}, default="auto"
+        Whether the noise that ``alpha="auto"`` learns is normal, or Student's t with
+        learned degrees of freedom, under which entries that fit badly count little.
+        "auto": t where that predicts entries better that are left out. Where
+        `noise_variance` is given, "auto" is normal, and with "t" the given variances
+        are squared scales.
     noise_variance : float, "auto" or array-like of shape (n,), default=None
         Variance of the noise in y, in its squared units, if it is known: for
         ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would learn.
@@ -264,6 +271,10 @@ class PrecGDMatrixSensing(
         column of the matrix, or a single one where the model has the same for all), or
         else the mean squared residual, corrected for the degrees of freedom of the rank
         found. Only with the squared loss.
+    noise_df_ : float
+        Degrees of freedom of the noise, infinite if it is normal; where it is finite,
+        `noise_variance_` is a squared scale. Only where it was learned; the smallest if
+        there are several groups.
     factor_scales_ : ndarray of shape (n_factors,)
         Prior standard deviation of what each factor adds to an entry, in units of
         the data, as root mean square over the columns; only where it was learned.
@@ -330,6 +341,7 @@ class PrecGDMatrixSensing(
         damping: str | float | Damping = "auto",
         inference: str = "variational",
         noise: str = "auto",
+        noise_tail: str = "auto",
         noise_variance: Any = None,
         init: Any = "spectral",
         alpha: float | str = "auto",
@@ -356,6 +368,7 @@ class PrecGDMatrixSensing(
         self.damping = damping
         self.inference = inference
         self.noise = noise
+        self.noise_tail = noise_tail
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha

@@ -66,7 +66,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     inference : {"variational", "gibbs"}, default="variational"
         See :class:`PrecGDMatrixSensing`. Of the candidates whose `alpha` is "auto", in
         the folds, too.
-    loss, damping, noise, noise_variance : default="squared", "auto", "auto", None
+    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
+    noise_variance : default=None
         See :class:`PrecGDMatrixSensing`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDMatrixSensing`. In the default score, that share of the
@@ -140,6 +141,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     stop_reason_ : str
     alpha_max_ : float
     noise_variance_ : float or ndarray
+    noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
     history_ : History
@@ -191,6 +193,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         damping: str | float | Damping = "auto",
         inference: str = "variational",
         noise: str = "auto",
+        noise_tail: str = "auto",
         noise_variance: Any = None,
         init: str = "spectral",
         alpha: Any = None,
@@ -217,6 +220,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.damping = damping
         self.inference = inference
         self.noise = noise
+        self.noise_tail = noise_tail
         self.noise_variance = noise_variance
         self.init = init
         self.alpha = alpha

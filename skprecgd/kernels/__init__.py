@@ -27,6 +27,7 @@ from skprecgd.kernels._uncertain import (
     Pattern,
     Prior,
     Sweep,
+    Tail,
     Totals,
     Unknown,
     packed_index,
@@ -43,6 +44,7 @@ __all__ = [
     "Pattern",
     "Prior",
     "Sweep",
+    "Tail",
     "Totals",
     "Unknown",
     "adjoint_products",
@@ -282,7 +284,12 @@ def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
 
 
 def uncertain_rows(
-    pattern: Pattern, others: Others, unknown: Unknown, noise: Array, learned: Learned
+    pattern: Pattern,
+    others: Others,
+    unknown: Unknown,
+    noise: Array,
+    learned: Learned,
+    tail: Tail | None = None,
 ) -> Sweep:
     """The Gaussians of all rows, given those of the columns, in one pass.
 
@@ -301,6 +308,8 @@ def uncertain_rows(
         Inverse variances of the noise of the rows, times those of the columns.
     learned : Learned
         Whether the noise of a row is learned before the columns hear of it.
+    tail : Tail, default=None
+        Whether that of an entry is, too; None is normal noise.
 
     Returns
     -------
@@ -308,7 +317,7 @@ def uncertain_rows(
     """
     size = _CALLS * len(pattern.values) * others.second.shape[1]
     return _choice.call(
-        "uncertain_rows", size, pattern, others, unknown, noise, learned
+        "uncertain_rows", size, pattern, others, unknown, noise, learned, tail
     )
 
 

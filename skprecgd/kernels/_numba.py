@@ -31,6 +31,7 @@ from skprecgd.kernels._uncertain import (
     Pattern,
     Prior,
     Sweep,
+    Tail,
     Totals,
     Unknown,
 )
@@ -663,6 +664,43 @@ def _expected_square(total, gram, moment, mean, second, at):  # type: ignore[no-
     return total
 
 
+@numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never")
+def _shares_of_line(  # type: ignore[no-untyped-def]
+    start,
+    stop,
+    indices,
+    values,
+    given,
+    others_mean,
+    others_second,
+    mean,
+    second,
+    at,
+    own,
+    freedom,
+    share,
+    work,
+):
+    """The expected precisions of the entries of a line, from what it leaves of them."""
+    size, packed = len(mean), len(second)
+    for a in range(size):
+        for b in range(a + 1):
+            work[at[a, b]] = (1.0 if a == b else 2.0) * second[at[a, b]]
+    for e in range(start, stop):
+        j, y = indices[e], values[e]
+        total = 0.0
+        for q in range(packed):
+            total += work[q] * others_second[j, q]
+        product = 0.0
+        for c in range(size):
+            product += mean[c] * others_mean[j, c]
+        total += y * (y * others_second[j, packed] - 2.0 * product)
+        total = own * max(total, 0.0)
+        if len(given) > 0:
+            total *= given[e]
+        share[e] = (freedom + 1.0) / (freedom + total)
+
+
 @_compiled
 def _uncertain_rows(
     indptr: Array,
@@ -679,6 +717,9 @@ def _uncertain_rows(
     at: Array,
     learned: Array,
     counts: Array,
+    freedom: Array,
+    given: Array,
+    share: Array,
     noise: Array,
     means: Array,
     squares: Array,
@@ -693,7 +734,7 @@ def _uncertain_rows(
     gram, moment = np.empty(packed), np.empty(size)
     mean, second = np.empty(size), np.empty(packed)
     work, logs = np.empty((f + 2, f + 1)), np.empty(f)
-    weighted = len(weights) > 0
+    weighted, tailed = len(weights) > 0, len(share) > 0
     for p in range(first, last):
         determinant = 0.0
         logs[:] = 0.0
@@ -704,6 +745,8 @@ def _uncertain_rows(
             for e in range(indptr[i], indptr[i + 1]):
                 j, y = indices[e], values[e]
                 w = weights[e] if weighted else 1.0
+                if tailed:
+                    w *= share[e]
                 for q in range(packed):
                     gram[q] += w * others_second[j, q]
                 y *= w
@@ -737,9 +780,17 @@ def _uncertain_rows(
                 noise[i] = own
             for q in range(packed):
                 sums[p, q] += second[q]
+            if tailed:
+                _shares_of_line(
+                    *(indptr[i], indptr[i + 1], indices, values, given),
+                    *(others_mean, others_second, mean, second, at, own),
+                    *(freedom[0], share, gram),
+                )
             for e in range(indptr[i], indptr[i + 1]):
                 j, y = indices[e], values[e]
                 w = own * weights[e] if weighted else own
+                if tailed:
+                    w *= share[e]
                 for q in range(packed):
                     grams[p, j, q] += w * second[q]
                 y *= w
@@ -999,7 +1050,12 @@ def there_and_back(
 
 
 def uncertain_rows(
-    pattern: Pattern, others: Others, unknown: Unknown, noise: Array, learned: Learned
+    pattern: Pattern,
+    others: Others,
+    unknown: Unknown,
+    noise: Array,
+    learned: Learned,
+    tail: Tail | None = None,
 ) -> Sweep:
     indptr, indices, values, weights = pattern
     n_rows, (n_others, size) = len(indptr) - 1, others.mean.shape
@@ -1015,6 +1071,7 @@ def uncertain_rows(
     grams = np.zeros((n_parts, n_others, packed))
     moments = np.zeros((n_parts, n_others, size + 1))
     sums = np.zeros((n_parts, packed + 1 + f))
+    share = None if tail is None else tail.share.copy()
     task = partial(
         _uncertain_rows,
         *_indices(indptr, indices),
@@ -1022,13 +1079,16 @@ def uncertain_rows(
         *_floats(np.dtype(float), scaled_mean, scaled),
         *_of_unknown(unknown),
         *_floats(np.dtype(float), np.array(learned.rate), learned.counts),
+        *_of_tail(tail),
+        np.empty(0) if share is None else share,
         *(noise, means, squares, grams, moments, sums, bounds),
     )
     threads = _threads(len(values) * packed)
     share_out(task, _runs(n_parts, threads), threads=threads)
     totals = Totals.of(sums.sum(axis=0), packed)
     both = (part.sum(axis=0) if n_parts > 1 else part[0] for part in (grams, moments))
-    return Sweep(means, squares, noise, totals, *both)
+    grams, moments = both
+    return Sweep(means, squares, noise, totals, grams, moments, share)
 
 
 def uncertain_lines(
@@ -1075,6 +1135,13 @@ def drawn_rows(
     threads = _threads(len(values) * products.shape[1])
     share_out(task, _runs(n_parts, threads), threads=threads)
     return Drawn(means, draws, squares)
+
+
+def _of_tail(tail: Tail | None) -> tuple[Array, ...]:
+    """The degrees of freedom, and the given precisions."""
+    freedom = np.array([np.inf if tail is None else tail.freedom])
+    given = np.empty(0) if tail is None or tail.given is None else tail.given
+    return _floats(np.dtype(float), freedom, given)
 
 
 def _of_unknown(unknown: Unknown) -> tuple[Array, ...]:

@@ -25,6 +25,7 @@ from skprecgd.kernels._uncertain import (
     Pattern,
     Prior,
     Sweep,
+    Tail,
     Totals,
     Unknown,
     lower_index,
@@ -159,9 +160,16 @@ def ray_point(z: Array, z1: Array, z2: Array, t: float) -> Array:
 
 
 def uncertain_rows(
-    pattern: Pattern, others: Others, unknown: Unknown, noise: Array, learned: Learned
+    pattern: Pattern,
+    others: Others,
+    unknown: Unknown,
+    noise: Array,
+    learned: Learned,
+    tail: Tail | None = None,
 ) -> Sweep:
-    matrix, squared, weight = _weighted_patterns(pattern, len(others.mean))
+    seen = pattern if tail is None else _with_shares(pattern, tail.share)
+    share = None if tail is None else tail.share.copy()
+    matrix, squared, weight = _weighted_patterns(seen, len(others.mean))
     n_rows, size = matrix.shape[0], others.mean.shape[1]
     precision = others.precision[:, None]
     mean, second = precision * others.mean, precision * others.second
@@ -180,6 +188,11 @@ def uncertain_rows(
             counts = learned.counts[part]
             rate = learned.rate[1] + np.maximum(squares, 0.0)
             noise[part] = (learned.rate[0] + counts) / rate
+        if tail is not None and share is not None:
+            told, where = _part_of(pattern, part)
+            share[where] = _shares(told, where, others, lines, noise[part], tail)
+            told = _with_shares(told, share[where])
+            rows, squares_of, gaps = _weighted_patterns(told, len(others.mean))
         scaled = noise[part, None]
         grams += gaps.T @ (scaled * lines.second)
         moments[:, :size] += rows.T @ (scaled * lines.mean)
@@ -187,7 +200,7 @@ def uncertain_rows(
         parts.append((lines.mean, squares, lines.totals))
     means, squares = (np.concatenate([each[k] for each in parts]) for k in (0, 1))
     totals = _summed_totals([each[2] for each in parts])
-    return Sweep(means, squares, noise, totals, grams, moments)
+    return Sweep(means, squares, noise, totals, grams, moments, share)
 
 
 def uncertain_lines(
@@ -232,6 +245,37 @@ def drawn_rows(
     residual = own - sampled_product(draws, others.basis, lines, indices)
     weighed = each * others.precision[indices] * residual**2
     return Drawn(means, draws, np.bincount(lines, weighed, len(chance)))
+
+
+def _with_shares(pattern: Pattern, share: Array) -> Pattern:
+    """The pattern whose weights are multiplied by those of the entries' noise."""
+    each = share if pattern.weights is None else pattern.weights * share
+    return pattern._replace(weights=each)
+
+
+def _part_of(pattern: Pattern, part: slice) -> tuple[Pattern, slice]:
+    """The pattern of some rows, and where their entries are."""
+    starts = pattern.indptr[part.start : part.stop + 1]
+    own = slice(starts[0], starts[-1])
+    weights = None if pattern.weights is None else pattern.weights[own]
+    entries = pattern.indices[own], pattern.values[own], weights
+    return Pattern(starts - starts[0], *entries), own
+
+
+def _shares(
+    pattern: Pattern, own: slice, others: Others, lines: Lines, noise: Array, tail: Tail
+) -> Array:
+    """The expected precisions of entries, from what their rows leave of them."""
+    starts, columns, values, _ = pattern
+    rows = np.repeat(np.arange(len(noise)), np.diff(starts))
+    twice = packed_of(2.0 - np.eye(lines.mean.shape[1]))
+    fitted = sampled_product(lines.mean, others.mean, rows, columns)
+    squares = sampled_product(lines.second * twice, others.second, rows, columns)
+    left = np.maximum(values**2 - 2.0 * values * fitted + squares, 0.0)
+    left *= noise[rows] * others.precision[columns]
+    if tail.given is not None:
+        left *= tail.given[own]
+    return np.asarray((tail.freedom + 1.0) / (tail.freedom + left))
 
 
 def _lines_of(matrix: sparse.csr_array, part: slice) -> sparse.csr_array:

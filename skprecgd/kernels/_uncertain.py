@@ -62,6 +62,24 @@ class Learned(NamedTuple):
     counts: Array
 
 
+class Tail(NamedTuple):
+    """Noise that is Student's t: each entry has a precision of its own, and learns it.
+
+    Attributes
+    ----------
+    freedom : float
+        Degrees of freedom.
+    share : ndarray of shape (n_entries,)
+        Expected precision of each entry, in units of that of its row and column.
+    given : ndarray of shape (n_entries,) or None
+        By what precisions differ beside that; None is one.
+    """
+
+    freedom: float
+    share: Array
+    given: Array | None
+
+
 @dataclass(frozen=True)
 class Unknown:
     """Which coordinates of a line are found, and what is known of them before.
@@ -142,6 +160,8 @@ class Sweep(NamedTuple):
         ``sum_i w_ij E x_i x_i^T``, the noise of the rows being part of the weights.
     moments : ndarray of shape (n_others, size + 1)
         ``sum_i w_ij y_ij E x_i``, and the sum of ``w_ij y_ij^2``.
+    share : ndarray of shape (n_entries,) or None
+        The expected precisions of the entries, if their noise has a tail.
     """
 
     mean: Array
@@ -150,6 +170,7 @@ class Sweep(NamedTuple):
     totals: Totals
     grams: Array
     moments: Array
+    share: Array | None
 
 
 class OthersDrawn(NamedTuple):

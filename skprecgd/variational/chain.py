@@ -16,6 +16,7 @@ from skprecgd.kernels import OthersDrawn, Pattern, Prior, drawn_rows, sampled_pr
 from skprecgd.unknown.coordinates import Side
 from skprecgd.variational.model import Model
 from skprecgd.variational.precisions import Precisions, precisions_of
+from skprecgd.variational.tail import HeavyTail
 from skprecgd.variational.tuning import CHAIN, ChainTuning
 
 # No prior variance falls below this share of the variance of the data.
@@ -144,10 +145,12 @@ class Chain:
         self.entries, self.coordinates = model.entries, model.coordinates
         self._rng, coordinates = rng, model.coordinates
         lines = tuning.prior_lines
-        if kind == "auto" and self._per_coordinate < tuning.entries_of_row:
+        few = self._per_coordinate < tuning.entries_of_row
+        if kind == "auto" and few and model.noise.of_rows is None:
             kind = "columns"
         long, short = precisions_of(model.noise, model.entries, kind, is_given=is_given)
-        own, other = self.entries.pattern, self._turned()
+        self.tail = model.tail
+        own, other = model.pattern, self._turned(model.pattern)
         at_long = model.long_mean, model.long_prior, long
         at_short = model.short.mean, model.short_prior, short
         self.long = DrawnSide(own, coordinates.long, *at_long, lines)
@@ -163,9 +166,8 @@ class Chain:
         side = own.short if self.entries.columns_are_long else own.long
         return self.entries.count / (self.entries.shape[0] * max(1, len(side.free)))
 
-    def _turned(self) -> Pattern:
+    def _turned(self, pattern: Pattern) -> Pattern:
         """The entries by lines of the shorter side."""
-        pattern = self.entries.pattern
         values = self.entries.patterned(pattern.values).tocsc()
         weights = pattern.weights
         if weights is not None:
@@ -194,6 +196,8 @@ class Chain:
             self._draw_offset()
         for side in (self.long, self.short):
             side.draw_prior(self._rng)
+        if self.tail is not None:
+            self._draw_shares(self.tail)
 
     def swept(self, tuning: ChainTuning, every: int) -> Iterator[bool]:
         """The sweeps after those of the burn-in, and whether each is to be kept."""
@@ -212,10 +216,28 @@ class Chain:
         pair = self.long.values[:, :r], self.short.mean[:, :r]
         return pair[::-1] if self.entries.columns_are_long else pair
 
+    def _draw_shares(self, tail: HeavyTail) -> None:
+        """Draw the precisions of entries, in units of those of their lines."""
+        entries = self.entries
+        lines, (_, others, values, weights) = entries.lines, entries.pattern
+        residual = values - sampled_product(
+            self.long.values, self.short.values, lines, others
+        )
+        each = self.long.precisions.values[lines] * self.short.precisions.values[others]
+        if tail.given is not None:
+            each = each * tail.given
+        drawn = 2.0 * self._rng.standard_gamma(0.5 * (tail.freedom + 1.0), len(lines))
+        shares = drawn / (tail.freedom + each * residual**2)
+        if weights is not None:
+            shares *= weights
+        self.long.pattern = self.long.pattern._replace(weights=shares)
+        turned = entries.patterned(shares).tocsc().data
+        self.short.pattern = self.short.pattern._replace(weights=turned)
+
     def _draw_offset(self) -> None:
         """Draw the one offset of all entries."""
         entries, r = self.entries, self.coordinates.rank
-        lines, (_, others, values, weights) = entries.lines, entries.pattern
+        lines, (_, others, values, weights) = entries.lines, self.long.pattern
         left = self.long.values[:, :r], self.short.values[:, :r]
         residual = values - sampled_product(*left, lines, others)
         each = self.long.precisions.values[lines] * self.short.precisions.values[others]

@@ -58,6 +58,7 @@ class DrawnPredictive(LearnedEntries):
             yield from repeat(np.zeros(0))
         lines, of_rows = np.unique(rows, return_inverse=True)
         pattern, units = self._pattern(lines), self.columns.units.at(columns)
+        freedom = self.columns.freedom
         unknown = np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
         while True:
             for k in rng.permutation(len(self.columns.draws)):
@@ -69,6 +70,8 @@ class DrawnPredictive(LearnedEntries):
                 if own is None:
                     of_lines = variances_drawn(self.row_noise, lines, rng)
                     own = of_lines[of_rows] * self._of_columns(draw, columns)
+                if np.isfinite(freedom):
+                    own = own / (rng.chisquare(freedom, len(rows)) / freedom)
                 chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
                 yield units.shift + units.scale * mean + chance
 

@@ -13,9 +13,12 @@ from scipy import sparse
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair
 from skprecgd.kernels import Drawn, OthersDrawn, Pattern, Prior, drawn_rows
+from skprecgd.objective import Weights
+from skprecgd.objective.weights import ONCE
 from skprecgd.variational.chain import Chain
 from skprecgd.variational.entries import Units
 from skprecgd.variational.posterior import Posterior, Problem
+from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.tuning import CHAIN, ChainTuning
 
 
@@ -67,6 +70,8 @@ class ColumnDraws:
     signs : ndarray of shape (n_draws, f)
         Of the steps from the means at which squared residuals are taken, which have
         the mean of the squared residuals of draws.
+    first : ColumnPosterior, default=None
+        What tells the noise of rows and entries, if they have noise of their own.
     tuning : ChainTuning
     """
 
@@ -75,11 +80,26 @@ class ColumnDraws:
     axes: Array
     row_offset: bool
     signs: Array
+    first: ColumnPosterior | None = None
     tuning: ChainTuning = CHAIN
 
     @property
     def n_draws(self) -> int:
         return len(self.draws)
+
+    @property
+    def strength(self) -> float:
+        return np.inf if self.first is None else self.first.strength
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the noise of an entry; infinite if it is normal."""
+        return np.inf if self.first is None else self.first.freedom
+
+    @property
+    def learns_of_rows(self) -> bool:
+        """Whether rows, or entries, have noise of their own that is to be found."""
+        return self.first is not None
 
     @cached_property
     def precision(self) -> Array:
@@ -113,30 +133,37 @@ class ColumnDraws:
             turns.append(turn)
         return turns
 
-    def rows(self, entries: sparse.csr_array, weights: Array | None = None) -> Array:
-        """The means of the coordinates of rows along the axes.
+    def rows(self, entries: sparse.csr_array, weights: Weights = ONCE) -> RowPosterior:
+        """The rows that show some entries, along the axes.
 
         Parameters
         ----------
         entries : csr_array of shape (n_rows, n_columns)
             The visible ones; explicit zeros are values.
-        weights : ndarray of shape (nnz,), default=None
-            Factors of their precision, in the order of the stored values.
+        weights : Weights
+            In the order of the stored values.
 
         Returns
         -------
-        ndarray of shape (n_rows, k)
-            Zero for rows that show nothing.
+        RowPosterior
+            Its squared residuals are left out; see `squares`.
         """
-        pattern = self.pattern(entries, weights)
-        total = np.zeros((entries.shape[0], self.axes.shape[1] + self.row_offset))
+        n = entries.shape[0]
+        noise, share, each = np.ones(n), np.ones(entries.nnz), weights.of_losses
+        if self.first is not None:
+            known = self.first.rows(entries, weights)
+            noise, share = known.noise, known.share
+            own = share * np.repeat(noise, np.diff(entries.indptr))
+            each = own if each is None else each * own
+        pattern = self.pattern(entries, each)
+        total = np.zeros((n, self.axes.shape[1] + self.row_offset))
         for draw, turn in zip(self.draws, self._turns, strict=True):
             total += draw.solved(pattern).mean @ turn
-        return total / len(self.draws)
+        return RowPosterior(total / len(self.draws), np.zeros(n), noise, share)
 
-    def squares(self, entries: sparse.csr_array, weights: Array | None = None) -> Array:
+    def squares(self, entries: sparse.csr_array, weights: Weights = ONCE) -> Array:
         """Expected squared residuals of rows, in units of the noise; see `rows`."""
-        pattern, n = self.pattern(entries, weights), entries.shape[0]
+        pattern, n = self.pattern(entries, weights.of_losses), entries.shape[0]
         chosen = spread_out(len(self.draws), self.tuning.squares)
         total = np.zeros(n)
         for k in chosen:
@@ -189,16 +216,21 @@ def sampled_posterior(
     axes = np.zeros((problem.whole.shape[1], chain.coordinates.rank))
     if len(axes.T):
         axes[problem.kept_columns] = found.axes
-    given = problem.units, found.draws, axes, posterior.row_offset, signs, tuning
-    columns, at = ColumnDraws(*given), (problem.whole, problem.weights.of_losses)
+    first = posterior.columns if posterior.columns.learns_of_rows else None
+    given = problem.units, found.draws, axes, posterior.row_offset, signs, first, tuning
+    columns = ColumnDraws(*given)
+    rows, counted = columns.rows(problem.whole, problem.weights), problem.weights
+    if np.isfinite(columns.freedom):
+        # An entry far out in the tail tells little of the noise of its row.
+        precision = 1.0 if counted.precision is None else counted.precision
+        counted = replace(counted, precision=precision * rows.share)
     freedom, equal = posterior.noise.freedom, posterior.noise.is_equal
     precision = np.full_like(found.precision, found.precision.mean())
     precision = precision if equal else found.precision
     return replace(
         posterior,
         columns=columns,
-        rows=columns.rows(*at),
-        row_squares=columns.squares(*at),
+        rows=replace(rows, squares=columns.squares(problem.whole, counted)),
         noise=problem.noise_of(precision, freedom, is_equal=equal),
         factor_scales=problem.spread * found.scales,
     )

@@ -11,6 +11,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     Lines,
     Others,
+    Pattern,
     Totals,
     Unknown,
     packed_of,
@@ -22,6 +23,7 @@ from skprecgd.kernels import (
 from skprecgd.unknown.coordinates import Coordinates, Side
 from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.noise import Noise
+from skprecgd.variational.tail import HeavyTail
 
 # No prior variance falls below this share of the variance of the data.
 _LEAST_VARIANCE = 1e-30
@@ -34,6 +36,8 @@ class Model:
     ----------
     entries : NoisyEntries
     noise : Noise
+    tail : HeavyTail, default=None
+        None is normal noise.
 
     Attributes
     ----------
@@ -46,8 +50,10 @@ class Model:
         Prior mean of the offsets of the data's columns, or the one offset of all.
     """
 
-    def __init__(self, entries: NoisyEntries, noise: Noise) -> None:
-        self.entries, self.noise = entries, noise
+    def __init__(
+        self, entries: NoisyEntries, noise: Noise, tail: HeavyTail | None = None
+    ) -> None:
+        self.entries, self.noise, self.tail = entries, noise, tail
         self.coordinates = Coordinates.of(entries.center, entries.columns_are_long)
         n_long, n_short = entries.sides
         size = self.coordinates.size
@@ -62,7 +68,7 @@ class Model:
         second = packed_of(mean[:, :, None] * mean[:, None, :])
         nothing = Totals(second.sum(axis=0), 0.0, np.zeros(len(self.short_prior)))
         self.short = Lines(mean, second, np.zeros(n_short), nothing)
-        self.long_totals = nothing
+        self.long_totals, self.long_squares = nothing, np.zeros(n_long)
 
     # -- what is known of the model ---------------------------------------------------
 
@@ -98,6 +104,17 @@ class Model:
         return other
 
     @property
+    def pattern(self) -> Pattern:
+        """The entries, with the precisions that heavy tails leave them."""
+        pattern = self.entries.pattern
+        if self.tail is None:
+            return pattern
+        each = self.tail.share
+        if pattern.weights is not None:
+            each = each * pattern.weights
+        return pattern._replace(weights=each)
+
+    @property
     def _fixed_value(self) -> float:
         return self.centre if self.coordinates.flat else 1.0
 
@@ -124,8 +141,12 @@ class Model:
             self.unknown(of_long=True),
             self.noise.long,
             self.noise.learned(counts),
+            None if self.tail is None else self.tail.in_kernel,
         )
         self.long_mean, self.long_totals = sweep.mean, sweep.totals
+        self.long_squares = sweep.squares
+        if self.tail is not None and sweep.share is not None:
+            self.tail = self.tail.after(sweep.share)
         self._grams, self._moments = sweep.grams, sweep.moments
         if self.coordinates.flat:
             self._move_centre(sweep.grams, sweep.moments)
@@ -143,17 +164,32 @@ class Model:
 
     def _learn_noise_alone(self) -> None:
         """The noise of entries that nothing is to explain."""
-        pattern, (n_long, n_short) = self.entries.pattern, self.entries.sides
+        if self.tail is not None:
+            squares = self.precisions * self.entries.pattern.values**2
+            self.tail = self.tail.after(self.tail.expected(squares))
+        self.noise.update(*self._squares_alone())
+        # The noise of the longer side weighs what the shorter one sees.
+        self.long_squares, short = self._squares_alone()
+        self.short = self.short._replace(squares=short)
+
+    def _squares_alone(self) -> tuple[Array, Array]:
+        """Squared entries of the lines of each side, in units of the other's noise."""
+        pattern, lines = self.pattern, self.entries.lines
         squares = pattern.values**2
         if pattern.weights is not None:
             squares = squares * pattern.weights
-        long = np.bincount(self.entries.lines, squares, n_long)
-        short = np.bincount(pattern.indices, squares, n_short)
-        self.noise.update(long, short)
-        # The noise of the longer side weighs what the shorter one sees.
-        weighed = squares * self.noise.long[self.entries.lines]
-        short = np.bincount(pattern.indices, weighed, n_short)
-        self.short = self.short._replace(squares=short)
+        n_long, n_short = self.entries.sides
+        long, short = self.noise.long[lines], self.noise.short[pattern.indices]
+        return (
+            np.bincount(lines, squares * short, n_long),
+            np.bincount(pattern.indices, squares * long, n_short),
+        )
+
+    @property
+    def precisions(self) -> Array:
+        """Inverse variances of the noise of entries, in the order of the pattern."""
+        long, short = self.noise.long, self.noise.short
+        return long[self.entries.lines] * short[self.entries.pattern.indices]
 
     def unknown(self, *, of_long: bool) -> Unknown:
         """What is to be found of a line of a side, and its prior."""
@@ -166,25 +202,29 @@ class Model:
         fixed, at = side.fixed, self.coordinates.at
         return Unknown(side.free, precision, pull, fixed, value, at)
 
-    def long_lines(self) -> Lines:
-        """The lines of the longer side with their second moments, all in memory."""
-        pattern, unknown = self.entries.pattern, self.unknown(of_long=True)
+    def long_lines(self, until: int | None = None) -> Lines:
+        """The first lines of the longer side with their second moments, in memory.
+
+        Parameters
+        ----------
+        until : int, default=None
+            How many; None is all.
+        """
+        pattern, unknown = self.pattern, self.unknown(of_long=True)
         scaled = self.noise.short[:, None]
         ones = np.ones(len(pattern.values))
         each = ones if pattern.weights is None else pattern.weights
-        gaps = self.entries.patterned(each)
-        rows = self.entries.patterned(each * pattern.values)
-        moments = np.zeros((self.entries.sides[0], self.coordinates.size + 1))
+        gaps = self.entries.patterned(each)[:until]
+        rows = self.entries.patterned(each * pattern.values)[:until]
+        moments = np.zeros((gaps.shape[0], self.coordinates.size + 1))
         moments[:, :-1] = rows @ (scaled * self.short.mean)
         grams = np.asarray(gaps @ (scaled * self.short.second))
-        return uncertain_lines(grams, moments, self.noise.long, unknown)
+        return uncertain_lines(grams, moments, self.noise.long[:until], unknown)
 
     @property
     def precision_of_columns(self) -> Array:
         """Inverse variances of the noise of the data's columns."""
-        if self.entries.columns_are_long:
-            return self.noise.long * self.noise.short[0]
-        return self.noise.short * self.noise.long[0]
+        return self.noise.precision(of_long=self.entries.columns_are_long)
 
     def _move_centre(self, grams: Array, moments: Array) -> None:
         """The one offset of all entries at which the evidence is highest."""
@@ -280,7 +320,8 @@ class Model:
             self._divergence(*side, mean)
             for side, mean in zip(sides, means, strict=True)
         )
-        return self.noise.evidence(self.short.squares) - cost
+        of_tail = 0.0 if self.tail is None else self.tail.evidence()
+        return self.noise.evidence(self.short.squares) + of_tail - cost
 
     def _divergence(
         self, totals: Totals, side: Side, n: int, prior: Array, means: Array
@@ -410,6 +451,7 @@ class Model:
             fitted = sampled_product(*means, lines, pattern.indices)
         long, short = self._roots
         residual = (pattern.values - fitted) * long[lines] * short[pattern.indices]
+        pattern = self.pattern
         return residual if pattern.weights is None else residual * pattern.weights
 
     def _add(self, columns: Array, variance: Array) -> None:

@@ -1,9 +1,14 @@
-"""The noise of the entries: of one variance, of one for each line, or known."""
+"""The noise of the entries: of one variance, of one for each line, or known.
+
+Lines are those of one side, or of both.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from scipy.special import digamma, gammaln
@@ -42,13 +47,27 @@ class Noise(ABC):
         """
 
     @abstractmethod
+    def restarted(self, level: float) -> Noise:
+        """Noise of the same kind before anything is learned, of about that variance."""
+
+    @abstractmethod
     def evidence(self, short_squares: Array) -> float:
         """Expected log density of the entries, less what the noise costs."""
+
+    def precision(self, *, of_long: bool) -> Array:
+        """Inverse variances of the lines of a side, the other side being as usual."""
+        lines, other = (self.long, self.short) if of_long else (self.short, self.long)
+        return lines * other[0]
 
     @property
     def is_equal(self) -> bool:
         """Whether the variance is the same everywhere."""
         return True
+
+    @property
+    def of_rows(self) -> NoiseOfLines | None:
+        """That of the rows of the data, if it differs beside that of the columns."""
+        return None
 
     @property
     def freedom(self) -> float | Array:
@@ -83,6 +102,9 @@ class EqualNoise(Noise):
         self.variance = max(self.mean_square, self.tuning.least)
         self.short = np.full(self.sides[1], 1.0 / self.variance)
 
+    def restarted(self, level: float) -> Noise:
+        return EqualNoise(self.sides, self.count, level, self.tuning)
+
     @property
     def freedom(self) -> float:
         return self.count
@@ -95,6 +117,9 @@ class EqualNoise(Noise):
 @dataclass
 class KnownNoise(EqualNoise):
     """Noise whose variance was given."""
+
+    def restarted(self, level: float) -> Noise:
+        return self
 
     @property
     def freedom(self) -> float:
@@ -119,17 +144,33 @@ class NoiseOfLines(Noise):
         Entries of each line of that side.
     of_long : bool
         Whether it is the longer side.
+    learns_level : bool, default=True
+        Whether the level is learned.
+    level : float, default=1.0
+        Where it begins.
     """
 
     sides: tuple[int, int]
     counts: Array
     of_long: bool
+    learns_level: bool = True
+    level: float = 1.0
     tuning: NoiseTuning = field(default=NoiseTuning())
 
     def __post_init__(self) -> None:
+        own = np.full(len(self.counts), 1.0 / self.level)
         self.long, self.short = np.ones(self.sides[0]), np.ones(self.sides[1])
-        self.strength, self._level, self._age = self.tuning.first_strength, 1.0, 0
-        self._shape = self._rate = 0.5 * (self.strength + self.counts)
+        if self.of_long:
+            self.long = own
+        else:
+            self.short = own
+        self.strength, self._level, self._age = (
+            self.tuning.first_strength,
+            self.level,
+            0,
+        )
+        self._shape = 0.5 * (self.strength + self.counts)
+        self._rate = self._shape * self.level
         # The prior that the posterior goes with.
         self._given = self.strength, self._level
 
@@ -137,6 +178,9 @@ class NoiseOfLines(Noise):
         if not self.of_long:
             return super().learned(counts)
         return Learned((self.strength, self.strength * self._level), counts)
+
+    def restarted(self, level: float) -> Noise:
+        return replace(self, level=level)
 
     @property
     def freedom(self) -> Array:
@@ -166,9 +210,25 @@ class NoiseOfLines(Noise):
             self.long = self._shape / self._rate
 
     def evidence(self, short_squares: Array) -> float:
+        fit = self.counts.sum() * np.log(2 * np.pi) + short_squares @ self.short
+        return self.balance - 0.5 * float(fit)
+
+    @property
+    def balance(self) -> float:
+        """What the precisions add to the evidence, less what they cost."""
         logs = digamma(self._shape) - np.log(self._rate)
-        fit = self.counts @ (logs - np.log(2 * np.pi)) - short_squares @ self.short
-        return 0.5 * float(fit) - self._divergence(logs)
+        return 0.5 * float(self.counts @ logs) - self._divergence(logs)
+
+    def gain(self, squares: Array) -> float:
+        """By how much the log density rises if lines may differ.
+
+        Parameters
+        ----------
+        squares : ndarray
+            Expected squared residuals of the lines, as for `update`.
+        """
+        each = self._log_densities(np.maximum(squares, self.tuning.least * self.counts))
+        return float(each.max() - each[-1])
 
     def _divergence(self, logs: Array) -> float:
         """From the prior to the posterior of the inverse variances."""
@@ -186,8 +246,17 @@ class NoiseOfLines(Noise):
 
     def _best_strength(self, squares: Array) -> float:
         """The strength under which the squared residuals are most likely."""
+        return float(self._strengths[np.argmax(self._log_densities(squares))])
+
+    @property
+    def _strengths(self) -> Array:
+        """Those that are tried; the last of them makes all lines alike."""
         tuning = self.tuning
-        strengths = np.geomspace(tuning.weakest, tuning.strongest, tuning.strengths)
+        return np.geomspace(tuning.weakest, tuning.strongest, tuning.strengths)
+
+    def _log_densities(self, squares: Array) -> Array:
+        """Of the squared residuals under each strength, up to a constant."""
+        strengths = self._strengths
         levels = self._levels(strengths, squares)
         s, total = strengths[:, None], strengths[:, None] + self.counts
         own = strengths * levels
@@ -195,12 +264,77 @@ class NoiseOfLines(Noise):
             total / 2
         )
         each += 0.5 * s * np.log(0.5 * own[:, None]) - gammaln(s / 2)
-        return float(strengths[np.argmax(each.sum(axis=1))])
+        return np.asarray(each.sum(axis=1))
 
     def _levels(self, strengths: Array, squares: Array) -> Array:
         """The level that goes with each strength."""
         levels, s = np.full(len(strengths), self._level), strengths[:, None]
+        if not self.learns_level:
+            return levels
         for _ in range(self.tuning.rounds):
             rates = (s + self.counts) / (s * levels[:, None] + squares)
             levels = np.maximum(1.0 / rates.mean(axis=1), self.tuning.least)
         return levels
+
+
+class NoiseOfBoth(Noise):
+    """Noise of its own variance in each row, times one of its own in each column.
+
+    Parameters
+    ----------
+    of_columns : NoiseOfLines
+        The noise of the columns of the data.
+    counts : ndarray
+        Entries of each row of the data.
+    """
+
+    def __init__(self, of_columns: NoiseOfLines, counts: Array) -> None:
+        self.tuning = of_columns.tuning
+        self._columns = of_columns
+        self._rows = NoiseOfLines(
+            of_columns.sides, counts, not of_columns.of_long, learns_level=False
+        )
+        self._multiply()
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._columns, other._rows = copy(self._columns), copy(self._rows)
+        return other
+
+    def _multiply(self) -> None:
+        columns, rows = self._columns, self._rows
+        long, short = (columns, rows) if columns.of_long else (rows, columns)
+        self.long, self.short = long.long, short.short
+        self.mean_square = columns.mean_square
+
+    def learned(self, counts: Array) -> Learned:
+        return (self._columns if self._columns.of_long else self._rows).learned(counts)
+
+    def restarted(self, level: float) -> Noise:
+        return NoiseOfBoth(replace(self._columns, level=level), self._rows.counts)
+
+    def update(self, long_squares: Array, short_squares: Array) -> None:
+        self._columns.update(long_squares, short_squares)
+        self._rows.update(long_squares, short_squares)
+        self._multiply()
+
+    def precision(self, *, of_long: bool) -> Array:
+        lines = self._columns if self._columns.of_long == of_long else self._rows
+        return lines.long if of_long else lines.short
+
+    @property
+    def is_equal(self) -> bool:
+        return False
+
+    @property
+    def of_rows(self) -> NoiseOfLines:
+        return self._rows
+
+    @property
+    def freedom(self) -> Array:
+        return self._columns.freedom
+
+    def evidence(self, short_squares: Array) -> float:
+        fit = self._rows.counts.sum() * np.log(2 * np.pi) + short_squares @ self.short
+        return self._columns.balance + self._rows.balance - 0.5 * float(fit)

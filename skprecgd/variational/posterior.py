@@ -3,121 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import slabs
 from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import Lines, Unknown, uncertain_lines
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import NoisyEntries, Units
 from skprecgd.variational.model import Model
+from skprecgd.variational.noise_choice import HeavyTails, LoudRows, NoiseChoice
 from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
+from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
-
-# Numbers of the systems of rows that are summed at a time (32 MB).
-_NUMBERS = 1 << 22
-
-
-@dataclass(frozen=True)
-class ColumnPosterior:
-    """What the columns of a data matrix say of a row: its prior, and their Gaussians.
-
-    An entry is ``shift_j + scale_j <x_i, y_j>`` plus noise, where some coordinates of
-    the row x_i are to be found, and one may be given.
-
-    Attributes
-    ----------
-    units : Units
-    mean : ndarray of shape (n_columns, size)
-    second : ndarray of shape (n_columns, size (size + 1) / 2)
-        Packed second moments.
-    precision : ndarray of shape (n_columns,)
-        Inverse variances of the noise, in units of the scale; zero for columns that
-        say nothing.
-    unknown : Unknown
-        Of a row.
-    """
-
-    units: Units
-    mean: Array
-    second: Array
-    precision: Array
-    unknown: Unknown
-    n_draws: ClassVar[int] = 0
-
-    @property
-    def basis(self) -> Array:
-        """What each coordinate of a row adds to its entries, (n_columns, f)."""
-        return self.units.scale[:, None] * self.mean[:, self.unknown.free]
-
-    @property
-    def offsets(self) -> Array:
-        """The entries of a row whose coordinates are zero, (n_columns,)."""
-        fixed = self.unknown.fixed
-        if fixed is None:
-            return self.units.shift
-        own = self.unknown.value * self.mean[:, fixed]
-        return self.units.shift + self.units.scale * own
-
-    def whole(self, coordinates: Array) -> Array:
-        """All coordinates of rows, (n_rows, size), of those that are to be found."""
-        unknown = self.unknown
-        out = np.zeros((len(coordinates), self.mean.shape[1]))
-        out[:, unknown.free] = coordinates
-        if unknown.fixed is not None:
-            out[:, unknown.fixed] = unknown.value
-        return out
-
-    def rows(self, entries: sparse.csr_array, weights: Array | None = None) -> Array:
-        """The posterior means of the coordinates of rows; see `solved`."""
-        return self.solved(entries, weights)[0]
-
-    def solved(
-        self, entries: sparse.csr_array, weights: Array | None = None
-    ) -> tuple[Array, Array]:
-        """The posterior means of the coordinates of rows, and what they leave.
-
-        Parameters
-        ----------
-        entries : csr_array of shape (n_rows, n_columns)
-            The visible ones; explicit zeros are values.
-        weights : ndarray of shape (nnz,), default=None
-            Factors of their precision, in the order of the stored values.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_rows, f)
-            Zero for rows that show nothing.
-        squares : ndarray of shape (n_rows,)
-            Expected squared residuals of the entries, in units of the noise.
-        """
-        n_rows, free = entries.shape[0], self.unknown.free
-        each = np.ones(entries.nnz) if weights is None else weights
-        pattern = with_values(entries, each)
-        own = (entries.data - self.units.shift[entries.indices]).astype(np.float64)
-        own /= self.units.scale[entries.indices]
-        values = with_values(entries, each * own)
-        squares = with_values(entries, each * own**2) @ self.precision
-        out = np.zeros((n_rows, len(free)))
-        if self.mean.shape[1]:
-            for part in slabs((n_rows, self.second.shape[1]), _NUMBERS):
-                lines = self._lines(pattern[part], values[part], squares[part])
-                out[part] = lines.mean[:, free]
-                squares[part] = lines.squares
-        return out, squares
-
-    def _lines(
-        self, pattern: sparse.csr_array, values: sparse.csr_array, squares: Array
-    ) -> Lines:
-        scaled = self.precision[:, None]
-        grams = np.asarray(pattern @ (scaled * self.second))
-        moments = np.column_stack([values @ (scaled * self.mean), squares])
-        return uncertain_lines(grams, moments, np.ones(len(grams)), self.unknown)
 
 
 @dataclass(frozen=True)
@@ -151,10 +51,9 @@ class Posterior:
     Attributes
     ----------
     columns : ColumnPosterior or ColumnDraws
-    rows : ndarray of shape (n_rows, f)
-        The coordinates of the rows.
+    rows : RowPosterior
     row_offset : bool
-        Whether the last of them is the offset of a row.
+        Whether the last coordinate of rows is their offset.
     rank : int
         Number of factors.
     n_signal : int
@@ -162,9 +61,8 @@ class Posterior:
     evidence : float
         Lower bound of the log density of the entries.
     noise : ColumnNoise
-    row_squares, row_counts : ndarray of shape (n_rows,)
-        Expected squared residuals of the rows, in units of the noise, and from how
-        many entries.
+    row_counts : ndarray of shape (n_rows,)
+        How many entries tell of the noise of each row.
     factor_scales : ndarray of shape (rank,)
         Standard deviation of what each factor adds to an entry before it is seen.
     exact : bool
@@ -179,13 +77,12 @@ class Posterior:
     """
 
     columns: Any
-    rows: Array
+    rows: RowPosterior
     row_offset: bool
     rank: int
     n_signal: int
     evidence: float
     noise: ColumnNoise
-    row_squares: Array
     row_counts: Array
     factor_scales: Array
     exact: bool
@@ -210,6 +107,7 @@ def learn_posterior(
     *,
     center: str | None = None,
     noise: str = "auto",
+    noise_tail: str = "auto",
     noise_variance: float | None = None,
     weights: Weights = ONCE,
 ) -> Posterior:
@@ -225,7 +123,10 @@ def learn_posterior(
         Which offsets the model has.
     noise : {"uniform", "columns", "auto"}, default="auto"
         Whether all entries have noise of the same variance, or each column its own.
-        "auto": of columns, whose variances may turn out the same.
+        "auto": of columns, whose variances may turn out the same, and of rows where
+        that pays.
+    noise_tail : {"normal", "t", "auto"}, default="auto"
+        Whether it is normal, or Student's t. "auto": what predicts better.
     noise_variance : float, default=None
         A known variance, of an entry of precision one.
     weights : Weights
@@ -243,8 +144,15 @@ def learn_posterior(
     if noise_variance is not None:
         known = noise_variance / float(scaled.units.scale[0]) ** 2
     first = make_noise(scaled, "columns" if noise == "auto" else noise, known)
-    learned = follow_recipe(scaled, rank, first)
-    return problem.posterior(learned)
+    offsets = Model(scaled, first)
+    if noise_tail == "t":
+        offsets = HeavyTails().added_to(offsets)
+    choices: list[NoiseChoice] = []
+    if noise == "auto" and known is None:
+        choices.append(LoudRows())
+    if noise_tail == "auto" and known is None:
+        choices.append(HeavyTails())
+    return problem.posterior(follow_recipe(offsets, rank, choices))
 
 
 @dataclass(frozen=True)
@@ -314,7 +222,7 @@ class Problem:
         model = learned.model
         columns = self._columns(model)
         factor_scales = self.spread * np.sqrt(model.scales[0] * model.scales[1])
-        rows, squares = columns.solved(self.whole, self.weights.of_losses)
+        rows = columns.rows(self.whole, self.weights)
         return Posterior(
             columns,
             rows,
@@ -323,7 +231,6 @@ class Problem:
             learned.n_signal,
             learned.evidence + self._of_units(),
             self._noise(model),
-            squares,
             self._row_counts(),
             factor_scales,
             learned.exact,
@@ -366,9 +273,16 @@ class Problem:
             # Nothing is known of other columns but that they are like these.
             mean[:, side.offset] = model.centre
         mean[kept], second[kept] = lines.mean, lines.second
-        precision[kept] = self.trust * model.precision_of_columns
+        precision[kept] = model.precision_of_columns
+        trust = np.zeros(n_columns)
+        trust[kept] = self.trust
         unknown = model.unknown(of_long=not of_long)
-        return ColumnPosterior(self.units, mean, second, precision, unknown)
+        of_rows, tail = model.noise.of_rows, model.tail
+        return ColumnPosterior(
+            *(self.units, mean, second, precision, trust, unknown),
+            strength=np.inf if of_rows is None else of_rows.strength,
+            freedom=np.inf if tail is None else tail.freedom,
+        )
 
     @property
     def spread(self) -> float:

@@ -16,7 +16,8 @@ from skprecgd._runtime.typing import Array
 from skprecgd.kernels import packed_index, packed_of, uncertain_lines, unpacked
 from skprecgd.objective import Weights
 from skprecgd.variational.noise import NoiseOfLines
-from skprecgd.variational.posterior import ColumnNoise, ColumnPosterior, Posterior
+from skprecgd.variational.posterior import ColumnNoise, Posterior
+from skprecgd.variational.rows import ColumnPosterior
 
 # Numbers of second moments that are held at a time (32 MB).
 _NUMBERS = 1 << 22
@@ -131,6 +132,11 @@ class RowNoise:
         return cls(np.ones(n_rows + 1), np.full(n_rows + 1, np.inf))
 
     @classmethod
+    def learned(cls, precision: Array, counts: Array, strength: float) -> RowNoise:
+        """As it was learned with the rows, from a prior that counts as `strength`."""
+        return cls(1.0 / np.append(precision, 1.0), strength + np.append(counts, 0.0))
+
+    @classmethod
     def of(cls, squares: Array, counts: Array) -> RowNoise:
         """From the expected squared residuals of rows, in units of the noise."""
         squares, counts = np.append(squares, 0.0), np.append(counts, 0.0)
@@ -201,17 +207,23 @@ class LearnedEntries(EntryDistributions):
         each = weights.of_losses
         if each is None:
             each = np.ones(entries.nnz, np.int8)
-        n_rows, n_columns = entries.shape
+        rows, (n_rows, n_columns) = posterior.rows, entries.shape
         row_noise = RowNoise.none(n_rows)
-        if rows_differ:
-            row_noise = RowNoise.of(posterior.row_squares, posterior.row_counts)
+        strength = posterior.columns.strength
+        if np.isfinite(strength):
+            row_noise = RowNoise.learned(rows.noise, posterior.row_counts, strength)
+        elif rows_differ:
+            row_noise = RowNoise.of(rows.squares, posterior.row_counts)
+        if posterior.columns.learns_of_rows:
+            noise = np.repeat(rows.noise, np.diff(entries.indptr))
+            each = each * noise * rows.share
         starts = np.append(entries.indptr, entries.indptr[-1])
-        never_seen = np.zeros((1, posterior.rows.shape[1]))
+        never_seen = np.zeros((1, rows.mean.shape[1]))
         return {
             "columns": posterior.columns,
             "noise": posterior.noise,
             "counts": np.bincount(entries.indices, minlength=n_columns),
-            "rows": np.vstack([posterior.rows, never_seen]),
+            "rows": np.vstack([rows.mean, never_seen]),
             "row_noise": row_noise,
             "seen": sparse.csr_array(
                 (each, entries.indices, starts), shape=(n_rows + 1, n_columns)
@@ -240,11 +252,13 @@ class LearnedEntries(EntryDistributions):
         variance *= self.columns.units.scale[columns] ** 2
         variance += np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
         if noise is not None:
-            return Distribution(mean, variance, noise, np.full(len(rows), np.inf))
+            freedom = np.full(len(rows), self.columns.freedom)
+            return Distribution(mean, variance, noise, freedom)
         own = self.row_noise
         noise = self.noise.variance[columns] * own.variance[rows]
         noise = np.where(self._alone(columns), np.inf, noise)
         inverse = 1.0 / own.freedom[rows] + 1.0 / self.noise.freedom[columns]
+        inverse += 1.0 / self.columns.freedom
         wider, of_units = self._of_units(columns)
         inverse += of_units
         freedom = np.full(len(rows), np.inf)
@@ -309,6 +323,7 @@ class Predictive(LearnedEntries):
         )
         units = self.columns.units.at(columns)
         unknown = np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
+        freedom = self.columns.freedom
         while True:
             x, y = left.drawn(rng)[of_rows], right.drawn(rng)[of_columns]
             own = noise
@@ -316,6 +331,8 @@ class Predictive(LearnedEntries):
                 of_lines = variances_drawn(self.row_noise, lines, rng)
                 of_others = variances_drawn(self.noise, others, rng)
                 own = of_lines[of_rows] * of_others[of_columns]
+            if np.isfinite(self.columns.freedom):
+                own = own / (rng.chisquare(freedom, len(rows)) / freedom)
             chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
             yield units.shift + units.scale * np.einsum("ij,ij->i", x, y) + chance
 
@@ -335,7 +352,7 @@ class Predictive(LearnedEntries):
         columns = self.columns
         if not len(columns.unknown.free):
             return np.zeros((len(rows), columns.second.shape[1]))
-        grams = self.seen[rows] @ (columns.precision[:, None] * columns.second)
+        grams = self.seen[rows] @ (columns.weight[:, None] * columns.second)
         moments = np.zeros((len(rows), columns.mean.shape[1] + 1))
         ones = np.ones(len(rows))
         lines = uncertain_lines(np.asarray(grams), moments, ones, columns.unknown)

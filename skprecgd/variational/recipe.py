@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import EqualNoise, KnownNoise, Noise, NoiseOfLines
+from skprecgd.variational.noise_choice import NoiseChoice
 from skprecgd.variational.tuning import RECIPE, RecipeTuning
 
 
@@ -68,39 +70,38 @@ def make_noise(entries: NoisyEntries, kind: str, variance: float | None) -> Nois
 
 
 def follow_recipe(
-    entries: NoisyEntries,
+    offsets: Model,
     rank: int,
-    noise: Noise,
+    choices: Sequence[NoiseChoice] = (),
     tuning: RecipeTuning = RECIPE,
 ) -> Learned:
     """Learn factors, offsets, noise and prior variances.
 
     Parameters
     ----------
-    entries : NoisyEntries
+    offsets : Model
+        Of rank zero, as it is before anything is learned.
     rank : int
         Columns at most.
-    noise : Noise
+    choices : sequence of NoiseChoice, default=()
+        Which noise entries may have as well.
     tuning : RecipeTuning
 
     Returns
     -------
     Learned
     """
-    offsets = Model(entries, noise)
-    for _ in range(tuning.offset_steps if offsets.coordinates.size else 1):
-        offsets.step()
-    nothing = Learned(offsets, offsets.evidence(), 0, offsets.exact)
+    _find_offsets(offsets, tuning)
     # As many columns as the matrix has explain whatever is in it.
-    rank = min(rank, min(entries.sides) - 1)
-    if nothing.exact or rank <= 0:
-        return nothing
-    model, room = _grown(offsets, rank, tuning)
+    rank = min(rank, min(offsets.entries.sides) - 1)
+    if offsets.exact:
+        return Learned(offsets, offsets.evidence(), 0, exact=True)
+    model, room = _best_grown(offsets, max(rank, 0), tuning)
+    for choice in choices:
+        model, room = _chosen(model, room, offsets, rank, choice, tuning)
     evidence, found = model.evidence(), model.rank
-    if model.exact:
-        return Learned(model, evidence, found, exact=True)
-    if found == 0 or evidence <= nothing.evidence:
-        return nothing
+    if model.exact or found == 0:
+        return Learned(model, evidence, found, model.exact)
     missed = _missed(model, tuning) if found == rank else 0.0
     best = _with_weak_columns(model, room, tuning)
     return Learned(best, evidence, min(found, best.rank), missed=missed)
@@ -118,6 +119,49 @@ def is_doubtful(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> bool:
     if model.rank > tuning.crowded * rank:
         return False
     return model.over_chance(tuning.sign_draws) > tuning.stands_out
+
+
+def _find_offsets(offsets: Model, tuning: RecipeTuning) -> None:
+    """Steps of a model without factors."""
+    for _ in range(tuning.offset_steps if offsets.coordinates.size else 1):
+        offsets.step()
+
+
+def _best_grown(offsets: Model, rank: int, tuning: RecipeTuning) -> tuple[Model, int]:
+    """The model with the columns that carry signal, or without any; and its room."""
+    if rank == 0:
+        return offsets, 0
+    model, room = _grown(offsets, rank, tuning)
+    if model.exact or (model.rank and model.evidence() > offsets.evidence()):
+        return model, room
+    return offsets, room
+
+
+def _chosen(
+    model: Model,
+    room: int,
+    offsets: Model,
+    rank: int,
+    choice: NoiseChoice,
+    tuning: RecipeTuning,
+) -> tuple[Model, int]:
+    """The model with another noise where that pays, and its room.
+
+    It is tried where the model is. Once it pays, it may begin with the offsets, too, as
+    columns that have followed the noise may be in the way of others.
+    """
+    if model.exact or not choice.is_suggested(model):
+        return model, room
+    other = _settled(choice.added_to(model), tuning.most_steps, tuning)
+    other = _respawned(other, room, replace(tuning, respawns=1))
+    if other.evidence() <= model.evidence() or not choice.pays(model, other):
+        return model, room
+    offsets = choice.added_to(offsets)
+    _find_offsets(offsets, tuning)
+    afresh, its_room = _best_grown(offsets, max(rank, 0), tuning)
+    if afresh.evidence() > other.evidence():
+        return afresh, its_room
+    return other, room
 
 
 def _grown(offsets: Model, rank: int, tuning: RecipeTuning) -> tuple[Model, int]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skprecgd._runtime.typing import Array
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,80 @@ class ChainTuning:
 
 
 @dataclass(frozen=True)
+class TailTuning:
+    """How heavy tails are learned.
+
+    Attributes
+    ----------
+    first_freedom : float
+        Degrees of freedom before they are learned.
+    heaviest, lightest : float
+        Range of the degrees of freedom; the lightest tail is as good as normal.
+    freedoms : int
+        How many are tried: each is about a sixth larger than the one before.
+    every : int
+        Steps after which they are learned again.
+    width : float
+        Of the bins of a histogram of logarithms, to whose second order the densities
+        are exact.
+    least_square : float
+        Squared residual, in units of the noise, below which they are alike.
+    rounds : int
+        Rounds of the fixed point for the unit, whose error halves with each.
+    """
+
+    first_freedom: float = 10.0
+    heaviest: float = 0.5
+    lightest: float = 200.0
+    freedoms: int = 40
+    every: int = 3
+    width: float = 0.05
+    least_square: float = 1e-6
+    rounds: int = 30
+
+    @cached_property
+    def tried(self) -> Array:
+        """The degrees of freedom among which one is chosen."""
+        return np.geomspace(self.heaviest, self.lightest, self.freedoms)
+
+
+@dataclass(frozen=True)
+class ChoiceTuning:
+    """Which noise is tried, and when it is kept.
+
+    Attributes
+    ----------
+    loud : float
+        What noise of its own in each row must add to the log density of an entry, so
+        that it is tried: less changes intervals, but hardly a mean.
+    heavy : float
+        Degrees of freedom below which heavy tails are tried, and kept: with more of
+        them normal noise loses less than a seventh of what entries tell, which is
+        ``6 / (df (df + 1))``.
+    heavy_gain : float
+        What they must add to the log density of an entry.
+    wild : float
+        What they add to the log density of an entry where tails are so heavy (up to
+        three degrees of freedom) that squares vary without end, and their mean says
+        little: it must not be clearly worse.
+    cap : float
+        Size at which residuals are cut then, in robust standard deviations.
+    clearly : float
+        Standard errors by which errors of entries that are left out must be smaller.
+    most : int
+        Entries at most of which that is computed.
+    """
+
+    loud: float = 0.03
+    heavy: float = 6.0
+    heavy_gain: float = 0.005
+    wild: float = 0.1
+    cap: float = 3.0
+    clearly: float = 2.0
+    most: int = 1 << 17
+
+
+@dataclass(frozen=True)
 class RecipeTuning:
     """In which order the iteration is made.
 
@@ -168,7 +247,26 @@ class RecipeTuning:
     vanished: float = 0.1
 
 
+@dataclass(frozen=True)
+class RowTuning:
+    """How rows are found whose noise, or that of whose entries, is learned with them.
+
+    Attributes
+    ----------
+    most_rounds : int
+        Rounds at most, in which rows and noise are found in turn.
+    tol : float
+        Change of the rows in a round, as a share of their size, that ends it.
+    """
+
+    most_rounds: int = 100
+    tol: float = 1e-7
+
+
 RECIPE = RecipeTuning()
+ROWS = RowTuning()
+TAIL = TailTuning()
+CHOICE = ChoiceTuning()
 SPREAD = SpreadTuning()
 CHAIN = ChainTuning()
 NOISE = NoiseTuning()
