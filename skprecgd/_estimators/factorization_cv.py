@@ -60,6 +60,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         See :class:`PrecGDFactorization`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDFactorization`.
+    inference : {"variational", "gibbs"}, default="variational"
+        See :class:`PrecGDFactorization`. Of the candidates whose `alpha` is "auto", in
+        the folds, too.
     loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
     noise_variance : default=None
         See :class:`PrecGDFactorization`.
@@ -186,6 +189,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
+        inference: str = "variational",
         noise: str = "auto",
         noise_tail: str = "auto",
         noise_variance: Any = None,
@@ -211,6 +215,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.inference = inference
         self.noise = noise
         self.noise_tail = noise_tail
         self.noise_variance = noise_variance

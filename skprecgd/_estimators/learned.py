@@ -9,12 +9,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData, VisibleRows
 from skprecgd._estimators.determined import explains_columns, is_determined
 from skprecgd._estimators.parameters import (
     check_beside_prior,
+    draws_posterior,
     learns_prior,
     looks_for_outliers,
 )
@@ -35,6 +37,8 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
+from skprecgd.variational.drawn_entries import DrawnPredictive
+from skprecgd.variational.draws import ColumnDraws, sampled_posterior
 from skprecgd.variational.in_groups import DistributionsInGroups
 from skprecgd.variational.posterior import Posterior, learn_posterior
 from skprecgd.variational.predictive import EntryDistributions, Predictive
@@ -45,6 +49,12 @@ from skprecgd.variational.rows import ColumnPosterior
 _CLEARLY_MISSED = 2.0
 # Standard errors by which a mean must differ from zero to be one.
 _CLEARLY_NOT_ZERO = 3.5
+
+NO_ENTRIES = (
+    "inference='gibbs' needs single entries in memory of which some are missing, and "
+    "not of a symmetric matrix; use inference='variational' for complete data and "
+    "other measurements."
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,8 @@ class NoiseFound:
         not to be kept.
     freedom : float, default=inf
         Degrees of freedom of the noise; infinite if it is normal.
+    n_draws : int, default=0
+        Of how many draws the matrix is the mean; 0 if it was found without.
     """
 
     variance: float | Array
@@ -72,6 +84,7 @@ class NoiseFound:
     missed: float = 0.0
     entries: EntryDistributions | None = None
     freedom: float = np.inf
+    n_draws: int = 0
 
     @classmethod
     def left_by(
@@ -125,7 +138,9 @@ class NoiseFound:
             each, own = zip(*told, strict=True)
             entries = DistributionsInGroups(own, each, means)
         freedom = min(part.freedom for part in learned)
-        return cls(variance, np.sort(scales)[::-1], bound, missed, entries, freedom)
+        draws = max(part.n_draws for part in learned)
+        scales = np.sort(scales)[::-1]
+        return cls(variance, scales, bound, missed, entries, freedom, draws)
 
 
 class Learner(NoiseJudge):
@@ -146,6 +161,8 @@ class Learner(NoiseJudge):
         self.center, self.noise = estimator.center, estimator.noise
         self.noise_tail = estimator.noise_tail
         self._keeps_pattern = estimator.store_pattern
+        self.is_to_draw = draws_posterior(estimator)
+        self._seed = estimator.random_state
         self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.weights.unit_variance
@@ -230,9 +247,24 @@ class Learner(NoiseJudge):
             )
 
     @cached_property
+    def answer(self) -> Posterior:
+        """The posterior that the estimator keeps: of draws, if it is to make some.
+
+        Where no noise is left, there is nothing to draw.
+        """
+        learned = self.posterior
+        if not self.is_to_draw or learned.exact:
+            return learned
+        seed = check_random_state(self._seed).randint(2**31 - 1)
+        given = self.variance is not None
+        with running_fit(one_blas_thread=True):
+            rng = np.random.default_rng(seed)
+            return sampled_posterior(learned, self.noise, rng, is_given=given)
+
+    @cached_property
     def factors(self) -> Factors:
         """The posterior means, offsets of rows included."""
-        posterior, dtype = self.posterior, self.data.values.dtype
+        posterior, dtype = self.answer, self.data.values.dtype
         left, right = posterior.rows.mean, posterior.columns.basis
         if left.shape[1] == 0:
             left, right = (np.zeros((len(block), 1)) for block in (left, right))
@@ -240,7 +272,7 @@ class Learner(NoiseJudge):
 
     @property
     def offsets(self) -> Offsets:
-        posterior = self.posterior
+        posterior = self.answer
         rows = np.zeros(len(posterior.rows.mean))
         if posterior.row_offset:
             rows = posterior.rows.mean[:, -1]
@@ -248,7 +280,7 @@ class Learner(NoiseJudge):
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
         """The solver for rows like these."""
-        columns, unit = self.posterior.columns, self.data.weights.unit_variance
+        columns, unit = self.answer.columns, self.data.weights.unit_variance
         ridge = np.zeros(self.factors.rank)
         return PriorRows(
             *(columns, loss, ridge, each_entry),
@@ -257,11 +289,12 @@ class Learner(NoiseJudge):
         )
 
     def found(self) -> NoiseFound:
-        posterior, entries = self.posterior, None
+        posterior, entries = self.answer, None
         if self._keeps_pattern:
             data, differ = self.data, self.noise == "auto" and self.variance is None
             at = posterior, data.csr(), self._weights
-            entries = Predictive.of(*at, rows_differ=differ)
+            kind = DrawnPredictive if posterior.n_draws else Predictive
+            entries = kind.of(*at, rows_differ=differ)
         return NoiseFound(
             posterior.noise_variance,
             posterior.factor_scales,
@@ -269,11 +302,12 @@ class Learner(NoiseJudge):
             posterior.missed,
             entries,
             posterior.columns.freedom,
+            posterior.n_draws,
         )
 
     def in_words(self) -> str:
         """What was found, in one sentence."""
-        posterior = self.posterior
+        posterior = self.answer
         variance = np.asarray(posterior.noise_variance)
         varies = posterior.columns.units.varies
         if variance.ndim and varies.any():
@@ -290,9 +324,10 @@ class Learner(NoiseJudge):
             sizes += ", more in loud rows,"
         if posterior.rank == 0:
             return f"Noise of about {sizes} was left; no column carries signal."
+        means = f"; means of {posterior.n_draws} draws" if posterior.n_draws else ""
         return (
             f"Noise of about {sizes} was left; {posterior.n_signal} of "
-            f"{self.rank} columns carry signal."
+            f"{self.rank} columns carry signal{means}."
         )
 
 
@@ -380,8 +415,11 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     Raises
     ------
     ValueError
-        If held-out entries are to choose the rank as well.
+        If held-out entries are to choose the rank as well, or if draws are to be made
+        where nothing is learned.
     """
+    if draws_posterior(estimator) and not isinstance(data, EntryData):
+        raise ValueError(NO_ENTRIES)
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
@@ -422,11 +460,13 @@ class AtNoise:
         ----------
         estimator : PrecGDFactorization or PrecGDMatrixSensing
         learner : Learner
-            It has not been asked if the search ended where it started.
+            It has not been asked if the search ended where it started, which will do
+            if that was found in the same way.
         result, objective, unknown, means
             See `ended_at_noise`.
         """
-        if learner.has_learned:
+        last = estimator._noise if not learner.has_learned else None
+        if last is None or bool(last.n_draws) != learner.is_to_draw:
             result = ended_at_noise(result, learner, objective, unknown, means)
             return cls(result, learner.factors, learner.offsets, learner.found())
         return cls(
@@ -464,7 +504,7 @@ class PriorRows(RowSolver):
 
     Parameters
     ----------
-    columns : ColumnPosterior
+    columns : ColumnPosterior or ColumnDraws
     loss, ridge, each_entry
         See `RowSolver`.
     unit_variance : float, default=None
@@ -475,7 +515,7 @@ class PriorRows(RowSolver):
 
     def __init__(
         self,
-        columns: ColumnPosterior,
+        columns: ColumnPosterior | ColumnDraws,
         loss: Loss,
         ridge: Array,
         each_entry: str | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
+from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.compat import Interval, Options, StrOptions
 from skprecgd.losses import LOSSES, Loss, make_loss
 from skprecgd.measurements.validation import as_real_array
@@ -32,6 +33,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
         Interval(Real, 0, None, closed="left"),
         Damping,
     ],
+    "inference": [StrOptions({"variational", "gibbs"})],
     "noise": [StrOptions({"auto", "uniform", "columns"})],
     "noise_tail": [StrOptions({"auto", "normal", "t"})],
     "noise_variance": [
@@ -81,6 +83,11 @@ def learns_prior(estimator: Any) -> bool:
     return learns and make_loss(estimator.loss).least_squares
 
 
+def draws_posterior(estimator: Any) -> bool:
+    """Whether draws are made of the posterior that is learned."""
+    return bool(estimator.inference == "gibbs")
+
+
 def check_together(estimator: Any) -> None:
     """Refuse parameters that do not go with one another.
 
@@ -101,10 +108,37 @@ def check_together(estimator: Any) -> None:
         )
     if looks_for_outliers(estimator):
         _check_beside_outliers(estimator, loss, center)
+    if draws_posterior(estimator):
+        _check_draws(estimator, loss)
     if isinstance(estimator.alpha, str) and estimator.alpha_scaling != 0:
         raise ValueError(
             f"alpha_scaling={estimator.alpha_scaling!r} needs a number for alpha, got "
             f"alpha={estimator.alpha!r}, whose prior is learned; use alpha_scaling=0."
+        )
+
+
+def _check_draws(estimator: Any, loss: Loss) -> None:
+    given = f"inference={estimator.inference!r}"
+    if looks_for_outliers(estimator):
+        raise ValueError(
+            f"{given} needs outlier_fraction=0, got {estimator.outlier_fraction!r}: "
+            "beside outliers nothing is learned from which to draw; use "
+            "inference='variational'."
+        )
+    if not loss.least_squares:
+        raise ValueError(
+            f"{given} needs loss='squared', got loss={loss.name!r}: with another loss "
+            "nothing is learned from which to draw; use inference='variational'."
+        )
+    if not isinstance(estimator.alpha, str):
+        raise ValueError(
+            f"{given} needs alpha='auto', got alpha={estimator.alpha!r}, which is no "
+            "prior that is learned; use inference='variational'."
+        )
+    if is_number(estimator.noise_variance) and estimator.noise_variance == 0:
+        raise ValueError(
+            f"{given} needs noise, got noise_variance=0, which says that there is "
+            "none; use inference='variational'."
         )
 
 

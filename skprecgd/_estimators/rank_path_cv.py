@@ -31,15 +31,18 @@ from skprecgd._estimators.folds import (
     warn_about_hidden_lines,
 )
 from skprecgd._estimators.labels import store_labels
+from skprecgd._estimators.learned import NO_ENTRIES
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_together,
+    draws_posterior,
     looks_for_outliers,
     ridge_of,
 )
 from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._estimators.search_rank import AUTO
 from skprecgd._estimators.sensing import regressor_of
+from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.compat import Interval, StrOptions, validate_params
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.threads import running_fit
@@ -228,6 +231,9 @@ class RankPathCV:
         # Labels and counts can be fitted ever better at any rank, so the refit, too,
         # needs held-out samples that end it.
         early_stopping = "auto" if make_loss(self.loss).generalized else False
+        if is_number(grid.get("alpha")):
+            # Only a prior that is learned has a posterior to draw from.
+            shared["inference"] = "variational"
         return self._estimator(
             **{**shared, "early_stopping": early_stopping, "verbose": 0, **grid}
         )
@@ -276,6 +282,7 @@ class RankPathCV:
         Those of the default that find their rank themselves, the learned prior and the
         ridges, are given the largest alone: as a bound of it, it does no harm.
         """
+        self._check_inference(samples)
         ranks = self._ranks(samples)
         steps = _values(self.step_size, "step_size")
         if self.alpha is not None:
@@ -288,6 +295,18 @@ class RankPathCV:
             *self._on_paths(samples, [0.0], ranks, steps),
             *self._on_ridges(ridges, bound, steps),
         ]
+
+    def _check_inference(self: Any, samples: Samples) -> None:
+        """Refuse draws where no candidate learns what could be drawn from."""
+        if not draws_posterior(self):
+            return
+        alphas = [AUTO] if self.alpha is None else _values(self.alpha, "alpha")
+        wanted = AUTO if any(isinstance(alpha, str) for alpha in alphas) else alphas[0]
+        model = self._model(n_components=1, step_size="auto", alpha=wanted)
+        model.set_params(inference=self.inference)
+        check_together(model)
+        if not samples.are_learned_by(model):
+            raise ValueError(NO_ENTRIES)
 
     def _learns(self: Any, samples: Samples) -> bool:
         """Whether candidates of the default that learn a prior differ from others."""

@@ -63,6 +63,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         See :class:`PrecGDMatrixSensing`. Solvers that need not descend are refused.
     init : {"spectral", "nystrom", "random"}, default="spectral"
         See :class:`PrecGDMatrixSensing`.
+    inference : {"variational", "gibbs"}, default="variational"
+        See :class:`PrecGDMatrixSensing`. Of the candidates whose `alpha` is "auto", in
+        the folds, too.
     loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
     noise_variance : default=None
         See :class:`PrecGDMatrixSensing`.
@@ -188,6 +191,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         solver: str | Solver = "auto",
         step_size: Any = "auto",
         damping: str | float | Damping = "auto",
+        inference: str = "variational",
         noise: str = "auto",
         noise_tail: str = "auto",
         noise_variance: Any = None,
@@ -214,6 +218,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         self.solver = solver
         self.step_size = step_size
         self.damping = damping
+        self.inference = inference
         self.noise = noise
         self.noise_tail = noise_tail
         self.noise_variance = noise_variance

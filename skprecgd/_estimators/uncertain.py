@@ -97,7 +97,8 @@ class UncertainEntries:
         Notes
         -----
         The standard deviations are those of variational Bayes: rows and columns are
-        Gaussian, and independent of one another given the data. The noise of an entry
+        Gaussian, and independent of one another given the data. With
+        ``inference="gibbs"`` they are those over the draws. The noise of an entry
         is that of its column times a factor for its row, both with Gamma posteriors,
         so that a prediction has Student's t distribution. See :ref:`how_sure`.
 

@@ -19,10 +19,13 @@ from skprecgd.kernels import _numpy
 from skprecgd.kernels._choice import VARIABLE, Choice
 from skprecgd.kernels._numpy import unchecked_csr
 from skprecgd.kernels._uncertain import (
+    Drawn,
     Learned,
     Lines,
     Others,
+    OthersDrawn,
     Pattern,
+    Prior,
     Sweep,
     Tail,
     Totals,
@@ -33,10 +36,13 @@ from skprecgd.kernels._uncertain import (
 )
 
 __all__ = [
+    "Drawn",
     "Learned",
     "Lines",
     "Others",
+    "OthersDrawn",
     "Pattern",
+    "Prior",
     "Sweep",
     "Tail",
     "Totals",
@@ -46,6 +52,7 @@ __all__ = [
     "contracted_dtype",
     "contraction",
     "description",
+    "drawn_rows",
     "normal_product",
     "packed_index",
     "packed_of",
@@ -333,3 +340,31 @@ def uncertain_lines(
     """
     size = _CALLS * grams.size * moments.shape[1]
     return _choice.call("uncertain_lines", size, grams, moments, noise, unknown)
+
+
+def drawn_rows(
+    pattern: Pattern, others: OthersDrawn, prior: Prior, noise: Array, chance: Array
+) -> Drawn:
+    """The means and a draw of all rows, given a draw of the columns.
+
+    The entries are ``y_ij = shift_j + <x_i, y_j>`` plus noise.
+
+    Parameters
+    ----------
+    pattern : Pattern
+    others : OthersDrawn
+        The columns.
+    prior : Prior
+        Of a row.
+    noise : ndarray of shape (n_rows,)
+        Inverse variances of the noise of the rows, times those of the columns.
+    chance : ndarray of shape (n_rows, f)
+        Standard normal numbers: a row's draw depends on its own, and on nothing else
+        that is random.
+
+    Returns
+    -------
+    Drawn
+    """
+    size = _CALLS * len(pattern.values) * others.basis.shape[1] ** 2
+    return _choice.call("drawn_rows", size, pattern, others, prior, noise, chance)

@@ -23,10 +23,13 @@ from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.threads import allowed_threads, share_out
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels._uncertain import (
+    Drawn,
     Learned,
     Lines,
     Others,
+    OthersDrawn,
     Pattern,
+    Prior,
     Sweep,
     Tail,
     Totals,
@@ -853,6 +856,117 @@ def _uncertain_lines(
             sums[p, packed + 1 + a] = logs[a]
 
 
+@numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never")
+def _line_drawn(gram, target, chance, mean, drawn):  # type: ignore[no-untyped-def]
+    """The mean and a draw of a Gaussian line, whose packed system is overwritten."""
+    f = len(target)
+    # Cholesky factor of the lower triangle, which is kept row by row.
+    at_a = 0
+    for a in range(f):
+        at_b = 0
+        for b in range(a):
+            total = gram[at_a + b]
+            for c in range(b):
+                total -= gram[at_a + c] * gram[at_b + c]
+            gram[at_a + b] = total * gram[at_b + b]
+            at_b += b + 1
+        total = gram[at_a + a]
+        least = _LEAST_PIVOT * total
+        for c in range(a):
+            total -= gram[at_a + c] * gram[at_a + c]
+        # The inverse of a pivot is all that is needed of it.
+        gram[at_a + a] = 1.0 / np.sqrt(max(total, least))
+        total = target[a]
+        for c in range(a):
+            total -= gram[at_a + c] * mean[c]
+        mean[a] = total * gram[at_a + a]
+        drawn[a] = mean[a] + chance[a]
+        at_a += a + 1
+    for a in range(f - 1, -1, -1):
+        at_a -= a + 1
+        mean[a] *= gram[at_a + a]
+        drawn[a] *= gram[at_a + a]
+        for c in range(a):
+            mean[c] -= gram[at_a + c] * mean[a]
+            drawn[c] -= gram[at_a + c] * drawn[a]
+
+
+@_compiled
+def _drawn_rows(
+    indptr: Array,
+    indices: Array,
+    values: Array,
+    weights: Array,
+    basis: Array,
+    shift: Array,
+    precision: Array,
+    own_precision: Array,
+    pull: Array,
+    noise: Array,
+    chance: Array,
+    products: Array,
+    means: Array,
+    draws: Array,
+    squares: Array,
+    bounds: Array,
+    first: int,
+    last: int,
+) -> None:
+    packed, f = products.shape[1], basis.shape[1]
+    gram, target, each = np.empty(packed), np.empty(f), np.empty(4)
+    weighted = len(weights) > 0
+    for p in range(first, last):
+        for i in range(bounds[p], bounds[p + 1]):
+            gram[:] = 0.0
+            target[:] = 0.0
+            k, stop = np.int64(indptr[i]), np.int64(indptr[i + 1])
+            # Four entries at a time share what is read of the sums and written.
+            while k + 4 <= stop:
+                j0, j1 = indices[k], indices[k + 1]
+                j2, j3 = indices[k + 2], indices[k + 3]
+                for c in range(4):
+                    each[c] = weights[k + c] if weighted else 1.0
+                w0, w1, w2, w3 = each[0], each[1], each[2], each[3]
+                for q in range(packed):
+                    gram[q] += (w0 * products[j0, q] + w1 * products[j1, q]) + (
+                        w2 * products[j2, q] + w3 * products[j3, q]
+                    )
+                y0 = w0 * precision[j0] * (values[k] - shift[j0])
+                y1 = w1 * precision[j1] * (values[k + 1] - shift[j1])
+                y2 = w2 * precision[j2] * (values[k + 2] - shift[j2])
+                y3 = w3 * precision[j3] * (values[k + 3] - shift[j3])
+                for c in range(f):
+                    target[c] += (y0 * basis[j0, c] + y1 * basis[j1, c]) + (
+                        y2 * basis[j2, c] + y3 * basis[j3, c]
+                    )
+                k += 4
+            while k < stop:
+                j = indices[k]
+                w = weights[k] if weighted else 1.0
+                for q in range(packed):
+                    gram[q] += w * products[j, q]
+                y = w * precision[j] * (values[k] - shift[j])
+                for c in range(f):
+                    target[c] += y * basis[j, c]
+                k += 1
+            own = noise[i]
+            for q in range(packed):
+                gram[q] *= own
+            for a in range(f):
+                gram[a * (a + 3) // 2] += own_precision[a]
+                target[a] = own * target[a] + pull[a]
+            _line_drawn(gram, target, chance[i], means[i], draws[i])
+            total = 0.0
+            for e in range(indptr[i], indptr[i + 1]):
+                j = indices[e]
+                y = values[e] - shift[j]
+                for c in range(f):
+                    y -= draws[i, c] * basis[j, c]
+                w = weights[e] if weighted else 1.0
+                total += w * precision[j] * y * y
+            squares[i] = total
+
+
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
     dtype = np.result_type(left, right)
     out = empty(len(rows), dtype)
@@ -995,6 +1109,32 @@ def uncertain_lines(
     threads = _threads(n * packed * size)
     share_out(task, _runs(n_parts, threads), threads=threads)
     return Lines(means, seconds, squares, Totals.of(sums.sum(axis=0), packed))
+
+
+def drawn_rows(
+    pattern: Pattern, others: OthersDrawn, prior: Prior, noise: Array, chance: Array
+) -> Drawn:
+    indptr, indices, values, weights = pattern
+    n_rows, f = chance.shape
+    n_parts = min(max(1, n_rows // _ROWS_OF_PART), _MOST_PARTS)
+    bounds = np.searchsorted(indptr, np.arange(n_parts + 1) * len(values) // n_parts)
+    bounds[0], bounds[-1] = 0, n_rows
+    means, draws, squares = (
+        np.empty((n_rows, f)),
+        np.empty((n_rows, f)),
+        np.empty(n_rows),
+    )
+    products = others.products()
+    task = partial(
+        _drawn_rows,
+        *_indices(indptr, indices),
+        *_floats(np.dtype(float), values, np.empty(0) if weights is None else weights),
+        *_floats(np.dtype(float), *others, *prior, noise, chance, products),
+        *(means, draws, squares, bounds),
+    )
+    threads = _threads(len(values) * products.shape[1])
+    share_out(task, _runs(n_parts, threads), threads=threads)
+    return Drawn(means, draws, squares)
 
 
 def _of_tail(tail: Tail | None) -> tuple[Array, ...]:

@@ -17,15 +17,20 @@ from skprecgd._linalg.numerics import dot, selected_rows, slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels._uncertain import (
+    Drawn,
     Learned,
     Lines,
     Others,
+    OthersDrawn,
     Pattern,
+    Prior,
     Sweep,
     Tail,
     Totals,
     Unknown,
+    lower_index,
     packed_of,
+    unpacked,
 )
 
 # Entries of a chunk, and numbers in a gathered buffer: both stay in the cache.
@@ -212,6 +217,34 @@ def uncertain_lines(
         np.concatenate([lines.squares for lines in parts]),
         _summed_totals([lines.totals for lines in parts]),
     )
+
+
+def drawn_rows(
+    pattern: Pattern, others: OthersDrawn, prior: Prior, noise: Array, chance: Array
+) -> Drawn:
+    indptr, indices, values, weights = pattern
+    n_others, f = others.basis.shape
+    own = values - others.shift[indices]
+    each = np.ones(len(values)) if weights is None else weights
+    gaps, moments = (
+        unchecked_csr(indptr, indices, numbers, (len(chance), n_others))
+        for numbers in (each, each * own)
+    )
+    products, scaled = others.products(), others.precision[:, None] * others.basis
+    means, draws = np.empty_like(chance), np.empty_like(chance)
+    for part in slabs((len(chance), f**2), _UNCERTAIN_NUMBERS):
+        grams = noise[part, None] * (_lines_of(gaps, part) @ products)
+        target = noise[part, None] * (_lines_of(moments, part) @ scaled) + prior.pull
+        inverse = unpacked(grams, lower_index(f))
+        inverse[:, np.arange(f), np.arange(f)] += prior.precision
+        root = np.linalg.cholesky(inverse)
+        means[part] = np.linalg.solve(inverse, target[:, :, None])[:, :, 0]
+        turned = np.linalg.solve(root.transpose(0, 2, 1), chance[part, :, None])
+        draws[part] = means[part] + turned[:, :, 0]
+    lines = np.repeat(np.arange(len(chance)), np.diff(indptr))
+    residual = own - sampled_product(draws, others.basis, lines, indices)
+    weighed = each * others.precision[indices] * residual**2
+    return Drawn(means, draws, np.bincount(lines, weighed, len(chance)))
 
 
 def _with_shares(pattern: Pattern, share: Array) -> Pattern:

@@ -173,6 +173,58 @@ class Sweep(NamedTuple):
     share: Array | None
 
 
+class OthersDrawn(NamedTuple):
+    """A draw of the lines of the other side: the rows' entries are linear in it.
+
+    Attributes
+    ----------
+    basis : ndarray of shape (n_others, f)
+        What each coordinate of a row adds to its entries.
+    shift : ndarray of shape (n_others,)
+        The entries of a row whose coordinates are zero.
+    precision : ndarray of shape (n_others,)
+        Inverse variance of the noise in each.
+    """
+
+    basis: Array
+    shift: Array
+    precision: Array
+
+    def products(self) -> Array:
+        """Lower triangles of the lines times themselves, row by row, and precision."""
+        rows, columns = _lower(self.basis.shape[1])
+        scaled = self.precision[:, None] * self.basis
+        return np.asarray(scaled.take(rows, axis=1) * self.basis.take(columns, axis=1))
+
+
+class Prior(NamedTuple):
+    """The Gaussian prior of the coordinates of a line.
+
+    Attributes
+    ----------
+    precision, pull : ndarray of shape (f,)
+        Inverse variances, and these times the means.
+    """
+
+    precision: Array
+    pull: Array
+
+
+class Drawn(NamedTuple):
+    """Lines given those of the other side: their means, and a draw of each.
+
+    Attributes
+    ----------
+    mean, values : ndarray of shape (n, f)
+    squares : ndarray of shape (n,)
+        Squared residuals of the draw, weighted and in units of the others' noise.
+    """
+
+    mean: Array
+    values: Array
+    squares: Array
+
+
 @lru_cache(maxsize=64)
 def packed_index(size: int) -> Array:
     """Where the products of two coordinates are in a packed symmetric matrix.
@@ -208,3 +260,15 @@ def packed_of(matrices: Array) -> Array:
 def _upper(size: int) -> tuple[Array, Array]:
     """Rows and columns of the numbers of a packed matrix."""
     return np.triu_indices(size)
+
+
+@lru_cache(maxsize=64)
+def _lower(size: int) -> tuple[Array, Array]:
+    return np.tril_indices(size)
+
+
+@lru_cache(maxsize=64)
+def lower_index(size: int) -> Array:
+    """Where the products of two coordinates are in `OthersDrawn.products`."""
+    larger = np.maximum(*np.indices((size, size)))
+    return larger * (larger + 1) // 2 + np.minimum(*np.indices((size, size)))

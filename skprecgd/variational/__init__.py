@@ -12,6 +12,8 @@ posterior (variational Bayes), and all variances follow from it. In which file i
 - `noise`: one noise variance, one for each line, or a known one.
 - `model`: the iteration, its evidence, and columns that are dropped and added.
 - `recipe`: in which order, and from which starts.
+- `chain`: draws of all this in place of Gaussians, noise by `precisions`; `draws`: what
+  they say of rows, and `drawn_entries` of single entries.
 - `complete`: complete data, for which the solution is known; `signal`: from which
   singular values.
 """

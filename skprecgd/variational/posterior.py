@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -49,7 +50,7 @@ class Posterior:
 
     Attributes
     ----------
-    columns : ColumnPosterior
+    columns : ColumnPosterior or ColumnDraws
     rows : RowPosterior
     row_offset : bool
         Whether the last coordinate of rows is their offset.
@@ -71,9 +72,11 @@ class Posterior:
         degrees of freedom.
     model : Model
         The end of the iteration, in the units of the entries' own spread.
+    problem : Problem
+        What was asked.
     """
 
-    columns: ColumnPosterior
+    columns: Any
     rows: RowPosterior
     row_offset: bool
     rank: int
@@ -85,6 +88,12 @@ class Posterior:
     exact: bool
     missed: float
     model: Model
+    problem: Problem
+
+    @property
+    def n_draws(self) -> int:
+        """Of how many draws the means are; zero if there was no need of any."""
+        return self.columns.n_draws
 
     @property
     def noise_variance(self) -> float | Array:
@@ -129,7 +138,7 @@ def learn_posterior(
     """
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None
-    problem = _Problem.of(entries, center, weights, own=own)
+    problem = Problem.of(entries, center, weights, own=own)
     scaled = problem.entries
     known = None
     if noise_variance is not None:
@@ -147,7 +156,7 @@ def learn_posterior(
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Problem:
     """Entries of the lines that say something, within the whole matrix.
 
     Attributes
@@ -176,7 +185,7 @@ class _Problem:
     @classmethod
     def of(
         cls, whole: sparse.csr_array, center: str | None, weights: Weights, *, own: bool
-    ) -> _Problem:
+    ) -> Problem:
         """The problem of some entries, whose columns may have their own units.
 
         Equal entries of a column in its own unit say nothing of factors.
@@ -210,10 +219,9 @@ class _Problem:
 
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""
-        model, scale = learned.model, self.entries.units.scale
+        model = learned.model
         columns = self._columns(model)
-        spread = float(np.sqrt(np.mean(scale**2)))
-        factor_scales = spread * np.sqrt(model.scales[0] * model.scales[1])
+        factor_scales = self.spread * np.sqrt(model.scales[0] * model.scales[1])
         rows = columns.rows(self.whole, self.weights)
         return Posterior(
             columns,
@@ -228,6 +236,7 @@ class _Problem:
             learned.exact,
             learned.missed,
             model,
+            self,
         )
 
     def _row_counts(self) -> Array:
@@ -275,14 +284,26 @@ class _Problem:
             freedom=np.inf if tail is None else tail.freedom,
         )
 
+    @property
+    def spread(self) -> float:
+        """Root mean square of the units of the columns."""
+        return float(np.sqrt(np.mean(self.entries.units.scale**2)))
+
     def _noise(self, model: Model) -> ColumnNoise:
         """The noise of all columns; those of equal numbers have none."""
-        own = self.entries.units.scale**2 / model.precision_of_columns
         n_columns = self.whole.shape[1]
-        variances, freedom = np.full(n_columns, own.mean()), np.full(n_columns, np.inf)
         equal = self.units.are_one and model.noise.is_equal
-        if not equal:
+        freedom = np.full(n_columns, np.inf)
+        freedom[self.kept_columns] = model.noise.freedom
+        return self.noise_of(model.precision_of_columns, freedom, is_equal=equal)
+
+    def noise_of(
+        self, precision: Array, freedom: Array, *, is_equal: bool
+    ) -> ColumnNoise:
+        """The noise of all columns, given the inverse variances of the kept ones."""
+        own = self.entries.units.scale**2 / precision
+        variances = np.full(len(freedom), own.mean())
+        if not is_equal:
             variances[np.unique(self.whole.indices)] = 0.0
         variances[self.kept_columns] = own
-        freedom[self.kept_columns] = model.noise.freedom
-        return ColumnNoise(variances, freedom, equal)
+        return ColumnNoise(variances, freedom, is_equal)

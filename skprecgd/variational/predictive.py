@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse, stats
@@ -149,12 +150,12 @@ class RowNoise:
 
 
 @dataclass(frozen=True)
-class Predictive(EntryDistributions):
+class LearnedEntries(EntryDistributions):
     """The distributions of entries of a matrix that was learned as a whole.
 
     Attributes
     ----------
-    columns : ColumnPosterior
+    columns : ColumnPosterior or ColumnDraws
     noise : ColumnNoise
     counts : ndarray of int, shape (n_columns,)
         How many entries of each column were seen.
@@ -165,7 +166,7 @@ class Predictive(EntryDistributions):
         The weights of the observed entries.
     """
 
-    columns: ColumnPosterior
+    columns: Any
     noise: ColumnNoise
     counts: Array
     rows: Array
@@ -180,7 +181,7 @@ class Predictive(EntryDistributions):
         weights: Weights,
         *,
         rows_differ: bool = True,
-    ) -> Predictive:
+    ) -> Self:
         """That of the entries from which the posterior was learned.
 
         Parameters
@@ -192,6 +193,17 @@ class Predictive(EntryDistributions):
         rows_differ : bool, default=True
             Whether rows may have noise of their own.
         """
+        return cls(**cls._parts(posterior, entries, weights, rows_differ=rows_differ))
+
+    @staticmethod
+    def _parts(
+        posterior: Posterior,
+        entries: sparse.csr_array,
+        weights: Weights,
+        *,
+        rows_differ: bool,
+    ) -> dict[str, Any]:
+        """What is kept of the posterior and the entries; see `of`."""
         each = weights.of_losses
         if each is None:
             each = np.ones(entries.nnz, np.int8)
@@ -206,16 +218,17 @@ class Predictive(EntryDistributions):
             noise = np.repeat(rows.noise, np.diff(entries.indptr))
             each = each * noise * rows.share
         starts = np.append(entries.indptr, entries.indptr[-1])
-        return cls(
-            posterior.columns,
-            posterior.noise,
-            np.bincount(entries.indices, minlength=n_columns),
-            np.vstack([rows.mean, np.zeros((1, rows.mean.shape[1]))]),
-            row_noise,
-            sparse.csr_array(
+        never_seen = np.zeros((1, rows.mean.shape[1]))
+        return {
+            "columns": posterior.columns,
+            "noise": posterior.noise,
+            "counts": np.bincount(entries.indices, minlength=n_columns),
+            "rows": np.vstack([rows.mean, never_seen]),
+            "row_noise": row_noise,
+            "seen": sparse.csr_array(
                 (each, entries.indices, starts), shape=(n_rows + 1, n_columns)
             ),
-        )
+        }
 
     @property
     def typical_variance(self) -> float:
@@ -232,7 +245,8 @@ class Predictive(EntryDistributions):
     ) -> Distribution:
         mean, variance = self.means(rows, columns), np.zeros(len(rows))
         order = np.argsort(rows, kind="stable")
-        for part in slabs((len(rows), 4 * self.columns.second.shape[1]), _NUMBERS):
+        size = self.rows.shape[1] + 2
+        for part in slabs((len(rows), 2 * size**2), _NUMBERS):
             cells = order[part]
             variance[cells] = self._variances(rows[cells], columns[cells])
         variance *= self.columns.units.scale[columns] ** 2
@@ -273,6 +287,22 @@ class Predictive(EntryDistributions):
         """Which columns have one entry, and a unit that is known from it alone."""
         return (self.counts[columns] == 1) & (not self.columns.units.are_one)
 
+    @abstractmethod
+    def _variances(self, rows: Array, columns: Array) -> Array:
+        """Of the products of uncertain rows and columns, in units of the columns."""
+
+
+@dataclass(frozen=True)
+class Predictive(LearnedEntries):
+    """The distributions of entries where rows and columns are Gaussian.
+
+    Attributes
+    ----------
+    columns : ColumnPosterior
+    """
+
+    columns: ColumnPosterior
+
     def draws(
         self,
         rows: Array,
@@ -298,8 +328,8 @@ class Predictive(EntryDistributions):
             x, y = left.drawn(rng)[of_rows], right.drawn(rng)[of_columns]
             own = noise
             if own is None:
-                of_lines = _variances_drawn(self.row_noise, lines, rng)
-                of_others = _variances_drawn(self.noise, others, rng)
+                of_lines = variances_drawn(self.row_noise, lines, rng)
+                of_others = variances_drawn(self.noise, others, rng)
                 own = of_lines[of_rows] * of_others[of_columns]
             if np.isfinite(self.columns.freedom):
                 own = own / (rng.chisquare(freedom, len(rows)) / freedom)
@@ -307,7 +337,6 @@ class Predictive(EntryDistributions):
             yield units.shift + units.scale * np.einsum("ij,ij->i", x, y) + chance
 
     def _variances(self, rows: Array, columns: Array) -> Array:
-        """Of the products of uncertain rows and columns, in units of the columns."""
         which, where = np.unique(rows, return_inverse=True)
         mean = self.columns.whole(self.rows[rows])
         covariance = self._covariances(which)[where]
@@ -357,7 +386,7 @@ class _Gaussians:
         return self.mean + np.einsum("nij,nj->ni", self.root, chance)
 
 
-def _variances_drawn(
+def variances_drawn(
     noise: RowNoise | ColumnNoise, lines: Array, rng: np.random.RandomState
 ) -> Array:
     """Draws of the variances of the noise of lines, which some are certain of."""

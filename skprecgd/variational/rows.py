@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -57,6 +58,7 @@ class ColumnPosterior:
     unknown: Unknown
     strength: float = np.inf
     freedom: float = np.inf
+    n_draws: ClassVar[int] = 0
 
     @property
     def weight(self) -> Array:

@@ -1,0 +1,130 @@
+"""How entries are distributed, by a chain of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._linalg.row_systems import with_values
+from skprecgd._runtime.typing import Array
+from skprecgd.kernels import Pattern, packed_of
+from skprecgd.objective import Weights
+from skprecgd.variational.draws import ColumnDraw, ColumnDraws, spread_out
+from skprecgd.variational.posterior import Posterior
+from skprecgd.variational.predictive import LearnedEntries, variances_drawn
+
+
+@dataclass(frozen=True)
+class DrawnPredictive(LearnedEntries):
+    """The distributions of entries of a matrix that draws were made of.
+
+    Given a draw of the columns, a row is Gaussian. Means and variances are those of the
+    mixture.
+
+    Attributes
+    ----------
+    columns : ColumnDraws
+    values : ndarray of shape (nnz,)
+        The observed entries, in the order of `seen`.
+    """
+
+    columns: ColumnDraws
+    values: Array
+
+    @classmethod
+    def of(
+        cls,
+        posterior: Posterior,
+        entries: sparse.csr_array,
+        weights: Weights,
+        *,
+        rows_differ: bool = True,
+    ) -> DrawnPredictive:
+        parts = cls._parts(posterior, entries, weights, rows_differ=rows_differ)
+        return cls(**parts, values=entries.data)
+
+    def draws(
+        self,
+        rows: Array,
+        columns: Array,
+        rng: np.random.RandomState,
+        noise: Array | None = None,
+    ) -> Iterator[Array]:
+        if not len(rows):
+            yield from repeat(np.zeros(0))
+        lines, of_rows = np.unique(rows, return_inverse=True)
+        pattern, units = self._pattern(lines), self.columns.units.at(columns)
+        freedom = self.columns.freedom
+        unknown = np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
+        while True:
+            for k in rng.permutation(len(self.columns.draws)):
+                draw = self.columns.draws[k]
+                chance = rng.standard_normal((len(lines), len(draw.variances)))
+                found = draw.solved(pattern, chance).values[of_rows]
+                mean = draw.shift[columns] + _products(found, draw, columns)
+                own = noise
+                if own is None:
+                    of_lines = variances_drawn(self.row_noise, lines, rng)
+                    own = of_lines[of_rows] * self._of_columns(draw, columns)
+                if np.isfinite(freedom):
+                    own = own / (rng.chisquare(freedom, len(rows)) / freedom)
+                chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
+                yield units.shift + units.scale * mean + chance
+
+    def _of_columns(self, draw: ColumnDraw, columns: Array) -> Array:
+        """The variances of the noise of columns in a draw."""
+        precision = draw.precision[columns].astype(np.float64)
+        known = precision > 0
+        scale = self.columns.units.scale[columns]
+        own = scale**2 / np.where(known, precision, 1.0)
+        return np.where(known, own, self.noise.variance[columns])
+
+    def _variances(self, rows: Array, columns: Array) -> Array:
+        lines, where = np.unique(rows, return_inverse=True)
+        pattern, draws = self._pattern(lines), self.columns.draws
+        first = total = squares = np.zeros(len(rows))
+        for k, draw in enumerate(draws):
+            mean = draw.solved(pattern).mean[where]
+            found = draw.shift[columns] + _products(mean, draw, columns)
+            # Squares of differences from a number nearby lose nothing.
+            first = found if k == 0 else first
+            total = total + (found - first)
+            squares = squares + (found - first) ** 2
+        n = len(draws)
+        between = np.maximum(squares - total**2 / n, 0.0) / max(1, n - 1)
+        chosen = spread_out(n, self.columns.tuning.covariances)
+        within = sum(self._given(draws[k], lines, where, columns) for k in chosen)
+        return between + within / len(chosen)
+
+    def _given(
+        self, draw: ColumnDraw, lines: Array, where: Array, columns: Array
+    ) -> Array:
+        """The variances of entries given a draw of the columns."""
+        basis = draw.basis.astype(np.float64)
+        f = basis.shape[1]
+        products = packed_of(basis[:, :, None] * basis[:, None, :])
+        grams = self.seen[lines] @ (draw.precision[:, None] * products)
+        inverse = np.zeros((len(lines), f, f))
+        upper = np.triu_indices(f)
+        inverse[:, upper[0], upper[1]] = inverse[:, upper[1], upper[0]] = grams
+        inverse[:, np.arange(f), np.arange(f)] += 1.0 / draw.variances
+        roots = np.linalg.inv(np.linalg.cholesky(inverse))
+        own = np.einsum("nij,nj->ni", roots[where], basis[columns])
+        return np.sum(own**2, axis=1)
+
+    def _pattern(self, lines: Array) -> Pattern:
+        """The observed entries of some rows."""
+        seen, values = self.seen, with_values(self.seen, self.values)
+        part = values[lines]
+        weights = None
+        if seen.dtype != np.int8:
+            weights = seen[lines].data
+        return self.columns.pattern(part, weights)
+
+
+def _products(rows: Array, draw: ColumnDraw, columns: Array) -> Array:
+    return np.einsum("ij,ij->i", rows, draw.basis[columns])
