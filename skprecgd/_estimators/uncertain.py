@@ -57,6 +57,7 @@ class UncertainEntries:
     center_: Array
     loss: Any
     stop_reason_: str
+    noise_df_: float
     _noise: Any
     # A parameter of `PrecGDFactorization` and `PrecGDMatrixSensing`.
     store_pattern: bool = True
