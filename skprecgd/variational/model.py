@@ -126,7 +126,6 @@ class Model:
             self.noise.learned(counts),
         )
         self.long_mean, self.long_totals = sweep.mean, sweep.totals
-        self._grams, self._moments = sweep.grams, sweep.moments
         if self.coordinates.flat:
             self._move_centre(sweep.grams, sweep.moments)
         self.short = uncertain_lines(
@@ -136,8 +135,8 @@ class Model:
             self.unknown(of_long=False),
         )
         self.noise.update(sweep.squares, self.short.squares)
-        if drop and self.rank:
-            self._drop_weakest()
+        if drop:
+            self._drop_weak(sweep.grams, sweep.moments)
         self._rotate()
         self._learn_priors(shared=shared)
 
@@ -296,11 +295,23 @@ class Model:
 
     # -- columns come and go ----------------------------------------------------------
 
-    def _drop_weakest(self) -> None:
-        """Leave out the weakest column where that raises the evidence.
+    def _drop_weak(self, grams: Array, moments: Array) -> None:
+        """Leave out the weakest columns, up to half, where that raises the evidence.
 
-        What is left is the marginal posterior, and noise stays as it is.
+        What is left is the marginal posterior, and noise stays as it is. No more than
+        half, since those that are left still count as if the others were beside them.
         """
+        for _ in range((self.rank + 1) // 2):
+            k, more = self._weakest(grams, moments)
+            if more is None:
+                break
+            self.short = self.short._replace(squares=self.short.squares + more)
+            cells, kept = self.keep(np.delete(np.arange(self.rank), k))
+            grams, moments = grams[:, cells], moments[:, [*kept, -1]]
+
+    def _weakest(self, grams: Array, moments: Array) -> tuple[int, Array | None]:
+        """The weakest column, and by what the squared residuals of the shorter side
+        grow without it; None if the evidence falls."""
         n_long, n_short = self.entries.sides
         at, r = self.coordinates.at, self.rank
         diagonal = at[np.arange(r), np.arange(r)]
@@ -311,20 +322,16 @@ class Model:
         gain += self.long_totals.log_diagonal[k]
         gain += n_short * np.log(max(short[k], _LEAST_VARIANCE))
         gain += self.short.totals.log_diagonal[k]
-        crossed = self.short.second[:, at[k]] * self._grams[:, at[k]]
-        own = crossed[:, k]
-        more = 2.0 * self.short.mean[:, k] * self._moments[:, k]
-        more -= 2.0 * crossed.sum(axis=1) - own
-        if gain > float(self.noise.short @ more):
-            self._squares_grow(more)
-            self.keep(np.delete(np.arange(r), k))
+        crossed = self.short.second[:, at[k]] * grams[:, at[k]]
+        more = 2.0 * self.short.mean[:, k] * moments[:, k]
+        more -= 2.0 * crossed.sum(axis=1) - crossed[:, k]
+        return k, more if gain > float(self.noise.short @ more) else None
 
-    def _squares_grow(self, more: Array) -> None:
-        squares = self.short.squares + more
-        self.short = self.short._replace(squares=squares)
+    def keep(self, columns: Array) -> tuple[Array, Array]:
+        """Leave out all factors but some.
 
-    def keep(self, columns: Array) -> None:
-        """Leave out all factors but some."""
+        Returns which numbers of packed matrices are kept, and which coordinates.
+        """
         old, r = self.coordinates, self.rank
         kept = np.concatenate([columns, np.arange(r, old.size)]).astype(int)
         free_long = np.concatenate([columns, np.arange(r, len(self.long_prior))])
@@ -344,6 +351,7 @@ class Model:
             self.short.squares,
             totals,
         )
+        return cells, kept
 
     @staticmethod
     def _kept_totals(totals: Totals, cells: Array, lost: Array) -> Totals:

@@ -189,24 +189,34 @@ def _respawned(model: Model, rank: int, tuning: RecipeTuning) -> Model:
         other = model.copied()
         other.grow(spare)
         other = _settled(other, tuning.respawn_steps, tuning)
-        better = model.evidence() + tuning.better * model.entries.count
-        if other.exact or other.evidence() > better:
+        grown = other.rank > model.rank
+        least = model.evidence() + tuning.better * model.entries.count
+        better = other.exact or other.evidence() > least
+        if better:
             model = other
-        elif spare == 1:
+        if better and grown:
+            continue
+        # Without a new column it is but further steps of the same.
+        if spare == 1:
             break
-        else:
-            count = max(1, spare // tuning.fewer)
+        count = max(1, spare // tuning.fewer)
     return model
 
 
 def _with_weak_columns(model: Model, rank: int, tuning: RecipeTuning) -> Model:
-    """The model with all columns that help to predict."""
-    model = model.copied()
-    model.grow(rank - model.rank)
-    for _ in range(tuning.last_steps):
-        model.step()
-    vanish = model.shares_known() < tuning.vanished
-    if vanish.any():
-        model.keep(np.flatnonzero(~vanish))
-        model.step()
-    return model
+    """The model with all columns that help to predict.
+
+    Those that vanish are left out as soon as they do; the model stays as it is if none
+    is left of them.
+    """
+    more = model.copied()
+    more.grow(rank - model.rank)
+    for step in range(tuning.last_steps):
+        if more.rank <= model.rank:
+            return model
+        more.step()
+        vanish = more.shares_known() < tuning.vanished
+        if step >= tuning.sure_steps and vanish.any():
+            more.keep(np.flatnonzero(~vanish))
+    more.step()
+    return more

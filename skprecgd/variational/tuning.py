@@ -95,6 +95,8 @@ class RecipeTuning:
     last_steps : int
         Steps with all columns. Chance vanishes within these, and further steps make
         predictions no better.
+    sure_steps : int
+        Steps of these before a column can have vanished.
     vanished : float
         A column has vanished if its means are a smaller share of what it may be: the
         root of the ratio of the squared means to the expected squares.
@@ -117,6 +119,7 @@ class RecipeTuning:
     stands_out: float = 1.025
     sign_draws: int = 3
     last_steps: int = 16
+    sure_steps: int = 3
     vanished: float = 0.1
 
 
