@@ -1080,7 +1080,7 @@ def uncertain_rows(
 ) -> Sweep:
     indptr, indices, values, weights = pattern
     n_rows, (n_others, size) = len(indptr) - 1, others.mean.shape
-    packed, f = unknown.at.max() + 1, len(unknown.free)
+    packed, f = others.second.shape[1], len(unknown.free)
     n_parts = _parts_of_rows(len(values), n_others, packed + size + 1)
     starts = np.arange(n_parts + 1) * len(values) // n_parts
     bounds = np.searchsorted(indptr, starts)

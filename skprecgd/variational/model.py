@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from skprecgd._linalg.leading import leading_triplets
+from skprecgd._linalg.leading import leading_right
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     Lines,
@@ -232,20 +232,22 @@ class Model:
         own = unpacked(self.long_totals.second, at)[:r, :r] / n_long
         other = unpacked(self.short.totals.second, at)[:r, :r] / n_short
         values, vectors = np.linalg.eigh(own)
-        root = vectors * np.sqrt(np.maximum(values, values[-1] * 1e-15))
+        values = np.maximum(values, values[-1] * 1e-15)
+        root = vectors * np.sqrt(values)
         squares, turn = np.linalg.eigh(root.T @ other @ root)
         squares, turn = squares[::-1], turn[:, ::-1]
         fourth = np.maximum(squares, squares[0] * 1e-30) ** 0.25
-        inverse_root = vectors / np.sqrt(np.maximum(values, values[-1] * 1e-15))
+        inverse_root = vectors / np.sqrt(values)
         to_long = fourth[:, None] * (inverse_root @ turn).T
         to_short = (root @ turn).T / fourth[:, None]
-        log = float(np.linalg.slogdet(to_long)[1])
-        self.long_mean = self._turned_means(self.long_mean, to_long)
-        self.long_totals = self._turned_totals(self.long_totals, to_long, n_long * log)
-        totals = self._turned_totals(self.short.totals, to_short, -n_short * log)
-        whole = self._whole(to_short)
-        second = packed_of(whole @ unpacked(self.short.second, at) @ whole.T)
-        mean = self._turned_means(self.short.mean, to_short)
+        log = float(np.sum(np.log(fourth)) - 0.5 * np.sum(np.log(values)))
+        whole_long, whole_short = self._whole(to_long), self._whole(to_short)
+        self.long_mean = self.long_mean @ whole_long.T
+        self.long_totals = self._turned(self.long_totals, whole_long, n_long * log)
+        totals = self._turned(self.short.totals, whole_short, -n_short * log)
+        second = unpacked(self.short.second, at)
+        second = packed_of(whole_short @ second @ whole_short.T)
+        mean = self.short.mean @ whole_short.T
         self.short = Lines(mean, second, self.short.squares, totals)
 
     def _whole(self, turn: Array) -> Array:
@@ -254,16 +256,10 @@ class Model:
         whole[: self.rank, : self.rank] = turn
         return whole
 
-    def _turned_means(self, mean: Array, turn: Array) -> Array:
-        turned = mean.copy()
-        turned[:, : self.rank] = mean[:, : self.rank] @ turn.T
-        return turned
-
-    def _turned_totals(self, totals: Totals, turn: Array, log: float) -> Totals:
-        whole, at = self._whole(turn), self.coordinates.at
-        second = packed_of(whole @ unpacked(totals.second, at) @ whole.T)
+    def _turned(self, totals: Totals, whole: Array, log: float) -> Totals:
+        second = whole @ unpacked(totals.second, self.coordinates.at) @ whole.T
         determinant = totals.log_determinant + 2.0 * log
-        return Totals(second, determinant, totals.log_diagonal)
+        return Totals(packed_of(second), determinant, totals.log_diagonal)
 
     # -- evidence ---------------------------------------------------------------------
 
@@ -379,7 +375,7 @@ class Model:
         """
         entries, residual = self.entries, self._whitened_residual()
         matrix = entries.patterned(residual)
-        _, s, v = leading_triplets(matrix, count, 0, tol=0.1)
+        s, v = leading_right(matrix, count, 0, tol=0.1)
         share = min(1.0, entries.count / (entries.sides[0] * entries.sides[1]))
         columns = v / np.maximum(self._roots[1], 1e-3)[:, None]
         length = np.maximum(np.sqrt(np.sum(columns**2, axis=0)), 1e-300)
@@ -399,7 +395,7 @@ class Model:
         for k in range(draws + 1):
             signs = rng.choice([-1.0, 1.0], len(residual)) if k else 1.0
             matrix = self.entries.patterned(residual * signs)
-            sizes.append(float(leading_triplets(matrix, 1, 0, tol=0.03)[1][0]))
+            sizes.append(float(leading_right(matrix, 1, 0, tol=0.03)[0][0]))
         chance = float(np.mean(sizes[1:]))
         return sizes[0] / chance if chance > 0 else 1.0
 

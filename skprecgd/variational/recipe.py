@@ -160,22 +160,34 @@ def _best_start(offsets: Model, rank: int, tuning: RecipeTuning) -> Model:
         single.grow(1)
         for _ in range(tuning.single_steps):
             single.step()
-    models = [_settled(each, tuning.most_steps, tuning) for each in (together, single)]
-    exact = [model for model in models if model.exact]
-    return exact[0] if exact else max(models, key=Model.evidence)
+    together = _settled(together, tuning.most_steps, tuning)
+    if together.exact:
+        return together
+    reached = together.evidence()
+    single = _settled(single, tuning.most_steps, tuning, reached)
+    better = single.exact or single.evidence() > reached
+    return single if better else together
 
 
-def _settled(model: Model, most_steps: int, tuning: RecipeTuning) -> Model:
-    """The model after steps in which columns are dropped, until that changes little."""
+def _settled(
+    model: Model, most_steps: int, tuning: RecipeTuning, to_reach: float = -np.inf
+) -> Model:
+    """The model after steps in which columns are dropped, until that changes little.
+
+    Or until it is plain that it will not reach some evidence within these steps.
+    """
     last, enough = -np.inf, tuning.settled * model.entries.count
-    for step in range(most_steps):
+    for step in range(1, most_steps + 1):
         rank = model.rank
         model.step(drop=True)
         evidence = model.evidence()
-        settled = evidence - last < enough and model.rank == rank
-        if model.rank == 0 or model.exact or (settled and step >= tuning.least_steps):
+        gain, last = evidence - last, evidence
+        settled = gain < enough and model.rank == rank
+        lost = evidence + gain * (most_steps - step) < to_reach
+        if model.rank == 0 or model.exact:
             break
-        last = evidence
+        if (settled or lost) and step > tuning.least_steps:
+            break
     return model
 
 
