@@ -160,11 +160,12 @@ def _best_start(offsets: Model, rank: int, tuning: RecipeTuning) -> Model:
         single.grow(1)
         for _ in range(tuning.single_steps):
             single.step()
-    together = _settled(together, tuning.most_steps, tuning)
+    rough = replace(tuning, settled=tuning.settled_roughly)
+    together = _settled(together, tuning.most_steps, rough)
     if together.exact:
         return together
     reached = together.evidence()
-    single = _settled(single, tuning.most_steps, tuning, reached)
+    single = _settled(single, tuning.most_steps, rough, reached)
     better = single.exact or single.evidence() > reached
     return single if better else together
 
@@ -200,9 +201,9 @@ def _respawned(model: Model, rank: int, tuning: RecipeTuning) -> Model:
             break
         other = model.copied()
         other.grow(spare)
-        other = _settled(other, tuning.respawn_steps, tuning)
-        grown = other.rank > model.rank
         least = model.evidence() + tuning.better * model.entries.count
+        other = _settled(other, tuning.respawn_steps, tuning, least)
+        grown = other.rank > model.rank
         better = other.exact or other.evidence() > least
         if better:
             model = other
