@@ -207,9 +207,9 @@ def _respawned(model: Model, rank: int, tuning: RecipeTuning) -> Model:
         better = other.exact or other.evidence() > least
         if better:
             model = other
-        if better and grown:
+        if better and (grown or model.noise.mean_square < tuning.little):
             continue
-        # Without a new column it is but further steps of the same.
+        # Without a new column, and if there is noise, it is but further steps.
         if spare == 1:
             break
         count = max(1, spare // tuning.fewer)
@@ -219,17 +219,32 @@ def _respawned(model: Model, rank: int, tuning: RecipeTuning) -> Model:
 def _with_weak_columns(model: Model, rank: int, tuning: RecipeTuning) -> Model:
     """The model with all columns that help to predict.
 
-    Those that vanish are left out as soon as they do; the model stays as it is if none
-    is left of them.
+    Those that vanish are left out as soon as they do. If none is left of them, the
+    model goes on from where it was.
     """
     more = model.copied()
     more.grow(rank - model.rank)
     for step in range(tuning.last_steps):
         if more.rank <= model.rank:
-            return model
+            return _risen(model, tuning)
         more.step()
         vanish = more.shares_known() < tuning.vanished
         if step >= tuning.sure_steps and vanish.any():
             more.keep(np.flatnonzero(~vanish))
     more.step()
     return more
+
+
+def _risen(model: Model, tuning: RecipeTuning) -> Model:
+    """The model after further steps, as long as its evidence rises.
+
+    Of data without noise it rises with every step.
+    """
+    model, last = model.copied(), model.evidence()
+    for _ in range(tuning.last_steps):
+        model.step()
+        evidence = model.evidence()
+        if evidence - last < tuning.settled * model.entries.count:
+            break
+        last = evidence
+    return model
