@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.linalg import subspace_angles
 from scipy.sparse.linalg import aslinearoperator
 
-from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
+from skprecgd._linalg.leading import leading_eigenpairs, leading_right, leading_triplets
 from skprecgd.datasets import make_low_rank, make_matrix_sensing
 from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.initialization import (
@@ -367,6 +367,19 @@ def test_leading_triplets(wrap, shape, dtype, rng):
     np.testing.assert_allclose(s, expected, rtol=tolerance)
     np.testing.assert_allclose(u.T @ u, np.eye(rank), atol=tolerance)
     np.testing.assert_allclose(X @ v, u * s, atol=tolerance)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, sparse.csr_array, aslinearoperator])
+@pytest.mark.parametrize("shape", [(9, 7), (7, 9), (150, 120), (250, 230)])
+def test_leading_right_vectors_to_a_few_digits(wrap, shape, rng):
+    q = np.linalg.qr(rng.standard_normal((shape[0], 3)))[0]
+    w = np.linalg.qr(rng.standard_normal((shape[1], 3)))[0]
+    X = (q * [4.0, 2.0, 1.0]) @ w.T + 1e-3 * rng.standard_normal(shape) / sum(shape)
+    s, v = leading_right(wrap(X), 2, 0, tol=1e-3)
+    assert (s.shape, v.shape) == ((2,), (shape[1], 2))
+    np.testing.assert_allclose(s, [4, 2], rtol=1e-2)
+    np.testing.assert_allclose(v.T @ v, np.eye(2), atol=1e-10)
+    np.testing.assert_allclose(np.linalg.norm(X @ v, axis=0), s, rtol=1e-2)
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, sparse.csr_array, aslinearoperator])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -18,7 +20,8 @@ from skprecgd.kernels import (
     unpacked,
 )
 
-N_ROWS, N_OTHERS, SIZE = 23, 11, 5
+# More rows than are solved side by side, and not a multiple.
+N_ROWS, N_OTHERS, SIZE = 75, 11, 5
 
 
 def backends():
@@ -214,6 +217,25 @@ def test_lines_from_sums_are_those_of_a_sweep(backend, rng):
     np.testing.assert_allclose(
         lines.totals.log_determinant, sweep.totals.log_determinant
     )
+
+
+@pytest.mark.parametrize("scale", [1e-120, 1.0, 1e120])
+def test_determinants_of_systems_of_any_size(backend, scale, rng):
+    """Products of their pivots may be no numbers, though these are."""
+    problem = Problem(rng)
+    free, at = problem.unknown.free, problem.unknown.at
+    unknown = replace(problem.unknown, precision=scale * problem.unknown.precision)
+    noise = np.full(N_OTHERS, scale)
+    grams = packed_of(problem.second + np.eye(SIZE))
+    lines = backend.uncertain_lines(
+        grams, np.zeros((N_OTHERS, SIZE + 1)), noise, unknown
+    )
+    systems = unpacked(grams, at)[:, free[:, None], free]
+    systems = systems + np.diag(problem.unknown.precision)
+    logs = np.linalg.slogdet(systems)[1] + len(free) * np.log(scale)
+    np.testing.assert_allclose(lines.totals.log_determinant, -logs.sum())
+    diagonal = np.log(np.diagonal(systems, axis1=1, axis2=2)) + np.log(scale)
+    np.testing.assert_allclose(lines.totals.log_diagonal, diagonal.sum(axis=0))
 
 
 def test_the_number_of_threads_does_not_matter(monkeypatch):

@@ -148,6 +148,23 @@ def test_leaving_out_a_column_raises_the_evidence_or_is_not_done(center, rng):
     assert model.evidence() > kept.evidence()
 
 
+@pytest.mark.parametrize("kind", ["uniform", "columns"])
+def test_chance_goes_several_columns_at_a_time_but_half_at_most(kind, rng):
+    rows, columns = np.nonzero(rng.random((120, 80)) < 0.5)
+    values = rng.normal(size=len(rows))
+    entries = NoisyEntries.of(rows, columns, values, (120, 80))
+    model = Model(entries, make_noise(entries, kind, None))
+    model.grow(12)
+    ranks = [model.rank]
+    while ranks[-1] and len(ranks) < 30:
+        model.step(drop=True)
+        ranks.append(model.rank)
+    dropped = -np.diff(ranks)
+    assert ranks[-1] <= 1
+    assert dropped.max() > 1
+    assert np.all(dropped <= (np.array(ranks[:-1]) + 1) // 2)
+
+
 @pytest.mark.parametrize(("shape", "center"), list(product(SHAPES, CENTRES)))
 def test_signal_noise_and_offsets_are_found(shape, center, rng):
     shape = (4 * shape[0], 4 * shape[1])

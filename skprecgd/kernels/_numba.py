@@ -55,6 +55,9 @@ _ROWS_OF_PART = 64
 # A sweep over uncertain rows sums what the other side gets in parts of at least so many
 # entries for each of its lines, and all parts hold at most so many numbers (128 MB).
 _ENTRIES_OF_LINE, _MOST_NUMBERS = 8, 1 << 24
+# Lines whose systems are solved side by side: each operation is one for all of them,
+# and with 20 coordinates the systems (100 kB) are still in the second cache.
+_LANES = 32
 # Share of a diagonal that a pivot keeps at least, where rounding has taken it.
 _LEAST_PIVOT = 1e-15
 # Entries that are summed in float32 before the sum is added to one in float64.
@@ -591,85 +594,242 @@ def _normal(
             k += 1
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never")
-def _line_posterior(  # type: ignore[no-untyped-def]
-    gram, moment, precision, pull, free, fixed, value, at, mean, second, logs, work
+# The arguments of these are arrays, whose types numba finds.
+_inner = numba.njit(
+    nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never"
+)
+
+
+@_inner
+def _side_by_side(rows, scale, columns):  # type: ignore[no-untyped-def]
+    """The rows, each multiplied by its scale, as columns."""
+    for q in range(rows.shape[1]):
+        for k in range(len(scale)):
+            columns[q, k] = scale[k] * rows[k, q]
+
+
+@_inner
+def _one_by_one(columns, rows):  # type: ignore[no-untyped-def]
+    """The columns as rows, as many as there are."""
+    for q in range(rows.shape[1]):
+        for k in range(len(rows)):
+            rows[k, q] = columns[q, k]
+
+
+@_inner
+def _add_sums(columns, sums, n):  # type: ignore[no-untyped-def]
+    """Add the sums over n columns."""
+    for q in range(len(columns)):
+        total = 0.0
+        for k in range(n):
+            total += columns[q, k]
+        sums[q] += total
+
+
+@_inner
+def _sum_of_logs(x, n):  # type: ignore[no-untyped-def]
+    """Sum of the logarithms of n positive numbers, of four at a time if their product
+    is a number."""
+    total, k = 0.0, 0
+    while k + 4 <= n:
+        product = (x[k] * x[k + 1]) * (x[k + 2] * x[k + 3])
+        if not 1e-300 < product < 1e300:
+            break
+        total += np.log(product)
+        k += 4
+    while k < n:
+        total += np.log(x[k])
+        k += 1
+    return total
+
+
+@_inner
+def _line_posteriors(  # type: ignore[no-untyped-def]
+    grams, moments, precision, pull, free, fixed, value, at, means, seconds, logs, n
 ):
-    """The Gaussian of one line; returns the log determinant of its covariance."""
+    """The Gaussians of n lines side by side, each in a column of all arrays.
+
+    Returns the sum of the log determinants of their covariances.
+    """
     f = len(free)
     for a in range(f):
         i = free[a]
         for b in range(a + 1):
-            work[a, b] = gram[at[free[b], i]]
-        work[a, a] += precision[a]
-        logs[a] += np.log(work[a, a])
-        work[f, a] = moment[i] + pull[a]
+            q = at[i, free[b]]
+            for k in range(n):
+                seconds[q, k] = grams[q, k]
+        q = at[i, i]
+        for k in range(n):
+            seconds[q, k] += precision[a]
+            means[i, k] = moments[i, k] + pull[a]
+        logs[a] += _sum_of_logs(seconds[q], n)
         if fixed >= 0:
-            work[f, a] -= value * gram[at[i, fixed]]
-    determinant = 0.0
-    # Cholesky factor, and its inverse in place: both are lower triangles.
-    for a in range(f):
-        for b in range(a):
-            total = work[a, b]
-            for c in range(b):
-                total -= work[a, c] * work[b, c]
-            work[a, b] = total / work[b, b]
-        total = work[a, a]
-        least = _LEAST_PIVOT * total
-        for c in range(a):
-            total -= work[a, c] * work[a, c]
-        work[a, a] = np.sqrt(max(total, least))
-        determinant -= 2.0 * np.log(work[a, a])
-    for a in range(f):
-        work[a, a] = 1.0 / work[a, a]
-        for b in range(a):
-            total = 0.0
-            for c in range(b, a):
-                total -= work[a, c] * work[c, b]
-            work[a, b] = total * work[a, a]
-    for a in range(f):
-        total = 0.0
-        for b in range(a + 1):
-            total += work[a, b] * work[f, b]
-        work[f + 1, a] = total
-    for a in range(f):
-        total = 0.0
-        for c in range(a, f):
-            total += work[c, a] * work[f + 1, c]
-        mean[free[a]] = total
-    if fixed >= 0:
-        mean[fixed] = value
+            q = at[i, fixed]
+            for k in range(n):
+                means[i, k] -= value * grams[q, k]
+    determinant = -_inverse_factors(grams, precision, free, at, seconds, n)
+    _solve(free, at, means, seconds, n)
+    _covariances(free, at, seconds, n)
     for a in range(f):
         i = free[a]
         for b in range(a + 1):
-            total = 0.0
-            for c in range(a, f):
-                total += work[c, a] * work[c, b]
-            second[at[i, free[b]]] = total + mean[i] * mean[free[b]]
-        if fixed >= 0:
-            second[at[i, fixed]] = value * mean[i]
+            j = free[b]
+            q = at[i, j]
+            for k in range(n):
+                seconds[q, k] += means[i, k] * means[j, k]
     if fixed >= 0:
-        second[at[fixed, fixed]] = value * value
+        for k in range(n):
+            means[fixed, k] = value
+            seconds[at[fixed, fixed], k] = value * value
+        for a in range(f):
+            q = at[free[a], fixed]
+            for k in range(n):
+                seconds[q, k] = value * means[free[a], k]
     return determinant
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never")
-def _expected_square(total, gram, moment, mean, second, at):  # type: ignore[no-untyped-def]
-    """Expected weighted squared residual of a line, from its sums."""
-    size = len(mean)
-    for a in range(size):
-        total += second[at[a, a]] * gram[at[a, a]] - 2.0 * mean[a] * moment[a]
+@_inner
+def _inverse_factors(grams, precision, free, at, x, n):  # type: ignore[no-untyped-def]
+    """The inverses of the Cholesky factors of matrices, in place.
+
+    Returns the sum of the log determinants of the matrices.
+    """
+    f, logs = len(free), 0.0
+    for c in range(f):
+        own = at[free[c], free[c]]
+        for k in range(n):
+            least = _LEAST_PIVOT * (grams[own, k] + precision[c])
+            x[own, k] = max(x[own, k], least)
+        logs += _sum_of_logs(x[own], n)
+        for k in range(n):
+            x[own, k] = 1.0 / np.sqrt(x[own, k])
+        for a in range(c + 1, f):
+            q = at[free[a], free[c]]
+            for k in range(n):
+                x[q, k] *= x[own, k]
+        for a in range(c + 1, f):
+            left = at[free[a], free[c]]
+            for b in range(c + 1, a + 1):
+                q, right = at[free[a], free[b]], at[free[b], free[c]]
+                for k in range(n):
+                    x[q, k] -= x[left, k] * x[right, k]
+    for a in range(f):
+        own = at[free[a], free[a]]
         for b in range(a):
-            total += 2.0 * second[at[a, b]] * gram[at[a, b]]
+            q, right = at[free[a], free[b]], at[free[b], free[b]]
+            for k in range(n):
+                x[q, k] *= -x[right, k]
+            for c in range(b + 1, a):
+                left, right = at[free[a], free[c]], at[free[c], free[b]]
+                for k in range(n):
+                    x[q, k] -= x[left, k] * x[right, k]
+            for k in range(n):
+                x[q, k] *= x[own, k]
+    return logs
+
+
+@_inner
+def _solve(free, at, means, x, n):  # type: ignore[no-untyped-def]
+    """Solutions of systems the inverse factors of which are x, in place."""
+    f = len(free)
+    for c in range(f - 1, -1, -1):
+        i, own = free[c], at[free[c], free[c]]
+        for k in range(n):
+            means[i, k] *= x[own, k]
+        for b in range(c):
+            j, q = free[b], at[free[c], free[b]]
+            for k in range(n):
+                means[i, k] += x[q, k] * means[j, k]
+    for b in range(f):
+        i, own = free[b], at[free[b], free[b]]
+        for k in range(n):
+            means[i, k] *= x[own, k]
+        for c in range(b + 1, f):
+            j, q = free[c], at[free[c], free[b]]
+            for k in range(n):
+                means[i, k] += x[q, k] * means[j, k]
+
+
+@_inner
+def _covariances(free, at, x, n):  # type: ignore[no-untyped-def]
+    """The products of inverse factors, their transposes on the left, in place."""
+    f = len(free)
+    for a in range(f):
+        own = at[free[a], free[a]]
+        # The diagonal last, which the others need.
+        for b in range(a + 1):
+            q = at[free[a], free[b]]
+            for k in range(n):
+                x[q, k] *= x[own, k]
+            for c in range(a + 1, f):
+                left, right = at[free[c], free[a]], at[free[c], free[b]]
+                for k in range(n):
+                    x[q, k] += x[left, k] * x[right, k]
+
+
+@_inner
+def _expected_squares(totals, grams, moments, means, seconds, at, n):  # type: ignore[no-untyped-def]
+    """Expected weighted squared residuals of n lines, from their sums, in place."""
+    size = len(means)
+    for a in range(size):
+        q = at[a, a]
+        for k in range(n):
+            totals[k] += seconds[q, k] * grams[q, k]
+            totals[k] -= 2.0 * means[a, k] * moments[a, k]
+        for b in range(a):
+            q = at[a, b]
+            for k in range(n):
+                totals[k] += 2.0 * seconds[q, k] * grams[q, k]
+
+
+@_inner
+def _sums_of_row(  # type: ignore[no-untyped-def]
+    indices, values, weights, others_mean, others_second, gram, moment, start, stop
+):
+    """The system of a row; returns the sum of its squares."""
+    packed, size, total, e = len(gram), len(moment), 0.0, start
+    weighted = len(weights) > 0
+    w = w1 = w2 = w3 = 1.0
+    gram[:] = 0.0
+    moment[:] = 0.0
+    # Four entries at a time share what is read of the sums and written.
+    while e + 4 <= stop:
+        j, j1, j2, j3 = indices[e], indices[e + 1], indices[e + 2], indices[e + 3]
+        if weighted:
+            w, w1, w2, w3 = weights[e], weights[e + 1], weights[e + 2], weights[e + 3]
+        for q in range(packed):
+            gram[q] += (w * others_second[j, q] + w1 * others_second[j1, q]) + (
+                w2 * others_second[j2, q] + w3 * others_second[j3, q]
+            )
+        y, y1, y2, y3 = values[e], values[e + 1], values[e + 2], values[e + 3]
+        total += w * y * y * others_second[j, packed]
+        total += w1 * y1 * y1 * others_second[j1, packed]
+        total += w2 * y2 * y2 * others_second[j2, packed]
+        total += w3 * y3 * y3 * others_second[j3, packed]
+        y, y1, y2, y3 = w * y, w1 * y1, w2 * y2, w3 * y3
+        for c in range(size):
+            moment[c] += (y * others_mean[j, c] + y1 * others_mean[j1, c]) + (
+                y2 * others_mean[j2, c] + y3 * others_mean[j3, c]
+            )
+        e += 4
+    while e < stop:
+        j, y = indices[e], values[e]
+        w = weights[e] if weighted else 1.0
+        for q in range(packed):
+            gram[q] += w * others_second[j, q]
+        total += w * y * y * others_second[j, packed]
+        y *= w
+        for c in range(size):
+            moment[c] += y * others_mean[j, c]
+        e += 1
     return total
 
 
-@numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", inline="never")
-def _shares_of_line(  # type: ignore[no-untyped-def]
-    start,
-    stop,
+@_inner
+def _shares_of_row(  # type: ignore[no-untyped-def]
     indices,
     values,
+    weights,
     given,
     others_mean,
     others_second,
@@ -679,9 +839,15 @@ def _shares_of_line(  # type: ignore[no-untyped-def]
     own,
     freedom,
     share,
+    told,
     work,
+    start,
+    stop,
 ):
-    """The expected precisions of the entries of a line, from what it leaves of them."""
+    """The expected precisions of the entries of a row, from what it leaves of them.
+
+    They are `share`, and `told` is how much the entries count with them.
+    """
     size, packed = len(mean), len(second)
     for a in range(size):
         for b in range(a + 1):
@@ -699,6 +865,25 @@ def _shares_of_line(  # type: ignore[no-untyped-def]
         if len(given) > 0:
             total *= given[e]
         share[e] = (freedom + 1.0) / (freedom + total)
+        told[e] = share[e] * weights[e] if len(weights) > 0 else share[e]
+
+
+@_inner
+def _add_row(  # type: ignore[no-untyped-def]
+    indices, values, weights, own, mean, second, grams, moments, start, stop
+):
+    """Add what a row, whose noise has the precision `own`, is to the other side."""
+    packed, size = len(second), len(mean)
+    weighted = len(weights) > 0
+    for e in range(start, stop):
+        j, y = indices[e], values[e]
+        w = own * weights[e] if weighted else own
+        for q in range(packed):
+            grams[j, q] += w * second[q]
+        y *= w
+        for c in range(size):
+            moments[j, c] += y * mean[c]
+        moments[j, size] += y * values[e]
 
 
 @_compiled
@@ -719,7 +904,9 @@ def _uncertain_rows(
     counts: Array,
     freedom: Array,
     given: Array,
+    untold: Array,
     share: Array,
+    told: Array,
     noise: Array,
     means: Array,
     squares: Array,
@@ -731,72 +918,73 @@ def _uncertain_rows(
     last: int,
 ) -> None:
     size, packed, f = others_mean.shape[1], others_second.shape[1] - 1, len(free)
-    gram, moment = np.empty(packed), np.empty(size)
-    mean, second = np.empty(size), np.empty(packed)
-    work, logs = np.empty((f + 2, f + 1)), np.empty(f)
-    weighted, tailed = len(weights) > 0, len(share) > 0
+    gram, moment = np.empty((_LANES, packed)), np.empty((_LANES, size))
+    own_grams, own_moments = np.empty((packed, _LANES)), np.empty((size, _LANES))
+    own_seconds, own_means = np.empty((packed, _LANES)), np.empty((size, _LANES))
+    totals, logs = np.empty(_LANES), np.empty(f)
+    work, tailed = np.empty(packed), len(share) > 0
     for p in range(first, last):
         determinant = 0.0
         logs[:] = 0.0
-        for i in range(bounds[p], bounds[p + 1]):
-            gram[:] = 0.0
-            moment[:] = 0.0
-            total = 0.0
-            for e in range(indptr[i], indptr[i + 1]):
-                j, y = indices[e], values[e]
-                w = weights[e] if weighted else 1.0
-                if tailed:
-                    w *= share[e]
-                for q in range(packed):
-                    gram[q] += w * others_second[j, q]
-                y *= w
-                for c in range(size):
-                    moment[c] += y * others_mean[j, c]
-                total += y * values[e] * others_second[j, packed]
-            own = noise[i]
-            for q in range(packed):
-                gram[q] *= own
-            for c in range(size):
-                moment[c] *= own
-            determinant += _line_posterior(
-                gram,
-                moment,
+        for start in range(bounds[p], bounds[p + 1], _LANES):
+            n = min(_LANES, bounds[p + 1] - start)
+            for k in range(n):
+                i = start + k
+                totals[k] = noise[i] * _sums_of_row(
+                    indices,
+                    values,
+                    weights,
+                    others_mean,
+                    others_second,
+                    gram[k],
+                    moment[k],
+                    indptr[i],
+                    indptr[i + 1],
+                )
+            own = noise[start : start + n]
+            _side_by_side(gram, own, own_grams)
+            _side_by_side(moment, own, own_moments)
+            determinant += _line_posteriors(
+                own_grams,
+                own_moments,
                 precision,
                 pull,
                 free,
                 fixed[0],
                 value[0],
                 at,
-                mean,
-                second,
+                own_means,
+                own_seconds,
                 logs,
-                work,
+                n,
             )
-            means[i] = mean
-            total = _expected_square(total * own, gram, moment, mean, second, at) / own
-            squares[i] = total
-            if learned[0] >= 0.0:
-                own = (learned[0] + counts[i]) / (learned[1] + max(total, 0.0))
-                noise[i] = own
-            for q in range(packed):
-                sums[p, q] += second[q]
-            if tailed:
-                _shares_of_line(
-                    *(indptr[i], indptr[i + 1], indices, values, given),
-                    *(others_mean, others_second, mean, second, at, own),
-                    *(freedom[0], share, gram),
-                )
-            for e in range(indptr[i], indptr[i + 1]):
-                j, y = indices[e], values[e]
-                w = own * weights[e] if weighted else own
+            _expected_squares(
+                totals, own_grams, own_moments, own_means, own_seconds, at, n
+            )
+            _one_by_one(own_means, means[start : start + n])
+            _one_by_one(own_seconds, gram[:n])
+            _add_sums(own_seconds, sums[p], n)
+            for k in range(n):
+                i = start + k
+                squares[i] = totals[k] / noise[i]
+                if learned[0] >= 0.0:
+                    rate = learned[1] + max(squares[i], 0.0)
+                    noise[i] = (learned[0] + counts[i]) / rate
                 if tailed:
-                    w *= share[e]
-                for q in range(packed):
-                    grams[p, j, q] += w * second[q]
-                y *= w
-                for c in range(size):
-                    moments[p, j, c] += y * mean[c]
-                moments[p, j, size] += y * values[e]
+                    _shares_of_row(
+                        *(indices, values, untold, given, others_mean, others_second),
+                        *(means[i], gram[k], at, noise[i], freedom[0], share, told),
+                        *(work, indptr[i], indptr[i + 1]),
+                    )
+                    _add_row(
+                        *(indices, values, told, noise[i], means[i], gram[k]),
+                        *(grams[p], moments[p], indptr[i], indptr[i + 1]),
+                    )
+                else:
+                    _add_row(
+                        *(indices, values, weights, noise[i], means[i], gram[k]),
+                        *(grams[p], moments[p], indptr[i], indptr[i + 1]),
+                    )
         sums[p, packed] = determinant
         for a in range(f):
             sums[p, packed + 1 + a] = logs[a]
@@ -822,35 +1010,40 @@ def _uncertain_lines(
     last: int,
 ) -> None:
     size, packed, f = means.shape[1], seconds.shape[1], len(free)
-    gram, moment = np.empty(packed), np.empty(size)
-    work, logs = np.empty((f + 2, f + 1)), np.empty(f)
+    own_grams, own_moments = np.empty((packed, _LANES)), np.empty((size + 1, _LANES))
+    own_seconds, own_means = np.empty((packed, _LANES)), np.empty((size, _LANES))
+    totals, logs = np.empty(_LANES), np.empty(f)
     for p in range(first, last):
         determinant = 0.0
         logs[:] = 0.0
-        for j in range(bounds[p], bounds[p + 1]):
-            for q in range(packed):
-                gram[q] = noise[j] * grams[j, q]
-            for c in range(size):
-                moment[c] = noise[j] * moments[j, c]
-            determinant += _line_posterior(
-                gram,
-                moment,
+        for start in range(bounds[p], bounds[p + 1], _LANES):
+            n = min(_LANES, bounds[p + 1] - start)
+            own = noise[start : start + n]
+            _side_by_side(grams[start : start + n], own, own_grams)
+            _side_by_side(moments[start : start + n], own, own_moments)
+            totals[:] = own_moments[size]
+            determinant += _line_posteriors(
+                own_grams,
+                own_moments,
                 precision,
                 pull,
                 free,
                 fixed[0],
                 value[0],
                 at,
-                means[j],
-                seconds[j],
+                own_means,
+                own_seconds,
                 logs,
-                work,
+                n,
             )
-            squares[j] = _expected_square(
-                moments[j, size], grams[j], moments[j, :size], means[j], seconds[j], at
+            _expected_squares(
+                totals, own_grams, own_moments, own_means, own_seconds, at, n
             )
-            for q in range(packed):
-                sums[p, q] += seconds[j, q]
+            for k in range(n):
+                squares[start + k] = totals[k] / own[k]
+            _one_by_one(own_means, means[start : start + n])
+            _one_by_one(own_seconds, seconds[start : start + n])
+            _add_sums(own_seconds, sums[p], n)
         sums[p, packed] = determinant
         for a in range(f):
             sums[p, packed + 1 + a] = logs[a]
@@ -1059,7 +1252,7 @@ def uncertain_rows(
 ) -> Sweep:
     indptr, indices, values, weights = pattern
     n_rows, (n_others, size) = len(indptr) - 1, others.mean.shape
-    packed, f = unknown.at.max() + 1, len(unknown.free)
+    packed, f = others.second.shape[1], len(unknown.free)
     n_parts = _parts_of_rows(len(values), n_others, packed + size + 1)
     starts = np.arange(n_parts + 1) * len(values) // n_parts
     bounds = np.searchsorted(indptr, starts)
@@ -1071,16 +1264,19 @@ def uncertain_rows(
     grams = np.zeros((n_parts, n_others, packed))
     moments = np.zeros((n_parts, n_others, size + 1))
     sums = np.zeros((n_parts, packed + 1 + f))
-    share = None if tail is None else tail.share.copy()
+    untold = np.empty(0) if weights is None else weights
+    share = np.empty(0) if tail is None else tail.share.copy()
+    first = share * untold if tail is not None and weights is not None else share
     task = partial(
         _uncertain_rows,
         *_indices(indptr, indices),
-        *_floats(np.dtype(float), values, np.empty(0) if weights is None else weights),
+        *_floats(np.dtype(float), values, untold if tail is None else first),
         *_floats(np.dtype(float), scaled_mean, scaled),
         *_of_unknown(unknown),
         *_floats(np.dtype(float), np.array(learned.rate), learned.counts),
         *_of_tail(tail),
-        np.empty(0) if share is None else share,
+        *_floats(np.dtype(float), untold),
+        *(share, np.empty_like(share)),
         *(noise, means, squares, grams, moments, sums, bounds),
     )
     threads = _threads(len(values) * packed)
@@ -1088,7 +1284,8 @@ def uncertain_rows(
     totals = Totals.of(sums.sum(axis=0), packed)
     both = (part.sum(axis=0) if n_parts > 1 else part[0] for part in (grams, moments))
     grams, moments = both
-    return Sweep(means, squares, noise, totals, grams, moments, share)
+    shares = None if tail is None else share
+    return Sweep(means, squares, noise, totals, grams, moments, shares)
 
 
 def uncertain_lines(
@@ -1156,7 +1353,8 @@ def _parts_of_rows(n_entries: int, n_others: int, width: int) -> int:
     """In how many parts a sweep over rows sums what the other side gets."""
     by_entries = n_entries // max(1, _ENTRIES_OF_LINE * n_others)
     by_memory = _MOST_NUMBERS // max(1, n_others * width)
-    return min(max(1, min(by_entries, by_memory)), _MOST_PARTS)
+    by_work = n_entries * width // _SHARED
+    return min(max(1, min(by_entries, by_memory, by_work)), _MOST_PARTS)
 
 
 def _sum_over_rows(loop: Callable[..., None], n: int, like: Array) -> Array:

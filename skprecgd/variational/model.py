@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from skprecgd._linalg.leading import leading_triplets
+from skprecgd._linalg.leading import leading_right
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     Lines,
@@ -68,7 +68,7 @@ class Model:
         second = packed_of(mean[:, :, None] * mean[:, None, :])
         nothing = Totals(second.sum(axis=0), 0.0, np.zeros(len(self.short_prior)))
         self.short = Lines(mean, second, np.zeros(n_short), nothing)
-        self.long_totals, self.long_squares = nothing, np.zeros(n_long)
+        self.long_totals = nothing
 
     # -- what is known of the model ---------------------------------------------------
 
@@ -152,10 +152,8 @@ class Model:
             None if self.tail is None else self.tail.in_kernel,
         )
         self.long_mean, self.long_totals = sweep.mean, sweep.totals
-        self.long_squares = sweep.squares
         if self.tail is not None and sweep.share is not None:
             self.tail = self.tail.after(sweep.share)
-        self._grams, self._moments = sweep.grams, sweep.moments
         if self.coordinates.flat:
             self._move_centre(sweep.grams, sweep.moments)
         self.short = uncertain_lines(
@@ -165,8 +163,8 @@ class Model:
             self.unknown(of_long=False),
         )
         self.noise.update(sweep.squares, self.short.squares)
-        if drop and self.rank:
-            self._drop_weakest()
+        if drop:
+            self._drop_weak(sweep.grams, sweep.moments)
         self._rotate()
         self._learn_priors(shared=shared)
 
@@ -177,7 +175,7 @@ class Model:
             self.tail = self.tail.after(self.tail.expected(squares))
         self.noise.update(*self._squares_alone())
         # The noise of the longer side weighs what the shorter one sees.
-        self.long_squares, short = self._squares_alone()
+        _, short = self._squares_alone()
         self.short = self.short._replace(squares=short)
 
     def _squares_alone(self) -> tuple[Array, Array]:
@@ -275,20 +273,22 @@ class Model:
         own = unpacked(self.long_totals.second, at)[:r, :r] / n_long
         other = unpacked(self.short.totals.second, at)[:r, :r] / n_short
         values, vectors = np.linalg.eigh(own)
-        root = vectors * np.sqrt(np.maximum(values, values[-1] * 1e-15))
+        values = np.maximum(values, values[-1] * 1e-15)
+        root = vectors * np.sqrt(values)
         squares, turn = np.linalg.eigh(root.T @ other @ root)
         squares, turn = squares[::-1], turn[:, ::-1]
         fourth = np.maximum(squares, squares[0] * 1e-30) ** 0.25
-        inverse_root = vectors / np.sqrt(np.maximum(values, values[-1] * 1e-15))
+        inverse_root = vectors / np.sqrt(values)
         to_long = fourth[:, None] * (inverse_root @ turn).T
         to_short = (root @ turn).T / fourth[:, None]
-        log = float(np.linalg.slogdet(to_long)[1])
-        self.long_mean = self._turned_means(self.long_mean, to_long)
-        self.long_totals = self._turned_totals(self.long_totals, to_long, n_long * log)
-        totals = self._turned_totals(self.short.totals, to_short, -n_short * log)
-        whole = self._whole(to_short)
-        second = packed_of(whole @ unpacked(self.short.second, at) @ whole.T)
-        mean = self._turned_means(self.short.mean, to_short)
+        log = float(np.sum(np.log(fourth)) - 0.5 * np.sum(np.log(values)))
+        whole_long, whole_short = self._whole(to_long), self._whole(to_short)
+        self.long_mean = self.long_mean @ whole_long.T
+        self.long_totals = self._turned(self.long_totals, whole_long, n_long * log)
+        totals = self._turned(self.short.totals, whole_short, -n_short * log)
+        second = unpacked(self.short.second, at)
+        second = packed_of(whole_short @ second @ whole_short.T)
+        mean = self.short.mean @ whole_short.T
         self.short = Lines(mean, second, self.short.squares, totals)
 
     def _whole(self, turn: Array) -> Array:
@@ -297,16 +297,10 @@ class Model:
         whole[: self.rank, : self.rank] = turn
         return whole
 
-    def _turned_means(self, mean: Array, turn: Array) -> Array:
-        turned = mean.copy()
-        turned[:, : self.rank] = mean[:, : self.rank] @ turn.T
-        return turned
-
-    def _turned_totals(self, totals: Totals, turn: Array, log: float) -> Totals:
-        whole, at = self._whole(turn), self.coordinates.at
-        second = packed_of(whole @ unpacked(totals.second, at) @ whole.T)
+    def _turned(self, totals: Totals, whole: Array, log: float) -> Totals:
+        second = whole @ unpacked(totals.second, self.coordinates.at) @ whole.T
         determinant = totals.log_determinant + 2.0 * log
-        return Totals(second, determinant, totals.log_diagonal)
+        return Totals(packed_of(second), determinant, totals.log_diagonal)
 
     # -- evidence ---------------------------------------------------------------------
 
@@ -339,11 +333,23 @@ class Model:
 
     # -- columns come and go ----------------------------------------------------------
 
-    def _drop_weakest(self) -> None:
-        """Leave out the weakest column where that raises the evidence.
+    def _drop_weak(self, grams: Array, moments: Array) -> None:
+        """Leave out the weakest columns, up to half, where that raises the evidence.
 
-        What is left is the marginal posterior, and noise stays as it is.
+        What is left is the marginal posterior, and noise stays as it is. No more than
+        half, since those that are left still count as if the others were beside them.
         """
+        for _ in range((self.rank + 1) // 2):
+            k, more = self._weakest(grams, moments)
+            if more is None:
+                break
+            self.short = self.short._replace(squares=self.short.squares + more)
+            cells, kept = self.keep(np.delete(np.arange(self.rank), k))
+            grams, moments = grams[:, cells], moments[:, [*kept, -1]]
+
+    def _weakest(self, grams: Array, moments: Array) -> tuple[int, Array | None]:
+        """The weakest column, and by what the squared residuals of the shorter side
+        grow without it; None if the evidence falls."""
         n_long, n_short = self.entries.sides
         at, r = self.coordinates.at, self.rank
         diagonal = at[np.arange(r), np.arange(r)]
@@ -354,20 +360,16 @@ class Model:
         gain += self.long_totals.log_diagonal[k]
         gain += n_short * np.log(max(short[k], _LEAST_VARIANCE))
         gain += self.short.totals.log_diagonal[k]
-        crossed = self.short.second[:, at[k]] * self._grams[:, at[k]]
-        own = crossed[:, k]
-        more = 2.0 * self.short.mean[:, k] * self._moments[:, k]
-        more -= 2.0 * crossed.sum(axis=1) - own
-        if gain > float(self.noise.short @ more):
-            self._squares_grow(more)
-            self.keep(np.delete(np.arange(r), k))
+        crossed = self.short.second[:, at[k]] * grams[:, at[k]]
+        more = 2.0 * self.short.mean[:, k] * moments[:, k]
+        more -= 2.0 * crossed.sum(axis=1) - crossed[:, k]
+        return k, more if gain > float(self.noise.short @ more) else None
 
-    def _squares_grow(self, more: Array) -> None:
-        squares = self.short.squares + more
-        self.short = self.short._replace(squares=squares)
+    def keep(self, columns: Array) -> tuple[Array, Array]:
+        """Leave out all factors but some.
 
-    def keep(self, columns: Array) -> None:
-        """Leave out all factors but some."""
+        Returns which numbers of packed matrices are kept, and which coordinates.
+        """
         old, r = self.coordinates, self.rank
         kept = np.concatenate([columns, np.arange(r, old.size)]).astype(int)
         free_long = np.concatenate([columns, np.arange(r, len(self.long_prior))])
@@ -387,6 +389,7 @@ class Model:
             self.short.squares,
             totals,
         )
+        return cells, kept
 
     @staticmethod
     def _kept_totals(totals: Totals, cells: Array, lost: Array) -> Totals:
@@ -414,7 +417,7 @@ class Model:
         """
         entries, residual = self.entries, self._whitened_residual()
         matrix = entries.patterned(residual)
-        _, s, v = leading_triplets(matrix, count, 0, tol=0.1)
+        s, v = leading_right(matrix, count, 0, tol=0.1)
         share = min(1.0, entries.count / (entries.sides[0] * entries.sides[1]))
         columns = v / np.maximum(self._roots[1], 1e-3)[:, None]
         length = np.maximum(np.sqrt(np.sum(columns**2, axis=0)), 1e-300)
@@ -434,7 +437,7 @@ class Model:
         for k in range(draws + 1):
             signs = rng.choice([-1.0, 1.0], len(residual)) if k else 1.0
             matrix = self.entries.patterned(residual * signs)
-            sizes.append(float(leading_triplets(matrix, 1, 0, tol=0.03)[1][0]))
+            sizes.append(float(leading_right(matrix, 1, 0, tol=0.03)[0][0]))
         chance = float(np.mean(sizes[1:]))
         return sizes[0] / chance if chance > 0 else 1.0
 

@@ -273,7 +273,7 @@ class NoiseOfLines(Noise):
             return levels
         for _ in range(self.tuning.rounds):
             rates = (s + self.counts) / (s * levels[:, None] + squares)
-            levels = np.maximum(1.0 / rates.mean(axis=1), self.tuning.least)
+            levels = np.maximum(len(squares) / rates.sum(axis=1), self.tuning.least)
         return levels
 
 

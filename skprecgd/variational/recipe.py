@@ -208,22 +208,35 @@ def _best_start(offsets: Model, rank: int, tuning: RecipeTuning) -> Model:
         single.grow(1)
         for _ in range(tuning.single_steps):
             single.step()
-    models = [_settled(each, tuning.most_steps, tuning) for each in (together, single)]
-    exact = [model for model in models if model.exact]
-    return exact[0] if exact else max(models, key=Model.evidence)
+    rough = replace(tuning, settled=tuning.settled_roughly)
+    together = _settled(together, tuning.most_steps, rough)
+    if together.exact:
+        return together
+    reached = together.evidence()
+    single = _settled(single, tuning.most_steps, rough, reached)
+    better = single.exact or single.evidence() > reached
+    return single if better else together
 
 
-def _settled(model: Model, most_steps: int, tuning: RecipeTuning) -> Model:
-    """The model after steps in which columns are dropped, until that changes little."""
+def _settled(
+    model: Model, most_steps: int, tuning: RecipeTuning, to_reach: float = -np.inf
+) -> Model:
+    """The model after steps in which columns are dropped, until that changes little.
+
+    Or until it is plain that it will not reach some evidence within these steps.
+    """
     last, enough = -np.inf, tuning.settled * model.entries.count
-    for step in range(most_steps):
+    for step in range(1, most_steps + 1):
         rank = model.rank
         model.step(drop=True)
         evidence = model.evidence()
-        settled = evidence - last < enough and model.rank == rank
-        if model.rank == 0 or model.exact or (settled and step >= tuning.least_steps):
+        gain, last = evidence - last, evidence
+        settled = gain < enough and model.rank == rank
+        lost = evidence + gain * (most_steps - step) < to_reach
+        if model.rank == 0 or model.exact:
             break
-        last = evidence
+        if (settled or lost) and step > tuning.least_steps:
+            break
     return model
 
 
@@ -236,25 +249,50 @@ def _respawned(model: Model, rank: int, tuning: RecipeTuning) -> Model:
             break
         other = model.copied()
         other.grow(spare)
-        other = _settled(other, tuning.respawn_steps, tuning)
-        better = model.evidence() + tuning.better * model.entries.count
-        if other.exact or other.evidence() > better:
+        least = model.evidence() + tuning.better * model.entries.count
+        other = _settled(other, tuning.respawn_steps, tuning, least)
+        grown = other.rank > model.rank
+        better = other.exact or other.evidence() > least
+        if better:
             model = other
-        elif spare == 1:
+        if better and (grown or model.noise.mean_square < tuning.little):
+            continue
+        # Without a new column, and if there is noise, it is but further steps.
+        if spare == 1:
             break
-        else:
-            count = max(1, spare // tuning.fewer)
+        count = max(1, spare // tuning.fewer)
     return model
 
 
 def _with_weak_columns(model: Model, rank: int, tuning: RecipeTuning) -> Model:
-    """The model with all columns that help to predict."""
-    model = model.copied()
-    model.grow(rank - model.rank)
+    """The model with all columns that help to predict.
+
+    Those that vanish are left out as soon as they do. If none is left of them, the
+    model goes on from where it was.
+    """
+    more = model.copied()
+    more.grow(rank - model.rank)
+    for step in range(tuning.last_steps):
+        if more.rank <= model.rank:
+            return _risen(model, tuning)
+        more.step()
+        vanish = more.shares_known() < tuning.vanished
+        if step >= tuning.sure_steps and vanish.any():
+            more.keep(np.flatnonzero(~vanish))
+    more.step()
+    return more
+
+
+def _risen(model: Model, tuning: RecipeTuning) -> Model:
+    """The model after further steps, as long as its evidence rises.
+
+    Of data without noise it rises with every step.
+    """
+    model, last = model.copied(), model.evidence()
     for _ in range(tuning.last_steps):
         model.step()
-    vanish = model.shares_known() < tuning.vanished
-    if vanish.any():
-        model.keep(np.flatnonzero(~vanish))
-        model.step()
+        evidence = model.evidence()
+        if evidence - last < tuning.settled * model.entries.count:
+            break
+        last = evidence
     return model

@@ -217,8 +217,9 @@ class RecipeTuning:
         Columns that are added one at a time, and steps after each of them.
     least_steps, most_steps : int
         Steps until columns are dropped no more.
-    settled : float
-        The evidence has settled if it rose by less than this for each entry.
+    settled, settled_roughly : float
+        The evidence has settled if it rose by less than this for each entry. That of a
+        start has done so roughly: fresh starts of the spare columns follow.
     respawn_steps, respawns : int
         Steps after spare columns have started again, and rounds of that.
     trial_steps : int
@@ -237,6 +238,8 @@ class RecipeTuning:
     last_steps : int
         Steps with all columns. Chance vanishes within these, and further steps make
         predictions no better.
+    sure_steps : int
+        Steps of these before a column can have vanished.
     vanished : float
         A column has vanished if its means are a smaller share of what it may be: the
         root of the ratio of the squared means to the expected squares.
@@ -251,6 +254,7 @@ class RecipeTuning:
     least_steps: int = 5
     most_steps: int = 60
     settled: float = 1e-5
+    settled_roughly: float = 5e-5
     respawn_steps: int = 12
     respawns: int = 6
     trial_steps: int = 15
@@ -260,6 +264,7 @@ class RecipeTuning:
     stands_out: float = 1.025
     sign_draws: int = 3
     last_steps: int = 16
+    sure_steps: int = 3
     vanished: float = 0.1
 
 
