@@ -186,7 +186,7 @@ class Posterior:
     factor_scales: Array
     exact: bool
     missed: float
-    model: Model
+    model: Model | None
 
     @property
     def noise_variance(self) -> float | Array:

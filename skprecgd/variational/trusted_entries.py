@@ -1,0 +1,178 @@
+"""Errors and posterior of single entries: the recipe for those that are trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._runtime.typing import Array
+from skprecgd.objective import Weights
+from skprecgd.objective.weights import ONCE
+from skprecgd.robust import CorruptedTail
+from skprecgd.variational.posterior import Posterior, learn_posterior
+from skprecgd.variational.predictive import Predictive
+from skprecgd.variational.trusted import (
+    TRUST,
+    Trusted,
+    TrustTuning,
+    of_one_unit,
+    pooled,
+    spreads_of_lines,
+)
+
+
+@dataclass(frozen=True)
+class SomeEntries:
+    """Entries of a matrix, sorted by rows, and how they are to be explained.
+
+    Attributes
+    ----------
+    rows, columns, values : ndarray of shape (n_entries,)
+    shape : tuple of int
+    rank : int
+        Factors at most.
+    center : {None, "mean", "columns", "both"}
+    noise : {"uniform", "columns", "auto"}
+    noise_variance : float or None
+        Of an entry of precision one, if it is known.
+    weights : Weights
+    """
+
+    rows: Array
+    columns: Array
+    values: Array
+    shape: tuple[int, int]
+    rank: int
+    center: str | None = None
+    noise: str = "auto"
+    noise_variance: float | None = None
+    weights: Weights = ONCE
+
+    def csr(self, kept: Array) -> sparse.csr_array:
+        """Some of the entries."""
+        counts = np.bincount(self.rows[kept], minlength=self.shape[0])
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        stored = self.values[kept], self.columns[kept], indptr
+        return sparse.csr_array(stored, shape=self.shape)
+
+    def posterior(self, kept: Array) -> Posterior:
+        """What some of the entries say."""
+        return learn_posterior(
+            self.csr(kept),
+            self.rank,
+            center=self.center,
+            noise=self.noise,
+            noise_variance=self.noise_variance,
+            weights=self.weights.at(kept),
+        )
+
+    def one_unit(self) -> bool:
+        """Whether the noise of all columns is compared in the same unit."""
+        return self.noise == "uniform" or self.noise_variance is not None
+
+    def from_the_middle(self) -> Array:
+        """Sizes of the deviations from the centre, which is one of medians."""
+        values = self.values.astype(np.float64)
+        if self.center is None:
+            return np.abs(values)
+        if self.center == "mean":
+            return np.abs(values - np.median(values))
+        values = values - medians(values, self.columns, self.shape[1])[self.columns]
+        if self.center == "both":
+            values = values - medians(values, self.rows, self.shape[0])[self.rows]
+        return np.abs(values)
+
+
+def medians(values: Array, lines: Array, n_lines: int) -> Array:
+    """Medians of the entries of each line; zero for empty ones."""
+    ordered = values[np.lexsort((values, lines))]
+    counts = np.bincount(lines, minlength=n_lines)
+    starts, out = np.cumsum(counts) - counts, np.zeros(n_lines)
+    some = np.flatnonzero(counts)
+    low, high = (counts[some] - 1) // 2, counts[some] // 2
+    pair = ordered[starts[some] + low], ordered[starts[some] + high]
+    out[some] = 0.5 * pair[0] + 0.5 * pair[1]
+    return out
+
+
+def trust_entries(
+    entries: SomeEntries, corruption: CorruptedTail, tuning: TrustTuning = TRUST
+) -> Trusted:
+    """The posterior of those of the entries that are to be trusted.
+
+    Parameters
+    ----------
+    entries : SomeEntries
+    corruption : CorruptedTail
+        Of the same entries.
+    tuning : TrustTuning, default=TRUST
+
+    Returns
+    -------
+    Trusted
+    """
+    wrong = _far_from_the_middle(entries, corruption)
+    before = np.inf
+    for _ in range(tuning.most_recipes):
+        posterior = entries.posterior(~wrong)
+        sizes, scales = _sizes(entries, posterior, wrong, tuning)
+        level = corruption.level(sizes)
+        found = np.zeros(len(wrong), dtype=bool)
+        found[corruption.beyond(sizes, level)] = True
+        noise = float(np.sqrt(np.mean(posterior.noise.variance)))
+        ratio, before = noise / before if before > 0 else 1.0, noise
+        changed = np.count_nonzero(found != wrong)
+        if posterior.exact or changed <= tuning.settled * np.count_nonzero(found):
+            break
+        wrong, kept = found, wrong
+    else:
+        # The posterior is that without the errors of the round before.
+        wrong = kept
+    if not np.isfinite(level):
+        level = tuning.beyond * float(np.max(sizes[~wrong], initial=0.0))
+    is_noise = not posterior.exact and not 0.0 < ratio <= tuning.falls
+    return Trusted(posterior, np.flatnonzero(wrong), scales, level, is_noise)
+
+
+def _far_from_the_middle(entries: SomeEntries, corruption: CorruptedTail) -> Array:
+    """What is not trusted at first."""
+    sizes = entries.from_the_middle()
+    scales = spreads_of_lines(sizes, entries.columns, entries.shape[1])
+    if entries.one_unit() or entries.center in ("mean", "both"):
+        scales = of_one_unit(scales)
+    unit = np.where(scales > 0, scales, 1.0)
+    wrong = np.zeros(len(sizes), dtype=bool)
+    wrong[corruption.positions(sizes / unit[entries.columns])] = True
+    return wrong
+
+
+def _sizes(
+    entries: SomeEntries, posterior: Posterior, wrong: Array, tuning: TrustTuning
+) -> tuple[Array, Array]:
+    """Residuals in units of their column's spread, as if each entry were left out.
+
+    Returns
+    -------
+    sizes : ndarray of shape (n_entries,)
+    scales : ndarray of shape (n_columns,)
+        The spreads, in units of the data.
+    """
+    kept, columns, n = ~wrong, entries.columns, entries.shape[1]
+    known = Predictive.of(
+        posterior, entries.csr(kept), entries.weights.at(kept), rows_differ=False
+    )
+    told = known.at(entries.rows, columns)
+    each = entries.weights.of_losses
+    noise = np.maximum(told.noise, np.finfo(np.float64).tiny)
+    share = told.variance / noise * (1.0 if each is None else each)
+    # What an entry says of itself is taken off, and what others do not know is added.
+    left = np.where(wrong, 1.0 + share, np.maximum(1.0 - share, tuning.least_left))
+    sizes = np.abs(entries.values - told.mean) / np.sqrt(left)
+    scales = spreads_of_lines(sizes, columns, n)
+    counts = np.bincount(columns, minlength=n)
+    if entries.one_unit():
+        scales = of_one_unit(scales[counts > 0])[0] * np.ones(n)
+    scales = pooled(scales, posterior.columns.units.scale, counts, tuning)
+    return sizes / scales[columns], scales
