@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from skprecgd._linalg.tails import NORMAL_SCALE, tail_level
+from skprecgd._linalg.tails import NORMAL_SCALE, outstanding, tail_level
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point
@@ -257,6 +257,10 @@ class CorruptedTail(Corruption):
 
     def level(self, sizes: Array) -> float:
         return tail_level(sizes, self.fraction, self.weights.frequency)
+
+    def robust_level(self, sizes: Array) -> float:
+        """The size from which on a residual stands out, whatever the distribution."""
+        return outstanding(sizes, self.fraction)
 
 
 def upper_bound(fraction: float | str) -> float:

@@ -53,7 +53,6 @@ from skprecgd._estimators.learned import (
     AtNoise,
     Learner,
     NoiseFound,
-    learner_of,
     mean_square_of_entries,
     warn_about_missed,
     warn_about_worse,
@@ -71,6 +70,7 @@ from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.search_rank import AUTO, SearchRank
+from skprecgd._estimators.trusting import learner_beside_outliers
 from skprecgd._estimators.uncertain import check_at_least_one
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
@@ -453,7 +453,7 @@ class PrecGDFactorization(
         unknown = self._unknown(objective, seen)
         objective, most, signal = self._searched(objective, offsets, unknown)
         rank = search_rank(most, self.center, data.shape)
-        learner = learner_of(self, data, rank)
+        learner = learner_beside_outliers(self, data, rank)
         last = self._last_solution(unknown, offsets, block)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if signal is not None:
@@ -515,10 +515,10 @@ class PrecGDFactorization(
             offsets,
             end.result,
             factors,
-            None,
+            learner.gross,
             solver,
             factors.rank,
-            partial(mean_square_of_entries, learner.data, factors, offsets),
+            partial(mean_square_of_entries, learner.believed, factors, offsets),
             end.noise,
         )
 

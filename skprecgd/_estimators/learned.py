@@ -29,7 +29,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, make_loss
-from skprecgd.objective import Objective, Weights
+from skprecgd.objective import GrossErrors, Objective, Weights
 from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
@@ -159,7 +159,10 @@ class Learner(NoiseJudge):
     @property
     def _weights(self) -> Weights:
         """Those of the data, but for a common factor."""
-        weights = self.data.weights
+        return self._common(self.data.weights)
+
+    def _common(self, weights: Weights) -> Weights:
+        """Weights of entries without their common factor."""
         often = weights.frequency
         if often is None or self._often == 1.0:
             return weights
@@ -222,6 +225,16 @@ class Learner(NoiseJudge):
                 weights=self._weights,
             )
 
+    @property
+    def believed(self) -> EntryData:
+        """The entries that the posterior is learned from."""
+        return self.data
+
+    @property
+    def gross(self) -> GrossErrors | None:
+        """The entries that are not, if such were looked for."""
+        return None
+
     @cached_property
     def factors(self) -> Factors:
         """The posterior means, offsets of rows included."""
@@ -236,7 +249,7 @@ class Learner(NoiseJudge):
         posterior = self.posterior
         rows = np.zeros(len(posterior.rows))
         if posterior.row_offset:
-            rows = posterior.rows[:, -1]
+            rows = posterior.rows[:, -1] * posterior.columns.basis[0, -1]
         return Offsets(rows, posterior.columns.offsets, posterior.row_offset)
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
@@ -252,8 +265,8 @@ class Learner(NoiseJudge):
     def found(self) -> NoiseFound:
         posterior, entries = self.posterior, None
         if self._keeps_pattern:
-            data, differ = self.data, self.noise == "auto" and self.variance is None
-            at = posterior, data.csr(), self._weights
+            data, differ = self.believed, self.noise == "auto" and self.variance is None
+            at = posterior, data.csr(), self._common(data.weights)
             entries = Predictive.of(*at, rows_differ=differ)
         return NoiseFound(
             posterior.noise_variance,
@@ -353,7 +366,9 @@ def may_learn(estimator: Any) -> bool:
     return learns_prior(estimator) and not known_exact
 
 
-def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
+def learner_of(
+    estimator: Any, data: Any, rank: int, kind: type[Learner] = Learner
+) -> Learner | None:
     """What learns the prior of noisy data, or None where nothing is to be learned.
 
     Parameters
@@ -363,6 +378,7 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
         None where there are no single entries of a matrix that is not symmetric.
     rank : int
         Columns of the factors at most.
+    kind : type, default=Learner
 
     Raises
     ------
@@ -372,7 +388,7 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
-    return Learner(data, rank, estimator) if may_learn(estimator) else None
+    return kind(data, rank, estimator) if may_learn(estimator) else None
 
 
 @dataclass(frozen=True)
@@ -476,13 +492,21 @@ class PriorRows(RowSolver):
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
+        own = self.columns.rows(entries.csr(), self._weights(entries))
+        return self._turned(own, space)
+
+    def _weights(self, entries: EntryData) -> Array | None:
+        """Factors of the precision of entries, as compared with those of the fit."""
         each, unit = entries.weights.of_losses, entries.weights.unit_variance
         if each is not None and unit is not None and self.unit_variance is not None:
             # A group of columns has a unit of its own.
             each = each * (self.unit_variance / unit)
         if each is not None and entries.weights.frequency is not None:
             each = each / self.often
-        own = self.columns.rows(entries.csr(), each)
+        return each
+
+    def _turned(self, own: Array, space: RowSpace) -> Array:
+        """Coordinates in the basis of the row space."""
         turn = space.basis.T @ self.columns.basis
         return np.asarray(own @ turn.T).astype(space.basis.dtype)
 

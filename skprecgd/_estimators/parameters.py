@@ -76,7 +76,7 @@ def ridge_of(estimator: Any) -> float:
 
 def learns_prior(estimator: Any) -> bool:
     """Whether noise and prior are learned where noise is left in single entries."""
-    learns = isinstance(estimator.alpha, str) and not looks_for_outliers(estimator)
+    learns = isinstance(estimator.alpha, str)
     return learns and make_loss(estimator.loss).least_squares
 
 
@@ -99,7 +99,7 @@ def check_together(estimator: Any) -> None:
             "leave no symmetric matrix."
         )
     if looks_for_outliers(estimator):
-        _check_beside_outliers(estimator, loss, center)
+        _check_beside_outliers(estimator, loss)
     if isinstance(estimator.alpha, str) and estimator.alpha_scaling != 0:
         raise ValueError(
             f"alpha_scaling={estimator.alpha_scaling!r} needs a number for alpha, got "
@@ -116,14 +116,8 @@ def check_beside_prior(estimator: Any) -> None:
         )
 
 
-def _check_beside_outliers(estimator: Any, loss: Loss, center: str | None) -> None:
+def _check_beside_outliers(estimator: Any, loss: Loss) -> None:
     given = f"outlier_fraction={estimator.outlier_fraction!r}"
-    if center is not None:
-        raise ValueError(
-            f"{given} needs center=None, got center={center!r}: outliers pull means. "
-            "Offsets have low rank and are found as components, if n_components leaves "
-            "room for one or two; loss='huber' and 'absolute' take a center."
-        )
     if not loss.least_squares:
         raise ValueError(
             f"{given} needs loss='squared', got loss={loss.name!r}: errors are "

@@ -42,7 +42,6 @@ from skprecgd._estimators.learned import (
     AtNoise,
     Learner,
     NoiseFound,
-    learner_of,
     warn_about_missed,
     warn_about_worse,
     warn_about_zero,
@@ -68,6 +67,7 @@ from skprecgd._estimators.scoring import (
     explained_share,
 )
 from skprecgd._estimators.search_rank import AUTO, SearchRank
+from skprecgd._estimators.trusting import learner_beside_outliers
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block, Groups
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
@@ -465,7 +465,7 @@ class PrecGDMatrixSensing(
         rank = search_rank(most, self.center, objective.matrix_shape)
         last = self._last_solution(unknown, means, block)
         entries = measured.entries(symmetric=self.symmetric)
-        learner = learner_of(self, entries, rank)
+        learner = learner_beside_outliers(self, entries, rank)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if learner is not None and result.status is Status.NOISE:
             return self._at_noise(learner, result, objective, unknown, means)
@@ -498,8 +498,9 @@ class PrecGDMatrixSensing(
         """What the estimator keeps where noise and prior were learned."""
         end = AtNoise.of(self, learner, result, objective, unknown, means)
         kept = end.result, end.factors, end.offsets
-        loss, noise = objective.loss, end.noise
-        return Recovered(objective, unknown, *kept, None, loss, noise=noise)
+        loss, noise, gross = objective.loss, end.noise, learner.gross
+        errors = None if gross is None else gross.values
+        return Recovered(objective, unknown, *kept, errors, loss, noise=noise)
 
     def _found(
         self,

@@ -108,25 +108,44 @@ def tail_level(
     >>> 3.0 < tail_level(sizes, 0.3) < 20.0
     True
     """
-    top = float(np.max(sizes, initial=0.0))
-    some = sizes > np.finfo(np.float64).eps * top
+    some = _some(sizes)
     if often is not None:
         often = often[some]
     sizes = sizes[some]
     if len(sizes) < tuning.fewest:
         return np.inf
-    middle = _middle(sizes, bound)
-    least = tuning.stands_out * NORMAL_SCALE * middle
+    least, top = outstanding(sizes, bound, tuning), float(np.max(sizes))
     if top <= least:
         return np.inf
+    middle = least / (tuning.stands_out * NORMAL_SCALE)
     histogram = _histogram(sizes, often, middle, min(top, tuning.most * least), tuning)
     return _level(histogram, least, tuning)
 
 
-def _middle(sizes: Array, bound: float) -> float:
-    """The median of what is no error, if as many are as the bound allows."""
+def outstanding(sizes: Array, bound: float, tuning: TailTuning = TAILS) -> float:
+    """The size from which on a number stands out from the others: so many of their
+    standard deviations, which the median of what is no error tells if they are normal.
+
+    Parameters
+    ----------
+    sizes, bound, tuning
+        See `tail_level`.
+
+    Returns
+    -------
+    float
+        Infinite where all is zero.
+    """
+    sizes = sizes[_some(sizes)]
+    if not len(sizes):
+        return np.inf
     place = int(0.5 * (1.0 - bound) * len(sizes))
-    return float(np.partition(sizes, place)[place])
+    return tuning.stands_out * NORMAL_SCALE * float(np.partition(sizes, place)[place])
+
+
+def _some(sizes: Array) -> Array:
+    """Which sizes are more than rounding."""
+    return sizes > np.finfo(np.float64).eps * np.max(sizes, initial=0.0)
 
 
 def _histogram(

@@ -118,6 +118,7 @@ def trust_entries(
     for _ in range(tuning.most_recipes):
         posterior = entries.posterior(~wrong)
         sizes, scales = _sizes(entries, posterior, wrong, tuning)
+        sizes = corruption.sizes(sizes)
         level = corruption.level(sizes)
         found = np.zeros(len(wrong), dtype=bool)
         found[corruption.beyond(sizes, level)] = True
@@ -144,7 +145,8 @@ def _far_from_the_middle(entries: SomeEntries, corruption: CorruptedTail) -> Arr
         scales = of_one_unit(scales)
     unit = np.where(scales > 0, scales, 1.0)
     wrong = np.zeros(len(sizes), dtype=bool)
-    wrong[corruption.positions(sizes / unit[entries.columns])] = True
+    sizes = corruption.sizes(sizes / unit[entries.columns])
+    wrong[corruption.beyond(sizes, corruption.robust_level(sizes))] = True
     return wrong
 
 
@@ -163,16 +165,43 @@ def _sizes(
     known = Predictive.of(
         posterior, entries.csr(kept), entries.weights.at(kept), rows_differ=False
     )
-    told = known.at(entries.rows, columns)
+    cells = entries.rows, columns, entries.values
     each = entries.weights.of_losses
-    noise = np.maximum(told.noise, np.finfo(np.float64).tiny)
-    share = told.variance / noise * (1.0 if each is None else each)
-    # What an entry says of itself is taken off, and what others do not know is added.
-    left = np.where(wrong, 1.0 + share, np.maximum(1.0 - share, tuning.least_left))
-    sizes = np.abs(entries.values - told.mean) / np.sqrt(left)
+    sizes = left_out_sizes(known, cells, wrong, each, tuning)
     scales = spreads_of_lines(sizes, columns, n)
     counts = np.bincount(columns, minlength=n)
     if entries.one_unit():
-        scales = of_one_unit(scales[counts > 0])[0] * np.ones(n)
+        scales = np.full(n, of_one_unit(scales[counts > 0])[0])
     scales = pooled(scales, posterior.columns.units.scale, counts, tuning)
     return sizes / scales[columns], scales
+
+
+def left_out_sizes(
+    known: Predictive,
+    cells: tuple[Array, Array, Array],
+    wrong: Array,
+    each: Array | None,
+    tuning: TrustTuning = TRUST,
+) -> Array:
+    """Sizes of residuals, with the variance that they have where entries are left out.
+
+    What an entry says of itself is taken off, and what others do not know is added.
+
+    Parameters
+    ----------
+    known : Predictive
+        Of the trusted entries.
+    cells : tuple of ndarray
+        Rows, columns and values of all entries.
+    wrong : ndarray of bool, shape (n_entries,)
+        Which are not trusted.
+    each : ndarray of shape (n_entries,) or None
+        Weights.
+    tuning : TrustTuning, default=TRUST
+    """
+    rows, columns, values = cells
+    told = known.at(rows, columns)
+    noise = np.maximum(told.noise, np.finfo(np.float64).tiny)
+    share = told.variance / noise * (1.0 if each is None else each)
+    left = np.where(wrong, 1.0 + share, np.maximum(1.0 - share, tuning.least_left))
+    return np.asarray(np.abs(values - told.mean) / np.sqrt(left))

@@ -216,8 +216,9 @@ class _Search:
         # Units stay within this range, however few numbers of a column are trusted.
         self.first = scales if self.own_units else of_one_unit(scales)
         self.first = np.where(self.first > 0, self.first, 1.0)
-        self.level, positions = self._beyond(sizes / self.first)
-        self.wrong = self._mask(positions)
+        sizes = np.ravel(sizes / self.first)
+        far = self.corruption.beyond(sizes, self.corruption.robust_level(sizes))
+        self.wrong = self._mask(far)
         middle = np.broadcast_to(middle, data.shape)
         self.filled = np.where(self.wrong, self._of_data(middle), self.given)
 
