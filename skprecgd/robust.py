@@ -239,8 +239,8 @@ class CorruptedTail(Corruption):
 
     In place of the first test of `Corruption`, a residual counts as a gross error if it
     does not fit the distribution of the others, heavy tails and all; see
-    `skprecgd._linalg.tails`. That takes residuals in units of their own noise, and a fit
-    that follows the structure of the data. Where all fit, there are no errors.
+    `skprecgd._linalg.tails`. That takes residuals in units of their own noise, and a
+    fit that follows the structure of the data. Where all fit, there are no errors.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets, Seen, search_rank
+from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
 from skprecgd._estimators.data import (
     CompleteData,
     Data,
@@ -58,7 +58,7 @@ from skprecgd._estimators.learned import (
     warn_about_worse,
     warn_about_zero,
 )
-from skprecgd._estimators.objectives import objective_of
+from skprecgd._estimators.objectives import objective_of, subtracted_first
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     MissingMarker,
@@ -448,7 +448,7 @@ class PrecGDFactorization(
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
-        offsets = data.offsets(self.center)
+        offsets = subtracted_first(self, data, self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         unknown = self._unknown(objective, seen)
         objective, most, signal = self._searched(objective, offsets, unknown)
@@ -536,7 +536,7 @@ class PrecGDFactorization(
         within = means.within(kept)
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
-        gross = objective.gross_errors(factors, result.relative_residual, self.tol)
+        gross = objective.gross_errors(within, result.relative_residual, self.tol)
         components = within.low_rank if offsets.of_rows else None
         solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self), components
@@ -565,7 +565,9 @@ class PrecGDFactorization(
         def fit(part: GroupData) -> Found:
             return self._find(part.data, part.data.seen(), part.block)
 
-        return Found.in_groups(data, parts, fits_of(parts, fit), self.center)
+        fits = fits_of(parts, fit)
+        elsewhere = subtracted_first(self, data, without_rows(self.center))
+        return Found.in_groups(data, parts, fits, elsewhere)
 
     def _set_variances(self, data: Data, found: Found) -> None:
         u, s, _ = found.factors.svd()

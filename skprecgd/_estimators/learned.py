@@ -180,8 +180,11 @@ class Learner(NoiseJudge):
 
     @cached_property
     def _is_doubtful(self) -> bool:
+        model = self.posterior.model
+        if model is None:
+            return False
         with running_fit(one_blas_thread=True):
-            return is_doubtful(self.posterior.model, self.rank)
+            return is_doubtful(model, self.rank)
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         """Whether a matrix that explains the entries may be another than theirs.

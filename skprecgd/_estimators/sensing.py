@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets, Seen, search_rank
+from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import (
@@ -53,7 +53,7 @@ from skprecgd._estimators.measured import (
     read_measurements,
     remark_on_shape,
 )
-from skprecgd._estimators.objectives import objective_of
+from skprecgd._estimators.objectives import objective_of, subtracted_first
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_init,
@@ -454,7 +454,7 @@ class PrecGDMatrixSensing(
 
     def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
-        means = measured.means(self.center)
+        means = subtracted_first(self, measured, self.center)
         centred = measured.without(means)
         objective = objective_of(
             self, centred.measurements, centred.targets, centred.weights
@@ -524,7 +524,7 @@ class PrecGDMatrixSensing(
         within = means.within(factors)
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
-        gross = objective.gross_errors(factors, result.relative_residual, self.tol)
+        gross = objective.gross_errors(within, result.relative_residual, self.tol)
         errors = None if gross is None else gross.values
         fitted = minimised(objective, result)
         if errors is not None:
@@ -551,7 +551,9 @@ class PrecGDMatrixSensing(
         def fit(part: MeasuredPart) -> Recovered:
             return self._find(part.measured, part.block)
 
-        return Recovered.in_groups(measured, parts, fits_of(parts, fit), self.center)
+        fits = fits_of(parts, fit)
+        elsewhere = subtracted_first(self, measured, without_rows(self.center))
+        return Recovered.in_groups(measured, parts, fits, elsewhere)
 
     @property
     def _elsewhere(self) -> str:

@@ -1,4 +1,4 @@
-"""Noisy data of which a share is not to be trusted at all: what is fitted to the rest."""
+"""Noisy data of which a share is not to be trusted: what is fitted to the rest."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class TrustingLearner(Learner):
             return trust_entries(entries, corruption)
 
     @property
-    def posterior(self) -> Posterior:  # type: ignore[override]
+    def posterior(self) -> Posterior:
         return self.trusted.posterior
 
     @property
@@ -121,13 +121,13 @@ class TrustingLearner(Learner):
         return False
 
     @cached_property
-    def believed(self) -> EntryData:  # type: ignore[override]
+    def believed(self) -> EntryData:
         kept = np.ones(len(self.data.values), dtype=bool)
         kept[self.trusted.wrong] = False
         return self.data.where(kept)
 
     @cached_property
-    def gross(self) -> GrossErrors:  # type: ignore[override]
+    def gross(self) -> GrossErrors:
         data, at, corruption = self.data, self.trusted.wrong, self._bound
         cells = data.rows[at], data.columns[at]
         factors, offsets = self.factors, self.offsets
@@ -140,9 +140,7 @@ class TrustingLearner(Learner):
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
         solver = super().row_solver(loss, each_entry)
-        judge = row_trust(
-            self.trusted, self.gross.fraction, complete=self._is_complete
-        )
+        judge = row_trust(self.trusted, self.gross.fraction, complete=self._is_complete)
         return TrustingRows(solver, judge)
 
     def in_words(self) -> str:

@@ -194,8 +194,8 @@ def _bulk(centres: Array, width: float, tuning: TailTuning) -> Array:
     freedom = np.array(tuning.freedoms)[:, None, None]
     factor = gammaln(0.5 * (freedom + 1.0)) - gammaln(0.5 * freedom)
     factor -= 0.5 * np.log(freedom)
-    log_density = factor + logs - 0.5 * (freedom + 1.0) * np.log1p(
-        np.exp(2.0 * logs) / freedom
+    log_density = (
+        factor + logs - 0.5 * (freedom + 1.0) * np.log1p(np.exp(2.0 * logs) / freedom)
     )
     log_density -= log_density.max(axis=-1, keepdims=True)
     density = np.exp(log_density)

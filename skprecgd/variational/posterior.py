@@ -170,8 +170,9 @@ class Posterior:
     missed : float
         What one more column than allowed would add to the evidence, for each of its
         degrees of freedom.
-    model : Model
-        The end of the iteration, in the units of the entries' own spread.
+    model : Model or None
+        The end of the iteration, in the units of the entries' own spread; None where it
+        took none.
     """
 
     columns: ColumnPosterior

@@ -41,6 +41,10 @@ class TrustTuning:
     constant : float
         Share of the spread of all its numbers below which the trusted ones of a column
         do not vary.
+    contrast : float
+        By what factor columns may differ in their noise, in units of their spread, from
+        most, in the units of the closed form. A column that others explain would
+        otherwise outweigh them all.
     dependent : float
         Share of the directions at most in which data that are noisy do not vary at all:
         constant columns, and those that say the same.
@@ -78,6 +82,7 @@ class TrustTuning:
     pooled: float = 10.0
     enough: float = 10.0
     constant: float = 0.05
+    contrast: float = 5.0
     dependent: float = 0.25
     most_rounds: int = 12
     most_recipes: int = 5

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.offsets import median_offsets
 from skprecgd._runtime.typing import Array
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
@@ -74,27 +75,10 @@ class SomeEntries:
 
     def from_the_middle(self) -> Array:
         """Sizes of the deviations from the centre, which is one of medians."""
-        values = self.values.astype(np.float64)
-        if self.center is None:
-            return np.abs(values)
-        if self.center == "mean":
-            return np.abs(values - np.median(values))
-        values = values - medians(values, self.columns, self.shape[1])[self.columns]
-        if self.center == "both":
-            values = values - medians(values, self.rows, self.shape[0])[self.rows]
-        return np.abs(values)
-
-
-def medians(values: Array, lines: Array, n_lines: int) -> Array:
-    """Medians of the entries of each line; zero for empty ones."""
-    ordered = values[np.lexsort((values, lines))]
-    counts = np.bincount(lines, minlength=n_lines)
-    starts, out = np.cumsum(counts) - counts, np.zeros(n_lines)
-    some = np.flatnonzero(counts)
-    low, high = (counts[some] - 1) // 2, counts[some] // 2
-    pair = ordered[starts[some] + low], ordered[starts[some] + high]
-    out[some] = 0.5 * pair[0] + 0.5 * pair[1]
-    return out
+        cells = self.rows, self.columns, self.values
+        of_rows, of_columns = median_offsets(*cells, self.shape, self.center)
+        middle = of_rows[self.rows] + of_columns[self.columns]
+        return np.abs(self.values.astype(np.float64) - middle)
 
 
 def trust_entries(
@@ -133,7 +117,10 @@ def trust_entries(
         wrong = kept
     if not np.isfinite(level):
         level = tuning.beyond * float(np.max(sizes[~wrong], initial=0.0))
-    is_noise = not posterior.exact and not 0.0 < ratio <= tuning.falls
+    units = posterior.columns.units.scale
+    relative = np.median(posterior.noise.variance / units**2)
+    exact = posterior.exact or relative <= tuning.exact**2
+    is_noise = not exact and not 0.0 < ratio <= tuning.falls
     return Trusted(posterior, np.flatnonzero(wrong), scales, level, is_noise)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
@@ -179,6 +179,8 @@ class _Search:
         values = X.T if self.turned else X
         self.given = np.ascontiguousarray(values, dtype=np.float64)
         self.wrong = np.zeros(self.given.shape, dtype=bool)
+        # What was not trusted in the round before.
+        self.before: Array | None = None
         self.filled, self.covariance = self.given, np.zeros(())
         self._start()
 
@@ -232,8 +234,9 @@ class _Search:
         sizes = self._of_data(self._sizes() * self.frame.units)
         self.scales = self._scales(sizes)
         self.level, positions = self._beyond(sizes / self.scales)
-        self.largest = float(np.max(np.where(self._of_data(self.wrong), 0, sizes)
-                                    / self.scales))
+        self.largest = float(
+            np.max(np.where(self._of_data(self.wrong), 0, sizes) / self.scales)
+        )
         return self._mask(positions)
 
     def _sizes(self) -> Array:
@@ -255,7 +258,7 @@ class _Search:
         alone = self.frame.scaled(self.given) - state.residual / left
         said = np.where(self.wrong, state.values, alone)
         self.filled = np.where(wrong, self.frame.unscaled(said), self.given)
-        self.wrong = wrong
+        self.before, self.wrong = self.wrong, wrong
 
     # -- its parts --------------------------------------------------------------------
 
@@ -301,16 +304,41 @@ class _Search:
         first = np.take(first, [0], axis=axis)
         units, varies = first, np.ones_like(first, dtype=bool)
         if self.own_units:
-            relative = centred / first
-            second = np.mean(relative**2, axis=axis, keepdims=True)
-            fourth = np.mean(relative**4, axis=axis, keepdims=True)
+            squares = centred / first
+            squares *= squares
+            second = np.mean(squares, axis=axis, keepdims=True)
+            squares *= squares
+            fourth = np.mean(squares, axis=axis, keepdims=True)
             normal = 3.0 * filled.shape[axis] * second**2
             varies = (normal > self.tuning.enough * fourth) & (
                 second > self.tuning.constant**2
             )
             units = np.where(varies, first * np.sqrt(second), first)
-        centred = np.where(varies, centred / units, 0.0)
+            units = units * self._noise_ratio(units)
+        centred /= units
+        if not varies.all():
+            centred = np.where(varies, centred, 0.0)
         return _Frame(centred, of_samples, of_variables, units, varies)
+
+    def _noise_ratio(self, spread: Array) -> Array:
+        """The noise of columns in units of their spread, as they compare.
+
+        In units of their own noise, columns have noise of one variance, which is that
+        of the closed form.
+        """
+        if self.before is None:
+            return np.ones_like(spread)
+        axis = 1 if self.turned else 0
+        state, wrong = self.state, self.before
+        left = self.model.left(self.tuning.certain)
+        squares = np.where(wrong, 0.0, state.residual**2 / left)
+        own = np.sqrt(np.mean(squares, axis=axis, keepdims=True))
+        own = own * self.frame.units / spread
+        middle = float(np.median(own))
+        if middle == 0:
+            return np.ones_like(spread)
+        contrast = self.tuning.contrast
+        return np.asarray(np.clip(own / middle, 1.0 / contrast, contrast))
 
     def _model(self, frame: _Frame) -> _Model:
         squares = frame.centred.T @ frame.centred
@@ -415,7 +443,7 @@ class _Search:
             basis, rows = model.vectors, scores * model.shrinkage
             shift, row_offsets = frame.of_variables, frame.of_samples
         if self.center == "mean":
-            shift, row_offsets = np.full(len(basis), frame.of_variables[0]), None
+            shift = np.full(len(basis), frame.of_variables[0])
         units = np.ravel(frame.units)
         if len(units) != len(basis):
             units = np.full(len(basis), units[0])
@@ -459,7 +487,9 @@ class _Search:
     def _noise(self, units: Array) -> tuple[ColumnNoise, Array, Array]:
         """Of the columns, and what the rows leave in units of it."""
         left = self.model.left(self.tuning.certain)
-        squares = self._of_data(np.where(self.wrong, 0.0, self.state.residual**2 / left))
+        squares = self._of_data(
+            np.where(self.wrong, 0.0, self.state.residual**2 / left)
+        )
         trusted = ~self._of_data(self.wrong)
         counts = trusted.sum(axis=0).astype(np.float64)
         own = squares.sum(axis=0) / np.maximum(counts, 1.0)

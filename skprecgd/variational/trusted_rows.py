@@ -13,12 +13,13 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._linalg.numerics import slabs
+from skprecgd._linalg.offsets import medians
 from skprecgd._runtime.typing import Array
 from skprecgd.robust import largest_of_lines, line_limits
 from skprecgd.variational.posterior import ColumnNoise, ColumnPosterior
 from skprecgd.variational.predictive import Predictive, RowNoise
 from skprecgd.variational.trusted import TRUST, Trusted, TrustTuning
-from skprecgd.variational.trusted_entries import left_out_sizes, medians
+from skprecgd.variational.trusted_entries import left_out_sizes
 
 # Numbers of the systems that are solved at a time (32 MB).
 _NUMBERS = 1 << 22
@@ -141,7 +142,9 @@ class RowTrustOfEntries(RowTrust):
         n_columns = entries.shape[1]
         precision = columns.precision
         variance = np.divide(
-            columns.units.scale**2, precision, out=np.zeros(n_columns),
+            columns.units.scale**2,
+            precision,
+            out=np.zeros(n_columns),
             where=precision > 0,
         )
         known = Predictive(
