@@ -563,15 +563,6 @@ def test_a_ridge_is_refused(estimator):
         model.fit(X, X[:, 0])
 
 
-@pytest.mark.parametrize("center", ["mean", "columns", "both"])
-def test_means_are_refused(center):
-    model = PrecGDFactorization(2, outlier_fraction=0.1, center=center)
-    with pytest.raises(
-        ValueError, match=r"outlier_fraction=0\.1 needs center=None, got"
-    ):
-        model.fit(np.ones((5, 4)))
-
-
 def test_complete_sparse_data_are_refused():
     X = sparse.random_array((20, 10), density=0.3, format="csr", random_state=0)
     with pytest.raises(ValueError, match=r"outlier_fraction='auto' .* X is sparse"):

@@ -13,6 +13,7 @@ from skprecgd._estimators.learned import Learner, PriorRows, learner_of
 from skprecgd._estimators.parameters import looks_for_outliers
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import without_largest
+from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
@@ -26,6 +27,10 @@ from skprecgd.variational.trusted import Trusted
 from skprecgd.variational.trusted_entries import SomeEntries, trust_entries
 from skprecgd.variational.trusted_matrix import trust_matrix
 from skprecgd.variational.trusted_rows import NewEntries, RowTrust, row_trust
+
+# Residual of entries that are explained at most, in units of the root mean square of
+# all, outliers included.
+_EXPLAINED = 1e-4
 
 
 def learner_beside_outliers(estimator: Any, data: Any, rank: int) -> Learner | None:
@@ -117,8 +122,19 @@ class TrustingLearner(Learner):
         return False
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
-        # What a path explains but for a few errors is believed.
-        return False
+        """Whether a path explains no more than any would.
+
+        What it takes to explain most of the entries, a matrix and two numbers for each
+        of the others, must be fewer numbers than there are entries.
+        """
+        data = self.data
+        cells = data.rows, data.columns
+        fitted = sampled_product(factors.left, factors.right, *cells)
+        left = np.abs(data.values - fitted - offsets.columns[data.columns])
+        others = np.count_nonzero(left > _EXPLAINED * norm(left) / np.sqrt(len(left)))
+        n_rows, n_columns = data.shape
+        numbers = factors.rank * (n_rows + n_columns - factors.rank) + 2 * others
+        return numbers >= len(left) and self.signal() is not None
 
     @cached_property
     def believed(self) -> EntryData:

@@ -51,7 +51,8 @@ class TrustTuning:
     most_rounds, most_recipes : int
         Rounds at most, with the closed form of complete data and without.
     settled : float
-        Errors that come and go in the last round, as a share of their number.
+        Errors that come and go in the last round, or in the last two, as a share of
+        their number.
     same_noise : float
         Relative change of the noise in the last round. Where it is still falling after
         all rounds, the data are rather without noise.
@@ -86,8 +87,8 @@ class TrustTuning:
     dependent: float = 0.25
     most_rounds: int = 12
     most_recipes: int = 5
-    settled: float = 0.02
-    same_noise: float = 0.05
+    settled: float = 0.05
+    same_noise: float = 0.1
     certain: float = 1e-6
     least_left: float = 0.05
     exact: float = 1e-6

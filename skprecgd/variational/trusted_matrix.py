@@ -194,14 +194,19 @@ class _Search:
             noise = self.model.posterior.noise_scale
             ratio = noise / before if before > 0 else 1.0
             before = noise
-            changed = np.count_nonzero(wrong != self.wrong)
-            few = changed <= self.tuning.settled * np.count_nonzero(wrong)
+            few = self._has_settled(wrong)
             same = abs(ratio - 1.0) <= self.tuning.same_noise
             if (few and same) or noise <= self.tuning.exact:
                 break
             self._trust(wrong)
         is_noise = noise > self.tuning.exact and ratio > self.tuning.falls
         return self._outcome(is_noise=is_noise)
+
+    def _has_settled(self, wrong: Array) -> bool:
+        """Whether the errors are those of this round, or of the one before."""
+        enough = self.tuning.settled * np.count_nonzero(wrong)
+        known = (self.wrong,) if self.before is None else (self.wrong, self.before)
+        return any(np.count_nonzero(wrong != other) <= enough for other in known)
 
     def _start(self) -> None:
         """What is far from the middle of its column is not trusted at first."""
