@@ -134,7 +134,7 @@ class TrustingLearner(Learner):
         others = np.count_nonzero(left > _EXPLAINED * norm(left) / np.sqrt(len(left)))
         n_rows, n_columns = data.shape
         numbers = factors.rank * (n_rows + n_columns - factors.rank) + 2 * others
-        return numbers >= len(left) and self.signal() is not None
+        return bool(numbers >= len(left)) and self.signal() is not None
 
     @cached_property
     def believed(self) -> EntryData:

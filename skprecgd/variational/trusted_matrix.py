@@ -437,41 +437,15 @@ class _Search:
 
     def _posterior(self) -> Posterior:
         """The posterior in the units and lines of the data."""
-        frame, model, values = self.frame, self.model, self.state.values
-        scores = values @ model.vectors
-        if self.turned:
-            lengths = np.linalg.norm(scores, axis=0)
-            basis = scores / np.where(lengths > 0, lengths, 1.0)
-            rows = model.vectors * (lengths * model.shrinkage)
-            shift, row_offsets = frame.of_samples, frame.of_variables
-        else:
-            basis, rows = model.vectors, scores * model.shrinkage
-            shift, row_offsets = frame.of_variables, frame.of_samples
-        if self.center == "mean":
-            shift = np.full(len(basis), frame.of_variables[0])
-        units = np.ravel(frame.units)
-        if len(units) != len(basis):
-            units = np.full(len(basis), units[0])
-        varies = np.broadcast_to(np.ravel(frame.varies), len(basis))
-        prior = model.noise * model.shrinkage / (1.0 - model.shrinkage)
-        factor_scales = np.sqrt(prior * np.mean(units**2) / len(basis))
-        if self.center == "both":
-            # The offset of a row is a coordinate whose prior says nothing.
-            basis = np.column_stack([basis, np.ones(len(basis))])
-            rows = np.column_stack([rows, row_offsets / units[0]])
-            prior = np.append(prior, np.inf)
-        scale = Units(shift, units, varies, not self.own_units)
-        precision = np.where(varies, 1.0 / max(model.noise, _TINY), 0.0)
-        unknown = self._unknown(prior)
-        second = packed_of(basis[:, :, None] * basis[:, None, :])
-        columns = ColumnPosterior(scale, basis, second, precision, unknown)
-        noise, squares, counts = self._noise(units)
+        rank = self.model.posterior.n_components
+        columns, rows, factor_scales = self._sides()
+        noise, squares, counts = self._noise(columns.units.scale)
         return Posterior(
             columns,
             rows,
             self.center == "both",
-            model.posterior.n_components,
-            model.posterior.n_components,
+            rank,
+            rank,
             self._evidence(),
             noise,
             squares,
@@ -481,6 +455,43 @@ class _Search:
             self._missed(),
             None,
         )
+
+    def _sides(self) -> tuple[ColumnPosterior, Array, Array]:
+        """The columns, the coordinates of the rows, and the scales of the factors."""
+        frame, model = self.frame, self.model
+        basis, rows = self._turned_back()
+        shift, row_offsets = frame.of_variables, frame.of_samples
+        if self.turned:
+            shift, row_offsets = row_offsets, shift
+        if self.center == "mean":
+            shift = np.full(len(basis), frame.of_variables[0])
+        units = np.broadcast_to(np.ravel(frame.units), len(basis))
+        varies = np.broadcast_to(np.ravel(frame.varies), len(basis))
+        prior = model.noise * model.shrinkage / (1.0 - model.shrinkage)
+        factor_scales = np.sqrt(prior * np.mean(units**2) / len(basis))
+        if self.center == "both":
+            # The offset of a row is a coordinate whose prior says nothing.
+            basis = np.column_stack([basis, np.ones(len(basis))])
+            rows = np.column_stack([rows, row_offsets / units[0]])
+            prior = np.append(prior, np.inf)
+        columns = ColumnPosterior(
+            Units(shift, units, varies, not self.own_units),
+            basis,
+            packed_of(basis[:, :, None] * basis[:, None, :]),
+            np.where(varies, 1.0 / max(model.noise, _TINY), 0.0),
+            self._unknown(prior),
+        )
+        return columns, rows, factor_scales
+
+    def _turned_back(self) -> tuple[Array, Array]:
+        """A basis for the rows of the data, and their coordinates in it."""
+        model = self.model
+        scores = self.state.values @ model.vectors
+        if not self.turned:
+            return model.vectors, scores * model.shrinkage
+        lengths = np.linalg.norm(scores, axis=0)
+        basis = scores / np.where(lengths > 0, lengths, 1.0)
+        return basis, model.vectors * (lengths * model.shrinkage)
 
     @staticmethod
     def _unknown(prior: Array) -> Unknown:
