@@ -50,9 +50,10 @@ class TrustTuning:
         constant columns, and those that say the same.
     most_rounds, most_recipes : int
         Rounds at most, with the closed form of complete data and without.
-    settled : float
-        Errors that come and go in the last round, or in the last two, as a share of
-        their number.
+    settled, settled_recipes : float
+        Errors that come and go in the last round (or in the last two, as where a level
+        lies between two), as a share of their number: with the closed form, and
+        without, where rounds are fewer and each finds more.
     same_noise : float
         Relative change of the noise in the last round. Where it is still falling after
         all rounds, the data are rather without noise.
@@ -88,6 +89,7 @@ class TrustTuning:
     most_rounds: int = 12
     most_recipes: int = 5
     settled: float = 0.05
+    settled_recipes: float = 0.01
     same_noise: float = 0.1
     certain: float = 1e-6
     least_left: float = 0.05

@@ -98,7 +98,7 @@ def trust_entries(
     Trusted
     """
     wrong = _far_from_the_middle(entries, corruption)
-    before = np.inf
+    before, settled = np.inf, False
     for _ in range(tuning.most_recipes):
         posterior = entries.posterior(~wrong)
         sizes, scales = _sizes(entries, posterior, wrong, tuning)
@@ -106,22 +106,27 @@ def trust_entries(
         level = corruption.level(sizes)
         found = np.zeros(len(wrong), dtype=bool)
         found[corruption.beyond(sizes, level)] = True
-        noise = float(np.sqrt(np.mean(posterior.noise.variance)))
-        ratio, before = noise / before if before > 0 else 1.0, noise
+        noise = _typical_noise(posterior)
+        falls, before = noise <= tuning.falls * before, noise
         changed = np.count_nonzero(found != wrong)
-        if posterior.exact or changed <= tuning.settled * np.count_nonzero(found):
+        settled = bool(changed <= tuning.settled_recipes * np.count_nonzero(found))
+        if posterior.exact or settled:
             break
+        # The posterior is that without the errors of the round before.
         wrong, kept = found, wrong
     else:
-        # The posterior is that without the errors of the round before.
         wrong = kept
     if not np.isfinite(level):
         level = tuning.beyond * float(np.max(sizes[~wrong], initial=0.0))
-    units = posterior.columns.units.scale
-    relative = np.median(posterior.noise.variance / units**2)
-    exact = posterior.exact or relative <= tuning.exact**2
-    is_noise = not exact and not 0.0 < ratio <= tuning.falls
+    exact = posterior.exact or noise <= tuning.exact
+    is_noise = not exact and (settled or not falls)
     return Trusted(posterior, np.flatnonzero(wrong), scales, level, is_noise)
+
+
+def _typical_noise(posterior: Posterior) -> float:
+    """Noise in units of the spread of its column, of a column like most."""
+    units = posterior.columns.units.scale
+    return float(np.sqrt(np.median(posterior.noise.variance / units**2)))
 
 
 def _far_from_the_middle(entries: SomeEntries, corruption: CorruptedTail) -> Array:
