@@ -32,6 +32,10 @@ from skprecgd.variational.trusted_rows import NewEntries, RowTrust, row_trust
 # all, outliers included.
 _EXPLAINED = 1e-4
 
+# Rounds until it is clear whether noise is left; iterations of a path that the recipes
+# for entries are worth.
+_ROUNDS, _RECIPES = 8.0, 500.0
+
 
 def learner_beside_outliers(estimator: Any, data: Any, rank: int) -> Learner | None:
     """What learns the prior of noisy data, some of which may be gross errors.
@@ -117,6 +121,17 @@ class TrustingLearner(Learner):
     def answers_at_once(self) -> bool:
         # A path without errors may still explain data in which none were found.
         return self._is_auto and len(self.trusted.wrong) > 0
+
+    @property
+    def n_iter(self) -> float:
+        """An answer is some rounds or recipes, which path iterations compare with.
+
+        A round has two products of the data with a square matrix of their shorter side;
+        a path's iteration multiplies them four times with the factors.
+        """
+        if self._is_complete:
+            return _ROUNDS * min(self.data.shape) / (2.0 * self.rank)
+        return _RECIPES
 
     def in_doubt(self) -> bool:
         return False

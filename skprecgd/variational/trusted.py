@@ -67,6 +67,10 @@ class TrustTuning:
         Noise, as a share of the spread of the data, below which there is none.
     falls : float
         By what factor the noise falls from round to round where there is none.
+    vanishes, in_a_row : float, int
+        By what factor it falls at least in so many rounds in a row where there
+        certainly is none. It falls to a third where there is none, and to half at most,
+        once or twice, where there is.
     beyond : float
         Factor on the largest trusted residual above which new ones are not to be
         trusted, where no errors were found.
@@ -95,6 +99,8 @@ class TrustTuning:
     least_left: float = 0.05
     exact: float = 1e-6
     falls: float = 0.7
+    vanishes: float = 0.5
+    in_a_row: int = 3
     beyond: float = 2.0
 
 

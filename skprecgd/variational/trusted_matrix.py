@@ -187,20 +187,21 @@ class _Search:
     # -- the iteration ----------------------------------------------------------------
 
     def trusted(self) -> Trusted:
-        """Rounds until errors and noise stay the same."""
-        before, noise, ratio = np.inf, 0.0, 0.0
-        for _ in range(self.tuning.most_rounds):
+        """Rounds until errors and noise stay the same, or the noise vanishes."""
+        tuning, ratios, before = self.tuning, [np.inf], np.inf
+        for _ in range(tuning.most_rounds):
             wrong = self._round()
             noise = self.model.posterior.noise_scale
-            ratio = noise / before if before > 0 else 1.0
+            if noise <= tuning.exact:
+                return self._outcome(is_noise=False)
+            ratios.append(noise / before if np.isfinite(before) else np.inf)
             before = noise
-            few = self._has_settled(wrong)
-            same = abs(ratio - 1.0) <= self.tuning.same_noise
-            if (few and same) or noise <= self.tuning.exact:
+            same = abs(ratios[-1] - 1.0) <= tuning.same_noise
+            vanishes = max(ratios[-tuning.in_a_row :]) <= tuning.vanishes
+            if vanishes or (same and self._has_settled(wrong)):
                 break
             self._trust(wrong)
-        is_noise = noise > self.tuning.exact and ratio > self.tuning.falls
-        return self._outcome(is_noise=is_noise)
+        return self._outcome(is_noise=ratios[-1] > tuning.falls)
 
     def _has_settled(self, wrong: Array) -> bool:
         """Whether the errors are those of this round, or of the one before."""
