@@ -27,6 +27,7 @@ from skprecgd.variational.trusted import Trusted
 from skprecgd.variational.trusted_entries import SomeEntries, trust_entries
 from skprecgd.variational.trusted_matrix import trust_matrix
 from skprecgd.variational.trusted_rows import NewEntries, RowTrust, row_trust
+from skprecgd.variational.tuning import RECIPE
 
 # Residual of entries that are explained at most, in units of the root mean square of
 # all, outliers included.
@@ -119,8 +120,11 @@ class TrustingLearner(Learner):
 
     @property
     def answers_at_once(self) -> bool:
-        # A path without errors may still explain data in which none were found.
-        return self._is_auto and len(self.trusted.wrong) > 0
+        # A path may still explain data in which no errors were found, or hardly noise.
+        if not self._is_auto or not len(self.trusted.wrong):
+            return False
+        model = self.posterior.model
+        return model is None or model.noise.mean_square >= RECIPE.little
 
     @property
     def n_iter(self) -> float:

@@ -59,7 +59,7 @@ class TailTuning:
     bins: int = 96
     most: float = 1e4
     rounds: int = 16
-    evidence: float = 2.0
+    evidence: float = 3.0
     fewest: int = 20
 
 

@@ -98,7 +98,7 @@ def trust_entries(
     Trusted
     """
     wrong = _far_from_the_middle(entries, corruption)
-    before, settled = np.inf, False
+    before = np.inf
     for _ in range(tuning.most_recipes):
         posterior = entries.posterior(~wrong)
         sizes, scales = _sizes(entries, posterior, wrong, tuning)
@@ -110,7 +110,7 @@ def trust_entries(
         falls, before = noise <= tuning.falls * before, noise
         changed = np.count_nonzero(found != wrong)
         settled = bool(changed <= tuning.settled_recipes * np.count_nonzero(found))
-        if posterior.exact or settled:
+        if posterior.exact or (settled and not falls):
             break
         # The posterior is that without the errors of the round before.
         wrong, kept = found, wrong
@@ -119,7 +119,7 @@ def trust_entries(
     if not np.isfinite(level):
         level = tuning.beyond * float(np.max(sizes[~wrong], initial=0.0))
     exact = posterior.exact or noise <= tuning.exact
-    is_noise = not exact and (settled or not falls)
+    is_noise = not exact and not falls
     return Trusted(posterior, np.flatnonzero(wrong), scales, level, is_noise)
 
 
