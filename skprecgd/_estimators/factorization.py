@@ -173,9 +173,9 @@ class PrecGDFactorization(
         "auto": where entries are missing and what the path leaves of the others is
         recognised as noise, the noise and the prior variances of factors and offsets
         are learned, and the fit is the posterior mean; see :ref:`noisy_entries`. It is
-        0 for data without noise, complete data, data in chunks, other losses than
-        the squared one, and where outliers are looked for. A number is a ridge on both
-        factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
+        0 for data without noise, complete data in which no outliers are looked for,
+        data in chunks, and other losses than the squared one. A number is a ridge on
+        both factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix
         is minimised, with the weights w of the entries (and the inverse of an array
         `noise_variance`). On complete data: soft thresholding by alpha. With another
@@ -187,9 +187,10 @@ class PrecGDFactorization(
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the (observed) entries that are grossly
         wrong. They are recognised by their residuals and left out of the fit, and of
-        the rows given to `transform` and `score`. "auto" is 0.3; see :ref:`outliers`.
-        Needs ``center=None``, no number but 0 for `alpha`, and dense `X` unless
-        ``missing_values=0``.
+        the rows given to `transform` and `score`. "auto" is 0.3. Where noise is
+        learned, only residuals that do not fit the tail of the others are outliers, in
+        units of their column's noise, and there may be none; see :ref:`outliers`.
+        Needs no number but 0 for `alpha`, and dense `X` unless ``missing_values=0``.
     early_stopping : "auto" or bool, default="auto"
         With missing entries: choose the rank on the path by held-out entries, then
         refit on all. "auto": only if the residual does not reach `tol`, and `alpha` is

@@ -165,9 +165,9 @@ class PrecGDMatrixSensing(
         them is recognised as noise, the noise and the prior variances of factors and
         offsets are learned, and the fit is the posterior mean; see
         :ref:`noisy_entries`. It is 0 for data without noise, other measurements and
-        those in chunks, symmetric matrices, other losses than the squared one, and
-        where outliers are looked for. A number is a ridge
-        on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
+        those in chunks, symmetric matrices and other losses than the squared one.
+        A number is a ridge on both factors: what is minimised is
+        ``sum_k loss(<A_k, M>, y_k)`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
         Weights of the samples and the inverse of an array `noise_variance` multiply the
         losses. See :ref:`ridge`.
@@ -176,8 +176,9 @@ class PrecGDMatrixSensing(
         to the mean, to this power; see :ref:`ridge`. Needs single entries.
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the targets that are grossly wrong. They
-        are recognised by their residuals and left out of the fit. "auto" is 0.3; see
-        :ref:`outliers`. Needs no number but 0 for `alpha`.
+        are recognised by their residuals and left out of the fit. "auto" is 0.3; where
+        noise of entries is learned, residuals that fit the tail of the others stay,
+        whatever the bound. See :ref:`outliers`. Needs no number but 0 for `alpha`.
     early_stopping : "auto" or bool, default="auto"
         Choose the rank on the path by held-out measurements, then refit on all.
         "auto": only if the residual does not reach `tol`, and `alpha` is 0 or stands
