@@ -123,8 +123,7 @@ class TrustingLearner(Learner):
         # A path may still explain data in which no errors were found, or hardly noise.
         if not self._is_auto or not len(self.trusted.wrong):
             return False
-        model = self.posterior.model
-        return model is None or model.noise.mean_square >= RECIPE.little
+        return self._is_complete or self.trusted.noise**2 >= RECIPE.little
 
     @property
     def n_iter(self) -> float:

@@ -122,6 +122,8 @@ class Trusted:
         The size, in units of these, from which on a residual is not trusted.
     is_noise : bool
         Whether what is left of the trusted entries is noise.
+    noise : float
+        Its standard deviation in units of the spread of the column, in most columns.
     """
 
     posterior: Posterior
@@ -129,6 +131,7 @@ class Trusted:
     scales: Array
     level: float
     is_noise: bool
+    noise: float
 
 
 def spreads(sizes: Array, tuning: TrustTuning = TRUST) -> Array:

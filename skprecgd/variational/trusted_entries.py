@@ -120,7 +120,7 @@ def trust_entries(
         level = tuning.beyond * float(np.max(sizes[~wrong], initial=0.0))
     exact = posterior.exact or noise <= tuning.exact
     is_noise = not exact and not falls
-    return Trusted(posterior, np.flatnonzero(wrong), scales, level, is_noise)
+    return Trusted(posterior, np.flatnonzero(wrong), scales, level, is_noise, noise)
 
 
 def _typical_noise(posterior: Posterior) -> float:

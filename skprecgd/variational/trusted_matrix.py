@@ -434,6 +434,7 @@ class _Search:
             self.scales,
             level,
             is_noise,
+            self.model.posterior.noise_scale,
         )
 
     def _posterior(self) -> Posterior:
