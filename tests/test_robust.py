@@ -338,6 +338,7 @@ def test_score_finds_the_rank_in_spite_of_errors(global_random_seed):
     for n_components in (1, 2, 3, 4, 6):
         model = PrecGDFactorization(
             n_components,
+            alpha=0,
             outlier_fraction=0.1,
             early_stopping=False,
             tol=1e-3,
