@@ -113,9 +113,9 @@ print(f"relative error of the new background: {error:.1e}")
 # outside the landscape passes. We take every second frame, allow two components, and
 # say that at most three tenths of the pixels are wrong. What moves has no size of its
 # own, from a shadow to a collar, so that a learned distribution of the residuals would
-# hold it for their tail; ``alpha=0`` leaves out whatever stands out of the spread of the
-# others. There is no truth to compare with here: the cabin comes out wherever it shows most of the time, and a blurred head
-# where it never does.
+# hold it for their tail; ``alpha=0`` leaves out whatever stands out of the spread of
+# the others. There is no truth to compare with here: the cabin comes out wherever it
+# shows most of the time, and a blurred head where it never does.
 
 from importlib.util import find_spec
 from pathlib import Path
