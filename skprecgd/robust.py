@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skprecgd._linalg.tails import NORMAL_SCALE, outstanding, tail_level
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.kernels import ray_point
@@ -30,9 +31,6 @@ from skprecgd.objective.weights import ONCE, Weights
 
 AUTO_FRACTION = 0.3
 """The bound that ``outlier_fraction="auto"`` stands for."""
-
-# Standard deviation of a normal variable over the median of its absolute value.
-_NORMAL_SCALE = 1.4826
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,21 @@ class Corruption:
         ndarray of int
         """
         sizes = self.sizes(residual)
-        found = np.flatnonzero(sizes > self.level(sizes))
+        return self.beyond(sizes, self.level(sizes))
+
+    def beyond(self, sizes: Array, level: float) -> Array:
+        """Sorted positions of those of the sizes beyond a level that may be errors.
+
+        Parameters
+        ----------
+        sizes : ndarray of shape (n_measurements,)
+        level : float
+
+        Returns
+        -------
+        ndarray of int
+        """
+        found = np.flatnonzero(sizes > level)
         found_sizes, often = sizes[found], self.weights.at(found).frequency
         allowed = round(self.fraction * self.weights.count(len(sizes)))
         kept = largest(found_sizes, allowed, often)
@@ -193,7 +205,7 @@ class Corruption:
             sizes, often = sizes[self._sample], None
         count = len(sizes) if often is None else self.weights.count(len(sizes))
         middle = (count - round(self.fraction * count)) // 2
-        scale = self.tuning.stands_out * _NORMAL_SCALE
+        scale = self.tuning.stands_out * NORMAL_SCALE
         return scale * _at_position(sizes, middle, often)
 
     @cached_property
@@ -220,6 +232,35 @@ class Corruption:
         often = self.weights.frequency
         counts = (np.bincount(lines, often, minlength=n) for lines, n in pairs)
         return [line_limits(count, self.fraction, self.tuning) for count in counts]
+
+
+class CorruptedTail(Corruption):
+    """Where the gross errors are beside noise whose distribution is not known.
+
+    In place of the first test of `Corruption`, a residual counts as a gross error if it
+    does not fit the distribution of the others, heavy tails and all; see
+    `skprecgd._linalg.tails`. That takes residuals in units of their own noise, and a
+    fit that follows the structure of the data. Where all fit, there are no errors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import FullObservation
+    >>> from skprecgd.robust import Corruption, CorruptedTail
+    >>> tailed = np.random.default_rng(0).standard_t(2, size=400)
+    >>> seen = FullObservation((20, 20))
+    >>> len(Corruption(0.1, seen).positions(tailed)) > 0
+    True
+    >>> CorruptedTail(0.1, seen).positions(tailed)
+    array([], dtype=int64)
+    """
+
+    def level(self, sizes: Array) -> float:
+        return tail_level(sizes, self.fraction, self.weights.frequency)
+
+    def robust_level(self, sizes: Array) -> float:
+        """The size from which on a residual stands out, whatever the distribution."""
+        return outstanding(sizes, self.fraction)
 
 
 def upper_bound(fraction: float | str) -> float:

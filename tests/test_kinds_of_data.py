@@ -14,6 +14,7 @@ from skprecgd._estimators.centre import Offsets, search_rank
 from skprecgd._estimators.data import CompleteData
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import LeastSquaresRows, LossRows, TrimmedRows
+from skprecgd._estimators.trusting import TrustingRows
 from skprecgd._linalg.stored import is_incomplete, without_duplicates
 from skprecgd.datasets import make_robust_pca
 from skprecgd.factors import FactorPair
@@ -144,9 +145,10 @@ def test_row_offsets_are_a_component_more():
         ({}, LeastSquaresRows),
         ({"loss": "logistic"}, LossRows),
         ({"loss": "huber"}, LossRows),
-        ({"outlier_fraction": 0.1}, TrimmedRows),
+        ({"outlier_fraction": 0.1, "alpha": 0}, TrimmedRows),
+        ({"outlier_fraction": 0.1}, TrustingRows),
     ],
-    ids=["squared", "logistic", "huber", "outliers"],
+    ids=["squared", "logistic", "huber", "outliers", "outliers and a prior"],
 )
 def test_a_fit_chooses_how_rows_are_solved_for_good(options, kind, global_random_seed):
     X = labels(np.random.default_rng(global_random_seed))

@@ -29,7 +29,7 @@ from skprecgd._estimators.folds import read_splits
 from skprecgd._estimators.groups import n_fitted
 from skprecgd._estimators.learned import may_learn
 from skprecgd._estimators.measured import Measured
-from skprecgd._estimators.objectives import objective_of
+from skprecgd._estimators.objectives import objective_of, subtracted_first
 from skprecgd._estimators.recovered import Recovered
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import positive
@@ -181,7 +181,7 @@ class Samples:
         paths, blocks, samples = self.in_groups(index, most, fit, model)
         if not blocks:
             return paths[0]
-        elsewhere = samples.means(without_rows(self.center))
+        elsewhere = subtracted_first(model, samples, without_rows(self.center))
         return TrainingInGroups(paths, blocks, elsewhere)
 
     def largest_ridge(self, model: BasePrecGD, random_state: int) -> float:
@@ -304,7 +304,7 @@ class Problem:
     @classmethod
     def of(cls, model: BasePrecGD, samples: Measured, seen: Seen) -> Problem:
         """The problem for samples that are one group."""
-        offsets = samples.means(model.center)
+        offsets = subtracted_first(model, samples, model.center)
         targets = samples.without(offsets).targets
         weights = samples.weights
         objective = objective_of(model, samples.measurements, targets, weights)

@@ -42,6 +42,7 @@ from skprecgd._linalg.numerics import largest_sizes, slab_bincount
 from skprecgd._linalg.offsets import (
     complete_offsets,
     entry_offsets,
+    median_offsets,
     subtract,
     total_variance,
 )
@@ -109,6 +110,15 @@ class Data(ABC):
         ----------
         center : {None, "mean", "columns", "both"}
         """
+
+    def medians(self, center: str | None) -> Offsets:
+        """Offsets that gross errors do not move, where a search for better ones starts.
+
+        Parameters
+        ----------
+        center : {None, "mean", "columns", "both"}
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no single entries.")
 
     @abstractmethod
     def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
@@ -298,6 +308,10 @@ class EntryData(Data, Rows):
             self.weights.of_losses,
         )
         return Offsets.of(center, found)
+
+    def medians(self, center: str | None) -> Offsets:
+        cells = self.rows, self.columns, self.values
+        return Offsets.of(center, median_offsets(*cells, self.shape, center))
 
     def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
         targets = offsets.subtracted(self.values, self.rows, self.columns)
@@ -514,6 +528,11 @@ class CompleteData(Data, Rows):
 
     def offsets(self, center: str | None) -> Offsets:
         return Offsets.of(center, complete_offsets(self.X, center))
+
+    def medians(self, center: str | None) -> Offsets:
+        if center is None:
+            return Offsets.none(self.shape)
+        return self.entries().medians(center)
 
     def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
         centred = subtract(self.X, *offsets.pair)

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets, Seen, search_rank
+from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
 from skprecgd._estimators.data import (
     CompleteData,
     Data,
@@ -53,13 +53,12 @@ from skprecgd._estimators.learned import (
     AtNoise,
     Learner,
     NoiseFound,
-    learner_of,
     mean_square_of_entries,
     warn_about_missed,
     warn_about_worse,
     warn_about_zero,
 )
-from skprecgd._estimators.objectives import objective_of
+from skprecgd._estimators.objectives import objective_of, subtracted_first
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     MissingMarker,
@@ -71,6 +70,7 @@ from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
 from skprecgd._estimators.search_rank import AUTO, SearchRank
+from skprecgd._estimators.trusting import learner_beside_outliers
 from skprecgd._estimators.uncertain import check_at_least_one
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import unmasked
@@ -187,9 +187,9 @@ class PrecGDFactorization(
         "auto": where entries are missing and what the path leaves of the others is
         recognised as noise, the noise and the prior variances of factors and offsets
         are learned, and the fit is the posterior mean; see :ref:`noisy_entries`. It is
-        0 for data without noise, complete data, data in chunks, other losses than
-        the squared one, and where outliers are looked for. A number is a ridge on both
-        factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
+        0 for data without noise, complete data in which no outliers are looked for,
+        data in chunks, and other losses than the squared one. A number is a ridge on
+        both factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix
         is minimised, with the weights w of the entries (and the inverse of an array
         `noise_variance`). On complete data: soft thresholding by alpha. With another
@@ -201,9 +201,10 @@ class PrecGDFactorization(
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the (observed) entries that are grossly
         wrong. They are recognised by their residuals and left out of the fit, and of
-        the rows given to `transform` and `score`. "auto" is 0.3; see :ref:`outliers`.
-        Needs ``center=None``, no number but 0 for `alpha`, and dense `X` unless
-        ``missing_values=0``.
+        the rows given to `transform` and `score`. "auto" is 0.3. Where noise is
+        learned, only residuals that do not fit the tail of the others are outliers, in
+        units of their column's noise, and there may be none; see :ref:`outliers`.
+        Needs no number but 0 for `alpha`, and dense `X` unless ``missing_values=0``.
     early_stopping : "auto" or bool, default="auto"
         With missing entries: choose the rank on the path by held-out entries, then
         refit on all. "auto": only if the residual does not reach `tol`, and `alpha` is
@@ -471,12 +472,12 @@ class PrecGDFactorization(
 
     def _find(self, data: Data, seen: Seen, block: Block | None = None) -> Found:
         """Fit data, which are those of a group if its `block` is given."""
-        offsets = data.offsets(self.center)
+        offsets = subtracted_first(self, data, self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         unknown = self._unknown(objective, seen)
         objective, most, signal = self._searched(objective, offsets, unknown)
         rank = search_rank(most, self.center, data.shape)
-        learner = learner_of(self, data, rank)
+        learner = learner_beside_outliers(self, data, rank)
         last = self._last_solution(unknown, offsets, block)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if signal is not None:
@@ -538,10 +539,10 @@ class PrecGDFactorization(
             offsets,
             end.result,
             factors,
-            None,
+            learner.gross,
             solver,
             factors.rank,
-            partial(mean_square_of_entries, learner.data, factors, offsets),
+            partial(mean_square_of_entries, learner.believed, factors, offsets),
             end.noise,
         )
 
@@ -559,7 +560,7 @@ class PrecGDFactorization(
         within = means.within(kept)
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
-        gross = objective.gross_errors(factors, result.relative_residual, self.tol)
+        gross = objective.gross_errors(within, result.relative_residual, self.tol)
         components = within.low_rank if offsets.of_rows else None
         solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self), components
@@ -588,7 +589,9 @@ class PrecGDFactorization(
         def fit(part: GroupData) -> Found:
             return self._find(part.data, part.data.seen(), part.block)
 
-        return Found.in_groups(data, parts, fits_of(parts, fit), self.center)
+        fits = fits_of(parts, fit)
+        elsewhere = subtracted_first(self, data, without_rows(self.center))
+        return Found.in_groups(data, parts, fits, elsewhere)
 
     def _set_variances(self, data: Data, found: Found) -> None:
         u, s, _ = found.factors.svd()

@@ -14,6 +14,7 @@ from skprecgd._estimators.fitting import (
     pass_on_interrupt,
     undone_on_failure,
 )
+from skprecgd._estimators.parameters import looks_for_outliers
 from skprecgd._estimators.rank_path_cv import (
     CV_CONSTRAINTS,
     RankPathCV,
@@ -48,11 +49,11 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
         of the training entries of each fold; where nothing is to be learned (of
-        complete data, by other losses, beside outliers), it is the same as 0. None: 0
+        complete data without outliers, by other losses), it is the same as 0. None: 0
         with every number of components, and with the largest alone "auto" and ten
         ridges from the one that leaves nothing of all entries down to a thousandth of
         it, each starting from the one before; these find themselves how many they use.
-        Outliers leave 0 alone.
+        Beside outliers there are no ridges.
     alpha_scaling : float, default=0.0
         See :class:`PrecGDFactorization`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
@@ -283,5 +284,5 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             data.weights,
             None if groups is None else data.of_groups(groups),
             # Complete data are fitted in closed form, though their folds are not.
-            noisy_entries=isinstance(given, EntryData),
+            noisy_entries=isinstance(given, EntryData) or looks_for_outliers(self),
         )

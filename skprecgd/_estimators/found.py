@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
+from skprecgd._estimators.centre import Offsets, joined_offsets
 from skprecgd._estimators.data import Data, EntryData, GroupData
 from skprecgd._estimators.grouped_rows import GroupedRows
 from skprecgd._estimators.groups import joined
@@ -66,7 +66,7 @@ class Found:
         data: Data,
         parts: Sequence[GroupData],
         fits: Sequence[Found],
-        center: str | None,
+        elsewhere: Offsets,
     ) -> Found:
         """The fit of a matrix whose groups were fitted each alone.
 
@@ -76,12 +76,12 @@ class Found:
         parts : sequence of GroupData
         fits : sequence of Found
             Those of the first parts; the others are predicted by the centre.
-        center : str or None
+        elsewhere : Offsets
+            Of the whole, for rows and columns of none of them.
         """
         parts = parts[: len(fits)]
         blocks = [part.block for part in parts]
         factors, result, components = joined(fits, blocks)
-        elsewhere = data.offsets(without_rows(center))
         offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
         solver = GroupedRows(
             [fit.row_solver for fit in fits],

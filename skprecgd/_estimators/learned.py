@@ -31,7 +31,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, make_loss
-from skprecgd.objective import Objective, Weights
+from skprecgd.objective import GrossErrors, Objective, Weights
 from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
@@ -182,7 +182,10 @@ class Learner(NoiseJudge):
     @property
     def _weights(self) -> Weights:
         """Those of the data, but for a common factor."""
-        weights = self.data.weights
+        return self._common(self.data.weights)
+
+    def _common(self, weights: Weights) -> Weights:
+        """Weights of entries without their common factor."""
         often = weights.frequency
         if often is None or self._often == 1.0:
             return weights
@@ -200,8 +203,11 @@ class Learner(NoiseJudge):
 
     @cached_property
     def _is_doubtful(self) -> bool:
+        model = self.posterior.model
+        if model is None:
+            return False
         with running_fit(one_blas_thread=True):
-            return is_doubtful(self.posterior.model, self.rank)
+            return is_doubtful(model, self.rank)
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         """Whether a matrix that explains the entries may be another than theirs.
@@ -246,6 +252,16 @@ class Learner(NoiseJudge):
                 weights=self._weights,
             )
 
+    @property
+    def believed(self) -> EntryData:
+        """The entries that the posterior is learned from."""
+        return self.data
+
+    @property
+    def gross(self) -> GrossErrors | None:
+        """The entries that are not, if such were looked for."""
+        return None
+
     @cached_property
     def answer(self) -> Posterior:
         """The posterior that the estimator keeps: of draws, if it is to make some.
@@ -275,7 +291,7 @@ class Learner(NoiseJudge):
         posterior = self.answer
         rows = np.zeros(len(posterior.rows.mean))
         if posterior.row_offset:
-            rows = posterior.rows.mean[:, -1]
+            rows = posterior.rows.mean[:, -1] * posterior.columns.basis[0, -1]
         return Offsets(rows, posterior.columns.offsets, posterior.row_offset)
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
@@ -291,8 +307,8 @@ class Learner(NoiseJudge):
     def found(self) -> NoiseFound:
         posterior, entries = self.answer, None
         if self._keeps_pattern:
-            data, differ = self.data, self.noise == "auto" and self.variance is None
-            at = posterior, data.csr(), self._weights
+            data, differ = self.believed, self.noise == "auto" and self.variance is None
+            at = posterior, data.csr(), self._common(data.weights)
             kind = DrawnPredictive if posterior.n_draws else Predictive
             entries = kind.of(*at, rows_differ=differ)
         return NoiseFound(
@@ -401,7 +417,9 @@ def may_learn(estimator: Any) -> bool:
     return learns_prior(estimator) and not known_exact
 
 
-def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
+def learner_of(
+    estimator: Any, data: Any, rank: int, kind: type[Learner] = Learner
+) -> Learner | None:
     """What learns the prior of noisy data, or None where nothing is to be learned.
 
     Parameters
@@ -411,6 +429,7 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
         None where there are no single entries of a matrix that is not symmetric.
     rank : int
         Columns of the factors at most.
+    kind : type, default=Learner
 
     Raises
     ------
@@ -423,7 +442,7 @@ def learner_of(estimator: Any, data: Any, rank: int) -> Learner | None:
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
-    return Learner(data, rank, estimator) if may_learn(estimator) else None
+    return kind(data, rank, estimator) if may_learn(estimator) else None
 
 
 @dataclass(frozen=True)
@@ -529,6 +548,11 @@ class PriorRows(RowSolver):
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
+        own = self.columns.rows(entries.csr(), self._weights(entries)).mean
+        return self._turned(own, space)
+
+    def _weights(self, entries: EntryData) -> Weights:
+        """The weights of entries, as compared with those of the fit."""
         weights, unit = entries.weights, entries.weights.unit_variance
         precision, often = weights.precision, weights.frequency
         if unit is not None and self.unit_variance is not None:
@@ -539,7 +563,10 @@ class PriorRows(RowSolver):
             precision = None if precision is None else precision * ratio
         if often is not None:
             often = often / self.often
-        own = self.columns.rows(entries.csr(), Weights(often, precision)).mean
+        return Weights(often, precision)
+
+    def _turned(self, own: Array, space: RowSpace) -> Array:
+        """Coordinates in the basis of the row space."""
         turn = space.basis.T @ self.columns.basis
         return np.asarray(own @ turn.T).astype(space.basis.dtype)
 

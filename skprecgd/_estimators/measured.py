@@ -78,7 +78,7 @@ class Measured:
         kept, counts = replace(self, weights=weights), positive(weights)
         return kept if counts is None else kept._at(np.flatnonzero(counts))
 
-    def means(self, center: str | None) -> Offsets:
+    def offsets(self, center: str | None) -> Offsets:
         """The means that are subtracted first, as offsets of rows and columns.
 
         Parameters
@@ -90,14 +90,21 @@ class Measured:
         ValueError
             If there is a centre, but not every measurement is an entry in memory.
         """
-        shape = self.measurements.matrix_shape
         if center is None:
-            return Offsets.none(shape)
+            return Offsets.none(self.measurements.matrix_shape)
+        return self._as_entries(center).offsets(center)
+
+    def medians(self, center: str | None) -> Offsets:
+        """The same of medians, which gross errors do not move."""
+        if center is None:
+            return Offsets.none(self.measurements.matrix_shape)
+        return self._as_entries(center).medians(center)
+
+    def _as_entries(self, center: str) -> EntryData:
         self.check_center(center)
-        cells = self.measurements.cells()
+        cells, shape = self.measurements.cells(), self.measurements.matrix_shape
         assert cells is not None
-        entries = EntryData(*cells, self.targets, shape, self.weights)
-        return entries.offsets(center)
+        return EntryData(*cells, self.targets, shape, self.weights)
 
     def entries(self, *, symmetric: bool) -> EntryData | None:
         """The measurements as entries of a data matrix; None where they are none."""

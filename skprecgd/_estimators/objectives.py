@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.data import Data
+from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.parameters import (
     looks_for_outliers,
     needs_each_entry,
@@ -19,6 +22,22 @@ from skprecgd.objective import Objective, Weights, make_objective
 from skprecgd.objective.make import check_scaling, make_penalty
 from skprecgd.objective.weights import ONCE
 from skprecgd.robust import TrimmedObjective
+
+
+def subtracted_first(
+    estimator: Any, data: Data | Measured, center: str | None
+) -> Offsets:
+    """The offsets that are subtracted before a fit: means, or medians beside outliers.
+
+    Parameters
+    ----------
+    estimator : PrecGDFactorization or PrecGDMatrixSensing
+    data : Data or Measured
+    center : {None, "mean", "columns", "both"}
+    """
+    if looks_for_outliers(estimator):
+        return data.medians(center)
+    return data.offsets(center)
 
 
 def objective_of(

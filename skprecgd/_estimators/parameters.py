@@ -79,7 +79,7 @@ def ridge_of(estimator: Any) -> float:
 
 def learns_prior(estimator: Any) -> bool:
     """Whether noise and prior are learned where noise is left in single entries."""
-    learns = isinstance(estimator.alpha, str) and not looks_for_outliers(estimator)
+    learns = isinstance(estimator.alpha, str)
     return learns and make_loss(estimator.loss).least_squares
 
 
@@ -107,7 +107,7 @@ def check_together(estimator: Any) -> None:
             "leave no symmetric matrix."
         )
     if looks_for_outliers(estimator):
-        _check_beside_outliers(estimator, loss, center)
+        _check_beside_outliers(estimator, loss)
     if draws_posterior(estimator):
         _check_draws(estimator, loss)
     if isinstance(estimator.alpha, str) and estimator.alpha_scaling != 0:
@@ -122,7 +122,7 @@ def _check_draws(estimator: Any, loss: Loss) -> None:
     if looks_for_outliers(estimator):
         raise ValueError(
             f"{given} needs outlier_fraction=0, got {estimator.outlier_fraction!r}: "
-            "beside outliers nothing is learned from which to draw; use "
+            "which entries are not trusted is found and not drawn; use "
             "inference='variational'."
         )
     if not loss.least_squares:
@@ -151,18 +151,17 @@ def check_beside_prior(estimator: Any) -> None:
         )
 
 
-def _check_beside_outliers(estimator: Any, loss: Loss, center: str | None) -> None:
+def _check_beside_outliers(estimator: Any, loss: Loss) -> None:
     given = f"outlier_fraction={estimator.outlier_fraction!r}"
-    if center is not None:
-        raise ValueError(
-            f"{given} needs center=None, got center={center!r}: outliers pull means. "
-            "Offsets have low rank and are found as components, if n_components leaves "
-            "room for one or two; loss='huber' and 'absolute' take a center."
-        )
     if not loss.least_squares:
         raise ValueError(
             f"{given} needs loss='squared', got loss={loss.name!r}: errors are "
             "told by their residuals, or met by a robust loss, not both."
+        )
+    if estimator.noise_tail == "t":
+        raise ValueError(
+            f"{given} needs noise_tail='auto' or 'normal', got 't': large residuals "
+            "are errors, or a heavy tail, not both."
         )
     if isinstance(estimator.noise_variance, str):
         raise ValueError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skprecgd._estimators.centre import Offsets, joined_offsets, without_rows
+from skprecgd._estimators.centre import Offsets, joined_offsets
 from skprecgd._estimators.groups import joined
 from skprecgd._estimators.learned import NoiseFound
 from skprecgd._estimators.measured import Measured, MeasuredPart
@@ -65,7 +65,7 @@ class Recovered:
         measured: Measured,
         parts: Sequence[MeasuredPart],
         fits: Sequence[Recovered],
-        center: str | None,
+        elsewhere: Offsets,
     ) -> Recovered:
         """The fit of measurements whose groups were fitted each alone.
 
@@ -75,11 +75,11 @@ class Recovered:
         parts : sequence of MeasuredPart
         fits : sequence of Recovered
             Those of the first parts; elsewhere the matrix is zero, or the centre.
-        center : str or None
+        elsewhere : Offsets
+            Of the whole, for rows and columns of none of them.
         """
         blocks = [part.block for part in parts[: len(fits)]]
         factors, result, _ = joined(fits, blocks)
-        elsewhere = measured.means(without_rows(center))
         offsets = joined_offsets(elsewhere, blocks, [fit.offsets for fit in fits])
         errors = None
         for part, fit in zip(parts, fits, strict=False):

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from skprecgd._estimators.base import BasePrecGD
-from skprecgd._estimators.centre import Offsets, Seen, search_rank
+from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import (
@@ -42,7 +42,6 @@ from skprecgd._estimators.learned import (
     AtNoise,
     Learner,
     NoiseFound,
-    learner_of,
     warn_about_missed,
     warn_about_worse,
     warn_about_zero,
@@ -54,7 +53,7 @@ from skprecgd._estimators.measured import (
     read_measurements,
     remark_on_shape,
 )
-from skprecgd._estimators.objectives import objective_of
+from skprecgd._estimators.objectives import objective_of, subtracted_first
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_init,
@@ -68,6 +67,7 @@ from skprecgd._estimators.scoring import (
     explained_share,
 )
 from skprecgd._estimators.search_rank import AUTO, SearchRank
+from skprecgd._estimators.trusting import learner_beside_outliers
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block, Groups
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
@@ -180,9 +180,9 @@ class PrecGDMatrixSensing(
         them is recognised as noise, the noise and the prior variances of factors and
         offsets are learned, and the fit is the posterior mean; see
         :ref:`noisy_entries`. It is 0 for data without noise, other measurements and
-        those in chunks, symmetric matrices, other losses than the squared one, and
-        where outliers are looked for. A number is a ridge
-        on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
+        those in chunks, symmetric matrices and other losses than the squared one.
+        A number is a ridge on both factors: what is minimised is
+        ``sum_k loss(<A_k, M>, y_k)`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
         Weights of the samples and the inverse of an array `noise_variance` multiply the
         losses. See :ref:`ridge`.
@@ -191,8 +191,9 @@ class PrecGDMatrixSensing(
         to the mean, to this power; see :ref:`ridge`. Needs single entries.
     outlier_fraction : float or "auto", default=0.0
         Upper bound, below 0.5, of the share of the targets that are grossly wrong. They
-        are recognised by their residuals and left out of the fit. "auto" is 0.3; see
-        :ref:`outliers`. Needs no number but 0 for `alpha`.
+        are recognised by their residuals and left out of the fit. "auto" is 0.3; where
+        noise of entries is learned, residuals that fit the tail of the others stay,
+        whatever the bound. See :ref:`outliers`. Needs no number but 0 for `alpha`.
     early_stopping : "auto" or bool, default="auto"
         Choose the rank on the path by held-out measurements, then refit on all.
         "auto": only if the residual does not reach `tol`, and `alpha` is 0 or stands
@@ -477,7 +478,7 @@ class PrecGDMatrixSensing(
 
     def _find(self, measured: Measured, block: Block | None = None) -> Recovered:
         """Fit measurements, which are those of a group if its `block` is given."""
-        means = measured.means(self.center)
+        means = subtracted_first(self, measured, self.center)
         centred = measured.without(means)
         objective = objective_of(
             self, centred.measurements, centred.targets, centred.weights
@@ -488,7 +489,7 @@ class PrecGDMatrixSensing(
         rank = search_rank(most, self.center, objective.matrix_shape)
         last = self._last_solution(unknown, means, block)
         entries = measured.entries(symmetric=self.symmetric)
-        learner = learner_of(self, entries, rank)
+        learner = learner_beside_outliers(self, entries, rank)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if learner is not None and result.status is Status.NOISE:
             return self._at_noise(learner, result, objective, unknown, means)
@@ -521,8 +522,9 @@ class PrecGDMatrixSensing(
         """What the estimator keeps where noise and prior were learned."""
         end = AtNoise.of(self, learner, result, objective, unknown, means)
         kept = end.result, end.factors, end.offsets
-        loss, noise = objective.loss, end.noise
-        return Recovered(objective, unknown, *kept, None, loss, noise=noise)
+        loss, noise, gross = objective.loss, end.noise, learner.gross
+        errors = None if gross is None else gross.values
+        return Recovered(objective, unknown, *kept, errors, loss, noise=noise)
 
     def _found(
         self,
@@ -546,7 +548,7 @@ class PrecGDMatrixSensing(
         within = means.within(factors)
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
-        gross = objective.gross_errors(factors, result.relative_residual, self.tol)
+        gross = objective.gross_errors(within, result.relative_residual, self.tol)
         errors = None if gross is None else gross.values
         fitted = minimised(objective, result)
         if errors is not None:
@@ -573,7 +575,9 @@ class PrecGDMatrixSensing(
         def fit(part: MeasuredPart) -> Recovered:
             return self._find(part.measured, part.block)
 
-        return Recovered.in_groups(measured, parts, fits_of(parts, fit), self.center)
+        fits = fits_of(parts, fit)
+        elsewhere = subtracted_first(self, measured, without_rows(self.center))
+        return Recovered.in_groups(measured, parts, fits, elsewhere)
 
     @property
     def _elsewhere(self) -> str:

@@ -50,12 +50,12 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     alpha : float, "auto", or list of these, default=None
         Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
-        of the training entries of each fold; where nothing is to be learned (of
-        other measurements than entries, by other losses, beside outliers), it is the
-        same as 0. None: 0 with every number of components, and with the largest alone
-        "auto" and ten ridges from the one that leaves nothing of all measurements down
-        to a thousandth of it, each starting from the one before; these find themselves
-        how many they use. Outliers leave 0 alone.
+        of the training entries of each fold; where nothing is to be learned (of other
+        measurements than entries, by other losses), it is the same as 0. None: 0 with
+        every number of components, and with the largest alone "auto" and ten ridges
+        from the one that leaves nothing of all measurements down to a thousandth of it,
+        each starting from the one before; these find themselves how many they use.
+        Beside outliers there are no ridges.
     alpha_scaling : float, default=0.0
         See :class:`PrecGDMatrixSensing`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \

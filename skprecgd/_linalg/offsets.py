@@ -169,6 +169,47 @@ def entry_offsets(
     return row_offsets, mean + column_offsets
 
 
+def median_offsets(
+    rows: Array, columns: Array, values: Array, shape: tuple[int, int], center: Any
+) -> tuple[Array, Array]:
+    """Row and column offsets that gross errors do not move: medians of entries.
+
+    Weights have no part in them, and those of rows are medians of what the columns'
+    leave, so that they are where a search for better ones starts.
+
+    Parameters
+    ----------
+    rows, columns, values, shape, center
+        See `entry_offsets`.
+    """
+    n_rows, n_columns = shape
+    row_offsets, column_offsets = np.zeros(n_rows), np.zeros(n_columns)
+    if center is None:
+        return row_offsets, column_offsets
+    values = values.astype(np.float64)
+    overall = float(np.median(values))
+    if center == "mean":
+        return row_offsets, np.full(n_columns, overall)
+    seen = np.bincount(columns, minlength=n_columns) > 0
+    column_offsets = np.where(seen, medians(values, columns, n_columns), overall)
+    if center == "both":
+        left = values - column_offsets[columns]
+        row_offsets = medians(left, rows, n_rows)
+    return row_offsets, column_offsets
+
+
+def medians(values: Array, lines: Array, n_lines: int) -> Array:
+    """Medians of the entries of each line; zero for empty ones."""
+    ordered = values[np.lexsort((values, lines))]
+    counts = np.bincount(lines, minlength=n_lines)
+    starts, out = np.cumsum(counts) - counts, np.zeros(n_lines)
+    some = np.flatnonzero(counts)
+    low, high = (counts[some] - 1) // 2, counts[some] // 2
+    first, second = (ordered[starts[some] + place] for place in (low, high))
+    out[some] = 0.5 * first + 0.5 * second
+    return out
+
+
 def complete_offsets(X: Any, center: Any) -> tuple[Array, Array]:
     """Row and column offsets of a complete matrix, dense or sparse."""
     n_rows, n_columns = X.shape

@@ -209,8 +209,10 @@ def sampled_posterior(
     Posterior
         Its evidence, and what is said of signal, are those of the variational one.
     """
-    problem = posterior.problem
-    chain = Chain(posterior.model, kind, rng, is_given=is_given, tuning=tuning)
+    problem, model = posterior.problem, posterior.model
+    assert problem is not None
+    assert model is not None
+    chain = Chain(model, kind, rng, is_given=is_given, tuning=tuning)
     found = _Collected.of(problem, chain, tuning)
     signs = rng.choice([-1.0, 1.0], (len(found.draws), len(chain.rows.side.free)))
     axes = np.zeros((problem.whole.shape[1], chain.coordinates.rank))

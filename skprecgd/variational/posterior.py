@@ -70,10 +70,11 @@ class Posterior:
     missed : float
         What one more column than allowed would add to the evidence, for each of its
         degrees of freedom.
-    model : Model
-        The end of the iteration, in the units of the entries' own spread.
-    problem : Problem
-        What was asked.
+    model : Model or None
+        The end of the iteration, in the units of the entries' own spread; None where it
+        took none.
+    problem : Problem or None
+        What was asked; None where the answer is known in closed form.
     """
 
     columns: Any
@@ -87,8 +88,8 @@ class Posterior:
     factor_scales: Array
     exact: bool
     missed: float
-    model: Model
-    problem: Problem
+    model: Model | None
+    problem: Problem | None
 
     @property
     def n_draws(self) -> int:

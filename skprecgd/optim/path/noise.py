@@ -50,6 +50,8 @@ class NoiseWatch:
         tuning = self._tuning
         if self._in_vain < tuning.stages and self._slowly < tuning.slow_stages:
             return True
+        if len(self._walk.journal.history) < self._judge.n_iter:
+            return True
         return not self.found()
 
     def found_at_once(self) -> bool:

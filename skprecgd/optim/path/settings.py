@@ -73,6 +73,14 @@ class NoiseJudge(ABC):
         """Whether it is asked before there is a path."""
         return False
 
+    @property
+    def n_iter(self) -> float:
+        """How many iterations of a path an answer costs: it is not asked before these.
+
+        The end of a path does not wait for them.
+        """
+        return 0.0
+
     def in_doubt(self) -> bool:
         """Whether what looks like noise may be none.
 

@@ -54,7 +54,7 @@ def or_simpler(ending: Ending, max_rank: int) -> Ending:
 def _doubtful(ending: Ending) -> GrossErrors | None:
     """What a search left out, or None where other explanations are not to be tried."""
     walk, outcome = ending.walk, ending.outcome
-    if walk.stopped or outcome.status is Status.DIVERGED:
+    if walk.stopped or outcome.status in (Status.DIVERGED, Status.NOISE):
         return None
     # A rank that is not determined explains any measurements, errors too.
     rank = outcome.evaluation.factors.rank
