@@ -292,7 +292,7 @@ class Model:
     # -- columns come and go ----------------------------------------------------------
 
     def _drop_weak(self, grams: Array, moments: Array) -> None:
-        """Leave out the weakest column where that raises the evidence, and more of many.
+        """Leave out the weakest column, of many more, where that raises the evidence.
 
         What is left is the marginal posterior, and noise stays as it is. No more than
         a quarter, since those that are left still count as if the others were beside
