@@ -334,12 +334,13 @@ class Model:
     # -- columns come and go ----------------------------------------------------------
 
     def _drop_weak(self, grams: Array, moments: Array) -> None:
-        """Leave out the weakest columns, up to half, where that raises the evidence.
+        """Leave out the weakest column, of many more, where that raises the evidence.
 
         What is left is the marginal posterior, and noise stays as it is. No more than
-        half, since those that are left still count as if the others were beside them.
+        a quarter, since those that are left still count as if the others were beside
+        them, and of a few columns one, since the rest take over what it explained.
         """
-        for _ in range((self.rank + 1) // 2):
+        for _ in range(max(min(self.rank, 1), self.rank // 4)):
             k, more = self._weakest(grams, moments)
             if more is None:
                 break

@@ -208,12 +208,11 @@ def _best_start(offsets: Model, rank: int, tuning: RecipeTuning) -> Model:
         single.grow(1)
         for _ in range(tuning.single_steps):
             single.step()
-    rough = replace(tuning, settled=tuning.settled_roughly)
-    together = _settled(together, tuning.most_steps, rough)
+    together = _settled(together, tuning.most_steps, tuning)
     if together.exact:
         return together
     reached = together.evidence()
-    single = _settled(single, tuning.most_steps, rough, reached)
+    single = _settled(single, tuning.most_steps, tuning, reached)
     better = single.exact or single.evidence() > reached
     return single if better else together
 

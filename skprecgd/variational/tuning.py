@@ -217,9 +217,8 @@ class RecipeTuning:
         Columns that are added one at a time, and steps after each of them.
     least_steps, most_steps : int
         Steps until columns are dropped no more.
-    settled, settled_roughly : float
-        The evidence has settled if it rose by less than this for each entry. That of a
-        start has done so roughly: fresh starts of the spare columns follow.
+    settled : float
+        The evidence has settled if it rose by less than this for each entry.
     respawn_steps, respawns : int
         Steps after spare columns have started again, and rounds of that.
     trial_steps : int
@@ -254,7 +253,6 @@ class RecipeTuning:
     least_steps: int = 5
     most_steps: int = 60
     settled: float = 1e-5
-    settled_roughly: float = 5e-5
     respawn_steps: int = 12
     respawns: int = 6
     trial_steps: int = 15
