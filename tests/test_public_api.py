@@ -275,7 +275,7 @@ def test_fitted_attributes_are_documented(estimator):
 
 
 # Attributes that a fit has where noise was left in single entries.
-OF_LEARNED_NOISE = {"factor_scales_", "lower_bound_"}
+OF_LEARNED_NOISE = {"factor_scales_", "lower_bound_", "noise_df_"}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
