@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,6 +40,7 @@ from skprecgd.variational.in_groups import DistributionsInGroups
 from skprecgd.variational.posterior import ColumnPosterior, Posterior, learn_posterior
 from skprecgd.variational.predictive import EntryDistributions, Predictive
 from skprecgd.variational.recipe import is_doubtful
+from skprecgd.variational.sensing import MeasuredDistribution
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
@@ -61,6 +63,8 @@ class NoiseFound:
     entries : EntryDistributions, default=None
         What is known of each entry; None where nothing was learned, or where that is
         not to be kept.
+    measured : MeasuredDistribution, default=None
+        What is known of measurements that are no single entries.
     """
 
     variance: float | Array
@@ -68,6 +72,7 @@ class NoiseFound:
     lower_bound: float | None = None
     missed: float = 0.0
     entries: EntryDistributions | None = None
+    measured: MeasuredDistribution | None = None
 
     @classmethod
     def left_by(
@@ -123,7 +128,51 @@ class NoiseFound:
         return cls(variance, np.sort(scales)[::-1], bound, missed, entries)
 
 
-class Learner(NoiseJudge):
+class PriorLearner(NoiseJudge):
+    """What learns noise and prior of data when a search first asks for it."""
+
+    posterior: Any
+    """What was learned; a cached property."""
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether anybody has asked."""
+        return "posterior" in self.__dict__
+
+    @property
+    @abstractmethod
+    def factors(self) -> Factors:
+        """The posterior means, offsets of rows included."""
+
+    @property
+    @abstractmethod
+    def offsets(self) -> Offsets:
+        """Those of the posterior."""
+
+    @abstractmethod
+    def doubts(self, factors: Factors, offsets: Offsets) -> bool:
+        """Whether a matrix that explains the data may be another than theirs.
+
+        Then the posterior is the better answer. It is not asked where the data prove
+        the matrix.
+
+        Parameters
+        ----------
+        factors : Factors
+            With the offsets of rows.
+        offsets : Offsets
+        """
+
+    @abstractmethod
+    def found(self) -> NoiseFound:
+        """What is known of the noise."""
+
+    @abstractmethod
+    def in_words(self) -> str:
+        """What was found, in one sentence."""
+
+
+class Learner(PriorLearner):
     """The posterior of noisy entries, which is learned when first asked for.
 
     Parameters
@@ -181,17 +230,6 @@ class Learner(NoiseJudge):
             return is_doubtful(self.posterior.model, self.rank)
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
-        """Whether a matrix that explains the entries may be another than theirs.
-
-        Then the posterior is the better answer. It is not asked where entries prove
-        the matrix.
-
-        Parameters
-        ----------
-        factors : Factors
-            With the offsets of rows.
-        offsets : Offsets
-        """
         data, found = self.data, (self.data, factors, offsets, self.center)
         if len(data.values) < sum(data.shape):
             # Rows and columns hang together by hardly one entry each, which say nothing
@@ -203,11 +241,6 @@ class Learner(NoiseJudge):
         if not partly and is_determined(*found):
             return False
         return self.signal() is not None or partly
-
-    @property
-    def has_learned(self) -> bool:
-        """Whether anybody has asked."""
-        return "posterior" in self.__dict__
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -224,7 +257,6 @@ class Learner(NoiseJudge):
 
     @cached_property
     def factors(self) -> Factors:
-        """The posterior means, offsets of rows included."""
         posterior, dtype = self.posterior, self.data.values.dtype
         left, right = posterior.rows, posterior.columns.basis
         if left.shape[1] == 0:
@@ -264,7 +296,6 @@ class Learner(NoiseJudge):
         )
 
     def in_words(self) -> str:
-        """What was found, in one sentence."""
         posterior = self.posterior
         variance = np.asarray(posterior.noise_variance)
         varies = posterior.columns.units.varies
@@ -397,7 +428,7 @@ class AtNoise:
     def of(
         cls,
         estimator: Any,
-        learner: Learner,
+        learner: PriorLearner,
         result: PathResult,
         objective: Objective,
         unknown: Unknown,
@@ -408,7 +439,7 @@ class AtNoise:
         Parameters
         ----------
         estimator : PrecGDFactorization or PrecGDMatrixSensing
-        learner : Learner
+        learner : PriorLearner
             It has not been asked if the search ended where it started.
         result, objective, unknown, means
             See `ended_at_noise`.
@@ -489,7 +520,7 @@ class PriorRows(RowSolver):
 
 def ended_at_noise(
     result: PathResult,
-    learner: Learner,
+    learner: PriorLearner,
     objective: Objective,
     unknown: Unknown,
     means: Offsets,
@@ -501,7 +532,7 @@ def ended_at_noise(
     Parameters
     ----------
     result : PathResult
-    learner : Learner
+    learner : PriorLearner
     objective : Objective
         Of the data without their means.
     unknown : Unknown

@@ -40,13 +40,14 @@ from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.learned import (
     AtNoise,
-    Learner,
     NoiseFound,
+    PriorLearner,
     learner_of,
     warn_about_missed,
     warn_about_worse,
     warn_about_zero,
 )
+from skprecgd._estimators.learned_sensing import no_std, sensing_learner_of
 from skprecgd._estimators.measured import (
     Measured,
     MeasuredPart,
@@ -464,8 +465,7 @@ class PrecGDMatrixSensing(
         most = SearchRank(self.n_components).for_objective(objective, unknown)
         rank = search_rank(most, self.center, objective.matrix_shape)
         last = self._last_solution(unknown, means, block)
-        entries = measured.entries(symmetric=self.symmetric)
-        learner = learner_of(self, entries, rank)
+        learner = self._learner(measured, rank)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if learner is not None and result.status is Status.NOISE:
             return self._at_noise(learner, result, objective, unknown, means)
@@ -487,9 +487,16 @@ class PrecGDMatrixSensing(
             bound, stopped = None, True
         return replace(found, certificate=bound, stopped=stopped)
 
+    def _learner(self, measured: Measured, rank: int) -> PriorLearner | None:
+        """What learns the prior if noise is left; None where nothing is learned."""
+        entries = measured.entries(symmetric=self.symmetric)
+        if entries is not None:
+            return learner_of(self, entries, rank)
+        return sensing_learner_of(self, measured, rank)
+
     def _at_noise(
         self,
-        learner: Learner,
+        learner: PriorLearner,
         result: PathResult,
         objective: Objective,
         unknown: Unknown,
@@ -611,12 +618,13 @@ class PrecGDMatrixSensing(
                 "return_std=True needs X in memory, got a dask collection; call "
                 "X.compute() first."
             )
-        cells = read_measurements(self, X).cells()
+        measurements = read_measurements(self, X)
+        known = None if self._noise is None else self._noise.measured
+        if known is not None:
+            return known.std(measurements).astype(self.left_.dtype)
+        cells = measurements.cells()
         if cells is None:
-            raise ValueError(
-                "return_std=True needs single entries (observed_entries), got "
-                "measurements of another kind."
-            )
+            raise ValueError(no_std(self))
         return self._entry_std(*cells)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

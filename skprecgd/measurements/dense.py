@@ -136,6 +136,9 @@ class DenseMeasurements(Measurements, checked=True):
             return DenseSelection(self, index)
         return self.of(self.stack[index], self.matrix_shape)
 
+    def stacked(self, part: slice) -> Array:
+        return np.asarray(self.stack[self._positions[part]])
+
     @property
     def folds_share(self) -> bool:
         return self.stack.nbytes > self.shared_bytes

@@ -87,6 +87,14 @@ class RankOneMeasurements(Measurements, checked=True):
         b = None if self.b is self.a else self.b[index]
         return RankOneMeasurements(self.a[index], b)
 
+    def stacked(self, part: slice) -> Array:
+        a, b = self.a[part], self.b[part]
+        return (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
+
+    def design(self, other: Array, block: int) -> Array:
+        free, fixed = (self.b, self.a) if block else (self.a, self.b)
+        return np.asarray(free[:, :, None] * (fixed @ other)[:, None, :])
+
     def of_unit_size(self) -> tuple[Measurements, float]:
         # The vectors are divided by powers of two that bring each of them to unit size.
         units = [UNIT.unit(_size(x), self.dtype) for x in (self.a, self.b)]

@@ -120,5 +120,65 @@ class RecipeTuning:
     vanished: float = 0.1
 
 
+@dataclass(frozen=True)
+class SensingTuning:
+    """How noise and prior of measurements that are no single entries are learned.
+
+    Attributes
+    ----------
+    most_cells : int
+        Cells of the matrix up to which what the measurements say of all pairs of cells
+        is kept in memory (50 MB), and the factors are solved for exactly.
+    least : float
+        The noise variance cannot fall below this share of the mean squared target.
+    exact : float
+        Mean squared residual, as such a share, below which there is no noise.
+    little : float
+        Noise variance, as such a share, that is so little that it may be none.
+    point_noise : float
+        Noise variance, as such a share, where columns are looked for that are taken as
+        known: signal stands out of this, and a path of ten steps does not fit more.
+    point_steps : int
+        Steps after each new column.
+    in_vain : int
+        New columns in turn without a better model after which no more are added.
+    column : float
+        What a column that is known adds to the score of a model, in natural units of
+        the evidence. The bound takes factors as independent, and loses that much by it
+        for each column: columns that chance makes have an evidence of -3 to -4.
+    most_steps : int
+        Steps until nothing changes.
+    settled : float
+        The evidence has settled if it changed by less than this for each measurement.
+    mostly_noise : float
+        Noise variance, as a share of the mean squared target, from which on a column
+        that was not found helps to predict.
+    weak_point_steps, weak_steps : int
+        Steps with it as a known one, and as one that is not.
+    known : float
+        A column carries signal if its means are at least this share of what it may be:
+        the root of the ratio of the squared means to the expected squares.
+    vanished : float
+        A column has vanished if they are less than this share.
+    """
+
+    most_cells: int = 2500
+    least: float = 1e-13
+    exact: float = 1e-12
+    little: float = 0.02
+    point_noise: float = 0.1
+    point_steps: int = 10
+    in_vain: int = 2
+    column: float = 6.0
+    most_steps: int = 100
+    settled: float = 1e-5
+    mostly_noise: float = 0.4
+    weak_point_steps: int = 5
+    weak_steps: int = 4
+    known: float = 0.7
+    vanished: float = 0.1
+
+
 RECIPE = RecipeTuning()
+SENSING = SensingTuning()
 SPREAD = SpreadTuning()

@@ -73,6 +73,11 @@ class NoiseJudge(ABC):
         """Whether it is asked before there is a path."""
         return False
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is asked only where a path has ended, and not on the way."""
+        return False
+
     def in_doubt(self) -> bool:
         """Whether what looks like noise may be none.
 
