@@ -118,8 +118,6 @@ def sensing_learner_of(
     held_out = estimator.early_stopping is True
     if chunked or held_out or not may_learn(estimator):
         return None
-    if np.prod(measured.measurements.matrix_shape) > SENSING.most_cells:
-        return None
     return SensingLearner(measured, rank, estimator)
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from scipy import linalg
 
 from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
 from skprecgd._runtime.typing import Array
 from skprecgd.variational.gaussian import Gaussian
-from skprecgd.variational.measured import Normal, System
+from skprecgd.variational.measured import JointSpread, Observed, System
 from skprecgd.variational.tuning import SENSING, SensingTuning
 
 # No prior variance falls below this share of the largest that the data can have.
@@ -29,7 +29,7 @@ class FactorModel(ABC):
 
     Parameters
     ----------
-    data : Normal
+    data : Observed
     noise : float, default=None
         The variance of the noise, if it is known.
     tuning : SensingTuning
@@ -41,7 +41,10 @@ class FactorModel(ABC):
     """
 
     def __init__(
-        self, data: Normal, noise: float | None = None, tuning: SensingTuning = SENSING
+        self,
+        data: Observed,
+        noise: float | None = None,
+        tuning: SensingTuning = SENSING,
     ) -> None:
         self.data, self.tuning = data, tuning
         self.known = noise is not None
@@ -52,11 +55,6 @@ class FactorModel(ABC):
     @abstractmethod
     def sides(self) -> tuple[Gaussian, ...]:
         """The factors, each once."""
-
-    @property
-    @abstractmethod
-    def matrix(self) -> Array:
-        """The posterior mean of the matrix."""
 
     @abstractmethod
     def step(self, *, shared: bool = False) -> None:
@@ -115,19 +113,9 @@ class FactorModel(ABC):
         cost = sum(side.divergence() for side in self.sides)
         return -0.5 * self.data.count * float(likelihood) - cost
 
-    @abstractmethod
-    def joint_precision(self) -> Array:
-        """Inverse covariances of all entries of all factors, as the data link them.
-
-        In the posterior, factors are independent. What a measurement says is known
-        less well if it may be owed to either.
-        """
-
-    def dependence(self) -> float:
-        """What the evidence misses, as the factors are taken as independent."""
-        root = linalg.cholesky(self.joint_precision(), lower=True, check_finite=False)
-        log = -2.0 * float(np.sum(np.log(np.diag(root))))
-        return 0.5 * (log - sum(side.log_determinant for side in self.sides))
+    def joint(self) -> tuple[JointSpread, float]:
+        """See `Observed.joint`."""
+        return self.data.joint(self.sides, self.noise)
 
     def shares_known(self) -> Array:
         """How much of each column is known: root of squared means over squares."""
@@ -138,10 +126,9 @@ class FactorModel(ABC):
         ]
         return np.asarray(np.sqrt(shares[0] * shares[-1]))
 
-    def _left(self) -> Array:
-        """The adjoint of what is left, in units of the matrix."""
-        left = self.data.seen - self.data.times(self.matrix)
-        return np.asarray(left / self.data.mean_square)
+    def _left(self) -> Any:
+        """The adjoint of what is left."""
+        return self.data.left_by(self.sides[0].mean, self.sides[-1].mean)
 
     @property
     def _entry_variance(self) -> float:
@@ -166,7 +153,10 @@ class PairModel(FactorModel):
     """``M = L R^T``: each factor in turn, given what is known of the other."""
 
     def __init__(
-        self, data: Normal, noise: float | None = None, tuning: SensingTuning = SENSING
+        self,
+        data: Observed,
+        noise: float | None = None,
+        tuning: SensingTuning = SENSING,
     ) -> None:
         super().__init__(data, noise, tuning)
         n_rows, n_columns = data.shape
@@ -175,10 +165,6 @@ class PairModel(FactorModel):
     @property
     def sides(self) -> tuple[Gaussian, Gaussian]:
         return self.left, self.right
-
-    @property
-    def matrix(self) -> Array:
-        return np.asarray(self.left.mean @ self.right.mean.T)
 
     def step(self, *, shared: bool = False) -> None:
         data = self.data
@@ -202,19 +188,6 @@ class PairModel(FactorModel):
         freedom = mean.size - float(np.sum(of_prior))
         squares = self.data.squares - explained + self.noise * freedom
         return replace(side, mean=mean, spread=spread, log_determinant=log), squares
-
-    def joint_precision(self) -> Array:
-        data, noise = self.data, self.noise
-        crossed = data.crossed(self.left.mean, self.right.mean) / noise
-        own = (
-            data.precision(block, other, side.prior, noise, 1.0)
-            for block, side, other in (
-                (0, self.left, self.right),
-                (1, self.right, self.left),
-            )
-        )
-        rows, columns = own
-        return np.block([[rows, crossed], [crossed.T, columns]])
 
     def point_step(self, noise: float) -> None:
         noise = noise * self.data.squares / self.data.count
@@ -251,6 +224,7 @@ class PairModel(FactorModel):
         n_rows, n_columns = self.data.shape
         count = min(count, min(n_rows, n_columns) - self.rank)
         u, s, v = leading_triplets(self._left(), count, 0)
+        s = s / self.data.mean_square
         prior = s / np.sqrt(n_rows * n_columns)
         prior = np.maximum(prior, self._least_variance())
         self.left = self.left.grown(u * np.sqrt(n_rows * prior), prior)
@@ -266,7 +240,10 @@ class SquareModel(FactorModel):
     """
 
     def __init__(
-        self, data: Normal, noise: float | None = None, tuning: SensingTuning = SENSING
+        self,
+        data: Observed,
+        noise: float | None = None,
+        tuning: SensingTuning = SENSING,
     ) -> None:
         super().__init__(data, noise, tuning)
         self.side = data.unknown(data.shape[0])
@@ -274,11 +251,6 @@ class SquareModel(FactorModel):
     @property
     def sides(self) -> tuple[Gaussian]:
         return (self.side,)
-
-    @property
-    def matrix(self) -> Array:
-        mean = self.side.mean
-        return np.asarray(mean @ mean.T + self.side.spread.outer())
 
     def step(self, *, shared: bool = False) -> None:
         self._move(self.noise)
@@ -297,40 +269,51 @@ class SquareModel(FactorModel):
         self._move(noise)
         self.noise = noise if not self.known else self.noise
 
-    def joint_precision(self) -> Array:
-        side = self.side
-        return self.data.precision(0, side, side.prior, self.noise, 4.0)
-
     def _system(self, noise: float) -> System:
         return self.data.system(0, self.side, self.side.prior, noise, 4.0)
 
     def _move(self, noise: float) -> None:
         """A Gauss-Newton step of the mean, as long as suits the expected squares."""
         data, mean = self.data, self.side.mean
-        system, outer = self._system(noise), mean @ mean.T
-        seen = data.times(outer)
-        left = data.seen - data.times(self.side.spread.outer())
-        target = 2.0 * (left + seen) @ mean / noise
-        move = system.solve(target) - mean
-        linear, quadratic = mean @ move.T + move @ mean.T, move @ move.T
-        at_linear = data.times(linear)
-        # Twice the noise times the bound is a polynomial; the system holds the squares
+        system, pull = self._system(noise), self._seen_beside_spread
+        seen = data.times(mean, mean)
+        move = system.solve(2.0 * (pull(mean) + seen @ mean) / noise) - mean
+        at_linear = data.times(np.hstack([mean, move]), np.hstack([move, mean]))
+        at_square = data.times(move, move)
+        # The bound times twice the noise is a polynomial. The system holds the squares
         # of the measured tangent as well.
-        own = noise * np.sum(move * system.times(mean)) - np.sum(at_linear * 2 * outer)
-        along = noise * np.sum(move * system.times(move)) - np.sum(at_linear * linear)
-        pull = left - seen
+        tangent = 2.0 * _inner(mean, at_linear, move)
+        own = noise * np.sum(move * system.times(mean))
+        own -= 2.0 * _inner(mean, at_linear, mean)
+        along = noise * np.sum(move * system.times(move)) - tangent
+        left = pull(move) - seen @ move
         slopes = [
-            2.0 * np.sum(data.times(quadratic) * quadratic),
-            3.0 * np.sum(at_linear * quadratic),
-            np.sum(at_linear * linear) - 2.0 * np.sum(pull * quadratic) + along,
-            own - np.sum(pull * linear),
+            2.0 * _inner(move, at_square, move),
+            3.0 * _inner(move, at_linear, move),
+            tangent - 2.0 * float(np.sum(move * left)) + along,
+            own - 2.0 * float(np.sum(mean * left)),
         ]
         self.side = replace(self.side, mean=mean + _lowest(slopes) * move)
 
+    def _seen_beside_spread(self, factor: Array) -> Array:
+        """The adjoint of the targets without what the spread adds, times a factor."""
+        seen = np.asarray(self.data.seen @ factor)
+        return seen - np.asarray(self._at_spread() @ factor)
+
+    def _at_spread(self) -> Any:
+        """The adjoint of the measurements of what the spread adds to the matrix."""
+        outer = self.side.spread.outer()
+        return self.data.times(outer, np.eye(len(outer)))
+
     def _expected_squares(self) -> float:
-        data, matrix = self.data, self.matrix
-        fit = np.sum(matrix * (data.times(matrix) - 2.0 * data.seen))
-        return data.squares + float(fit) + data.spread_squares(self.side)
+        data, mean = self.data, self.side.mean
+        outer, whole = self.side.spread.outer(), data.times(mean, mean)
+        spread = self._at_spread()
+        fit = _inner(mean, whole, mean) - 2.0 * _inner(mean, data.seen, mean)
+        fit += 2.0 * _inner(mean, spread, mean)
+        unit = np.eye(len(outer))
+        fit += _inner(outer, spread, unit) - 2.0 * _inner(outer, data.seen, unit)
+        return data.squares + fit + data.spread_squares(self.side)
 
     def keep(self, columns: Array) -> None:
         self.side = self.side.kept(columns)
@@ -339,9 +322,15 @@ class SquareModel(FactorModel):
         n = self.data.shape[0]
         count = min(count, n - self.rank)
         s, u = leading_eigenpairs(self._left(), count, 0)
+        s = s / self.data.mean_square
         size = float(np.max(np.abs(s), initial=0.0))
         prior = np.maximum(s, 1e-6 * size + self._least_variance()) / n
         self.side = self.side.grown(u * np.sqrt(n * prior), prior)
+
+
+def _inner(left: Array, matrix: Any, right: Array) -> float:
+    """The inner product of ``left @ right.T`` with a matrix."""
+    return float(np.sum(left * np.asarray(matrix @ right)))
 
 
 def _lowest(slopes: list[float]) -> float:

@@ -17,6 +17,10 @@ class Spread(ABC):
     def total(self) -> Array:
         """The sum of the covariances of all rows, shape (r, r)."""
 
+    def seen(self) -> Array:
+        """The same as far as the measurements of the other factor see it."""
+        return self.total()
+
     @abstractmethod
     def outer(self) -> Array:
         """What the spread adds to ``E[X X^T]``, shape (n, n)."""
@@ -76,13 +80,25 @@ class PooledSpread(Spread):
     ----------
     row : ndarray of shape (r, r)
     n : int
+    share : float, default=1.0
+        What the measurements see of the spread, as a share of what they would see if
+        they saw all cells alike. Rows are uncertain where little is seen of them.
     """
 
     row: Array
     n: int
+    share: float = 1.0
+
+    @classmethod
+    def none(cls, n: int) -> PooledSpread:
+        """That of a factor without columns."""
+        return cls(np.zeros((0, 0)), n)
 
     def total(self) -> Array:
         return self.n * self.row
+
+    def seen(self) -> Array:
+        return self.share * self.total()
 
     def outer(self) -> Array:
         return float(np.trace(self.row)) * np.eye(self.n)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -40,6 +41,36 @@ class System(ABC):
     @abstractmethod
     def spread(self) -> tuple[Spread, float]:
         """The covariances, and the logarithm of their determinant."""
+
+
+class JointSpread(ABC):
+    """Covariances of all entries of all factors, row by row, the left one first."""
+
+    @abstractmethod
+    def variances(self, design: Array) -> Array:
+        """Of the inner products with each row of a matrix."""
+
+    @abstractmethod
+    def in_units(self, unit: float) -> JointSpread:
+        """That of the factors, each times the root of a number."""
+
+
+@dataclass(frozen=True)
+class JointCovariance(JointSpread):
+    """The covariances themselves.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (n, n)
+    """
+
+    matrix: Array
+
+    def variances(self, design: Array) -> Array:
+        return np.asarray(np.einsum("ij,ij->i", design @ self.matrix, design))
+
+    def in_units(self, unit: float) -> JointSpread:
+        return JointCovariance(unit * self.matrix)
 
 
 class DenseSystem(System):
@@ -146,7 +177,89 @@ class NoisyMeasurements:
             yield part, rows
 
 
-class Normal:
+class Observed(ABC):
+    """What the measurements say of a matrix, in one of two forms.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    count : float
+        How many measurements there are.
+    squares : float
+        Weighted sum of the squared targets.
+    seen : ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
+        The adjoint of the targets.
+    mean_square : float
+        Mean over the cells of what they are seen by.
+    """
+
+    shape: tuple[int, int]
+    count: float
+    squares: float
+    seen: Any
+    mean_square: float
+
+    @abstractmethod
+    def times(self, left: Array, right: Array) -> Any:
+        """The adjoint of the measurements of ``left @ right.T``."""
+
+    @abstractmethod
+    def left_by(self, left: Array, right: Array) -> Any:
+        """The adjoint of what ``left @ right.T`` leaves of the targets."""
+
+    @abstractmethod
+    def unknown(self, n: int) -> Gaussian:
+        """A side without columns."""
+
+    @abstractmethod
+    def system(
+        self, block: int, other: Gaussian, prior: Array, noise: float, factor: float
+    ) -> System:
+        """The system of a side: that of the data, and the prior.
+
+        Parameters
+        ----------
+        block : {0, 1}
+        other : Gaussian
+        prior : ndarray of shape (r,)
+        noise : float
+            Variance.
+        factor : float
+            What the system of the data is multiplied by.
+        """
+
+    @abstractmethod
+    def spread_squares(self, side: Gaussian) -> float:
+        """``4 <m, C m> + 2 <C, S>``, of a side that is both factors; see `SquareModel`.
+
+        Parameters
+        ----------
+        side : Gaussian
+        """
+
+    @abstractmethod
+    def joint(
+        self, sides: tuple[Gaussian, ...], noise: float
+    ) -> tuple[JointSpread, float]:
+        """Covariances of all entries of all factors, as the data link them.
+
+        In the posterior, factors are independent. What a measurement says is known
+        less well if it may be owed to either.
+
+        Parameters
+        ----------
+        sides : tuple of Gaussian
+        noise : float
+
+        Returns
+        -------
+        spread : JointSpread
+        lost : float
+            What the evidence misses, as the factors are taken as independent.
+        """
+
+
+class Normal(Observed):
     """The measurements by what they say of pairs of cells.
 
     Parameters
@@ -155,8 +268,6 @@ class Normal:
 
     Attributes
     ----------
-    seen : ndarray of shape (n_rows, n_columns)
-        The adjoint of the targets.
     gram : ndarray of shape (n_cells, n_cells)
         Sum of the outer products of the measurement matrices.
     """
@@ -177,14 +288,14 @@ class Normal:
         of_rows = np.ascontiguousarray(pairs.reshape(n_rows**2, n_columns**2))
         self._of_pairs = of_rows, of_rows.T
 
-    @cached_property
-    def mean_square(self) -> float:
-        """Mean over the cells of what they are seen by."""
-        return float(np.trace(self.gram)) / len(self.gram)
+        self.mean_square = float(np.trace(self.gram)) / n_cells
 
-    def times(self, matrix: Array) -> Array:
-        """The adjoint of the measurements of a matrix."""
-        return np.asarray((self.gram @ matrix.ravel()).reshape(self.shape))
+    def times(self, left: Array, right: Array) -> Array:
+        matrix = (left @ right.T).ravel()
+        return np.asarray((self.gram @ matrix).reshape(self.shape))
+
+    def left_by(self, left: Array, right: Array) -> Array:
+        return np.asarray(self.seen - self.times(left, right))
 
     def contracted(self, block: int, pairs: Array) -> Array:
         """``sum_i vec(A_i R) vec(A_i R)^T``, given ``vec(R) vec(R)^T`` or its mean.
@@ -213,17 +324,30 @@ class Normal:
         return self.contracted(block, pairs)
 
     def spread_squares(self, side: Gaussian) -> float:
-        """``4 <m, C m> + 2 <C, S>``, of a side that is both factors; see `SquareModel`.
-
-        Parameters
-        ----------
-        side : Gaussian
-        """
         assert isinstance(side.spread, FullSpread)
         pairs, flat = side.spread.pairs, side.mean.ravel()
         system = self.contracted(0, pairs)
         own = float(np.sum(system * pairs.reshape(system.shape)))
         return 4.0 * float(flat @ system @ flat) + 2.0 * own
+
+    def joint(
+        self, sides: tuple[Gaussian, ...], noise: float
+    ) -> tuple[JointSpread, float]:
+        matrix = self._joint_precision(sides, noise)
+        root = linalg.cholesky(matrix, lower=True, check_finite=False)
+        log = -2.0 * float(np.sum(np.log(np.diag(root))))
+        lost = 0.5 * (log - sum(side.log_determinant for side in sides))
+        inverse = linalg.cho_solve((root, True), np.eye(len(root)), check_finite=False)
+        return JointCovariance(inverse), lost
+
+    def _joint_precision(self, sides: tuple[Gaussian, ...], noise: float) -> Array:
+        if len(sides) == 1:
+            return self.precision(0, sides[0], sides[0].prior, noise, 4.0)
+        left, right = sides
+        crossed = self.crossed(left.mean, right.mean) / noise
+        rows = self.precision(0, right, left.prior, noise, 1.0)
+        columns = self.precision(1, left, right.prior, noise, 1.0)
+        return np.block([[rows, crossed], [crossed.T, columns]])
 
     def crossed(self, left: Array, right: Array) -> Array:
         """``sum_i vec(A_i R) vec(A_i^T L)^T``, shape (n_rows r, n_columns r)."""
@@ -235,25 +359,12 @@ class Normal:
         return both.transpose(0, 3, 1, 2).reshape(n_rows * r, n_columns * r)
 
     def unknown(self, n: int) -> Gaussian:
-        """A side without columns."""
         nothing = FullSpread.none(n, 0)
         return Gaussian(np.zeros((n, 0)), nothing, 0.0, np.ones(0))
 
     def system(
         self, block: int, other: Gaussian, prior: Array, noise: float, factor: float
     ) -> System:
-        """The system of a side: that of the data, and the prior.
-
-        Parameters
-        ----------
-        block : {0, 1}
-        other : Gaussian
-        prior : ndarray of shape (r,)
-        noise : float
-            Variance.
-        factor : float
-            What the system of the data is multiplied by.
-        """
         n, r = self.shape[block], len(prior)
         return DenseSystem(self.precision(block, other, prior, noise, factor), (n, r))
 

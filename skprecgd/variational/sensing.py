@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
@@ -13,7 +12,13 @@ from skprecgd.measurements import Measurements
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.bilinear import FactorModel, PairModel, SquareModel
-from skprecgd.variational.measured import NoisyMeasurements, Normal
+from skprecgd.variational.iterative import Products
+from skprecgd.variational.measured import (
+    JointSpread,
+    NoisyMeasurements,
+    Normal,
+    Observed,
+)
 from skprecgd.variational.tuning import SENSING, SensingTuning
 
 
@@ -25,8 +30,7 @@ class MeasuredDistribution:
     ----------
     left, right : ndarray of shape (n_rows, r), (n_columns, r)
         Posterior means of the factors; one array if they are one.
-    covariance : ndarray of shape (n, n)
-        Of all entries of the factors, row by row, those of the left one first.
+    joint : JointSpread
     both : float
         Variance that both factors together add to an entry of the matrix.
     noise_variance : float
@@ -34,7 +38,7 @@ class MeasuredDistribution:
 
     left: Array
     right: Array
-    covariance: Array
+    joint: JointSpread
     both: float
     noise_variance: float
 
@@ -50,10 +54,10 @@ class MeasuredDistribution:
         ndarray of shape (n_measurements,)
         """
         variance = np.empty(measurements.n_measurements)
-        for part in slabs((len(variance), len(self.covariance))):
+        width = self.left.size + self.right.size
+        for part in slabs((len(variance), width)):
             some = measurements.rows(np.arange(len(variance))[part])
-            design = self._design(some)
-            variance[part] = np.einsum("ij,ij->i", design @ self.covariance, design)
+            variance[part] = self.joint.variances(self._design(some))
             variance[part] += self.both * some.sizes().astype(np.float64) ** 2
         return np.sqrt(np.maximum(variance, 0.0) + self.noise_variance)
 
@@ -131,11 +135,17 @@ def learn_sensing(
     data = NoisyMeasurements.of(measurements, targets, weights, symmetric=symmetric)
     known = None if noise_variance is None else noise_variance / data.size**2
     kind = SquareModel if symmetric else PairModel
-    model = _best(kind(Normal(data), known, tuning), rank, tuning)
+    model = _best(kind(_observed(data, tuning), known, tuning), rank, tuning)
     found = model.evidence(), int(np.sum(model.shares_known() > tuning.known))
     if not model.exact:
         model = _with_weak_column(model, rank, tuning)
     return _in_units(model, data, *found)
+
+
+def _observed(data: NoisyMeasurements, tuning: SensingTuning) -> Observed:
+    """The form of the data in which systems are solved."""
+    exact = data.shape[0] * data.shape[1] <= tuning.most_cells
+    return Normal(data) if exact else Products(data)
 
 
 def _best(nothing: FactorModel, rank: int, tuning: SensingTuning) -> FactorModel:
@@ -161,7 +171,7 @@ def _score(model: FactorModel, tuning: SensingTuning) -> float:
     if model.rank == 0:
         return model.evidence()
     known = float(np.sum(model.shares_known() ** 2))
-    return model.evidence() + model.dependence() + tuning.column * known
+    return model.evidence() + model.joint()[1] + tuning.column * known
 
 
 def _settled(model: FactorModel, tuning: SensingTuning) -> FactorModel:
@@ -192,11 +202,14 @@ def _with_weak_column(
             model.step()
     if model.rank >= rank or model.share_left < tuning.mostly_noise:
         return model
+    noise = model.noise
     model.grow(1)
     for _ in range(tuning.weak_point_steps):
         model.point_step(model.share_left)
     for _ in range(tuning.weak_steps):
         model.step()
+    # What a column takes of the noise by chance is noise all the same.
+    model.noise = max(noise, model.noise)
     return model
 
 
@@ -214,7 +227,7 @@ def _in_units(
     measured = MeasuredDistribution(
         blocks[0],
         blocks[-1],
-        unit * _inverse(model.joint_precision()),
+        model.joint()[0].in_units(unit),
         unit**2 * float(np.sum(totals[0] * totals[-1])),
         noise,
     )
@@ -230,10 +243,3 @@ def _in_units(
         model.share_left,
         measured,
     )
-
-
-def _inverse(matrix: Array) -> Array:
-    """The inverse of a positive definite matrix, perhaps an empty one."""
-    if not len(matrix):
-        return matrix
-    return np.asarray(linalg.inv(matrix, check_finite=False))

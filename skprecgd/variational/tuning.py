@@ -129,6 +129,8 @@ class SensingTuning:
     most_cells : int
         Cells of the matrix up to which what the measurements say of all pairs of cells
         is kept in memory (50 MB), and the factors are solved for exactly.
+    most_unknowns : int
+        Entries of a factor up to which that is done.
     least : float
         The noise variance cannot fall below this share of the mean squared target.
     exact : float
@@ -163,6 +165,7 @@ class SensingTuning:
     """
 
     most_cells: int = 2500
+    most_unknowns: int = 2000
     least: float = 1e-13
     exact: float = 1e-12
     little: float = 0.02
@@ -179,6 +182,34 @@ class SensingTuning:
     vanished: float = 0.1
 
 
+@dataclass(frozen=True)
+class IterativeTuning:
+    """How systems of factors are solved that are known by their products.
+
+    Attributes
+    ----------
+    probes : int
+        Vectors of random signs from which traces and determinants are estimated, always
+        the same ones. They tell the difference from a system that is solved exactly,
+        so that few are enough.
+    draws : int
+        Draws of the factors from which variances of measurements are estimated.
+    tol : float
+        Relative residual at which a solution is one.
+    probe_tol : float
+        The same for probes, whose chance is larger than that.
+    steps : int
+        Products for one solution at most.
+    """
+
+    probes: int = 16
+    draws: int = 64
+    tol: float = 1e-3
+    probe_tol: float = 0.1
+    steps: int = 100
+
+
 RECIPE = RecipeTuning()
+ITERATIVE = IterativeTuning()
 SENSING = SensingTuning()
 SPREAD = SpreadTuning()
