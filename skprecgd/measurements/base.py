@@ -63,6 +63,8 @@ class Measurements(ABC):
     """The ids of the columns of the matrix, likewise."""
     keeps_adjoint: bool = False
     """Whether `adjoint` is an array, and far smaller than the measurements."""
+    has_design: bool = False
+    """Whether `design` costs no more than some products."""
     _products_checked: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, checked: bool = False, **options: Any) -> None:
@@ -489,6 +491,7 @@ class ScaledMeasurements(Measurements, checked=True):
         self.measurements, self.factor = measurements, factor
         self.matrix_shape, self.dtype = measurements.matrix_shape, measurements.dtype
         self.keeps_adjoint = measurements.keeps_adjoint
+        self.has_design = measurements.has_design
 
     @property
     def n_measurements(self) -> int:
@@ -531,6 +534,9 @@ class ScaledMeasurements(Measurements, checked=True):
 
     def stacked(self, part: slice) -> Array:
         return self._scaled(self.measurements.stacked(part))
+
+    def design(self, other: Array, block: int) -> Array:
+        return self._scaled(self.measurements.design(other, block))
 
     def _mean_square(self) -> float:
         return square(self._size())

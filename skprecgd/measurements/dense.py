@@ -50,6 +50,7 @@ class DenseMeasurements(Measurements, checked=True):
     """
 
     keeps_adjoint = True
+    has_design = True
     shared_bytes: ClassVar[int] = 1 << 26
     """Bytes above which all folds read the stack in place, instead of copying it."""
 

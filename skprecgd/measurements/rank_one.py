@@ -41,6 +41,8 @@ class RankOneMeasurements(Measurements, checked=True):
     array([9., 4.])
     """
 
+    has_design = True
+
     def __init__(self, a: Any, b: Any = None) -> None:
         self.a: Array = as_real_array(a, "a", (2,))
         self.b: Array = self.a if b is None else as_real_array(b, "b", (2,))

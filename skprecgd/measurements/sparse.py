@@ -39,6 +39,7 @@ class SparseMeasurements(Measurements, checked=True):
     """
 
     large_products = False
+    has_design = True
 
     def __init__(self, rows: Any, matrix_shape: tuple[int, int] | None = None) -> None:
         if not sparse.issparse(rows):

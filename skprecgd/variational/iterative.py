@@ -7,6 +7,7 @@ plus what a few fixed probes make of the difference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from skprecgd._linalg.numerics import as_operator
 from skprecgd._runtime.typing import Array
 from skprecgd.variational.gaussian import Gaussian, PooledSpread, Spread
 from skprecgd.variational.measured import (
+    DenseSystem,
+    JointCovariance,
     JointSpread,
     NoisyMeasurements,
     Observed,
@@ -50,6 +53,7 @@ class Products(Observed):
         n_cells = self.shape[0] * self.shape[1]
         self.mean_square = float(each @ sizes.astype(np.float64) ** 2) / n_cells
         self.seen = self.adjoint(each * data.targets)
+        self._probed: dict[tuple[int, int], tuple[Any, int]] = {}
 
     def measured(self, left: Array, right: Array) -> Array:
         """The measurements of the matrix, or of its symmetric part."""
@@ -94,8 +98,55 @@ class Products(Observed):
 
     def system(
         self, block: int, other: Gaussian, prior: Array, noise: float, factor: float
-    ) -> IterativeSystem:
-        return IterativeSystem(self, block, other, prior, factor / noise)
+    ) -> System:
+        alike = Alike.of(self, block, other, prior, factor / noise)
+        if self._forms(alike.n * alike.rank):
+            return DesignSystem(alike, self.design(block, other.mean))
+        return IterativeSystem(self, block, other, alike)
+
+    def _forms(self, n_unknowns: int) -> bool:
+        """Whether systems of so many unknowns are formed, and solved exactly."""
+        tuning = self.tuning
+        few = n_unknowns <= tuning.most_unknowns
+        small = n_unknowns * len(self.each) <= tuning.most_numbers
+        return self.data.measurements.has_design and few and small
+
+    def design(self, block: int, other: Array) -> Array:
+        """What the entries of a side add to the measurements, (n_measurements, n r)."""
+        a = self.data.measurements
+        factor = other.astype(a.dtype)
+        design = a.design(factor, block)
+        if self.data.symmetric:
+            design = 0.5 * (design + a.design(factor, 1 - block))
+        weights = np.sqrt(self.each) / a.size
+        return np.asarray(design.reshape(len(design), -1) * weights[:, None])
+
+    def probed(
+        self, block: int, shape: tuple[int, int], white: Callable[[Array], Array]
+    ) -> tuple[Array, float]:
+        """How a system differs from the simple one, which is the identity.
+
+        That changes little from step to step, and is found anew every few of them.
+
+        Parameters
+        ----------
+        block : {0, 1}
+        shape : tuple of int
+        white : callable
+            The system.
+
+        Returns
+        -------
+        own : ndarray of shape (r, r)
+            The mean covariance of a row.
+        log : float
+            Logarithm of the determinant.
+        """
+        found, age = self._probed.get((block, shape[1]), (None, 0))
+        if found is None or age >= self.tuning.every:
+            found, age = _probed(white, shape, self.tuning), 0
+        self._probed[block, shape[1]] = found, age + 1
+        return found
 
     def spread_squares(self, side: Gaussian) -> float:
         total = side.spread.total()
@@ -107,7 +158,94 @@ class Products(Observed):
     def joint(
         self, sides: tuple[Gaussian, ...], noise: float
     ) -> tuple[JointSpread, float]:
-        return JointDraws.of(self, sides, noise), 0.0
+        if not self._forms(sum(side.mean.size for side in sides) // len(sides)):
+            return JointDraws.of(self, sides, noise), 0.0
+        factor = 4.0 if len(sides) == 1 else 1.0
+        designs, diagonal = [], []
+        for block, side in enumerate(sides):
+            other = sides[len(sides) - 1 - block]
+            designs.append(self.design(block, other.mean))
+            alike = Alike.of(self, block, other, side.prior, factor / noise)
+            diagonal.append(np.kron(np.eye(side.n), alike.own))
+        design = np.hstack(designs)
+        precision = design.T @ design * (factor / noise) + linalg.block_diag(*diagonal)
+        spread = JointCovariance.of_precision(precision)
+        logs = sum(side.log_determinant for side in sides)
+        return spread, 0.5 * (spread.log_determinant() - logs)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """The system of a side if the measurements saw all cells alike, row by row.
+
+    Attributes
+    ----------
+    n : int
+        Rows.
+    of_mean, of_spread : ndarray of shape (r, r)
+        What the mean and the spread of the other side add to the system of a row.
+    precision : ndarray of shape (r,)
+        That of the prior.
+    scale : float
+        What the system of the data is multiplied by.
+    """
+
+    n: int
+    of_mean: Array
+    of_spread: Array
+    precision: Array
+    scale: float
+
+    @classmethod
+    def of(
+        cls, data: Products, block: int, other: Gaussian, prior: Array, scale: float
+    ) -> Alike:
+        # Half of what a symmetric matrix shows of a row is in its own column.
+        seen = scale * data.mean_square * (0.5 if data.data.symmetric else 1.0)
+        of_mean = seen * other.mean.T @ other.mean
+        of_spread = seen * other.spread.seen()
+        return cls(data.shape[block], of_mean, of_spread, 1.0 / prior, scale)
+
+    @property
+    def rank(self) -> int:
+        return len(self.precision)
+
+    @property
+    def own(self) -> Array:
+        """What is known of a row without the mean of the other side."""
+        return self.of_spread + np.diag(self.precision)
+
+    def pooled(self, row: Array) -> PooledSpread:
+        """The spread, given the mean covariance of a row.
+
+        The trace of a system times its inverse is known, and so is what the
+        measurements see of the spread.
+        """
+        known = len(row) - np.diag(row) @ self.precision
+        known -= np.sum(self.of_spread * row)
+        alike = float(np.sum(self.of_mean * row))
+        share = min(1.0, max(float(known) / alike, 0.0)) if alike > 0 else 1.0
+        return PooledSpread(row, self.n, share)
+
+
+class DesignSystem(DenseSystem):
+    """A system that is formed from the design.
+
+    Parameters
+    ----------
+    alike : Alike
+    design : ndarray of shape (n_measurements, n r)
+    """
+
+    def __init__(self, alike: Alike, design: Array) -> None:
+        self._alike = alike
+        matrix = design.T @ design * alike.scale
+        matrix += np.kron(np.eye(alike.n), alike.own)
+        super().__init__(matrix, (alike.n, alike.rank))
+
+    def spread(self) -> tuple[Spread, float]:
+        full, log = super().spread()
+        return self._alike.pooled(full.total() / self._alike.n), log
 
 
 class IterativeSystem(System):
@@ -119,32 +257,23 @@ class IterativeSystem(System):
     block : {0, 1}
         The side of the solution.
     other : Gaussian
-    prior : ndarray of shape (r,)
-    scale : float
-        What the system of the data is multiplied by.
+    alike : Alike
     """
 
     def __init__(
-        self, data: Products, block: int, other: Gaussian, prior: Array, scale: float
+        self, data: Products, block: int, other: Gaussian, alike: Alike
     ) -> None:
         self._data, self._block, self._other = data, block, other
-        self._n, self._scale, self._precision = data.shape[block], scale, 1.0 / prior
-        seen = data.mean_square * (0.5 if data.data.symmetric else 1.0)
-        self._of_spread = scale * seen * other.spread.seen()
-        self._of_mean = scale * seen * other.mean.T @ other.mean
-        alike = self._of_mean + self._of_spread + np.diag(self._precision)
-        self._root = linalg.cholesky(alike, lower=True, check_finite=False)
+        self._alike = alike
+        whole = alike.of_mean + alike.own
+        self._root = linalg.cholesky(whole, lower=True, check_finite=False)
 
     def times(self, factor: Array) -> Array:
         other, data = self._other.mean, self._data
         pair = (other, factor) if self._block else (factor, other)
         back = data.back(data.measured(*pair))
         product = (back.T if self._block else back) @ other
-        return (
-            self._scale * np.asarray(product)
-            + factor @ self._of_spread
-            + factor * self._precision
-        )
+        return self._alike.scale * np.asarray(product) + factor @ self._alike.own
 
     def solve(self, target: Array) -> Array:
         tuning = self._data.tuning
@@ -153,28 +282,11 @@ class IterativeSystem(System):
         )
 
     def spread(self) -> tuple[Spread, float]:
-        shape, tuning = (self._n, len(self._root)), self._data.tuning
-        rng = np.random.default_rng(0)
-        own, logs = np.zeros((shape[1], shape[1])), []
-        for _ in range(tuning.probes):
-            probe = rng.choice([-1.0, 1.0], shape)
-            found, log = _solved(self._white, probe, tuning.probe_tol, tuning.steps)
-            own += 0.5 * (probe.T @ found + found.T @ probe)
-            logs.append(log)
-        # Without probes this is one, and so is the mean for the simple system.
-        white = own / (tuning.probes * self._n)
-        back = linalg.solve_triangular(self._root.T, np.eye(len(white)), lower=False)
+        n, rank = self._alike.n, self._alike.rank
+        white, log = self._data.probed(self._block, (n, rank), self._white)
+        back = linalg.solve_triangular(self._root.T, np.eye(rank), lower=False)
         log_root = 2.0 * float(np.sum(np.log(np.diag(self._root))))
-        determinant = -self._n * log_root - float(np.mean(logs))
-        row = back @ white @ back.T
-        return PooledSpread(row, self._n, self._share_seen(row)), determinant
-
-    def _share_seen(self, row: Array) -> float:
-        """See `PooledSpread`: the trace of a system times its inverse is known."""
-        known = len(row) - np.diag(row) @ self._precision
-        known -= np.sum(self._of_spread * row)
-        alike = float(np.sum(self._of_mean * row))
-        return min(1.0, max(float(known) / alike, 0.0)) if alike > 0 else 1.0
+        return self._alike.pooled(back @ white @ back.T), -n * log_root - log
 
     def _white(self, factor: Array) -> Array:
         """The system where the simple one is the identity."""
@@ -282,6 +394,20 @@ class _JointSystem:
             linalg.solve_triangular(root.T, part.T).T
             for root, part in zip(self._alike, np.split(packed, ends), strict=True)
         ]
+
+
+def _probed(
+    white: Callable[[Array], Array], shape: tuple[int, int], tuning: IterativeTuning
+) -> tuple[Array, float]:
+    """See `Products.probed`."""
+    rng = np.random.default_rng(0)
+    own, logs = np.zeros((shape[1], shape[1])), []
+    for _ in range(tuning.probes):
+        probe = rng.choice([-1.0, 1.0], shape)
+        found, log = _solved(white, probe, tuning.probe_tol, tuning.steps)
+        own += 0.5 * (probe.T @ found + found.T @ probe)
+        logs.append(log)
+    return own / (tuning.probes * shape[0]), float(np.mean(logs))
 
 
 def _solved(

@@ -66,6 +66,17 @@ class JointCovariance(JointSpread):
 
     matrix: Array
 
+    @classmethod
+    def of_precision(cls, precision: Array) -> JointCovariance:
+        """The inverse of a positive definite matrix."""
+        root = linalg.cholesky(precision, lower=True, check_finite=False)
+        unit = np.eye(len(root))
+        return cls(linalg.cho_solve((root, True), unit, check_finite=False))
+
+    def log_determinant(self) -> float:
+        """The logarithm of the determinant."""
+        return float(np.linalg.slogdet(self.matrix)[1])
+
     def variances(self, design: Array) -> Array:
         return np.asarray(np.einsum("ij,ij->i", design @ self.matrix, design))
 
@@ -333,12 +344,9 @@ class Normal(Observed):
     def joint(
         self, sides: tuple[Gaussian, ...], noise: float
     ) -> tuple[JointSpread, float]:
-        matrix = self._joint_precision(sides, noise)
-        root = linalg.cholesky(matrix, lower=True, check_finite=False)
-        log = -2.0 * float(np.sum(np.log(np.diag(root))))
-        lost = 0.5 * (log - sum(side.log_determinant for side in sides))
-        inverse = linalg.cho_solve((root, True), np.eye(len(root)), check_finite=False)
-        return JointCovariance(inverse), lost
+        spread = JointCovariance.of_precision(self._joint_precision(sides, noise))
+        logs = sum(side.log_determinant for side in sides)
+        return spread, 0.5 * (spread.log_determinant() - logs)
 
     def _joint_precision(self, sides: tuple[Gaussian, ...], noise: float) -> Array:
         if len(sides) == 1:

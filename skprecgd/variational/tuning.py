@@ -129,8 +129,6 @@ class SensingTuning:
     most_cells : int
         Cells of the matrix up to which what the measurements say of all pairs of cells
         is kept in memory (50 MB), and the factors are solved for exactly.
-    most_unknowns : int
-        Entries of a factor up to which that is done.
     least : float
         The noise variance cannot fall below this share of the mean squared target.
     exact : float
@@ -165,7 +163,6 @@ class SensingTuning:
     """
 
     most_cells: int = 2500
-    most_unknowns: int = 2000
     least: float = 1e-13
     exact: float = 1e-12
     little: float = 0.02
@@ -188,6 +185,12 @@ class IterativeTuning:
 
     Attributes
     ----------
+    most_unknowns : int
+        Entries of a factor up to which its system is formed, and solved exactly.
+    most_numbers : int
+        Numbers of the design up to which that is done (400 MB).
+    every : int
+        Steps after which probes are solved for again.
     probes : int
         Vectors of random signs from which traces and determinants are estimated, always
         the same ones. They tell the difference from a system that is solved exactly,
@@ -202,6 +205,9 @@ class IterativeTuning:
         Products for one solution at most.
     """
 
+    most_unknowns: int = 2000
+    most_numbers: int = 50_000_000
+    every: int = 8
     probes: int = 16
     draws: int = 64
     tol: float = 1e-3
