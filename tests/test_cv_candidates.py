@@ -105,7 +105,6 @@ def dense(rng):
 
 NOTHING_TO_LEARN = {
     "complete": lambda rng: (search(), (noisy_entries(rng, seen=1.0),)),
-    "dense": dense,
     "another loss": lambda rng: (
         search(loss="huber"),
         (noisy_entries(rng, shape=(24, 16), seen=0.8),),

@@ -274,5 +274,5 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             data.weights,
             None if groups is None else data.of_groups(groups),
             # Complete data are fitted in closed form, though their folds are not.
-            noisy_entries=isinstance(given, EntryData),
+            may_be_noisy=isinstance(given, EntryData),
         )

@@ -378,7 +378,7 @@ def warn_about_zero(estimator: Any, factors: Factors, values: Array) -> None:
 
 
 def may_learn(estimator: Any) -> bool:
-    """Whether an estimator learns noise and prior of entries that leave noise."""
+    """Whether an estimator learns noise and prior of data that leave noise."""
     given = estimator.noise_variance
     known_exact = is_number(given) and float(given) == 0.0
     return learns_prior(estimator) and not known_exact

@@ -94,9 +94,9 @@ class PrecGDMatrixSensing(
     ``y_i = <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``),
     and the factors are found by preconditioned gradient descent [1]_, which does not
     slow down when `n_components` exceeds the true rank or the matrix is
-    ill-conditioned. Where the measurements are noisy single entries, noise and prior
-    are learned from them, and the matrix is a posterior mean [2]_, [3]_: see
-    :ref:`noisy_entries`.
+    ill-conditioned. Where the measurements are noisy, noise and prior are learned from
+    them, and the matrix is a posterior mean [2]_, [3]_: see :ref:`noisy_entries` for
+    single entries, :ref:`noisy_measurements` for all others.
 
     Parameters
     ----------
@@ -150,7 +150,8 @@ class PrecGDMatrixSensing(
         variance for all entries. "columns", which "auto" stands for: one for each
         column of the matrix, those of columns with few entries being drawn towards the
         others', as strongly as the data suggest. Without effect if `noise_variance` is
-        given.
+        given, and where measurements are no single entries or the matrix is symmetric:
+        the noise of these has one variance.
     noise_variance : float, "auto" or array-like of shape (n,), default=None
         Variance of the noise in y, in its squared units, if it is known: for
         ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would learn.
@@ -162,11 +163,10 @@ class PrecGDMatrixSensing(
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
     alpha : "auto" or float, default="auto"
-        "auto": where the measurements are single entries and what the path leaves of
-        them is recognised as noise, the noise and the prior variances of factors and
-        offsets are learned, and the fit is the posterior mean; see
-        :ref:`noisy_entries`. It is 0 for data without noise, other measurements and
-        those in chunks, symmetric matrices, other losses than the squared one, and
+        "auto": where what the path leaves of the measurements is noise, the noise and
+        the prior variances of factors and offsets are learned, and the fit is the
+        posterior mean; see :ref:`noisy_entries` and :ref:`noisy_measurements`. It is 0
+        for data without noise and in chunks, other losses than the squared one, and
         where outliers are looked for. A number is a ridge
         on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
@@ -184,7 +184,8 @@ class PrecGDMatrixSensing(
         "auto": only if the residual does not reach `tol`, and `alpha` is 0 or stands
         for it; needs at least 50 measurements. With labels or counts ("logistic",
         "poisson") the held-out measurements also end the fit, and there is no refit.
-        True is refused where ``alpha="auto"`` learns from all entries.
+        True is refused where ``alpha="auto"`` learns from all entries; with other
+        measurements or symmetric matrices nothing is learned then.
     validation_fraction : float, default=0.1
         Share of the measurements held out.
     n_iter_no_change : int, default=2
@@ -203,8 +204,8 @@ class PrecGDMatrixSensing(
         Start from the previous solution, if it has the same shape. The same fit of the
         same data then ends at once; see :ref:`the_start`.
     store_pattern : bool, default=True
-        Whether to keep which entries were observed, where noise was learned: what
-        standard deviations, intervals and draws of entries take.
+        Whether to keep what standard deviations, intervals and draws take, where noise
+        was learned: which entries were observed, or covariances of the factors.
     verbose : int, default=0
         Print a line per iteration.
 
@@ -258,12 +259,12 @@ class PrecGDMatrixSensing(
         else the mean squared residual, corrected for the degrees of freedom of the rank
         found. Only with the squared loss.
     factor_scales_ : ndarray of shape (n_factors,)
-        Prior standard deviation of what each factor adds to an entry, in units of
-        the data, as root mean square over the columns; only where it was learned.
+        Prior standard deviation of what each factor adds to an entry of the matrix, as
+        root mean square over the columns; only where it was learned.
     lower_bound_ : float
-        The evidence: a lower bound of the log density of the observed entries under the
-        model, with the columns that carry signal; the sum over all groups where it was
-        learned, and only there. Compare fits of the same entries by it.
+        The evidence: a lower bound of the log density of the targets under the model,
+        with the columns that carry signal; the sum over all groups where it was
+        learned, and only there. Compare fits of the same measurements by it.
     history_ : History
         A table; ``history_["loss"]`` is a column. With several groups, those follow one
         another, and ``history_["group"]`` says which it is.
@@ -583,8 +584,8 @@ class PrecGDMatrixSensing(
         ----------
         X : as in `fit`
         return_std : bool, default=False
-            Whether to return standard deviations, too: for single entries of which
-            noise was learned, see `predict_entries`.
+            Whether to return standard deviations, too: where noise was learned. Those
+            of single entries are explained at `predict_entries`.
 
         Returns
         -------
@@ -593,14 +594,15 @@ class PrecGDMatrixSensing(
             With ``loss="logistic"`` these are probabilities, with ``loss="poisson"``
             means: the measurements are their log-odds and their logarithms.
         std : ndarray of shape (n,)
-            Only with `return_std`. Of new measurements; where `noise_variance` was
-            given for each target, of ones as precise as those in the (harmonic) mean.
+            Only with `return_std`. Of new measurements: what is not known of the
+            matrix, and noise. Where `noise_variance` was given for each target, of ones
+            as precise as those in the (harmonic) mean.
 
         Raises
         ------
         ValueError
-            With `return_std`, if `X` are no single entries in memory, or if no noise
-            was learned of them.
+            With `return_std`, if `X` is not in memory, if no noise was learned, or if
+            it was learned of single entries and `X` are others.
         """
         mean = self._predicted(X)
         return (mean, self._std(X)) if return_std else mean

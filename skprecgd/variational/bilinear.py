@@ -113,9 +113,13 @@ class FactorModel(ABC):
         cost = sum(side.divergence() for side in self.sides)
         return -0.5 * self.data.count * float(likelihood) - cost
 
-    def joint(self) -> tuple[JointSpread, float]:
-        """See `Observed.joint`."""
+    def joint(self) -> JointSpread:
+        """Covariances of all factors; see `Observed.joint`."""
         return self.data.joint(self.sides, self.noise)
+
+    def dependence(self) -> float:
+        """What the evidence misses; see `Observed.dependence`."""
+        return self.data.dependence(self.sides, self.noise)
 
     def shares_known(self) -> Array:
         """How much of each column is known: root of squared means over squares."""

@@ -155,11 +155,9 @@ class Products(Observed):
         seen = 0.5 * self.mean_square
         return seen * (4.0 * square + 2.0 * float(np.sum(total * total)))
 
-    def joint(
-        self, sides: tuple[Gaussian, ...], noise: float
-    ) -> tuple[JointSpread, float]:
-        if not self._forms(sum(side.mean.size for side in sides) // len(sides)):
-            return JointDraws.of(self, sides, noise), 0.0
+    def joint(self, sides: tuple[Gaussian, ...], noise: float) -> JointSpread:
+        if not self._forms_all(sides):
+            return JointDraws.of(self, sides, noise)
         factor = 4.0 if len(sides) == 1 else 1.0
         designs, diagonal = [], []
         for block, side in enumerate(sides):
@@ -169,9 +167,13 @@ class Products(Observed):
             diagonal.append(np.kron(np.eye(side.n), alike.own))
         design = np.hstack(designs)
         precision = design.T @ design * (factor / noise) + linalg.block_diag(*diagonal)
-        spread = JointCovariance.of_precision(precision)
-        logs = sum(side.log_determinant for side in sides)
-        return spread, 0.5 * (spread.log_determinant() - logs)
+        return JointCovariance.of_precision(precision)
+
+    def dependence(self, sides: tuple[Gaussian, ...], noise: float) -> float:
+        return super().dependence(sides, noise) if self._forms_all(sides) else 0.0
+
+    def _forms_all(self, sides: tuple[Gaussian, ...]) -> bool:
+        return all(self._forms(side.mean.size) for side in sides)
 
 
 @dataclass(frozen=True)

@@ -62,26 +62,26 @@ class JointCovariance(JointSpread):
     Attributes
     ----------
     matrix : ndarray of shape (n, n)
+    log_determinant : float
     """
 
     matrix: Array
+    log_determinant: float
 
     @classmethod
     def of_precision(cls, precision: Array) -> JointCovariance:
         """The inverse of a positive definite matrix."""
         root = linalg.cholesky(precision, lower=True, check_finite=False)
         unit = np.eye(len(root))
-        return cls(linalg.cho_solve((root, True), unit, check_finite=False))
-
-    def log_determinant(self) -> float:
-        """The logarithm of the determinant."""
-        return float(np.linalg.slogdet(self.matrix)[1])
+        log = -2.0 * float(np.sum(np.log(np.diag(root))))
+        return cls(linalg.cho_solve((root, True), unit, check_finite=False), log)
 
     def variances(self, design: Array) -> Array:
         return np.asarray(np.einsum("ij,ij->i", design @ self.matrix, design))
 
     def in_units(self, unit: float) -> JointSpread:
-        return JointCovariance(unit * self.matrix)
+        log = self.log_determinant + len(self.matrix) * float(np.log(unit))
+        return JointCovariance(unit * self.matrix, log)
 
 
 class DenseSystem(System):
@@ -249,9 +249,7 @@ class Observed(ABC):
         """
 
     @abstractmethod
-    def joint(
-        self, sides: tuple[Gaussian, ...], noise: float
-    ) -> tuple[JointSpread, float]:
+    def joint(self, sides: tuple[Gaussian, ...], noise: float) -> JointSpread:
         """Covariances of all entries of all factors, as the data link them.
 
         In the posterior, factors are independent. What a measurement says is known
@@ -261,13 +259,20 @@ class Observed(ABC):
         ----------
         sides : tuple of Gaussian
         noise : float
-
-        Returns
-        -------
-        spread : JointSpread
-        lost : float
-            What the evidence misses, as the factors are taken as independent.
         """
+
+    def dependence(self, sides: tuple[Gaussian, ...], noise: float) -> float:
+        """What the evidence misses, as factors are independent; 0 if it is not known.
+
+        Parameters
+        ----------
+        sides : tuple of Gaussian
+        noise : float
+        """
+        joint = self.joint(sides, noise)
+        assert isinstance(joint, JointCovariance)
+        logs = sum(side.log_determinant for side in sides)
+        return 0.5 * (joint.log_determinant - logs)
 
 
 class Normal(Observed):
@@ -341,12 +346,8 @@ class Normal(Observed):
         own = float(np.sum(system * pairs.reshape(system.shape)))
         return 4.0 * float(flat @ system @ flat) + 2.0 * own
 
-    def joint(
-        self, sides: tuple[Gaussian, ...], noise: float
-    ) -> tuple[JointSpread, float]:
-        spread = JointCovariance.of_precision(self._joint_precision(sides, noise))
-        logs = sum(side.log_determinant for side in sides)
-        return spread, 0.5 * (spread.log_determinant() - logs)
+    def joint(self, sides: tuple[Gaussian, ...], noise: float) -> JointCovariance:
+        return JointCovariance.of_precision(self._joint_precision(sides, noise))
 
     def _joint_precision(self, sides: tuple[Gaussian, ...], noise: float) -> Array:
         if len(sides) == 1:

@@ -171,7 +171,7 @@ def _score(model: FactorModel, tuning: SensingTuning) -> float:
     if model.rank == 0:
         return model.evidence()
     known = float(np.sum(model.shares_known() ** 2))
-    return model.evidence() + model.joint()[1] + tuning.column * known
+    return model.evidence() + model.dependence() + tuning.column * known
 
 
 def _settled(model: FactorModel, tuning: SensingTuning) -> FactorModel:
@@ -227,7 +227,7 @@ def _in_units(
     measured = MeasuredDistribution(
         blocks[0],
         blocks[-1],
-        model.joint()[0].in_units(unit),
+        model.joint().in_units(unit),
         unit**2 * float(np.sum(totals[0] * totals[-1])),
         noise,
     )

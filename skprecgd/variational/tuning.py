@@ -128,7 +128,8 @@ class SensingTuning:
     ----------
     most_cells : int
         Cells of the matrix up to which what the measurements say of all pairs of cells
-        is kept in memory (50 MB), and the factors are solved for exactly.
+        is kept (8 MB), so that steps do not depend on how many measurements there
+        are.
     least : float
         The noise variance cannot fall below this share of the mean squared target.
     exact : float
@@ -162,7 +163,7 @@ class SensingTuning:
         A column has vanished if they are less than this share.
     """
 
-    most_cells: int = 2500
+    most_cells: int = 1000
     least: float = 1e-13
     exact: float = 1e-12
     little: float = 0.02
