@@ -138,7 +138,11 @@ def learn_sensing(
     model = _best(kind(_observed(data, tuning), known, tuning), rank, tuning)
     found = model.evidence(), int(np.sum(model.shares_known() > tuning.known))
     if not model.exact:
+        noise = model.noise
+        model = _with_less_noise(model, tuning)
         model = _with_weak_column(model, rank, tuning)
+        # What the factors take of the noise by chance is noise all the same.
+        model.noise = max(noise, model.noise)
     return _in_units(model, data, *found)
 
 
@@ -163,6 +167,26 @@ def _best(nothing: FactorModel, rank: int, tuning: SensingTuning) -> FactorModel
             return model
         better = _score(model, tuning) > _score(best, tuning)
         best, in_vain = (model, 0) if better else (best, in_vain + 1)
+    return best
+
+
+def _with_less_noise(model: FactorModel, tuning: SensingTuning) -> FactorModel:
+    """The model with the factors of less noise, if their score is higher.
+
+    The bound of the evidence is loose where measurements are scarce, and then is
+    highest at too much noise: factors depend on one another the more the less there is.
+    """
+    if model.known or not model.rank:
+        return model
+    best, score = model, _score(model, tuning)
+    for _ in range(tuning.noises):
+        other = best.copied()
+        other.known, other.noise = True, best.noise * tuning.less_noise
+        other = _settled(other, tuning)
+        higher = _score(other, tuning)
+        if higher <= score:
+            break
+        best, score = other, higher
     return best
 
 
@@ -202,14 +226,11 @@ def _with_weak_column(
             model.step()
     if model.rank >= rank or model.share_left < tuning.mostly_noise:
         return model
-    noise = model.noise
     model.grow(1)
     for _ in range(tuning.weak_point_steps):
         model.point_step(model.share_left)
     for _ in range(tuning.weak_steps):
         model.step()
-    # What a column takes of the noise by chance is noise all the same.
-    model.noise = max(noise, model.noise)
     return model
 
 

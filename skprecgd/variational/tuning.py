@@ -147,6 +147,9 @@ class SensingTuning:
         What a column that is known adds to the score of a model, in natural units of
         the evidence. The bound takes factors as independent, and loses that much by it
         for each column: columns that chance makes have an evidence of -3 to -4.
+    less_noise, noises : float, int
+        Factor between variances of the noise that are tried below the one at which the
+        bound is highest, and how many of them at most.
     most_steps : int
         Steps until nothing changes.
     settled : float
@@ -171,6 +174,8 @@ class SensingTuning:
     point_steps: int = 10
     in_vain: int = 2
     column: float = 6.0
+    less_noise: float = 0.7
+    noises: int = 4
     most_steps: int = 100
     settled: float = 1e-5
     mostly_noise: float = 0.4
