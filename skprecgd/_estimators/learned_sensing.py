@@ -50,9 +50,12 @@ class SensingLearner(PriorLearner):
         return self.posterior.share_left < SENSING.little
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
-        n = self.measured.weights.count(len(self.measured.measurements))
-        freedom = self.unknown.degrees_of_freedom(factors.matrix_shape, factors.rank)
-        return n <= freedom and self.signal() is not None
+        shape, n = factors.matrix_shape, len(self.measured.measurements)
+        if n < sum(shape):
+            # So few measurements say nothing of noise.
+            return False
+        freedom = self.unknown.degrees_of_freedom(shape, factors.rank)
+        return n < freedom and self.signal() is not None
 
     @cached_property
     def posterior(self) -> SensingPosterior:
@@ -116,7 +119,9 @@ def sensing_learner_of(
     """
     chunked = isinstance(measured.measurements, ChunkedMeasurements)
     held_out = estimator.early_stopping is True
-    if chunked or held_out or not may_learn(estimator):
+    # Without a tolerance it is not known whether a path would have explained the data.
+    endless = estimator.tol == 0
+    if chunked or held_out or endless or not may_learn(estimator):
         return None
     return SensingLearner(measured, rank, estimator)
 

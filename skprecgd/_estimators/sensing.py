@@ -197,7 +197,8 @@ class PrecGDMatrixSensing(
     tol : float, default=1e-9
         Stop when the residual, or the part of it that moving the factors can still
         remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
-        iterations without a warning.
+        iterations without a warning, and nothing is learned then unless the
+        measurements are single entries.
     random_state : int, RandomState instance or None, default=None
         Seed of random starts.
     warm_start : bool, default=False
@@ -387,9 +388,9 @@ class PrecGDMatrixSensing(
             The measured numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
-            zero not at all. Where noise is learned, weights count as they compare
-            (their mean, if it is above one, as one). (`noise_variance` says how
-            precise it is.)
+            zero not at all. Where noise of single entries is learned, weights count as
+            they compare (their mean, if it is above one, as one). (`noise_variance`
+            says how precise it is.)
 
         Returns
         -------
@@ -504,10 +505,13 @@ class PrecGDMatrixSensing(
         means: Offsets,
     ) -> Recovered:
         """What the estimator keeps where noise and prior were learned."""
-        end = AtNoise.of(self, learner, result, objective, unknown, means)
+        found = partial(AtNoise.of, self, learner, result, objective, unknown, means)
+        end, stopped = in_spite_of_interrupt(found)
         kept = end.result, end.factors, end.offsets
         loss, noise = objective.loss, end.noise
-        return Recovered(objective, unknown, *kept, None, loss, noise=noise)
+        return Recovered(
+            objective, unknown, *kept, None, loss, noise=noise, stopped=stopped
+        )
 
     def _found(
         self,
