@@ -148,8 +148,9 @@ def learn_sensing(
 
 def _observed(data: NoisyMeasurements, tuning: SensingTuning) -> Observed:
     """The form of the data in which systems are solved."""
-    exact = data.shape[0] * data.shape[1] <= tuning.most_cells
-    return Normal(data) if exact else Products(data)
+    few = data.shape[0] * data.shape[1] <= tuning.most_cells
+    quick = data.measurements.has_design or len(data.targets) <= tuning.most_alone
+    return Normal(data) if few and quick else Products(data)
 
 
 def _best(nothing: FactorModel, rank: int, tuning: SensingTuning) -> FactorModel:

@@ -130,6 +130,8 @@ class SensingTuning:
         Cells of the matrix up to which what the measurements say of all pairs of cells
         is kept (8 MB), so that steps do not depend on how many measurements there
         are.
+    most_alone : int
+        Measurements up to which that is done if each matrix takes a product of its own.
     least : float
         The noise variance cannot fall below this share of the mean squared target.
     exact : float
@@ -167,6 +169,7 @@ class SensingTuning:
     """
 
     most_cells: int = 1000
+    most_alone: int = 5000
     least: float = 1e-13
     exact: float = 1e-12
     little: float = 0.02
