@@ -78,7 +78,7 @@ def ridge_of(estimator: Any) -> float:
 
 
 def learns_prior(estimator: Any) -> bool:
-    """Whether noise and prior are learned where noise is left in single entries."""
+    """Whether noise and prior are learned where noise is left."""
     learns = isinstance(estimator.alpha, str)
     return learns and make_loss(estimator.loss).least_squares
 

@@ -42,7 +42,7 @@ class NoiseWatch:
 
     def goes_on(self, stage: Factors) -> bool:
         """Whether to add columns after a stage."""
-        if self._judge is None or self._asked:
+        if self._judge is None or self._asked or np.isinf(self._judge.n_iter):
             return True
         self._in_vain = self._in_vain + 1 if self._by_chance() else 0
         much = self._share_left() < self._tuning.much_left

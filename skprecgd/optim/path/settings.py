@@ -77,7 +77,8 @@ class NoiseJudge(ABC):
     def n_iter(self) -> float:
         """How many iterations of a path an answer costs: it is not asked before these.
 
-        The end of a path does not wait for them.
+        The end of a path does not wait for them; if they are infinite, it is asked
+        there alone.
         """
         return 0.0
 
