@@ -190,6 +190,11 @@ class PriorLearner(NoiseJudge):
         offsets : Offsets
         """
 
+    @property
+    def doubts_unfinished(self) -> bool:
+        """Whether a path that has not converged is to be doubted as well."""
+        return False
+
     @abstractmethod
     def found(self) -> NoiseFound:
         """What is known of the noise."""

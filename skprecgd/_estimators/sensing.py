@@ -497,10 +497,11 @@ class PrecGDMatrixSensing(
             return self._at_noise(learner, result, objective, unknown, means)
         keep = partial(self._found, result, objective, unknown, means, seen)
         (found, within, fitted), stopped = in_spite_of_interrupt(keep)
-        explained = result.converged and not stopped
         at = found.factors, found.offsets
-        if learner is not None and explained and learner.doubts(*at):
-            return self._at_noise(learner, result, objective, unknown, means)
+        if learner is not None and not stopped:
+            ended = result.converged or learner.doubts_unfinished
+            if ended and learner.doubts(*at):
+                return self._at_noise(learner, result, objective, unknown, means)
         seed = self.random_state
         if fitted.penalty_of_sum.shrinks:
             within = fitted.penalty_of_sum.balanced(within)
