@@ -52,6 +52,12 @@ _CLEARLY_MISSED = 2.0
 # Standard errors by which a mean must differ from zero to be one.
 _CLEARLY_NOT_ZERO = 3.5
 
+NO_TAIL = (
+    "noise_tail='t' needs single entries in memory of which some are missing, and not "
+    "of a symmetric matrix, as no noise is learned of others; use noise_tail='auto', "
+    "or outlier_fraction where a share of complete data is wrong."
+)
+
 NO_ENTRIES = (
     "inference='gibbs' needs single entries in memory of which some are missing, and "
     "not of a symmetric matrix; use inference='variational' for complete data and "
@@ -477,6 +483,8 @@ def learner_of(
     """
     if draws_posterior(estimator) and not isinstance(data, EntryData):
         raise ValueError(NO_ENTRIES)
+    if estimator.noise_tail == "t" and not isinstance(data, EntryData):
+        raise ValueError(NO_TAIL)
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)

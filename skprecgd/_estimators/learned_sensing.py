@@ -10,6 +10,7 @@ import numpy as np
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.learned import (
     NO_ENTRIES,
+    NO_TAIL,
     NoiseFound,
     PriorLearner,
     may_learn,
@@ -17,7 +18,6 @@ from skprecgd._estimators.learned import (
 from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.parameters import (
     draws_posterior,
-    learns_prior,
     looks_for_outliers,
 )
 from skprecgd._estimators.weighting import is_number
@@ -57,8 +57,12 @@ class SensingLearner(PriorLearner):
     def signal(self) -> int | None:
         return None if self.posterior.exact else self.posterior.n_signal
 
+    @property
+    def share_left(self) -> float:
+        return self.posterior.share_left
+
     def in_doubt(self) -> bool:
-        return self.posterior.share_left < SENSING.little
+        return self.share_left < SENSING.little
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         shape, n = factors.matrix_shape, len(self.measured.measurements)
@@ -135,11 +139,8 @@ def sensing_learner_of(
     """
     if draws_posterior(estimator):
         raise ValueError(NO_ENTRIES)
-    if estimator.noise_tail == "t" and learns_prior(estimator):
-        raise ValueError(
-            "noise_tail='t' needs single entries in memory, and not of a symmetric "
-            "matrix: the noise of other measurements is normal; use noise_tail='auto'."
-        )
+    if estimator.noise_tail == "t":
+        raise ValueError(NO_TAIL)
     chunked = isinstance(measured.measurements, ChunkedMeasurements)
     held_out = estimator.early_stopping is True
     # Without a tolerance it is not known whether a path would have explained the data.

@@ -82,6 +82,11 @@ class NoiseJudge(ABC):
         """
         return 0.0
 
+    @property
+    def share_left(self) -> float:
+        """Share of the squared data that is noise to it; zero if it does not say."""
+        return 0.0
+
     def in_doubt(self) -> bool:
         """Whether what looks like noise may be none.
 
