@@ -285,7 +285,7 @@ def test_sensing(symmetric, rng):
 def test_a_path_ends_below_what_the_measurements_determine(rng):
     # 5 (8 + 8 - 5) = 55 unknowns, and 6 (8 + 8 - 6) = 60.
     A, y = rng.standard_normal((60, 64)), rng.standard_normal(60)
-    how = {"matrix_shape": (8, 8), "tol": 1e-3, "early_stopping": False}
+    how = {"matrix_shape": (8, 8), "tol": 1e-3, "early_stopping": False, "alpha": 0}
     model = PrecGDMatrixSensing("auto", random_state=0, **how).fit(A, y)
     assert model.n_components_ == 5
 

@@ -142,7 +142,6 @@ REFUSALS = {
             ("loss", {"logistic", "poisson"}),
             "center",
         ),
-        Refusal(CORRUPT, ("center", {"mean", "columns", "both"}), "outlier_fraction"),
         Refusal(("data", {"complete sparse", *CHUNKS}), ("loss", OTHER_LOSSES), "loss"),
         Refusal(("data", {"complete sparse", *CHUNKS}), CORRUPT, "outlier_fraction"),
         Refusal(("data", {"holes in chunks"}), ("center", {"both"}), "center"),

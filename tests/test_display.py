@@ -41,7 +41,7 @@ def noisy():
     A, y, _ = make_matrix_sensing(
         20, 15, rank=3, n_measurements=500, noise=0.1, random_state=0
     )
-    model = PrecGDMatrixSensing(8, matrix_shape=(20, 15), random_state=0)
+    model = PrecGDMatrixSensing(8, matrix_shape=(20, 15), alpha=0, random_state=0)
     return model.fit(A, y)
 
 

@@ -10,7 +10,12 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.datasets import load_digits
 
-from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
+from skprecgd import (
+    PrecGDFactorization,
+    PrecGDFactorizationCV,
+    PrecGDMatrixSensing,
+    observed_entries,
+)
 from skprecgd.variational.tail import HeavyTail, Histogram
 
 N_ROWS, N_COLUMNS, RANK = 120, 40, 2
@@ -267,6 +272,38 @@ def test_rows_that_are_alike_change_nothing(rng):
     model = PrecGDFactorization(8, center="columns").fit(X)
     alike = PrecGDFactorization(8, center="columns", noise="columns").fit(X)
     assert_allclose(matrix_of(model), matrix_of(alike))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{"alpha": 0}, {"loss": "huber"}, {"noise_variance": 0}, {"outlier_fraction": 0.1}],
+)
+def test_a_tail_is_refused_where_no_noise_is_learned(beside, rng):
+    X, _ = with_holes(rng, low_rank(rng))
+    with pytest.raises(ValueError, match="noise_tail='"):
+        PrecGDFactorization(noise_tail="t", **beside).fit(X)
+
+
+def test_a_tail_needs_entries_of_which_some_are_missing(rng):
+    complete = low_rank(rng)
+    with pytest.raises(ValueError, match="noise_tail='t' needs single entries"):
+        PrecGDFactorization(noise_tail="t").fit(complete)
+    with pytest.raises(ValueError, match="noise_tail='t' needs single entries"):
+        PrecGDMatrixSensing(noise_tail="t", matrix_shape=(3, 2)).fit(
+            rng.normal(size=(20, 6)), rng.normal(size=20)
+        )
+
+
+def test_candidates_without_noise_have_no_tail(rng):
+    truth = low_rank(rng)
+    X, _ = with_holes(rng, truth + 0.4 * rng.standard_t(2, size=truth.shape))
+    search = PrecGDFactorizationCV(cv=2, noise_tail="t").fit(X)
+    assert search.best_params_["alpha"] == "auto"
+    assert np.isfinite(search.noise_df_)
+    with pytest.raises(ValueError, match="noise_tail='t' needs alpha='auto'"):
+        PrecGDFactorizationCV(cv=2, noise_tail="t", alpha=[0, 1]).fit(X)
+    with pytest.raises(ValueError, match="noise_tail='t' needs single entries"):
+        PrecGDFactorizationCV(cv=2, noise_tail="t").fit(np.nan_to_num(X))
 
 
 @pytest.mark.parametrize("value", ["cauchy", 3, None])

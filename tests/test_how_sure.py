@@ -218,11 +218,10 @@ def test_what_is_not_known_is_refused(rng):
     complete = PrecGDFactorization(2).fit(np.nan_to_num(X))
     with pytest.raises(ValueError, match="Nothing is known of how sure"):
         complete.predict_entries([0], [0], return_std=True)
-    sensing = PrecGDMatrixSensing(1, matrix_shape=(4, 3)).fit(
-        rng.normal(size=(40, 12)), rng.normal(size=40)
-    )
+    entries, y = observed_entries(X)
+    of_entries = PrecGDMatrixSensing(2, matrix_shape=X.shape).fit(entries, y)
     with pytest.raises(ValueError, match="needs single entries"):
-        sensing.predict(rng.normal(size=(2, 12)), return_std=True)
+        of_entries.predict(rng.normal(size=(2, X.size)), return_std=True)
 
 
 @pytest.mark.parametrize(

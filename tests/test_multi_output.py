@@ -113,7 +113,7 @@ def test_reduced_rank_regression(container, condition_number, global_random_seed
     Y = X @ M
     Y += 0.1 * Y.std() * rng.standard_normal(Y.shape)
     A, y = multi_output(container(X), Y)
-    model = PrecGDMatrixSensing(2, early_stopping=False, tol=1e-8).fit(A, y)
+    model = PrecGDMatrixSensing(2, alpha=0, early_stopping=False, tol=1e-8).fit(A, y)
     expected = reduced_rank_regression(X, Y, 2)
     assert model.converged_
     size = np.linalg.norm(X @ expected)

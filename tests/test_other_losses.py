@@ -696,6 +696,7 @@ def test_noise_variance_is_estimated(damping, global_random_seed):
         noise_variance="auto",
         damping=damping,
         random_state=0,
+        alpha=0,
         tol=1e-6,
     ).fit(A, y)
     # A hundred degrees of freedom of 900; the standard error is 5 %.

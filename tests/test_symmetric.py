@@ -45,7 +45,7 @@ def test_a_psd_matrix_from_too_few_measurements_for_a_pair(problem):
     # 39 degrees of freedom of the symmetric model, 76 of the pair.
     A, y = measured(truth, 70)
     model = PrecGDMatrixSensing(4, symmetric=True).fit(A, y)
-    pair = PrecGDMatrixSensing(4).fit(A, y)
+    pair = PrecGDMatrixSensing(4, alpha=0.0).fit(A, y)
     assert error(model, truth) < 1e-6
     # No rank of a pair that 70 measurements determine explains them.
     assert "held-out measurements" in pair.stop_reason_
@@ -62,7 +62,8 @@ def test_no_psd_matrix_explains_the_data(problem, kind):
         truth, missed = np.outer(basis[:, 0], basis[:, 1]), np.sqrt(3 / 4)
     A, y = measured(truth, 300)
     # No warning: a least-squares fit is found, it only does not explain the data.
-    model = PrecGDMatrixSensing(4, symmetric=True, random_state=0).fit(A, y)
+    options = {"symmetric": True, "alpha": 0.0, "random_state": 0}
+    model = PrecGDMatrixSensing(4, **options).fit(A, y)
     residual = model.history_["relative_residual"][-1]
     assert missed / 2 < residual < 1.5 * missed
     assert "residual cannot reach tol" in model.stop_reason_

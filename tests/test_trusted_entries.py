@@ -371,3 +371,51 @@ def test_explaining_by_more_numbers_than_there_are_is_no_explanation():
     assert model.outliers_.nnz == 0
     assert model.noise_variance_ is not None
     assert "Noise" in model.stop_reason_
+
+
+# ---- explanations that are none
+
+
+@pytest.mark.parametrize("bound", [0.1, "auto"])
+@pytest.mark.parametrize("kind", ["binary", "counts"])
+def test_numbers_that_repeat_are_not_explained_by_leaving_out_the_rest(
+    kind, bound, rng
+):
+    """Most zeros of a table are explained by zeros, and the ones are no errors."""
+    M = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 20))
+    data = (M > 0) * 1.0 if kind == "binary" else rng.poisson(0.3 * np.exp(0.6 * M))
+    hidden = rng.random(M.shape) < 0.2
+    X = np.where(hidden, np.nan, data)
+    model = PrecGDFactorization(8, center="columns", outlier_fraction=bound).fit(X)
+    completed = model.left_ @ model.right_.T + model.center_
+    error, of_means = (
+        np.sqrt(np.mean((guess - data)[hidden] ** 2))
+        for guess in (completed, np.nanmean(X, axis=0) + 0 * data)
+    )
+    assert error <= 1.05 * of_means
+
+
+@pytest.mark.parametrize("bound", [0.05, 0.1, "auto"])
+@pytest.mark.parametrize("rank", [5, 10, "auto"])
+def test_smooth_tables_with_errors_and_holes_are_completed(rank, bound, rng):
+    """Columns that nearly follow from one another, as economic series do."""
+    times = np.linspace(0, 1, 200)[:, None]
+    curves = np.hstack(
+        [times, np.exp(times), np.sin(7 * times), rng.normal(size=(200, 2))]
+    )
+    units = 10.0 ** rng.uniform(-2, 3, 12)
+    table = (
+        curves @ rng.normal(size=(5, 12)) + 0.02 * rng.normal(size=(200, 12))
+    ) * units
+    spread = table.std(axis=0)
+    hidden = rng.random(table.shape) < 0.1
+    wrong = ~hidden & (rng.random(table.shape) < 0.03)
+    given = table + np.where(wrong, 10 * spread * rng.normal(size=table.shape), 0.0)
+    X = np.where(hidden, np.nan, given)
+    model = PrecGDFactorization(rank, center="columns", outlier_fraction=bound).fit(X)
+    completed = model.left_ @ model.right_.T + model.center_
+    error, of_means = (
+        np.sqrt(np.mean((((guess - table) / spread)[hidden]) ** 2))
+        for guess in (completed, np.nanmean(X, axis=0) + 0 * table)
+    )
+    assert error < 0.5 * of_means

@@ -100,7 +100,7 @@ def test_the_unit_of_weights_does_not_matter(options, dtype, rng):
     A, y, often = sensing(rng)
     A, y = A.astype(dtype), y.astype(dtype)
     tol = TOL if dtype is np.float64 else 1e-5
-    model = PrecGDMatrixSensing(2, early_stopping=False, tol=tol, **options)
+    model = PrecGDMatrixSensing(2, alpha=0, early_stopping=False, tol=tol, **options)
     expected = model.fit(A, y, often).matrix_
     chunks = da.from_array(A.reshape(N, -1), chunks=(40, -1))
     for unit in (1e-200, 1e-30, 1e6, 1e200):
@@ -117,7 +117,7 @@ def test_the_unit_of_weights_does_not_matter(options, dtype, rng):
 @pytest.mark.parametrize("weights_too", [False, True])
 def test_measurements_in_chunks(as_dask, weights_too, rng):
     A, y, often = sensing(rng)
-    model = PrecGDMatrixSensing(2, early_stopping=False, tol=TOL)
+    model = PrecGDMatrixSensing(2, alpha=0, early_stopping=False, tol=TOL)
     expected = model.fit(A, y, sample_weight=often).matrix_
     chunks = da.from_array(A, chunks=(40, *SHAPE))
     targets = da.from_array(y, chunks=40) if as_dask else y
@@ -262,14 +262,14 @@ def test_known_variances_weigh_the_residuals(rng):
     M = rng.standard_normal((10, 2)) @ rng.standard_normal((2, 8))
     variance = rng.choice([0.01, 9.0], size=N)
     y = np.einsum("nij,ij->n", A, M) + np.sqrt(variance) * rng.standard_normal(N)
-    model = PrecGDMatrixSensing(2, early_stopping=False, tol=TOL)
+    model = PrecGDMatrixSensing(2, alpha=0, early_stopping=False, tol=TOL)
     model.set_params(noise_variance=variance).fit(A, y)
     np.testing.assert_array_equal(model.noise_variance_, variance)
     root = 1 / np.sqrt(variance)
-    other = PrecGDMatrixSensing(2, early_stopping=False, tol=TOL)
+    other = PrecGDMatrixSensing(2, alpha=0, early_stopping=False, tol=TOL)
     other.fit(root[:, None, None] * A, root * y)
     assert distance(model.matrix_, other.matrix_) <= 10 * TOL
-    plain = PrecGDMatrixSensing(2, early_stopping=False).fit(A, y)
+    plain = PrecGDMatrixSensing(2, alpha=0, early_stopping=False).fit(A, y)
     assert distance(model.matrix_, M) < 0.5 * distance(plain.matrix_, M)
 
 
@@ -484,7 +484,7 @@ def test_a_subclass_that_changes_the_loss_is_weighted_too(rng):
         curvature_bound = 2.0
 
     A, y, often = sensing(rng)
-    options = {"early_stopping": False, "tol": TOL}
+    options = {"alpha": 0, "early_stopping": False, "tol": TOL}
     own = PrecGDMatrixSensing(2, loss=Doubled(), **options).fit(A, y, often)
     squared = PrecGDMatrixSensing(2, **options).fit(A, y, often)
     assert distance(own.matrix_, squared.matrix_) <= 100 * TOL

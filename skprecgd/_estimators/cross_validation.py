@@ -78,9 +78,9 @@ class Samples:
         Samples of weight zero are in no fold.
     groups : array-like of shape (n,), default=None
         The groups of the samples, for splitters that keep groups together.
-    noisy_entries : bool, default=False
+    may_be_noisy : bool, default=False
         Whether a fit of all samples learns noise and prior if it is asked to: they are
-        entries of a matrix that are not fitted in closed form.
+        not entries of a matrix that are fitted in closed form.
     """
 
     measurements: Measurements
@@ -88,11 +88,11 @@ class Samples:
     center: str | None = None
     weights: Weights = ONCE
     groups: Any = None
-    noisy_entries: bool = False
+    may_be_noisy: bool = False
 
     def are_learned_by(self, model: BasePrecGD) -> bool:
         """Whether `model` learns noise and prior, where these samples leave noise."""
-        return self.noisy_entries and may_learn(model)
+        return self.may_be_noisy and may_learn(model)
 
     def splits(self, cv: Any, random_state: Any) -> list[tuple[Array, Array]]:
         """Training and test samples of each fold, without those of weight zero."""

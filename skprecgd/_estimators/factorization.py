@@ -491,9 +491,9 @@ class PrecGDFactorization(
         if result.status is Status.NOISE:
             found = noise
         fit, stopped = in_spite_of_interrupt(found)
-        explained = result.converged and result.status is not Status.NOISE
-        explained = explained and not stopped
-        if explained and learner.doubts(fit.factors, fit.offsets):
+        ended = result.converged or learner.doubts_unfinished
+        ended = ended and result.status is not Status.NOISE and not stopped
+        if ended and learner.doubts(fit.factors, fit.offsets):
             fit, stopped = in_spite_of_interrupt(noise)
         return replace(fit, stopped=stopped)
 

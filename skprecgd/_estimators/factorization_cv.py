@@ -284,5 +284,5 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             data.weights,
             None if groups is None else data.of_groups(groups),
             # Complete data are fitted in closed form, though their folds are not.
-            noisy_entries=isinstance(given, EntryData) or looks_for_outliers(self),
+            may_be_noisy=isinstance(given, EntryData) or looks_for_outliers(self),
         )

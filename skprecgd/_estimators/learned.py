@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,11 +45,18 @@ from skprecgd.variational.posterior import Posterior, learn_posterior
 from skprecgd.variational.predictive import EntryDistributions, Predictive
 from skprecgd.variational.recipe import is_doubtful
 from skprecgd.variational.rows import ColumnPosterior
+from skprecgd.variational.sensing import MeasuredDistribution
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
 # Standard errors by which a mean must differ from zero to be one.
 _CLEARLY_NOT_ZERO = 3.5
+
+NO_TAIL = (
+    "noise_tail='t' needs single entries in memory of which some are missing, and not "
+    "of a symmetric matrix, as no noise is learned of others; use noise_tail='auto', "
+    "or outlier_fraction where a share of complete data is wrong."
+)
 
 NO_ENTRIES = (
     "inference='gibbs' needs single entries in memory of which some are missing, and "
@@ -76,6 +84,8 @@ class NoiseFound:
         Degrees of freedom of the noise; infinite if it is normal.
     n_draws : int, default=0
         Of how many draws the matrix is the mean; 0 if it was found without.
+    measured : MeasuredDistribution, default=None
+        What is known of measurements that are no single entries.
     """
 
     variance: float | Array
@@ -85,6 +95,7 @@ class NoiseFound:
     entries: EntryDistributions | None = None
     freedom: float = np.inf
     n_draws: int = 0
+    measured: MeasuredDistribution | None = None
 
     @classmethod
     def left_by(
@@ -143,7 +154,63 @@ class NoiseFound:
         return cls(variance, scales, bound, missed, entries, freedom, draws)
 
 
-class Learner(NoiseJudge):
+class PriorLearner(NoiseJudge):
+    """What learns noise and prior of data when a search first asks for it."""
+
+    posterior: Any
+    """What was learned; a cached property."""
+    is_to_draw: bool = False
+    """Whether the answer is a mean of draws."""
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether anybody has asked."""
+        return "posterior" in self.__dict__
+
+    @property
+    def gross(self) -> GrossErrors | None:
+        """What is not believed of the data, if such was looked for."""
+        return None
+
+    @property
+    @abstractmethod
+    def factors(self) -> Factors:
+        """The posterior means, offsets of rows included."""
+
+    @property
+    @abstractmethod
+    def offsets(self) -> Offsets:
+        """Those of the posterior."""
+
+    @abstractmethod
+    def doubts(self, factors: Factors, offsets: Offsets) -> bool:
+        """Whether a matrix that explains the data may be another than theirs.
+
+        Then the posterior is the better answer. It is not asked where the data prove
+        the matrix.
+
+        Parameters
+        ----------
+        factors : Factors
+            With the offsets of rows.
+        offsets : Offsets
+        """
+
+    @property
+    def doubts_unfinished(self) -> bool:
+        """Whether a path that has not converged is to be doubted as well."""
+        return False
+
+    @abstractmethod
+    def found(self) -> NoiseFound:
+        """What is known of the noise."""
+
+    @abstractmethod
+    def in_words(self) -> str:
+        """What was found, in one sentence."""
+
+
+class Learner(PriorLearner):
     """The posterior of noisy entries, which is learned when first asked for.
 
     Parameters
@@ -210,17 +277,6 @@ class Learner(NoiseJudge):
             return is_doubtful(model, self.rank)
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
-        """Whether a matrix that explains the entries may be another than theirs.
-
-        Then the posterior is the better answer. It is not asked where entries prove
-        the matrix.
-
-        Parameters
-        ----------
-        factors : Factors
-            With the offsets of rows.
-        offsets : Offsets
-        """
         data, found = self.data, (self.data, factors, offsets, self.center)
         if len(data.values) < sum(data.shape):
             # Rows and columns hang together by hardly one entry each, which say nothing
@@ -232,11 +288,6 @@ class Learner(NoiseJudge):
         if not partly and is_determined(*found):
             return False
         return self.signal() is not None or partly
-
-    @property
-    def has_learned(self) -> bool:
-        """Whether anybody has asked."""
-        return "posterior" in self.__dict__
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -257,11 +308,6 @@ class Learner(NoiseJudge):
         """The entries that the posterior is learned from."""
         return self.data
 
-    @property
-    def gross(self) -> GrossErrors | None:
-        """The entries that are not, if such were looked for."""
-        return None
-
     @cached_property
     def answer(self) -> Posterior:
         """The posterior that the estimator keeps: of draws, if it is to make some.
@@ -279,7 +325,6 @@ class Learner(NoiseJudge):
 
     @cached_property
     def factors(self) -> Factors:
-        """The posterior means, offsets of rows included."""
         posterior, dtype = self.answer, self.data.values.dtype
         left, right = posterior.rows.mean, posterior.columns.basis
         if left.shape[1] == 0:
@@ -322,7 +367,6 @@ class Learner(NoiseJudge):
         )
 
     def in_words(self) -> str:
-        """What was found, in one sentence."""
         posterior = self.answer
         variance = np.asarray(posterior.noise_variance)
         varies = posterior.columns.units.varies
@@ -411,7 +455,7 @@ def warn_about_zero(estimator: Any, factors: Factors, values: Array) -> None:
 
 
 def may_learn(estimator: Any) -> bool:
-    """Whether an estimator learns noise and prior of entries that leave noise."""
+    """Whether an estimator learns noise and prior of data that leave noise."""
     given = estimator.noise_variance
     known_exact = is_number(given) and float(given) == 0.0
     return learns_prior(estimator) and not known_exact
@@ -439,6 +483,8 @@ def learner_of(
     """
     if draws_posterior(estimator) and not isinstance(data, EntryData):
         raise ValueError(NO_ENTRIES)
+    if estimator.noise_tail == "t" and not isinstance(data, EntryData):
+        raise ValueError(NO_TAIL)
     if not (learns_prior(estimator) and isinstance(data, EntryData)):
         return None
     check_beside_prior(estimator)
@@ -467,7 +513,7 @@ class AtNoise:
     def of(
         cls,
         estimator: Any,
-        learner: Learner,
+        learner: PriorLearner,
         result: PathResult,
         objective: Objective,
         unknown: Unknown,
@@ -478,7 +524,7 @@ class AtNoise:
         Parameters
         ----------
         estimator : PrecGDFactorization or PrecGDMatrixSensing
-        learner : Learner
+        learner : PriorLearner
             It has not been asked if the search ended where it started, which will do
             if that was found in the same way.
         result, objective, unknown, means
@@ -573,7 +619,7 @@ class PriorRows(RowSolver):
 
 def ended_at_noise(
     result: PathResult,
-    learner: Learner,
+    learner: PriorLearner,
     objective: Objective,
     unknown: Unknown,
     means: Offsets,
@@ -585,7 +631,7 @@ def ended_at_noise(
     Parameters
     ----------
     result : PathResult
-    learner : Learner
+    learner : PriorLearner
     objective : Objective
         Of the data without their means.
     unknown : Unknown

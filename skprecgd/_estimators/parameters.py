@@ -78,7 +78,7 @@ def ridge_of(estimator: Any) -> float:
 
 
 def learns_prior(estimator: Any) -> bool:
-    """Whether noise and prior are learned where noise is left in single entries."""
+    """Whether noise and prior are learned where noise is left."""
     learns = isinstance(estimator.alpha, str)
     return learns and make_loss(estimator.loss).least_squares
 
@@ -110,10 +110,31 @@ def check_together(estimator: Any) -> None:
         _check_beside_outliers(estimator, loss)
     if draws_posterior(estimator):
         _check_draws(estimator, loss)
+    elif estimator.noise_tail == "t" and not looks_for_outliers(estimator):
+        _check_tail(estimator, loss)
     if isinstance(estimator.alpha, str) and estimator.alpha_scaling != 0:
         raise ValueError(
             f"alpha_scaling={estimator.alpha_scaling!r} needs a number for alpha, got "
             f"alpha={estimator.alpha!r}, whose prior is learned; use alpha_scaling=0."
+        )
+
+
+def _check_tail(estimator: Any, loss: Loss) -> None:
+    given = f"noise_tail={estimator.noise_tail!r}"
+    if not loss.least_squares:
+        raise ValueError(
+            f"{given} needs loss='squared', got loss={loss.name!r}, beside which no "
+            "noise is learned; use noise_tail='auto'."
+        )
+    if not isinstance(estimator.alpha, str):
+        raise ValueError(
+            f"{given} needs alpha='auto', got alpha={estimator.alpha!r}, beside which "
+            "no noise is learned; use noise_tail='auto'."
+        )
+    if is_number(estimator.noise_variance) and estimator.noise_variance == 0:
+        raise ValueError(
+            f"{given} needs noise, got noise_variance=0, which says that there is "
+            "none; use noise_tail='auto'."
         )
 
 

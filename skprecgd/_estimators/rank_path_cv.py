@@ -31,7 +31,7 @@ from skprecgd._estimators.folds import (
     warn_about_hidden_lines,
 )
 from skprecgd._estimators.labels import store_labels
-from skprecgd._estimators.learned import NO_ENTRIES
+from skprecgd._estimators.learned import NO_ENTRIES, NO_TAIL
 from skprecgd._estimators.parameters import (
     SHARED_CONSTRAINTS,
     check_together,
@@ -232,8 +232,8 @@ class RankPathCV:
         # needs held-out samples that end it.
         early_stopping = "auto" if make_loss(self.loss).generalized else False
         if is_number(grid.get("alpha")):
-            # Only a prior that is learned has a posterior to draw from.
-            shared["inference"] = "variational"
+            # Only a prior that is learned has a posterior to draw from, or a tail.
+            shared["inference"], shared["noise_tail"] = "variational", "auto"
         return self._estimator(
             **{**shared, "early_stopping": early_stopping, "verbose": 0, **grid}
         )
@@ -282,7 +282,7 @@ class RankPathCV:
         Those of the default that find their rank themselves, the learned prior and the
         ridges, are given the largest alone: as a bound of it, it does no harm.
         """
-        self._check_inference(samples)
+        self._check_learned(samples)
         ranks = self._ranks(samples)
         steps = _values(self.step_size, "step_size")
         if self.alpha is not None:
@@ -296,17 +296,17 @@ class RankPathCV:
             *self._on_ridges(ridges, bound, steps),
         ]
 
-    def _check_inference(self: Any, samples: Samples) -> None:
-        """Refuse draws where no candidate learns what could be drawn from."""
-        if not draws_posterior(self):
+    def _check_learned(self: Any, samples: Samples) -> None:
+        """Refuse draws, and a tail, where no candidate learns what they need."""
+        if not draws_posterior(self) and self.noise_tail != "t":
             return
         alphas = [AUTO] if self.alpha is None else _values(self.alpha, "alpha")
         wanted = AUTO if any(isinstance(alpha, str) for alpha in alphas) else alphas[0]
         model = self._model(n_components=1, step_size="auto", alpha=wanted)
-        model.set_params(inference=self.inference)
+        model.set_params(inference=self.inference, noise_tail=self.noise_tail)
         check_together(model)
         if not samples.are_learned_by(model):
-            raise ValueError(NO_ENTRIES)
+            raise ValueError(NO_ENTRIES if draws_posterior(self) else NO_TAIL)
 
     def _learns(self: Any, samples: Samples) -> bool:
         """Whether candidates of the default that learn a prior differ from others."""

@@ -40,12 +40,13 @@ from skprecgd._estimators.labels import AXES
 from skprecgd._estimators.lazy import by_samples
 from skprecgd._estimators.learned import (
     AtNoise,
-    Learner,
     NoiseFound,
+    PriorLearner,
     warn_about_missed,
     warn_about_worse,
     warn_about_zero,
 )
+from skprecgd._estimators.learned_sensing import no_std, sensing_learner_of
 from skprecgd._estimators.measured import (
     Measured,
     MeasuredPart,
@@ -93,9 +94,9 @@ class PrecGDMatrixSensing(
     ``y_i = <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``),
     and the factors are found by preconditioned gradient descent [1]_, which does not
     slow down when `n_components` exceeds the true rank or the matrix is
-    ill-conditioned. Where the measurements are noisy single entries, noise and prior
-    are learned from them, and the matrix is a posterior mean [2]_, [3]_: see
-    :ref:`noisy_entries`.
+    ill-conditioned. Where the measurements are noisy, noise and prior are learned from
+    them, and the matrix is a posterior mean [2]_, [3]_: see :ref:`noisy_entries` for
+    single entries, :ref:`noisy_measurements` for all others.
 
     Parameters
     ----------
@@ -158,13 +159,14 @@ class PrecGDMatrixSensing(
         columns with few entries being drawn towards the others', as strongly as the
         data suggest. "auto": of columns, and rows have noise of their own as well where
         components would follow that of loud rows. Without effect if `noise_variance` is
-        given.
+        given, and where measurements are no single entries or the matrix is symmetric:
+        the noise of these has one variance.
     noise_tail : {"auto", "normal", "t"}, default="auto"
         Whether the noise that ``alpha="auto"`` learns is normal, or Student's t with
         learned degrees of freedom, under which entries that fit badly count little.
         "auto": t where that predicts entries better that are left out. Where
         `noise_variance` is given, "auto" is normal, and with "t" the given variances
-        are squared scales.
+        are squared scales. "t" needs single entries of a matrix that is not symmetric.
     noise_variance : float, "auto" or array-like of shape (n,), default=None
         Variance of the noise in y, in its squared units, if it is known: for
         ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would learn.
@@ -176,13 +178,12 @@ class PrecGDMatrixSensing(
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
     alpha : "auto" or float, default="auto"
-        "auto": where the measurements are single entries and what the path leaves of
-        them is recognised as noise, the noise and the prior variances of factors and
-        offsets are learned, and the fit is the posterior mean; see
-        :ref:`noisy_entries`. It is 0 for data without noise, other measurements and
-        those in chunks, symmetric matrices and other losses than the squared one.
-        A number is a ridge on both factors: what is minimised is
-        ``sum_k loss(<A_k, M>, y_k)`` plus
+        "auto": where what the path leaves of the measurements is noise, the noise and
+        the prior variances of factors and offsets are learned, and the fit is the
+        posterior mean; see :ref:`noisy_entries` and :ref:`noisy_measurements`. It is 0
+        for data without noise and in chunks, and for other losses than the squared one.
+        Where outliers are looked for, it learns of single entries alone. A number is a
+        ridge on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
         Weights of the samples and the inverse of an array `noise_variance` multiply the
         losses. See :ref:`ridge`.
@@ -199,7 +200,8 @@ class PrecGDMatrixSensing(
         "auto": only if the residual does not reach `tol`, and `alpha` is 0 or stands
         for it; needs at least 50 measurements. With labels or counts ("logistic",
         "poisson") the held-out measurements also end the fit, and there is no refit.
-        True is refused where ``alpha="auto"`` learns from all entries.
+        True is refused where ``alpha="auto"`` learns from all entries; with other
+        measurements or symmetric matrices nothing is learned then.
     validation_fraction : float, default=0.1
         Share of the measurements held out.
     n_iter_no_change : int, default=2
@@ -211,15 +213,16 @@ class PrecGDMatrixSensing(
     tol : float, default=1e-9
         Stop when the residual, or the part of it that moving the factors can still
         remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
-        iterations without a warning.
+        iterations without a warning, and nothing is learned then unless the
+        measurements are single entries.
     random_state : int, RandomState instance or None, default=None
         Seed of random starts, and of the draws of ``inference="gibbs"``.
     warm_start : bool, default=False
         Start from the previous solution, if it has the same shape. The same fit of the
         same data then ends at once; see :ref:`the_start`.
     store_pattern : bool, default=True
-        Whether to keep which entries were observed, where noise was learned: what
-        standard deviations, intervals and draws of entries take.
+        Whether to keep what standard deviations, intervals and draws take, where noise
+        was learned: which entries were observed, or covariances of the factors.
     verbose : int, default=0
         Print a line per iteration.
 
@@ -277,12 +280,12 @@ class PrecGDMatrixSensing(
         `noise_variance_` is a squared scale. Only where it was learned; the smallest if
         there are several groups.
     factor_scales_ : ndarray of shape (n_factors,)
-        Prior standard deviation of what each factor adds to an entry, in units of
-        the data, as root mean square over the columns; only where it was learned.
+        Prior standard deviation of what each factor adds to an entry of the matrix, as
+        root mean square over the columns; only where it was learned.
     lower_bound_ : float
-        The evidence: a lower bound of the log density of the observed entries under the
-        model, with the columns that carry signal; the sum over all groups where it was
-        learned, and only there. Compare fits of the same entries by it.
+        The evidence: a lower bound of the log density of the targets under the model,
+        with the columns that carry signal; the sum over all groups where it was
+        learned, and only there. Compare fits of the same measurements by it.
     history_ : History
         A table; ``history_["loss"]`` is a column. With several groups, those follow one
         another, and ``history_["group"]`` says which it is.
@@ -409,9 +412,9 @@ class PrecGDMatrixSensing(
             The measured numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
-            zero not at all. Where noise is learned, weights count as they compare
-            (their mean, if it is above one, as one). (`noise_variance` says how
-            precise it is.)
+            zero not at all. Where noise of single entries is learned, weights count as
+            they compare (their mean, if it is above one, as one). (`noise_variance`
+            says how precise it is.)
 
         Returns
         -------
@@ -488,17 +491,17 @@ class PrecGDMatrixSensing(
         most = SearchRank(self.n_components).for_objective(objective, unknown)
         rank = search_rank(most, self.center, objective.matrix_shape)
         last = self._last_solution(unknown, means, block)
-        entries = measured.entries(symmetric=self.symmetric)
-        learner = learner_beside_outliers(self, entries, rank)
+        learner = self._learner(measured, rank)
         result = self._recover(objective, rank, unknown, block, last, learner)
         if learner is not None and result.status is Status.NOISE:
             return self._at_noise(learner, result, objective, unknown, means)
         keep = partial(self._found, result, objective, unknown, means, seen)
         (found, within, fitted), stopped = in_spite_of_interrupt(keep)
-        explained = result.converged and not stopped
         at = found.factors, found.offsets
-        if learner is not None and explained and learner.doubts(*at):
-            return self._at_noise(learner, result, objective, unknown, means)
+        if learner is not None and not stopped:
+            ended = result.converged or learner.doubts_unfinished
+            if ended and learner.doubts(*at):
+                return self._at_noise(learner, result, objective, unknown, means)
         seed = self.random_state
         if fitted.penalty_of_sum.shrinks:
             within = fitted.penalty_of_sum.balanced(within)
@@ -511,20 +514,30 @@ class PrecGDMatrixSensing(
             bound, stopped = None, True
         return replace(found, certificate=bound, stopped=stopped)
 
+    def _learner(self, measured: Measured, rank: int) -> PriorLearner | None:
+        """What learns the prior if noise is left; None where nothing is learned."""
+        entries = measured.entries(symmetric=self.symmetric)
+        if entries is not None:
+            return learner_beside_outliers(self, entries, rank)
+        return sensing_learner_of(self, measured, rank)
+
     def _at_noise(
         self,
-        learner: Learner,
+        learner: PriorLearner,
         result: PathResult,
         objective: Objective,
         unknown: Unknown,
         means: Offsets,
     ) -> Recovered:
         """What the estimator keeps where noise and prior were learned."""
-        end = AtNoise.of(self, learner, result, objective, unknown, means)
+        found = partial(AtNoise.of, self, learner, result, objective, unknown, means)
+        end, stopped = in_spite_of_interrupt(found)
         kept = end.result, end.factors, end.offsets
         loss, noise, gross = objective.loss, end.noise, learner.gross
         errors = None if gross is None else gross.values
-        return Recovered(objective, unknown, *kept, errors, loss, noise=noise)
+        return Recovered(
+            objective, unknown, *kept, errors, loss, noise=noise, stopped=stopped
+        )
 
     def _found(
         self,
@@ -603,8 +616,8 @@ class PrecGDMatrixSensing(
         ----------
         X : as in `fit`
         return_std : bool, default=False
-            Whether to return standard deviations, too: for single entries of which
-            noise was learned, see `predict_entries`.
+            Whether to return standard deviations, too: where noise was learned. Those
+            of single entries are explained at `predict_entries`.
 
         Returns
         -------
@@ -613,14 +626,15 @@ class PrecGDMatrixSensing(
             With ``loss="logistic"`` these are probabilities, with ``loss="poisson"``
             means: the measurements are their log-odds and their logarithms.
         std : ndarray of shape (n,)
-            Only with `return_std`. Of new measurements; where `noise_variance` was
-            given for each target, of ones as precise as those in the (harmonic) mean.
+            Only with `return_std`. Of new measurements: what is not known of the
+            matrix, and noise. Where `noise_variance` was given for each target, of ones
+            as precise as those in the (harmonic) mean.
 
         Raises
         ------
         ValueError
-            With `return_std`, if `X` are no single entries in memory, or if no noise
-            was learned of them.
+            With `return_std`, if `X` is not in memory, if no noise was learned, or if
+            it was learned of single entries and `X` are others.
         """
         mean = self._predicted(X)
         return (mean, self._std(X)) if return_std else mean
@@ -638,12 +652,13 @@ class PrecGDMatrixSensing(
                 "return_std=True needs X in memory, got a dask collection; call "
                 "X.compute() first."
             )
-        cells = read_measurements(self, X).cells()
+        measurements = read_measurements(self, X)
+        known = None if self._noise is None else self._noise.measured
+        if known is not None:
+            return known.std(measurements).astype(self.left_.dtype)
+        cells = measurements.cells()
         if cells is None:
-            raise ValueError(
-                "return_std=True needs single entries (observed_entries), got "
-                "measurements of another kind."
-            )
+            raise ValueError(no_std(self))
         return self._entry_std(*cells)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -50,12 +50,11 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     alpha : float, "auto", or list of these, default=None
         Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
-        of the training entries of each fold; where nothing is to be learned (of other
-        measurements than entries, by other losses), it is the same as 0. None: 0 with
-        every number of components, and with the largest alone "auto" and ten ridges
-        from the one that leaves nothing of all measurements down to a thousandth of it,
-        each starting from the one before; these find themselves how many they use.
-        Beside outliers there are no ridges.
+        of the training samples of each fold; where nothing is to be learned (by other
+        losses), it is the same as 0. None: 0 with every number of components, and with
+        the largest alone "auto" and ten ridges from the one that leaves nothing of all
+        measurements down to a thousandth of it, each starting from the one before;
+        these find themselves how many they use. Beside outliers there are no ridges.
     alpha_scaling : float, default=0.0
         See :class:`PrecGDMatrixSensing`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \
@@ -290,7 +289,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             self.center,
             weights=read_weights(sample_weight, self.noise_variance, n),
             groups=groups,
-            noisy_entries=self._are_noisy(counted),
+            may_be_noisy=self._are_noisy(counted),
         )
 
     def _are_noisy(self, measured: Measured) -> bool:
@@ -298,4 +297,4 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         entries = measured.entries(symmetric=self.symmetric)
         whole = isinstance(measured.measurements, FullObservation)
         plain = measured.weights is ONCE
-        return entries is not None and not (whole and plain)
+        return entries is None or not (whole and plain)

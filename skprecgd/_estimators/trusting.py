@@ -13,7 +13,7 @@ from skprecgd._estimators.learned import Learner, PriorRows, learner_of
 from skprecgd._estimators.parameters import looks_for_outliers
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import without_largest
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.numerics import most_frequent, norm
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
@@ -32,6 +32,8 @@ from skprecgd.variational.tuning import RECIPE
 # Residual of entries that are explained at most, in units of the root mean square of
 # all, outliers included.
 _EXPLAINED = 1e-4
+# Numbers of an explanation, as a share of the entries, from which on it may be chance.
+_BELIEVED = 0.7
 
 # Rounds until it is clear whether noise is left; iterations of a path that the recipes
 # for entries are worth.
@@ -139,11 +141,17 @@ class TrustingLearner(Learner):
     def in_doubt(self) -> bool:
         return False
 
+    @property
+    def doubts_unfinished(self) -> bool:
+        return True
+
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         """Whether a path explains no more than any would.
 
         What it takes to explain most of the entries, a matrix and two numbers for each
-        of the others, must be fewer numbers than there are entries.
+        of the others, must be clearly fewer numbers than there are entries, but for
+        those that are the same in their column: a search for which entries to leave out
+        saves some by chance.
         """
         data = self.data
         cells = data.rows, data.columns
@@ -152,7 +160,8 @@ class TrustingLearner(Learner):
         others = np.count_nonzero(left > _EXPLAINED * norm(left) / np.sqrt(len(left)))
         n_rows, n_columns = data.shape
         numbers = factors.rank * (n_rows + n_columns - factors.rank) + 2 * others
-        return bool(numbers >= len(left)) and self.signal() is not None
+        same = most_frequent(data.columns, data.values, n_columns)
+        return bool(numbers >= _BELIEVED * (len(left) - np.sum(same[same > 1])))
 
     @cached_property
     def believed(self) -> EntryData:

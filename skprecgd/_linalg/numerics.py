@@ -134,6 +134,17 @@ def sum_with_error(n: float, total: float, squares: float) -> tuple[float, float
     return total, float(np.sqrt(spread * n / max(1, n - 1)))
 
 
+def most_frequent(groups: Array, values: Array, n: int) -> Array:
+    """How often the most frequent number of each of n groups occurs in it."""
+    order = np.lexsort((values, groups))
+    values, groups = values[order], groups[order]
+    new = np.flatnonzero((np.diff(values) != 0) | (np.diff(groups) != 0)) + 1
+    starts = np.concatenate([[0], new, [len(values)]])
+    most = np.zeros(n, dtype=np.int64)
+    np.maximum.at(most, groups[starts[:-1]], np.diff(starts))
+    return most
+
+
 def slabs(shape: tuple[int, ...], most: int = _SLAB) -> Iterator[slice]:
     """Slices of rows that hold at most `most` entries each, and at least one row."""
     step = max(1, most // max(1, shape[1]))

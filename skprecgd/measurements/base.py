@@ -12,8 +12,8 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.groups import Groups, connected_groups
-from skprecgd._linalg.matrices import Matrix, OperatorMatrix
-from skprecgd._linalg.numerics import UNIT, dot, norm, slab_bincount, square
+from skprecgd._linalg.matrices import Matrix, OperatorMatrix, as_matrix
+from skprecgd._linalg.numerics import UNIT, dot, norm, slab_bincount, slabs, square
 from skprecgd._linalg.products import check_adjoint, check_finite
 from skprecgd._runtime.typing import Array
 
@@ -63,6 +63,8 @@ class Measurements(ABC):
     """The ids of the columns of the matrix, likewise."""
     keeps_adjoint: bool = False
     """Whether `adjoint` is an array, and far smaller than the measurements."""
+    has_design: bool = False
+    """Whether `design` costs no more than some products."""
     _products_checked: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, checked: bool = False, **options: Any) -> None:
@@ -201,6 +203,51 @@ class Measurements(ABC):
             a measurement may read several rows.
         """
         return None
+
+    def stacked(self, part: slice) -> Array:
+        """Some measurement matrices, flattened: an array of `shape` for these.
+
+        Learning the noise of few cells asks for this. The base class takes the adjoint
+        of each; a kind that has the matrices at hand overrides it.
+
+        Parameters
+        ----------
+        part : slice
+            Which measurements.
+        """
+        alone = (self.rows(np.array([i])) for i in range(self.n_measurements)[part])
+        one = np.ones(1, self.dtype)
+        formed = [as_matrix(each.adjoint(one)).formed().ravel() for each in alone]
+        return np.array(formed, self.dtype).reshape(len(formed), self.shape[1])
+
+    def design(self, other: Array, block: int) -> Array:
+        """The measurement matrices times a factor: the design for the other factor.
+
+        ``<A_i, Z other^T>`` is the inner product of Z with ``A_i other``. The base
+        class reads all measurement matrices, block by block.
+
+        Parameters
+        ----------
+        other : ndarray of shape (n_columns, r) or (n_rows, r)
+            The fixed factor.
+        block : {0, 1}
+            Whether it is the right factor, so that the left one is free, or the other
+            way round.
+
+        Returns
+        -------
+        ndarray of shape (n_measurements, n_rows, r) or (n_measurements, n_columns, r)
+        """
+        n, r = self.matrix_shape[block], other.shape[1]
+        out = np.empty((self.n_measurements, n, r), self.dtype)
+        for part in slabs(self.shape):
+            matrices = self.stacked(part).reshape(-1, *self.matrix_shape)
+            out[part] = (matrices.transpose(0, 2, 1) if block else matrices) @ other
+        return out
+
+    def sizes(self) -> Array:
+        """The Frobenius norm of each measurement matrix, shape (n_measurements,)."""
+        return self._sizes()
 
     @abstractmethod
     def _mean_square(self) -> float:
@@ -444,6 +491,7 @@ class ScaledMeasurements(Measurements, checked=True):
         self.measurements, self.factor = measurements, factor
         self.matrix_shape, self.dtype = measurements.matrix_shape, measurements.dtype
         self.keeps_adjoint = measurements.keeps_adjoint
+        self.has_design = measurements.has_design
 
     @property
     def n_measurements(self) -> int:
@@ -483,6 +531,12 @@ class ScaledMeasurements(Measurements, checked=True):
 
     def natural_order(self) -> Array | None:
         return self.measurements.natural_order()
+
+    def stacked(self, part: slice) -> Array:
+        return self._scaled(self.measurements.stacked(part))
+
+    def design(self, other: Array, block: int) -> Array:
+        return self._scaled(self.measurements.design(other, block))
 
     def _mean_square(self) -> float:
         return square(self._size())

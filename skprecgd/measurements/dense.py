@@ -50,6 +50,7 @@ class DenseMeasurements(Measurements, checked=True):
     """
 
     keeps_adjoint = True
+    has_design = True
     shared_bytes: ClassVar[int] = 1 << 26
     """Bytes above which all folds read the stack in place, instead of copying it."""
 
@@ -135,6 +136,9 @@ class DenseMeasurements(Measurements, checked=True):
         if self._in_file:
             return DenseSelection(self, index)
         return self.of(self.stack[index], self.matrix_shape)
+
+    def stacked(self, part: slice) -> Array:
+        return np.asarray(self.stack[self._positions[part]])
 
     @property
     def folds_share(self) -> bool:

@@ -168,6 +168,13 @@ class EntryMeasurements(Measurements, checked=True):
         data = weights if order is None else weights[order]
         return adjoint_products(indptr, indices, data, left, right)
 
+    def stacked(self, part: slice) -> Array:
+        flat = self.row_index[part].astype(np.intp) * self.matrix_shape[1]
+        flat += self.column_index[part]
+        out = np.zeros((len(flat), self.shape[1]), self.dtype)
+        out[np.arange(len(flat)), flat] = 1
+        return out
+
     def rows(self, index: Array) -> EntryMeasurements:
         selected = EntryMeasurements(
             self.row_index[index],

@@ -50,6 +50,9 @@ class FullObservation(Measurements, checked=True):
     def adjoint(self, weights: Array) -> Array:
         return weights.reshape(self.matrix_shape)
 
+    def stacked(self, part: slice) -> Array:
+        return np.eye(self.n_measurements, dtype=self.dtype)[part]
+
     def rows(self, index: Array) -> Any:
         """The chosen entries, as `EntryMeasurements`."""
         from skprecgd.measurements.entries import EntryMeasurements

@@ -41,6 +41,8 @@ class RankOneMeasurements(Measurements, checked=True):
     array([9., 4.])
     """
 
+    has_design = True
+
     def __init__(self, a: Any, b: Any = None) -> None:
         self.a: Array = as_real_array(a, "a", (2,))
         self.b: Array = self.a if b is None else as_real_array(b, "b", (2,))
@@ -86,6 +88,14 @@ class RankOneMeasurements(Measurements, checked=True):
     def rows(self, index: Array) -> RankOneMeasurements:
         b = None if self.b is self.a else self.b[index]
         return RankOneMeasurements(self.a[index], b)
+
+    def stacked(self, part: slice) -> Array:
+        a, b = self.a[part], self.b[part]
+        return (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
+
+    def design(self, other: Array, block: int) -> Array:
+        free, fixed = (self.b, self.a) if block else (self.a, self.b)
+        return np.asarray(free[:, :, None] * (fixed @ other)[:, None, :])
 
     def of_unit_size(self) -> tuple[Measurements, float]:
         # The vectors are divided by powers of two that bring each of them to unit size.

@@ -39,6 +39,7 @@ class SparseMeasurements(Measurements, checked=True):
     """
 
     large_products = False
+    has_design = True
 
     def __init__(self, rows: Any, matrix_shape: tuple[int, int] | None = None) -> None:
         if not sparse.issparse(rows):
@@ -81,6 +82,22 @@ class SparseMeasurements(Measurements, checked=True):
 
     def rows(self, index: Array) -> SparseMeasurements:
         return SparseMeasurements(self._csr[index], self.matrix_shape)
+
+    def stacked(self, part: slice) -> Array:
+        return np.asarray(self._csr[part].toarray())
+
+    def design(self, other: Array, block: int) -> Array:
+        n, r = self.matrix_shape[block], other.shape[1]
+        n_measurements = self.n_measurements
+        cells = np.divmod(self._csr.indices, self.matrix_shape[1])
+        free, fixed = cells[block], cells[1 - block]
+        each = np.repeat(np.arange(n_measurements), np.diff(self._csr.indptr))
+        where = each * n + free
+        out = np.empty((n_measurements * n, r), self.dtype)
+        for k in range(r):
+            terms = self._csr.data * other[fixed, k]
+            out[:, k] = np.bincount(where, terms, len(out))
+        return out.reshape(n_measurements, n, r)
 
     def scaled(self, factor: float) -> SparseMeasurements:
         return SparseMeasurements(

@@ -1,4 +1,4 @@
-"""Noisy entries of a matrix: the prior and the noise are learned with the factors.
+"""Noisy data of a matrix: the prior and the noise are learned with the factors.
 
 The model is
 
@@ -16,4 +16,13 @@ posterior (variational Bayes), and all variances follow from it. In which file i
   they say of rows, and `drawn_entries` of single entries.
 - `complete`: complete data, for which the solution is known; `signal`: from which
   singular values.
+
+Measurements that are no single entries have the same priors, and one noise variance:
+
+- `gaussian`: what is known of a factor.
+- `measured`, `iterative`: the data, and the systems that they make of one factor given
+  the other.
+- `bilinear`: the iteration and its evidence, for pairs of factors and symmetric
+  matrices.
+- `sensing`: in which order, and what is known of other measurements.
 """

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skprecgd._linalg.numerics import most_frequent
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product
-from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.left_out import LeftOut
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
@@ -114,7 +114,9 @@ class HeavyTails(NoiseChoice):
         if freedom >= self.tuning.heavy or gain <= self.tuning.heavy_gain:
             return False
         # A density of numbers that repeat has no bound: the rest would be its tail.
-        return _share_of_repeated(model.entries) < self.tuning.repeated
+        entries = model.entries
+        most = most_frequent(entries.columns, entries.values, entries.shape[1])
+        return float(most[most > 1].sum()) < self.tuning.repeated * len(residual)
 
     def added_to(self, model: Model) -> Model:
         other, weights = model.copied(), model.entries.weights
@@ -164,17 +166,6 @@ class _Comparison:
         """With residuals no larger than so many robust standard deviations."""
         most = np.median(self.before) * (cap / _NORMAL_MIDDLE) ** 2
         return _Comparison(np.minimum(self.before, most), np.minimum(self.after, most))
-
-
-def _share_of_repeated(entries: NoisyEntries) -> float:
-    """The share of entries that are the most frequent number of their column."""
-    order = np.lexsort((entries.values, entries.columns))
-    values, columns = entries.values[order], entries.columns[order]
-    new = (np.diff(values) != 0) | (np.diff(columns) != 0)
-    starts = np.concatenate([[0], np.flatnonzero(new) + 1, [len(values)]])
-    longest = np.zeros(entries.shape[1])
-    np.maximum.at(longest, columns[starts[:-1]], np.diff(starts))
-    return float(longest[longest > 1].sum()) / len(values)
 
 
 def _standard_errors(numbers: Array) -> float:

@@ -251,7 +251,8 @@ class Problem:
     def _of_units(self) -> float:
         """What the units add to the log density."""
         entries = self.entries
-        counts = entries.counts[0 if entries.columns_are_long else 1]
+        # An entry that counts little has a density like any other.
+        counts = entries.counts[0 if entries.columns_are_long else 1] / self.trust
         logs = -float(counts @ np.log(entries.units.scale))
         precision, often = entries.weights.precision, entries.weights.frequency
         if precision is not None:

@@ -282,10 +282,116 @@ class RowTuning:
     tol: float = 1e-7
 
 
+@dataclass(frozen=True)
+class SensingTuning:
+    """How noise and prior of measurements that are no single entries are learned.
+
+    Attributes
+    ----------
+    most_cells : int
+        Cells of the matrix up to which what the measurements say of all pairs of cells
+        is kept (8 MB), so that steps do not depend on how many measurements there
+        are.
+    most_alone : int
+        Measurements up to which that is done if each matrix takes a product of its own.
+    least : float
+        The noise variance cannot fall below this share of the mean squared target.
+    exact : float
+        Mean squared residual, as such a share, below which there is no noise.
+    little : float
+        Noise variance, as such a share, that is so little that it may be none.
+    point_noise : float
+        Noise variance, as such a share, where columns are looked for that are taken as
+        known: signal stands out of this, and a path of ten steps does not fit more.
+    point_steps : int
+        Steps after each new column.
+    in_vain : int
+        New columns in turn without a better model after which no more are added.
+    column : float
+        What a column that is known adds to the score of a model, in natural units of
+        the evidence. The bound takes factors as independent, and loses that much by it
+        for each column: columns that chance makes have an evidence of -3 to -4.
+    less_noise, noises : float, int
+        Factor between variances of the noise that are tried below the one at which the
+        bound is highest, and how many of them at most.
+    most_steps : int
+        Steps until nothing changes.
+    settled : float
+        The evidence has settled if it changed by less than this for each measurement.
+    mostly_noise : float
+        Noise variance, as a share of the mean squared target, from which on a column
+        that was not found helps to predict.
+    weak_point_steps, weak_steps : int
+        Steps with it as a known one, and as one that is not.
+    known : float
+        A column carries signal if its means are at least this share of what it may be:
+        the root of the ratio of the squared means to the expected squares.
+    vanished : float
+        A column has vanished if they are less than this share.
+    """
+
+    most_cells: int = 1000
+    most_alone: int = 5000
+    least: float = 1e-13
+    exact: float = 1e-12
+    little: float = 0.02
+    point_noise: float = 0.1
+    point_steps: int = 10
+    in_vain: int = 2
+    column: float = 6.0
+    less_noise: float = 0.7
+    noises: int = 4
+    most_steps: int = 100
+    settled: float = 1e-5
+    mostly_noise: float = 0.4
+    weak_point_steps: int = 5
+    weak_steps: int = 4
+    known: float = 0.7
+    vanished: float = 0.1
+
+
+@dataclass(frozen=True)
+class IterativeTuning:
+    """How systems of factors are solved that are known by their products.
+
+    Attributes
+    ----------
+    most_unknowns : int
+        Entries of a factor up to which its system is formed, and solved exactly.
+    most_numbers : int
+        Numbers of the design up to which that is done (400 MB).
+    every : int
+        Steps after which probes are solved for again.
+    probes : int
+        Vectors of random signs from which traces and determinants are estimated, always
+        the same ones. They tell the difference from a system that is solved exactly,
+        so that few are enough.
+    draws : int
+        Draws of the factors from which variances of measurements are estimated.
+    tol : float
+        Relative residual at which a solution is one.
+    probe_tol : float
+        The same for probes, whose chance is larger than that.
+    steps : int
+        Products for one solution at most.
+    """
+
+    most_unknowns: int = 2000
+    most_numbers: int = 50_000_000
+    every: int = 8
+    probes: int = 16
+    draws: int = 64
+    tol: float = 1e-3
+    probe_tol: float = 0.1
+    steps: int = 100
+
+
 RECIPE = RecipeTuning()
 ROWS = RowTuning()
 TAIL = TailTuning()
 CHOICE = ChoiceTuning()
+ITERATIVE = IterativeTuning()
+SENSING = SensingTuning()
 SPREAD = SpreadTuning()
 CHAIN = ChainTuning()
 NOISE = NoiseTuning()

@@ -42,7 +42,7 @@ class NoiseWatch:
 
     def goes_on(self, stage: Factors) -> bool:
         """Whether to add columns after a stage."""
-        if self._judge is None or self._asked:
+        if self._judge is None or self._asked or np.isinf(self._judge.n_iter):
             return True
         self._in_vain = self._in_vain + 1 if self._by_chance() else 0
         much = self._share_left() < self._tuning.much_left
@@ -65,7 +65,20 @@ class NoiseWatch:
         """Whether noise is left, and no other rank can explain it."""
         if self._judge is not None and not self._asked:
             self.signal, self._asked = self._judge.signal(), True
+            if self._is_far_below(self._judge.share_left):
+                self.signal = None
         return self.is_left and not self.in_doubt
+
+    def _is_far_below(self, share: float) -> bool:
+        """Whether the path leaves much less than what the judge takes for noise.
+
+        Noise is not explained that well, but signal is that comes out slowly.
+        """
+        stages = self._walk.stages
+        if not stages or share == 0.0:
+            return False
+        at_zero = 0.5 * self._walk.objective.data_norm**2
+        return stages[-1].loss < self._tuning.far_below * share * at_zero
 
     @property
     def in_doubt(self) -> bool:

@@ -278,6 +278,11 @@ class Posterior:
         self._prior = np.append(self._prior, prior)
         self._coordinates = self._coordinates.with_rank(k + 1)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether nothing is left but rounding, which further steps would follow."""
+        return self._nu <= _LEAST_NOISE
+
     def factors(self) -> Factors:
         """The means of the columns that stand out of the noise."""
         found = self._prior > 2 * self._least_prior

@@ -185,6 +185,8 @@ def _grown_column_by_column(walk: Walk, ranks: list[int]) -> Found:
         if outcome is not None or walk.stopped:
             return Found(outcome, means)
         means = posterior.factors().balanced()
+        if posterior.is_exhausted:
+            break
         in_vain = in_vain + 1 if means.rank <= most else 0
         most = max(most, means.rank)
         if in_vain == _tuning(walk).in_vain:
@@ -209,6 +211,8 @@ def _step_until_explained(walk: Walk, posterior: Posterior) -> Outcome | None:
     low_enough = tuning.small_noise
     max_steps = min(tuning.max_steps, walk.settings.max_iter)
     while len(noise) < max_steps and not _stalled(noise, tuning):
+        if posterior.is_exhausted:
+            break
         posterior.step()
         noise.append(posterior.noise)
         factors = posterior.factors()

@@ -77,8 +77,14 @@ class NoiseJudge(ABC):
     def n_iter(self) -> float:
         """How many iterations of a path an answer costs: it is not asked before these.
 
-        The end of a path does not wait for them.
+        The end of a path does not wait for them; if they are infinite, it is asked
+        there alone.
         """
+        return 0.0
+
+    @property
+    def share_left(self) -> float:
+        """Share of the squared data that is noise to it; zero if it does not say."""
         return 0.0
 
     def in_doubt(self) -> bool:

@@ -315,6 +315,9 @@ class NoiseTuning:
         Stages in a row that leave much, after which the path asks, too. The spectra of
         real tables fall slowly, and a path would go through all of their ranks; without
         noise a stage leaves less and less.
+    far_below : float
+        Share of what is taken for noise below which a path has explained it, even if it
+        has not converged: columns that are fitted to noise leave more.
     much_left : float
         Share of the loss before a stage that counts as much.
     doubtful : float
@@ -326,6 +329,7 @@ class NoiseTuning:
     stages: int = 2
     slow_stages: int = 4
     much_left: float = 0.5
+    far_below: float = 1e-3
     doubtful: float = 1.7
 
 

@@ -1,0 +1,171 @@
+"""Noisy measurements that are no single entries: what is fitted where noise is left."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.learned import (
+    NO_ENTRIES,
+    NO_TAIL,
+    NoiseFound,
+    PriorLearner,
+    may_learn,
+)
+from skprecgd._estimators.measured import Measured
+from skprecgd._estimators.parameters import (
+    draws_posterior,
+    looks_for_outliers,
+)
+from skprecgd._estimators.weighting import is_number
+from skprecgd._runtime.threads import running_fit
+from skprecgd.distributed.measurements import ChunkedMeasurements
+from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.unknown.base import Unknown, unknown_of
+from skprecgd.variational.sensing import SensingPosterior, learn_sensing
+from skprecgd.variational.tuning import SENSING
+
+
+class SensingLearner(PriorLearner):
+    """The posterior of noisy measurements, which is learned when first asked for.
+
+    Parameters
+    ----------
+    measured : Measured
+    rank : int
+        Columns of the factors at most.
+    estimator : PrecGDMatrixSensing
+        Its `noise_variance` is read.
+    """
+
+    def __init__(self, measured: Measured, rank: int, estimator: Any) -> None:
+        self.measured, self.rank = measured, rank
+        self._keeps_pattern = estimator.store_pattern
+        self.unknown: Unknown = unknown_of(estimator.symmetric)
+        given = estimator.noise_variance
+        known = measured.weights.unit_variance
+        self.variance = given if is_number(given) else known
+
+    @property
+    def n_iter(self) -> float:
+        # The posterior is dear, and asked for only where a path has ended.
+        return np.inf
+
+    def signal(self) -> int | None:
+        return None if self.posterior.exact else self.posterior.n_signal
+
+    @property
+    def share_left(self) -> float:
+        return self.posterior.share_left
+
+    def in_doubt(self) -> bool:
+        return self.share_left < SENSING.little
+
+    def doubts(self, factors: Factors, offsets: Offsets) -> bool:
+        shape, n = factors.matrix_shape, len(self.measured.measurements)
+        if n < sum(shape):
+            # So few measurements say nothing of noise.
+            return False
+        freedom = self.unknown.degrees_of_freedom(shape, factors.rank)
+        return n < freedom and self.signal() is not None
+
+    @cached_property
+    def posterior(self) -> SensingPosterior:
+        measured = self.measured
+        with running_fit(one_blas_thread=True):
+            return learn_sensing(
+                measured.measurements,
+                measured.targets,
+                self.rank,
+                symmetric=not self.unknown.has_two_factors,
+                noise_variance=self.variance,
+                weights=measured.weights,
+            )
+
+    @cached_property
+    def factors(self) -> Factors:
+        posterior, dtype = self.posterior, self.measured.targets.dtype
+        left, right = posterior.left.astype(dtype), posterior.right.astype(dtype)
+        if left.shape[1] == 0:
+            left, right = (np.zeros((len(each), 1), dtype) for each in (left, right))
+        if self.unknown.has_two_factors:
+            return FactorPair(left, right)
+        return SymmetricFactor(left)
+
+    @property
+    def offsets(self) -> Offsets:
+        return Offsets.none(self.factors.matrix_shape)
+
+    def found(self) -> NoiseFound:
+        posterior = self.posterior
+        return NoiseFound(
+            posterior.noise_variance,
+            posterior.factor_scales,
+            posterior.evidence,
+            measured=posterior.measured if self._keeps_pattern else None,
+        )
+
+    def in_words(self) -> str:
+        posterior = self.posterior
+        size = f"{np.sqrt(posterior.noise_variance):.2g}"
+        if posterior.n_signal == 0:
+            return f"Noise of about {size} was left; no column carries signal."
+        return (
+            f"Noise of about {size} was left; {posterior.n_signal} of {self.rank} "
+            "columns carry signal."
+        )
+
+
+def sensing_learner_of(
+    estimator: Any, measured: Measured, rank: int
+) -> SensingLearner | None:
+    """What learns the prior of noisy measurements, or None where nothing is learned.
+
+    Parameters
+    ----------
+    estimator : PrecGDMatrixSensing
+    measured : Measured
+        No entries of a matrix that is not symmetric.
+    rank : int
+        Columns of the factors at most.
+
+    Raises
+    ------
+    ValueError
+        If what can be learned of single entries alone is asked for.
+    """
+    if draws_posterior(estimator):
+        raise ValueError(NO_ENTRIES)
+    if estimator.noise_tail == "t":
+        raise ValueError(NO_TAIL)
+    chunked = isinstance(measured.measurements, ChunkedMeasurements)
+    held_out = estimator.early_stopping is True
+    # Without a tolerance it is not known whether a path would have explained the data.
+    endless = estimator.tol == 0
+    nothing = not may_learn(estimator) or looks_for_outliers(estimator)
+    if chunked or held_out or endless or nothing:
+        return None
+    return SensingLearner(measured, rank, estimator)
+
+
+def no_std(estimator: Any) -> str:
+    """Why a fit knows no standard deviations of measurements, in one sentence."""
+    noise = estimator._noise
+    if noise is None or noise.lower_bound is None:
+        return (
+            "return_std=True needs a fit that has learned the noise of its "
+            "measurements, with alpha='auto' (stop_reason_: "
+            f"{estimator.stop_reason_!r})."
+        )
+    if noise.entries is not None:
+        return (
+            "return_std=True needs single entries (observed_entries), to which the "
+            "matrix was fitted; got measurements of another kind."
+        )
+    return (
+        "return_std=True needs what the fit knows of its factors, which "
+        "store_pattern=False does not keep; fit with store_pattern=True."
+    )
