@@ -34,6 +34,8 @@ from skprecgd.variational.tuning import RECIPE
 _EXPLAINED = 1e-4
 # Numbers of an explanation, as a share of the entries, from which on it may be chance.
 _BELIEVED = 0.7
+# Share of the entries that are left out by which a table of zeros may yet be one.
+_FEW = 0.05
 
 # Rounds until it is clear whether noise is left; iterations of a path that the recipes
 # for entries are worth.
@@ -149,19 +151,26 @@ class TrustingLearner(Learner):
         """Whether a path explains no more than any would.
 
         What it takes to explain most of the entries, a matrix and two numbers for each
-        of the others, must be clearly fewer numbers than there are entries, but for
-        those that are the same in their column: a search for which entries to leave out
-        saves some by chance.
+        of the others, must be clearly fewer numbers than there are entries: a search
+        for which entries to leave out saves some by chance. If more than a few are left
+        out, entries that are the same in their column do not count: most zeros of a
+        table are explained by zeros.
         """
         data = self.data
         cells = data.rows, data.columns
         fitted = sampled_product(factors.left, factors.right, *cells)
         left = np.abs(data.values - fitted - offsets.columns[data.columns])
-        others = np.count_nonzero(left > _EXPLAINED * norm(left) / np.sqrt(len(left)))
+        # Without errors nothing but rounding is left.
+        rounding = float(np.sqrt(np.finfo(left.dtype).eps)) * norm(data.values)
+        least = max(_EXPLAINED * norm(left), rounding) / np.sqrt(len(left))
+        others = np.count_nonzero(left > least)
         n_rows, n_columns = data.shape
         numbers = factors.rank * (n_rows + n_columns - factors.rank) + 2 * others
-        same = most_frequent(data.columns, data.values, n_columns)
-        return bool(numbers >= _BELIEVED * (len(left) - np.sum(same[same > 1])))
+        told = len(left)
+        if others > _FEW * len(left):
+            same = most_frequent(data.columns, data.values, n_columns)
+            told -= int(np.sum(same[same > 1]))
+        return bool(numbers >= _BELIEVED * told)
 
     @cached_property
     def believed(self) -> EntryData:
