@@ -111,7 +111,8 @@ def check_together(estimator: Any) -> None:
     if draws_posterior(estimator):
         _check_draws(estimator, loss)
     elif estimator.noise_tail == "t" and not looks_for_outliers(estimator):
-        _check_tail(estimator, loss)
+        given = f"noise_tail={estimator.noise_tail!r}"
+        _check_noise_is_learned(estimator, loss, given, "noise_tail='auto'")
     if isinstance(estimator.alpha, str) and estimator.alpha_scaling != 0:
         raise ValueError(
             f"alpha_scaling={estimator.alpha_scaling!r} needs a number for alpha, got "
@@ -119,47 +120,32 @@ def check_together(estimator: Any) -> None:
         )
 
 
-def _check_tail(estimator: Any, loss: Loss) -> None:
-    given = f"noise_tail={estimator.noise_tail!r}"
+def _check_draws(estimator: Any, loss: Loss) -> None:
+    given, cure = f"inference={estimator.inference!r}", "inference='variational'"
+    if looks_for_outliers(estimator):
+        raise ValueError(
+            f"{given} needs outlier_fraction=0, got {estimator.outlier_fraction!r}: "
+            f"which entries are not trusted is found and not drawn; use {cure}."
+        )
+    _check_noise_is_learned(estimator, loss, given, cure)
+
+
+def _check_noise_is_learned(estimator: Any, loss: Loss, given: str, cure: str) -> None:
+    """Refuse what needs learned noise beside parameters with which none is."""
     if not loss.least_squares:
         raise ValueError(
-            f"{given} needs loss='squared', got loss={loss.name!r}, beside which no "
-            "noise is learned; use noise_tail='auto'."
+            f"{given} needs loss='squared', got loss={loss.name!r}: with another loss "
+            f"no noise is learned; use {cure}."
         )
     if not isinstance(estimator.alpha, str):
         raise ValueError(
             f"{given} needs alpha='auto', got alpha={estimator.alpha!r}, beside which "
-            "no noise is learned; use noise_tail='auto'."
+            f"no noise is learned; use {cure}."
         )
     if is_number(estimator.noise_variance) and estimator.noise_variance == 0:
         raise ValueError(
             f"{given} needs noise, got noise_variance=0, which says that there is "
-            "none; use noise_tail='auto'."
-        )
-
-
-def _check_draws(estimator: Any, loss: Loss) -> None:
-    given = f"inference={estimator.inference!r}"
-    if looks_for_outliers(estimator):
-        raise ValueError(
-            f"{given} needs outlier_fraction=0, got {estimator.outlier_fraction!r}: "
-            "which entries are not trusted is found and not drawn; use "
-            "inference='variational'."
-        )
-    if not loss.least_squares:
-        raise ValueError(
-            f"{given} needs loss='squared', got loss={loss.name!r}: with another loss "
-            "nothing is learned from which to draw; use inference='variational'."
-        )
-    if not isinstance(estimator.alpha, str):
-        raise ValueError(
-            f"{given} needs alpha='auto', got alpha={estimator.alpha!r}, which is no "
-            "prior that is learned; use inference='variational'."
-        )
-    if is_number(estimator.noise_variance) and estimator.noise_variance == 0:
-        raise ValueError(
-            f"{given} needs noise, got noise_variance=0, which says that there is "
-            "none; use inference='variational'."
+            f"none; use {cure}."
         )
 
 

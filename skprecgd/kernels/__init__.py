@@ -32,6 +32,7 @@ from skprecgd.kernels._uncertain import (
     Unknown,
     packed_index,
     packed_of,
+    packed_squares,
     unpacked,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "normal_product",
     "packed_index",
     "packed_of",
+    "packed_squares",
     "ray_point",
     "ray_sums",
     "sampled_product",

@@ -256,6 +256,11 @@ def packed_of(matrices: Array) -> Array:
     return np.asarray(matrices[..., rows, columns])
 
 
+def packed_squares(lines: Array) -> Array:
+    """The products of each line with itself, packed."""
+    return packed_of(lines[:, :, None] * lines[:, None, :])
+
+
 @lru_cache(maxsize=64)
 def _upper(size: int) -> tuple[Array, Array]:
     """Rows and columns of the numbers of a packed matrix."""

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import Pattern, packed_of
+from skprecgd.kernels import Pattern, packed_squares
 from skprecgd.objective import Weights
 from skprecgd.variational.draws import ColumnDraw, ColumnDraws, spread_out
 from skprecgd.variational.posterior import Posterior
@@ -58,8 +58,6 @@ class DrawnPredictive(LearnedEntries):
             yield from repeat(np.zeros(0))
         lines, of_rows = np.unique(rows, return_inverse=True)
         pattern, units = self._pattern(lines), self.columns.units.at(columns)
-        freedom = self.columns.freedom
-        unknown = np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
         while True:
             for k in rng.permutation(len(self.columns.draws)):
                 draw = self.columns.draws[k]
@@ -70,9 +68,7 @@ class DrawnPredictive(LearnedEntries):
                 if own is None:
                     of_lines = variances_drawn(self.row_noise, lines, rng)
                     own = of_lines[of_rows] * self._of_columns(draw, columns)
-                if np.isfinite(freedom):
-                    own = own / (rng.chisquare(freedom, len(rows)) / freedom)
-                chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
+                chance = self.chance(own, columns, rng)
                 yield units.shift + units.scale * mean + chance
 
     def _of_columns(self, draw: ColumnDraw, columns: Array) -> Array:
@@ -106,7 +102,7 @@ class DrawnPredictive(LearnedEntries):
         """The variances of entries given a draw of the columns."""
         basis = draw.basis.astype(np.float64)
         f = basis.shape[1]
-        products = packed_of(basis[:, :, None] * basis[:, None, :])
+        products = packed_squares(basis)
         grams = self.seen[lines] @ (draw.precision[:, None] * products)
         inverse = np.zeros((len(lines), f, f))
         upper = np.triu_indices(f)

@@ -8,7 +8,7 @@ import numpy as np
 
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import packed_of, sampled_product
+from skprecgd.kernels import packed_of, packed_squares, sampled_product
 from skprecgd.variational.model import Model
 
 # Numbers of products of second moments that are held at a time (32 MB).
@@ -60,8 +60,8 @@ class LeftOut:
             precision = precision * pattern.weights[which]
         long, short = model.long_lines(slice(None, None, every)), model.short
         twice = packed_of(2.0 - np.eye(model.coordinates.size))
-        by_row = twice * (long.second - _squares(long.mean)), short.second
-        by_column = twice * long.second, short.second - _squares(short.mean)
+        by_row = twice * (long.second - packed_squares(long.mean)), short.second
+        by_column = twice * long.second, short.second - packed_squares(short.mean)
         left = values - sampled_product(long.mean, short.mean, rows, columns)
         for part in slabs((len(left), long.second.shape[1]), _NUMBERS):
             own = np.ones(len(rows[part]))
@@ -70,8 +70,3 @@ class LeftOut:
                 own *= np.maximum(1.0 - precision[part] * share, _LEAST)
             left[part] /= np.maximum(own, _LEAST)
         return cls(left, *at)
-
-
-def _squares(mean: Array) -> Array:
-    """Packed products of each line with itself."""
-    return packed_of(mean[:, :, None] * mean[:, None, :])

@@ -15,6 +15,7 @@ from skprecgd.kernels import (
     Totals,
     Unknown,
     packed_of,
+    packed_squares,
     sampled_product,
     uncertain_lines,
     uncertain_rows,
@@ -65,7 +66,7 @@ class Model:
         fixed = self.coordinates.short.fixed
         if fixed is not None:
             mean[:, fixed] = self._fixed_value
-        second = packed_of(mean[:, :, None] * mean[:, None, :])
+        second = packed_squares(mean)
         nothing = Totals(second.sum(axis=0), 0.0, np.zeros(len(self.short_prior)))
         self.short = Lines(mean, second, np.zeros(n_short), nothing)
         self.long_totals = nothing
@@ -448,16 +449,19 @@ class Model:
         short = self.noise.short
         return np.sqrt(self.noise.long), np.sqrt(short / short.max())
 
+    def residual(self) -> Array:
+        """What the means leave of the entries, in the order of the pattern."""
+        pattern = self.entries.pattern
+        if not self.coordinates.size:
+            return pattern.values
+        means = self.long_mean, self.short.mean
+        fitted = sampled_product(*means, self.entries.lines, pattern.indices)
+        return pattern.values - fitted
+
     def _whitened_residual(self) -> Array:
         """What the means leave of the entries, where the noise is the same."""
-        pattern, lines = self.entries.pattern, self.entries.lines
-        fitted = np.zeros(len(pattern.values))
-        if self.coordinates.size:
-            means = self.long_mean, self.short.mean
-            fitted = sampled_product(*means, lines, pattern.indices)
-        long, short = self._roots
-        residual = (pattern.values - fitted) * long[lines] * short[pattern.indices]
-        pattern = self.pattern
+        pattern, (long, short) = self.pattern, self._roots
+        residual = self.residual() * long[self.entries.lines] * short[pattern.indices]
         return residual if pattern.weights is None else residual * pattern.weights
 
     def _add(self, columns: Array, variance: Array) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 
 from skprecgd._linalg.numerics import most_frequent
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import sampled_product
 from skprecgd.variational.left_out import LeftOut
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
@@ -124,7 +123,7 @@ class HeavyTails(NoiseChoice):
         given = _of_pattern(model, weights.precision)
         other.tail = HeavyTail.of(len(model.entries.pattern.values), often, given)
         # What spikes have made of the noise of their columns would hide them.
-        middle = float(np.median(np.abs(_residual(model)))) / _NORMAL_MIDDLE
+        middle = float(np.median(np.abs(model.residual()))) / _NORMAL_MIDDLE
         other.noise = model.noise.restarted(max(middle**2, model.noise.tuning.least))
         return other
 
@@ -174,24 +173,13 @@ def _standard_errors(numbers: Array) -> float:
     return float(np.mean(numbers)) / error if error > 0 else 0.0
 
 
-def _residual(model: Model) -> Array:
-    """What the means leave of the entries."""
-    pattern = model.entries.pattern
-    if not model.coordinates.size:
-        return pattern.values
-    means = model.long_mean, model.short.mean
-    return pattern.values - sampled_product(
-        *means, model.entries.lines, pattern.indices
-    )
-
-
 def _standardised(model: Model) -> Array:
     """What the means leave of the entries, in units of the noise."""
     precision = model.precisions
     given = _of_pattern(model, model.entries.weights.precision)
     if given is not None:
         precision = precision * given
-    return _residual(model) * np.sqrt(precision)
+    return model.residual() * np.sqrt(precision)
 
 
 def _of_pattern(model: Model, each: Array | None) -> Array | None:

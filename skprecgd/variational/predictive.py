@@ -13,7 +13,13 @@ from scipy import sparse, stats
 
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import packed_index, packed_of, uncertain_lines, unpacked
+from skprecgd.kernels import (
+    packed_index,
+    packed_of,
+    packed_squares,
+    uncertain_lines,
+    unpacked,
+)
 from skprecgd.objective import Weights
 from skprecgd.variational.noise import NoiseOfLines
 from skprecgd.variational.posterior import ColumnNoise, Posterior
@@ -250,7 +256,7 @@ class LearnedEntries(EntryDistributions):
             cells = order[part]
             variance[cells] = self._variances(rows[cells], columns[cells])
         variance *= self.columns.units.scale[columns] ** 2
-        variance += np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
+        variance += self._of_unseen(columns)
         if noise is not None:
             freedom = np.full(len(rows), self.columns.freedom)
             return Distribution(mean, variance, noise, freedom)
@@ -264,6 +270,17 @@ class LearnedEntries(EntryDistributions):
         freedom = np.full(len(rows), np.inf)
         np.divide(1.0, inverse, out=freedom, where=inverse > 0)
         return Distribution(mean, variance * wider, noise * wider, freedom)
+
+    def chance(self, noise: Array, columns: Array, rng: np.random.RandomState) -> Array:
+        """A draw of what entries differ by from their means, given their noise."""
+        freedom, n = self.columns.freedom, len(columns)
+        if np.isfinite(freedom):
+            noise = noise / (rng.chisquare(freedom, n) / freedom)
+        return np.sqrt(noise + self._of_unseen(columns)) * rng.standard_normal(n)
+
+    def _of_unseen(self, columns: Array) -> Array:
+        """The variance of entries of columns of which nothing was seen."""
+        return np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
 
     def _of_units(self, columns: Array) -> tuple[Array, Array]:
         """By what variances are larger as units are known from few entries each.
@@ -319,11 +336,9 @@ class Predictive(LearnedEntries):
         )
         right = _Gaussians.of(
             self.columns.mean[others],
-            self.columns.second[others] - _squares(self.columns.mean[others]),
+            self.columns.second[others] - packed_squares(self.columns.mean[others]),
         )
         units = self.columns.units.at(columns)
-        unknown = np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
-        freedom = self.columns.freedom
         while True:
             x, y = left.drawn(rng)[of_rows], right.drawn(rng)[of_columns]
             own = noise
@@ -331,9 +346,7 @@ class Predictive(LearnedEntries):
                 of_lines = variances_drawn(self.row_noise, lines, rng)
                 of_others = variances_drawn(self.noise, others, rng)
                 own = of_lines[of_rows] * of_others[of_columns]
-            if np.isfinite(self.columns.freedom):
-                own = own / (rng.chisquare(freedom, len(rows)) / freedom)
-            chance = np.sqrt(own + unknown) * rng.standard_normal(len(rows))
+            chance = self.chance(own, columns, rng)
             yield units.shift + units.scale * np.einsum("ij,ij->i", x, y) + chance
 
     def _variances(self, rows: Array, columns: Array) -> Array:
@@ -341,10 +354,10 @@ class Predictive(LearnedEntries):
         mean = self.columns.whole(self.rows[rows])
         covariance = self._covariances(which)[where]
         second = self.columns.second[columns]
-        others = _squares(self.columns.mean[columns])
+        others = packed_squares(self.columns.mean[columns])
         # Off-diagonal products count twice, as only one triangle is kept.
         twice = packed_of(2.0 - np.eye(mean.shape[1]))
-        products = covariance * second + _squares(mean) * (second - others)
+        products = covariance * second + packed_squares(mean) * (second - others)
         return np.maximum(products @ twice, 0.0)
 
     def _covariances(self, rows: Array) -> Array:
@@ -356,7 +369,7 @@ class Predictive(LearnedEntries):
         moments = np.zeros((len(rows), columns.mean.shape[1] + 1))
         ones = np.ones(len(rows))
         lines = uncertain_lines(np.asarray(grams), moments, ones, columns.unknown)
-        return lines.second - _squares(lines.mean)
+        return lines.second - packed_squares(lines.mean)
 
 
 @dataclass(frozen=True)
@@ -394,8 +407,3 @@ def variances_drawn(
     certain = np.isinf(freedom)
     shape = np.where(certain, 1.0, 0.5 * freedom)
     return variance * np.where(certain, 1.0, shape / rng.standard_gamma(shape))
-
-
-def _squares(mean: Array) -> Array:
-    """Packed products of each line with itself."""
-    return packed_of(mean[:, :, None] * mean[:, None, :])

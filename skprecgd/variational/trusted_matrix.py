@@ -19,7 +19,7 @@ from scipy import linalg
 
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import Unknown, packed_index, packed_of
+from skprecgd.kernels import Unknown, packed_index, packed_squares
 from skprecgd.robust import CorruptedTail
 from skprecgd.variational.complete import CompletePosterior, complete_posterior
 from skprecgd.variational.entries import Units
@@ -481,7 +481,7 @@ class _Search:
         columns = ColumnPosterior(
             Units(shift, units, varies, not self.own_units),
             basis,
-            packed_of(basis[:, :, None] * basis[:, None, :]),
+            packed_squares(basis),
             np.where(varies, 1.0 / max(model.noise, _TINY), 0.0),
             np.ones(len(basis)),
             self._unknown(prior),
