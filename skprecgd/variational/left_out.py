@@ -25,11 +25,15 @@ class LeftOut:
     ----------
     residual : ndarray of shape (n,)
         In the units of the entries.
+    studentised : ndarray of shape (n,)
+        Squares that have the variance of the noise: residuals times those of the fit.
+        A share that is only nearly known hardly changes them.
     rows, columns : ndarray of int, shape (n,)
         The lines of the longer and of the shorter side.
     """
 
     residual: Array
+    studentised: Array
     rows: Array
     columns: Array
 
@@ -54,7 +58,7 @@ class LeftOut:
         at = every * rows, columns
         values = pattern.values[which]
         if not model.coordinates.size:
-            return cls(values, *at)
+            return cls(values, values**2, *at)
         precision = model.precisions[which]
         if pattern.weights is not None:
             precision = precision * pattern.weights[which]
@@ -63,10 +67,13 @@ class LeftOut:
         by_row = twice * (long.second - packed_squares(long.mean)), short.second
         by_column = twice * long.second, short.second - packed_squares(short.mean)
         left = values - sampled_product(long.mean, short.mean, rows, columns)
+        studentised = left**2
         for part in slabs((len(left), long.second.shape[1]), _NUMBERS):
             own = np.ones(len(rows[part]))
             for first, second in (by_row, by_column):
                 share = sampled_product(first, second, rows[part], columns[part])
                 own *= np.maximum(1.0 - precision[part] * share, _LEAST)
-            left[part] /= np.maximum(own, _LEAST)
-        return cls(left, *at)
+            own = np.maximum(own, _LEAST)
+            left[part] /= own
+            studentised[part] /= own
+        return cls(left, studentised, *at)

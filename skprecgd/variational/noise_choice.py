@@ -72,10 +72,11 @@ class LoudRows(NoiseChoice):
         of_columns = model.entries.columns_are_long
         rows = left.columns if of_columns else left.rows
         precision = model.noise.long[left.rows] * model.noise.short[left.columns]
-        squares = np.bincount(rows, precision * left.residual**2)
+        squares = np.bincount(rows, precision * left.studentised)
         counts = np.bincount(rows).astype(float)
         alike = NoiseOfLines((len(counts), 1), counts, of_long=True)
-        return alike.gain(squares) > self.tuning.loud * len(rows)
+        gain, n_rows = alike.gain(squares), np.count_nonzero(counts)
+        return gain > max(self.tuning.loud * len(rows), self.tuning.loud_row * n_rows)
 
     def added_to(self, model: Model) -> Model:
         other = model.copied()

@@ -153,7 +153,9 @@ def _chosen(
     """
     if model.exact or not choice.is_suggested(model):
         return model, room
-    other = _settled(choice.added_to(model), tuning.trial_steps, tuning)
+    quick = replace(tuning, settled=tuning.trial_settled)
+    other = choice.added_to(model)
+    other = _settled(other, tuning.trial_steps, quick, model.evidence())
     if not choice.is_promising(model, other):
         return model, room
     other = _settled(other, tuning.most_steps, tuning)
@@ -208,13 +210,14 @@ def _best_start(offsets: Model, rank: int, tuning: RecipeTuning) -> Model:
         single.grow(1)
         for _ in range(tuning.single_steps):
             single.step()
-    together = _settled(together, tuning.most_steps, tuning)
+    together = _settled(together, tuning.screen_steps, tuning)
     if together.exact:
         return together
     reached = together.evidence()
-    single = _settled(single, tuning.most_steps, tuning, reached)
+    single = _settled(single, tuning.screen_steps, tuning, reached)
     better = single.exact or single.evidence() > reached
-    return single if better else together
+    best = single if better else together
+    return _settled(best, tuning.most_steps - tuning.screen_steps, tuning)
 
 
 def _settled(
@@ -234,7 +237,9 @@ def _settled(
         lost = evidence + gain * (most_steps - step) < to_reach
         if model.rank == 0 or model.exact:
             break
-        if (settled or lost) and step > tuning.least_steps:
+        if settled and step > tuning.least_steps:
+            break
+        if lost and step > tuning.hope_steps:
             break
     return model
 

@@ -155,9 +155,10 @@ class ChoiceTuning:
 
     Attributes
     ----------
-    loud : float
-        What noise of its own in each row must add to the log density of an entry that
-        is left out, so that it is tried: less changes intervals, but hardly a mean.
+    loud, loud_row : float
+        What noise of its own in each row must add to the log density of an entry, and
+        of the entries of a row, so that it is tried: less changes intervals, but hardly
+        a mean, and may be chance.
     needless : float
         Share of the columns that is left when rows have noise of their own, if most of
         those before had followed it.
@@ -185,7 +186,8 @@ class ChoiceTuning:
         decision.
     """
 
-    loud: float = 0.05
+    loud: float = 0.015
+    loud_row: float = 0.75
     needless: float = 0.67
     heavy: float = 6.0
     heavy_gain: float = 0.005
@@ -217,12 +219,15 @@ class RecipeTuning:
         Columns that are added one at a time, and steps after each of them.
     least_steps, most_steps : int
         Steps until columns are dropped no more.
+    hope_steps : int
+        Steps before one that rises too slowly to win is given up.
     settled : float
         The evidence has settled if it rose by less than this for each entry.
     respawn_steps, respawns : int
         Steps after spare columns have started again, and rounds of that.
-    trial_steps : int
-        Steps after which another noise must have shown that it pays.
+    trial_steps, trial_settled : int, float
+        Steps after which another noise must have shown that it pays, fewer if the
+        evidence has settled until then.
     better : float
         By how much the evidence must rise for each entry, so that they are kept.
     fewer : int
@@ -252,10 +257,13 @@ class RecipeTuning:
     single_steps: int = 3
     least_steps: int = 5
     most_steps: int = 60
+    hope_steps: int = 3
+    screen_steps: int = 24
     settled: float = 1e-5
     respawn_steps: int = 12
     respawns: int = 6
     trial_steps: int = 15
+    trial_settled: float = 1e-4
     better: float = 3e-5
     fewer: int = 4
     little: float = 0.02
