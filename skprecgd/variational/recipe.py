@@ -153,9 +153,12 @@ def _chosen(
     """
     if model.exact or not choice.is_suggested(model):
         return model, room
-    quick = replace(tuning, settled=tuning.trial_settled)
-    other = choice.added_to(model)
-    other = _settled(other, tuning.trial_steps, quick, model.evidence())
+    other, evidence = choice.added_to(model), model.evidence()
+    for steps in tuning.trial_steps:
+        quick = replace(tuning, settled=tuning.trial_settled)
+        other = _settled(other, steps, quick, evidence)
+        if other.evidence() < evidence:
+            return model, room
     if not choice.is_promising(model, other):
         return model, room
     other = _settled(other, tuning.most_steps, tuning)

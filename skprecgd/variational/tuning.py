@@ -225,9 +225,11 @@ class RecipeTuning:
         The evidence has settled if it rose by less than this for each entry.
     respawn_steps, respawns : int
         Steps after spare columns have started again, and rounds of that.
-    trial_steps, trial_settled : int, float
-        Steps after which another noise must have shown that it pays, fewer if the
-        evidence has settled until then.
+    trial_steps : tuple of int
+        Steps in which another noise must raise the evidence, which takes three of them
+        if entries have it, and further ones in which it must show that it pays.
+    trial_settled : float
+        As `settled`, for these.
     better : float
         By how much the evidence must rise for each entry, so that they are kept.
     fewer : int
@@ -262,7 +264,7 @@ class RecipeTuning:
     settled: float = 1e-5
     respawn_steps: int = 12
     respawns: int = 6
-    trial_steps: int = 15
+    trial_steps: tuple[int, int] = (6, 9)
     trial_settled: float = 1e-4
     better: float = 3e-5
     fewer: int = 4
