@@ -50,6 +50,10 @@ class NoiseChoice(ABC):
         trivial = gain <= 0.0 or after.explains_most
         return not trivial and self._predicts_better(before, after)
 
+    def is_futile(self, before: Model, after: Model) -> bool:
+        """Whether it is plain after a few steps that it will not pay."""
+        return after.evidence() < before.evidence()
+
     def is_promising(self, before: Model, after: Model) -> bool:
         """Whether further steps are worthwhile: it pays, or the evidence soars."""
         soars = self.tuning.promising * before.entries.count
@@ -84,6 +88,13 @@ class LoudRows(NoiseChoice):
         assert isinstance(other.noise, NoiseOfLines)
         other.noise = NoiseOfBoth(other.noise, counts)
         return other
+
+    def is_futile(self, before: Model, after: Model) -> bool:
+        # Noise of the rows that is found at once, and makes no column needless, will
+        # make none: the noise of rows that columns follow shows late.
+        found = self.tuning.found * before.entries.count
+        gain = after.evidence() - before.evidence()
+        return gain < 0.0 or (gain > found and after.rank == before.rank)
 
     def is_promising(self, before: Model, after: Model) -> bool:
         return after.rank < before.rank and super().is_promising(before, after)

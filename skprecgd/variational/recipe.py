@@ -155,9 +155,8 @@ def _chosen(
         return model, room
     other, evidence = choice.added_to(model), model.evidence()
     for steps in tuning.trial_steps:
-        quick = replace(tuning, settled=tuning.trial_settled)
-        other = _settled(other, steps, quick, evidence)
-        if other.evidence() < evidence:
+        other = _settled(other, steps, tuning, evidence)
+        if choice.is_futile(model, other):
             return model, room
     if not choice.is_promising(model, other):
         return model, room

@@ -159,6 +159,8 @@ class ChoiceTuning:
         What noise of its own in each row must add to the log density of an entry, and
         of the entries of a row, so that it is tried: less changes intervals, but hardly
         a mean, and may be chance.
+    found : float
+        What it adds where it is found at once.
     needless : float
         Share of the columns that is left when rows have noise of their own, if most of
         those before had followed it.
@@ -188,6 +190,7 @@ class ChoiceTuning:
 
     loud: float = 0.015
     loud_row: float = 0.75
+    found: float = 0.02
     needless: float = 0.67
     heavy: float = 6.0
     heavy_gain: float = 0.005
@@ -228,8 +231,6 @@ class RecipeTuning:
     trial_steps : tuple of int
         Steps in which another noise must raise the evidence, which takes three of them
         if entries have it, and further ones in which it must show that it pays.
-    trial_settled : float
-        As `settled`, for these.
     better : float
         By how much the evidence must rise for each entry, so that they are kept.
     fewer : int
@@ -261,11 +262,10 @@ class RecipeTuning:
     most_steps: int = 60
     hope_steps: int = 3
     screen_steps: int = 24
-    settled: float = 1e-5
+    settled: float = 1e-4
     respawn_steps: int = 12
     respawns: int = 6
     trial_steps: tuple[int, int] = (6, 9)
-    trial_settled: float = 1e-4
     better: float = 3e-5
     fewer: int = 4
     little: float = 0.02
