@@ -124,6 +124,17 @@ def test_gross_errors_leave_no_trace(rng):
     assert error_of(fitted(X), truth, hidden) < 1e-4
 
 
+def test_tails_that_no_noise_has_are_said(rng):
+    signal = rng.normal(size=(100, 3)) @ rng.normal(size=(3, 12))
+    X = np.where(rng.random(signal.shape) < 0.2, np.nan, signal > 1.5)
+    with pytest.warns(UserWarning, match="numbers that repeat look like that"):
+        PrecGDFactorization(5, center="columns", noise_tail="t").fit(X)
+    noisy = signal + rng.normal(size=signal.shape)
+    noisy[rng.random(signal.shape) < 0.2] = np.nan
+    model = PrecGDFactorization(5, center="columns", noise_tail="t").fit(noisy)
+    assert "nearly normal tails" in model.stop_reason_
+
+
 def test_numbers_that_repeat_are_no_tail(rng):
     """Pixels that are nearly always zero look heavy-tailed to the evidence alone."""
     digits = load_digits().data[:400]

@@ -54,7 +54,7 @@ from skprecgd._estimators.learned import (
     Learner,
     NoiseFound,
     mean_square_of_entries,
-    warn_about_missed,
+    warn_about_noise,
     warn_about_worse,
     warn_about_zero,
 )
@@ -451,7 +451,7 @@ class PrecGDFactorization(
         else:
             found = self._find(data, seen)
         self._warn(found.result)
-        warn_about_missed(found.noise, self.n_components)
+        warn_about_noise(found.noise, self)
         if isinstance(data, EntryData):
             warn_about_worse(self, found.result)
             warn_about_zero(self, found.factors, data.values)

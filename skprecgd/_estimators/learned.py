@@ -49,6 +49,11 @@ from skprecgd.variational.sensing import MeasuredDistribution
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
+# Degrees of freedom from which on a tail hardly matters: entries tell 1 % less.
+_NEARLY_NORMAL = 25.0
+# Degrees of freedom below which repeated numbers are likelier than tails: Cauchy's
+# distribution has one.
+_HARDLY_TAILS = 1.0
 # Standard errors by which a mean must differ from zero to be one.
 _CLEARLY_NOT_ZERO = 3.5
 
@@ -379,7 +384,9 @@ class Learner(PriorLearner):
             sizes = f"{np.min(roots):.2g} to {np.max(roots):.2g}"
         freedom = posterior.columns.freedom
         if np.isfinite(freedom):
-            sizes += f" with heavy tails ({freedom:.2g} degrees of freedom)"
+            heavy = "heavy tails" if freedom < _NEARLY_NORMAL else "nearly normal tails"
+            digits = ".2g" if freedom < 10.0 else ".0f"
+            sizes += f" with {heavy} ({freedom:{digits}} degrees of freedom)"
         elif np.isfinite(posterior.columns.strength):
             sizes += ", more in loud rows,"
         if posterior.rank == 0:
@@ -391,13 +398,30 @@ class Learner(PriorLearner):
         )
 
 
-def warn_about_missed(noise: NoiseFound | None, n_components: Any) -> None:
-    """Say that more components than were allowed carry signal."""
-    if noise is None or noise.missed <= _CLEARLY_MISSED:
+def warn_about_noise(noise: NoiseFound | None, estimator: Any) -> None:
+    """Say that more components than were allowed carry signal, or that tails are none.
+
+    Parameters
+    ----------
+    noise : NoiseFound or None
+    estimator : object
+        Its `n_components` and `noise_tail` are read.
+    """
+    if noise is None:
+        return
+    if estimator.noise_tail == "t" and noise.freedom < _HARDLY_TAILS:
+        warnings.warn(
+            f"noise_tail='t' found {noise.freedom:.2g} degrees of freedom, fewer than "
+            "any noise has: numbers that repeat look like that, and all others then "
+            "count for little. Use noise_tail='auto'.",
+            UserWarning,
+            stacklevel=5,
+        )
+    if noise.missed <= _CLEARLY_MISSED:
         return
     warnings.warn(
-        f"n_components={n_components!r} leaves out what is no noise: one more "
-        "component would raise the evidence (lower_bound_) by "
+        f"n_components={estimator.n_components!r} leaves out what is no noise: one "
+        "more component would raise the evidence (lower_bound_) by "
         f"{noise.missed:.2g} for each of its degrees of freedom, and chance by less "
         "than 1. Increase n_components.",
         UserWarning,

@@ -42,7 +42,7 @@ from skprecgd._estimators.learned import (
     AtNoise,
     NoiseFound,
     PriorLearner,
-    warn_about_missed,
+    warn_about_noise,
     warn_about_worse,
     warn_about_zero,
 )
@@ -446,7 +446,7 @@ class PrecGDMatrixSensing(
             warn_about_groups(groups, rank, between)
         found = self._search(measured, groups)
         self._warn(found.result)
-        warn_about_missed(found.noise, self.n_components)
+        warn_about_noise(found.noise, self)
         if not self.symmetric and measured.measurements.single_entries:
             warn_about_worse(self, found.result)
             warn_about_zero(self, found.factors, measured.targets)
