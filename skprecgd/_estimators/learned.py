@@ -64,9 +64,9 @@ NO_TAIL = (
 )
 
 NO_ENTRIES = (
-    "inference='gibbs' needs single entries in memory of which some are missing, and "
-    "not of a symmetric matrix; use inference='variational' for complete data and "
-    "other measurements."
+    "inference='gibbs' needs single entries in memory of which some are missing, more "
+    "than one of them in a row or column, and not of a symmetric matrix; use "
+    "inference='variational' for other data and measurements."
 )
 
 

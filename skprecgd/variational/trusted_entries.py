@@ -128,7 +128,7 @@ def trust_entries(
 def _typical_noise(posterior: Posterior) -> float:
     """Noise in units of the spread of its column, of a column like most."""
     units = posterior.columns.units.scale
-    return float(np.sqrt(np.median(posterior.noise.variance / units**2)))
+    return float(np.median(np.sqrt(posterior.noise.variance) / units))
 
 
 def _far_from_the_middle(entries: SomeEntries, corruption: CorruptedTail) -> Array:
