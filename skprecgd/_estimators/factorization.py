@@ -22,7 +22,6 @@ from skprecgd._estimators.data import (
     Data,
     EntryData,
     GroupData,
-    read_data,
     read_rows,
     read_weighted,
     warn_about_ratings,
@@ -66,6 +65,7 @@ from skprecgd._estimators.parameters import (
     check_together,
     needs_each_entry,
 )
+from skprecgd._estimators.reading import read_data
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
@@ -454,7 +454,7 @@ class PrecGDFactorization(
         warn_about_missed(found.noise, self.n_components)
         if isinstance(data, EntryData):
             warn_about_worse(self, found.result)
-            warn_about_zero(self, found.factors, data.values)
+        warn_about_zero(self, found.factors, data.noisy())
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 

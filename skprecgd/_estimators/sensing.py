@@ -449,7 +449,7 @@ class PrecGDMatrixSensing(
         warn_about_missed(found.noise, self.n_components)
         if not self.symmetric and measured.measurements.single_entries:
             warn_about_worse(self, found.result)
-            warn_about_zero(self, found.factors, measured.targets)
+            warn_about_zero(self, found.factors, measured.entries(symmetric=False))
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)

@@ -266,6 +266,11 @@ class UncertainEntries:
                 "entries of which some are missing, and alpha='auto', which learns the "
                 f"noise ({why})."
             )
+        if noise.entries is None and self.store_pattern:
+            raise ValueError(
+                "How sure entries are depends on which of them were observed, and that "
+                "stays with the chunks of a dask collection; fit the data in memory."
+            )
         if noise.entries is None:
             raise ValueError(
                 "How sure entries are depends on which of them were observed, and "

@@ -546,16 +546,15 @@ def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
 
 
 def chunked_entries(
-    chunks: RowChunks, missing_values: float, survey: Survey, offsets: Array
+    chunks: RowChunks, missing_values: float, survey: Survey
 ) -> tuple[ChunkedMeasurements, list[Any], Any]:
-    """Observed entries of a matrix, kept with dask, and their values less `offsets`.
+    """Observed entries of a matrix, kept with dask, and their values.
 
     Parameters
     ----------
     chunks : RowChunks
     missing_values : nan or 0
     survey : Survey
-    offsets : ndarray of shape (n_columns,)
 
     Returns
     -------
@@ -566,7 +565,7 @@ def chunked_entries(
         The same for the weights; None where the chunks have none.
     """
     calls = graph.call_each(
-        _entries, chunks.blocks, chunks.weights, common=(missing_values, offsets)
+        _entries, chunks.blocks, chunks.weights, common=(missing_values,)
     )
     parts, values, often = graph.persisted(tuple(graph.unpacked(calls, 3)))
     measurements = ChunkedMeasurements.of_rows(
@@ -640,12 +639,12 @@ def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
 
 
 def _entries(
-    block: Any, weights: Any, missing_values: float, offsets: Array
+    block: Any, weights: Any, missing_values: float
 ) -> tuple[EntryMeasurements, Array, Array | None]:
     block, missing_values = read_block(block, missing_values)
     rows, columns, values, often = weighted_entries(block, missing_values, weights)
     measured = EntryMeasurements(rows, columns, block.shape, values.dtype)
-    return measured, (values - offsets[columns]).astype(values.dtype), often
+    return measured, values, often
 
 
 def _forward(part: Measurements, left: Array, right: Array) -> Array:

@@ -10,9 +10,10 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import largest_sizes
+from skprecgd._linalg.numerics import largest_sizes, most_frequent
 from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels import sampled_product
 from skprecgd.objective import Weights
 from skprecgd.variational.entries import NoisyEntries, Units, column_sums
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
@@ -94,6 +95,39 @@ class GivenEntries(ABC):
     @abstractmethod
     def log_precisions(self) -> float:
         """The sum of the logarithms of the entries' own precisions."""
+
+    @abstractmethod
+    def squares_left(
+        self, left: Array, right: Array, offsets: Array, scale: Array
+    ) -> Array:
+        """Weighted sums of the squares that a matrix leaves of each column.
+
+        Parameters
+        ----------
+        left, right : ndarray of shape (n_rows, r), (n_columns, r)
+        offsets, scale : ndarray of shape (n_columns,)
+            The matrix is ``left @ right.T + offsets``; what it leaves is divided by
+            the scale before it is squared.
+        """
+
+    @abstractmethod
+    def line_counts(self, rows: Array, columns: Array) -> tuple[Array, Array]:
+        """How many entries rows and columns have within some of them.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of bool, shape (n_rows,), (n_columns,)
+        """
+
+    @abstractmethod
+    def most_frequent(self, rows: Array, columns: Array) -> Array:
+        """How often the most frequent number of each column is in some of the rows.
+
+        Parameters
+        ----------
+        rows, columns
+            See `line_counts`.
+        """
 
 
 @dataclass(frozen=True)
@@ -179,3 +213,32 @@ class GivenInMemory(GivenEntries):
             return 0.0
         logs = np.log(precision)
         return float(np.sum(logs if often is None else often * logs))
+
+    def squares_left(
+        self, left: Array, right: Array, offsets: Array, scale: Array
+    ) -> Array:
+        cells = self.row_index, self.matrix.indices
+        fitted = sampled_product(left, right, *cells) + offsets[cells[1]]
+        squares = ((self.values - fitted) / scale[cells[1]]) ** 2
+        each = self.weights.of_losses
+        if each is not None:
+            squares *= each
+        return np.bincount(cells[1], squares, self.shape[1])
+
+    def line_counts(self, rows: Array, columns: Array) -> tuple[Array, Array]:
+        which = rows[self.row_index] & columns[self.matrix.indices]
+        down, across = self.row_index[which], self.matrix.indices[which]
+        n_rows, n_columns = self.shape
+        return np.bincount(down, minlength=n_rows), np.bincount(
+            across, minlength=n_columns
+        )
+
+    def most_frequent(self, rows: Array, columns: Array) -> Array:
+        across, values = self.within(rows, columns)
+        return most_frequent(across, values, self.shape[1])
+
+    def within(self, rows: Array, columns: Array) -> tuple[Array, Array]:
+        """The columns and values of the entries in some rows and columns."""
+        across = self.matrix.indices
+        which = rows[self.row_index] & columns[across]
+        return across[which], self.values[which]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skprecgd._linalg.numerics import most_frequent
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
 from skprecgd.variational.entries import NoisyEntries, Units, are_columns_long
@@ -45,8 +46,8 @@ class GivenInChunks(GivenEntries):
             whole[rows] = block
         return whole
 
-    def _rows_of(self, mask: Array) -> list[Array]:
-        return [mask[rows] for rows in self.slices]
+    def _rows_of(self, numbers: Array) -> list[Array]:
+        return [numbers[rows] for rows in self.slices]
 
     def largest(self) -> Array:
         calls = graph.call_each(_largest, self.parts)
@@ -104,11 +105,10 @@ class GivenInChunks(GivenEntries):
         """See `GivenEntries.rows`; the precisions of single entries stay there."""
         calls = graph.call_each(_rows, self.parts, common=(columns,))
         parts = graph.gathered(calls)
-        free = len(columns.unknown.free)
         mean, squares, noise = (
             self._of_rows([part[k] for part in parts], float) for k in range(3)
         )
-        return RowPosterior(mean.reshape(-1, free), squares, noise, np.zeros(0))
+        return RowPosterior(mean, squares, noise, np.zeros(0))
 
     def row_counts(self, trust: Array) -> Array:
         calls = graph.call_each(_row_counts, self.parts, common=(trust,))
@@ -116,6 +116,30 @@ class GivenInChunks(GivenEntries):
 
     def log_precisions(self) -> float:
         return float(self._sum(_log_precisions))
+
+    def squares_left(
+        self, left: Array, right: Array, offsets: Array, scale: Array
+    ) -> Array:
+        common = right, offsets, scale
+        return np.asarray(self._sum(_squares_left, self._rows_of(left), common=common))
+
+    def line_counts(self, rows: Array, columns: Array) -> tuple[Array, Array]:
+        masks = self._rows_of(rows)
+        calls = graph.call_each(_line_counts, self.parts, masks, common=(columns,))
+        down, across = graph.unpacked(calls, 2)
+        blocks, found = graph.gathered((down, graph.summed(across)))
+        return self._of_rows(blocks, int), found
+
+    def most_frequent(self, rows: Array, columns: Array) -> Array:
+        """See `GivenEntries.most_frequent`; the entries come to the client for this.
+
+        It is asked where there are hardly more of them than unknowns.
+        """
+        masks = self._rows_of(rows)
+        calls = graph.call_each(_within, self.parts, masks, common=(columns,))
+        pairs = graph.gathered(calls)
+        across, values = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
+        return most_frequent(across, values, self.shape[1])
 
 
 def _slices(ends: Array) -> list[slice]:
@@ -212,3 +236,19 @@ def _row_counts(part: GivenInMemory, trust: Array) -> Array:
 
 def _log_precisions(part: GivenInMemory) -> float:
     return part.log_precisions()
+
+
+def _squares_left(
+    part: GivenInMemory, left: Array, right: Array, offsets: Array, scale: Array
+) -> Array:
+    return part.squares_left(left, right, offsets, scale)
+
+
+def _line_counts(
+    part: GivenInMemory, rows: Array, columns: Array
+) -> tuple[Array, Array]:
+    return part.line_counts(rows, columns)
+
+
+def _within(part: GivenInMemory, rows: Array, columns: Array) -> tuple[Array, Array]:
+    return part.within(rows, columns)

@@ -2,7 +2,7 @@
 
 Each chunk is asked what `LinesInMemory` says of its lines, and what it says is summed.
 Means and second moments of the shorter side go out, and sums for that side come back.
-Nothing is kept of the lines: their means are found again from what they were found from.
+Nothing is kept of the lines: means are found again from what they were found from.
 """
 
 from __future__ import annotations
@@ -481,7 +481,7 @@ _NUMBER = np.dtype([("line", np.int64), ("value", np.float64)])
 
 
 def _numbers_of(part: LinesInMemory) -> tuple[Array, Array]:
-    """The different numbers of the lines of the shorter side, and how often they are."""
+    """The different numbers of lines of the shorter side, and how often they are."""
     numbers = np.empty(part.n_entries, _NUMBER)
     numbers["line"], numbers["value"] = part.pattern.indices, part.pattern.values
     return np.unique(numbers, return_counts=True)
