@@ -77,8 +77,10 @@ class GivenInChunks(GivenEntries):
         if are_columns_long(useful.shape):
             lines = self._turned(useful, items, own, slices, (*common, at))
         else:
-            # Whatever is scaled where it is needed takes no memory there.
             parts = graph.call_each(_lines_of_rows, items, own, common=(*common, at))
+            # Tasks of a cluster take longer to be told of than most of ours to run, so
+            # that what every sweep would begin with is done once.
+            parts = list(graph.persisted(parts))
             lines = LinesInChunks(parts, slices, useful.shape[1])
         return NoisyEntries(lines, useful.shape, center, at)
 

@@ -173,11 +173,7 @@ class LinesInChunks(EntryLines):
         return SharesInChunks(shares, (0.0, count, count), np.zeros(0))
 
     def swept(self, side: ShortSide, shares: Shares | None) -> Swept:
-        calls = self.each(_swept, side, shares)
-        sums, squares, told = graph.unpacked(calls, 3)
-        wanted = graph.summed(sums), squares if side.learns_noise else []
-        kept = told if shares is not None else []
-        (found, own), kept = graph.gathered_and_persisted(wanted, kept)
+        found, own, kept = self._swept(side, shares)
         second, determinant, diagonal, grams, moments, total, gram, *tail = found
         turn, source = np.eye(len(total)), _Source(side, shares)
         return Swept(
@@ -188,6 +184,24 @@ class LinesInChunks(EntryLines):
             moments,
             None if shares is None else SharesInChunks(kept, *_of_tail(tail)),
         )
+
+    def _swept(
+        self, side: ShortSide, shares: Shares | None
+    ) -> tuple[Any, list[Array], list[Any]]:
+        """The sums of a sweep, squares of the lines, and lazy precisions of entries.
+
+        Of lines and entries only what the noise asks for.
+        """
+        if shares is None and not side.learns_noise:
+            # Sums alone are no parts of a result, each of which would be a task.
+            calls = self.each(_sums_swept, side, None)
+            return graph.gathered(graph.summed(calls)), [], []
+        calls = self.each(_swept, side, shares)
+        sums, squares, told = graph.unpacked(calls, 3)
+        wanted = graph.summed(sums), squares if side.learns_noise else []
+        kept = told if shares is not None else []
+        (found, own), kept = graph.gathered_and_persisted(wanted, kept)
+        return found, own, kept
 
     def squares_alone(
         self, side: ShortSide, shares: Shares | None
@@ -380,6 +394,12 @@ def _swept(
     if sweep.share is not None:
         sums += _told(SharesInMemory(sweep.share, part.often), side.freedom)
     return tuple(sums), sweep.squares, sweep.share
+
+
+def _sums_swept(
+    part: LinesInMemory, noise: None, share: None, side: ShortSide
+) -> tuple[Any, ...]:
+    return _swept(part, noise, share, side)[0]
 
 
 def _squares_alone(
