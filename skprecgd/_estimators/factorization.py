@@ -187,8 +187,8 @@ class PrecGDFactorization(
         "auto": where entries are missing and what the path leaves of the others is
         recognised as noise, the noise and the prior variances of factors and offsets
         are learned, and the fit is the posterior mean; see :ref:`noisy_entries`. It is
-        0 for data without noise, complete data in which no outliers are looked for,
-        data in chunks, and other losses than the squared one. A number is a ridge on
+        0 for data without noise, complete data in which no outliers are looked for, and
+        other losses than the squared one. A number is a ridge on
         both factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix
         is minimised, with the weights w of the entries (and the inverse of an array

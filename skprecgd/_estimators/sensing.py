@@ -181,7 +181,8 @@ class PrecGDMatrixSensing(
         "auto": where what the path leaves of the measurements is noise, the noise and
         the prior variances of factors and offsets are learned, and the fit is the
         posterior mean; see :ref:`noisy_entries` and :ref:`noisy_measurements`. It is 0
-        for data without noise and in chunks, and for other losses than the squared one.
+        for data without noise, for measurements in chunks that are no single entries,
+        and for other losses than the squared one.
         Where outliers are looked for, it learns of single entries alone. A number is a
         ridge on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix.

@@ -86,7 +86,7 @@ class UncertainEntries:
         ------
         ValueError
             If positions lie beyond the matrix; with `return_std`, if the fit has
-            learned no noise.
+            learned no noise, or of a dask collection.
 
         Warns
         -----

@@ -619,7 +619,8 @@ def _of_group(
     assert cells is not None
     rows, columns = down[cells[0]], across[cells[1]]
     index = np.flatnonzero((rows >= 0) & (columns >= 0))
-    shape = int(np.sum(down >= 0)), int(np.sum(across >= 0))
+    # A chunk that has no row of the group has none of its entries, and is left out.
+    shape = max(1, int(np.sum(down >= 0))), int(np.sum(across >= 0))
     return EntryMeasurements(rows[index], columns[index], shape, part.dtype), index
 
 
