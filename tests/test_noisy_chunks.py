@@ -533,7 +533,7 @@ def test_a_killed_worker_costs_nothing_but_time(noise):
     """Whatever goes out is in the graph, and whatever is kept can be computed again."""
     distributed = pytest.importorskip("distributed")
     X = table(0, (400, 30), noise)
-    expected = PrecGDFactorization("auto", center="columns", random_state=0).fit(X)
+    expected = PrecGDFactorization(4, center="columns", random_state=0).fit(X)
 
     @delayed(pure=True)
     def read(k):
@@ -542,7 +542,7 @@ def test_a_killed_worker_costs_nothing_but_time(noise):
     lazy = da.concatenate(
         [da.from_delayed(read(k), (100, 30), dtype=float) for k in range(4)]
     )
-    where = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    where = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.LocalCluster(**where) as cluster, distributed.Client(cluster) as c:
         c.run(__import__, "skprecgd")
         before = list(c.run(os.getpid).values())
@@ -557,8 +557,7 @@ def test_a_killed_worker_costs_nothing_but_time(noise):
         step = LinesInChunks.swept
         LinesInChunks.swept = kill_at_the_tenth
         try:
-            model = PrecGDFactorization("auto", center="columns", random_state=0)
-            model.fit(lazy)
+            model = PrecGDFactorization(4, center="columns", random_state=0).fit(lazy)
         finally:
             LinesInChunks.swept = step
         assert before[0] not in c.run(os.getpid).values()

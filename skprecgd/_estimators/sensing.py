@@ -117,7 +117,7 @@ class PrecGDMatrixSensing(
     center : {None, "mean", "columns", "both"}, default=None
         Offsets that are estimated together with the factors and are in no component:
         none, one for all entries, one for each column, or one for each row, too. Only
-        for single entries in memory, see `observed_entries`. With "both" the row
+        for single entries, see `observed_entries`. With "both" the row
         offsets are one component more than `n_components` counts, as in
         `PrecGDFactorization`.
     loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \

@@ -39,9 +39,9 @@ class GivenInChunks(GivenEntries):
         calls = graph.call_each(function, self.parts, *columns, **how)
         return graph.gathered(graph.summed(calls))
 
-    def _of_rows(self, blocks: list[Array], like: Any) -> Array:
-        """Numbers of the rows of all chunks; rows in none of them have zeros."""
-        whole = np.zeros((self.shape[0], *blocks[0].shape[1:]), like)
+    def _of_rows(self, blocks: list[Array], elsewhere: Any = 0.0) -> Array:
+        """Numbers of the rows of all chunks, and those of rows in none of them."""
+        whole = np.full((self.shape[0], *blocks[0].shape[1:]), elsewhere)
         for rows, block in zip(self.slices, blocks, strict=True):
             whole[rows] = block
         return whole
@@ -62,7 +62,7 @@ class GivenInChunks(GivenEntries):
 
     def seen_rows(self, columns: Array) -> Array:
         calls = graph.call_each(_seen_rows, self.parts, common=(columns,))
-        return self._of_rows(graph.gathered(calls), bool)
+        return self._of_rows(graph.gathered(calls), False)
 
     def noisy(self, useful: Useful, units: Units, center: str | None) -> NoisyEntries:
         ends = np.searchsorted(useful.rows, [rows.stop for rows in self.slices])
@@ -108,13 +108,14 @@ class GivenInChunks(GivenEntries):
         calls = graph.call_each(_rows, self.parts, common=(columns,))
         parts = graph.gathered(calls)
         mean, squares, noise = (
-            self._of_rows([part[k] for part in parts], float) for k in range(3)
+            self._of_rows([part[k] for part in parts], elsewhere)
+            for k, elsewhere in enumerate((0.0, 0.0, 1.0))
         )
         return RowPosterior(mean, squares, noise, np.zeros(0))
 
     def row_counts(self, trust: Array) -> Array:
         calls = graph.call_each(_row_counts, self.parts, common=(trust,))
-        return self._of_rows(graph.gathered(calls), float)
+        return self._of_rows(graph.gathered(calls))
 
     def log_precisions(self) -> float:
         return float(self._sum(_log_precisions))
@@ -130,7 +131,7 @@ class GivenInChunks(GivenEntries):
         calls = graph.call_each(_line_counts, self.parts, masks, common=(columns,))
         down, across = graph.unpacked(calls, 2)
         blocks, found = graph.gathered((down, graph.summed(across)))
-        return self._of_rows(blocks, int), found
+        return self._of_rows(blocks, 0), found
 
     def most_frequent(self, rows: Array, columns: Array) -> Array:
         """See `GivenEntries.most_frequent`; the entries come to the client for this.
