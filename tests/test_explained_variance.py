@@ -117,6 +117,7 @@ def test_after_cross_validation(global_random_seed):
     assert_allclose(model.explained_variance_ratio_, expected(model, X), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:n_components=.* leaves out what is no noise")
 def test_in_chunks(global_random_seed):
     array = pytest.importorskip("dask.array")
     X, _ = noisy(global_random_seed)

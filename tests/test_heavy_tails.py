@@ -16,7 +16,8 @@ from skprecgd import (
     PrecGDMatrixSensing,
     observed_entries,
 )
-from skprecgd.variational.tail import HeavyTail, Histogram
+from skprecgd.variational.lines_in_memory import SharesInMemory
+from skprecgd.variational.tail import HeavyTail, Histogram, expected_share
 
 N_ROWS, N_COLUMNS, RANK = 120, 40, 2
 
@@ -82,10 +83,9 @@ def test_numbers_that_were_made_several_times_count_so(rng):
 def test_the_evidence_of_a_tail_is_the_t_density(rng):
     """With the precisions at their best, its bound is the density itself."""
     df, squares = 3.0, rng.standard_t(3.0, size=50) ** 2
-    tail = HeavyTail.of(50, None, None)
-    tail = HeavyTail(tail.share, None, None, df, df)
-    share = tail.expected(squares)
-    tail = tail.after(share)
+    share = expected_share(squares, df, None)
+    shares = SharesInMemory(share, None)
+    tail = HeavyTail(shares, df, df).after(shares)
     bound = tail.evidence() - 0.5 * np.sum(share * squares + np.log(2 * np.pi))
     assert bound == pytest.approx(np.sum(stats.t(df).logpdf(np.sqrt(squares))))
 

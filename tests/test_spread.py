@@ -5,18 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 
 from skprecgd.objective import Weights
-from skprecgd.variational.entries import NoisyEntries
+from skprecgd.variational.entries import Units
+from skprecgd.variational.given import GivenInMemory
 from skprecgd.variational.spread import trust_in_columns
 
 
 def trust(X, weights=None):
     i, j = np.nonzero(~np.isnan(X))
     often = None if weights is None else weights[i, j]
-    weighed = Weights(frequency=often)
-    entries = NoisyEntries.of(i, j, X[i, j], X.shape, "columns", weighed)
-    return trust_in_columns(entries)
+    matrix = sparse.csr_array((X[i, j], (i, j)), shape=X.shape)
+    given = GivenInMemory(matrix, Weights(frequency=often))
+    units = Units.of(given.largest(), given.sums, "columns")
+    return trust_in_columns(units, given.column_counts, given.sums)
 
 
 @pytest.mark.parametrize("draw", ["normal", "uniform", "laplace"])

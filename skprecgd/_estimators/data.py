@@ -1,6 +1,7 @@
-"""The kinds of data that PrecGDFactorization takes: complete, entries, in chunks.
+"""The kinds of data that PrecGDFactorization takes: in memory, complete or entries.
 
-`read_data` decides the kind once; everything that depends on it is a method.
+Those in chunks are in `chunked_data.py`. `read_data` decides the kind once; everything
+that depends on it is a method.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._estimators.centre import Offsets, Seen
-from skprecgd._estimators.lazy import check_columns
+from skprecgd._estimators.noisy_data import NoisyData
 from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
@@ -49,16 +50,16 @@ from skprecgd._linalg.offsets import (
 from skprecgd._linalg.ratings import StoredValues
 from skprecgd._linalg.row_systems import solve_rows, weighted_least_squares
 from skprecgd._linalg.stored import is_incomplete, without_duplicates
-from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array
-from skprecgd.distributed.matrix import ChunkedMatrix
-from skprecgd.distributed.measurements import chunked_entries
-from skprecgd.distributed.rows import RowChunks, Survey
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
 from skprecgd.measurements.tables import looks_long, warn_of_long_table
 from skprecgd.objective import Objective, Weights
 from skprecgd.objective.weights import ONCE
+from skprecgd.variational.drawn_entries import DrawnPredictive
+from skprecgd.variational.given import GivenInMemory
+from skprecgd.variational.posterior import Posterior
+from skprecgd.variational.predictive import EntryDistributions, Predictive
 
 MakeObjective = Callable[..., Objective]
 
@@ -110,6 +111,10 @@ class Data(ABC):
         ----------
         center : {None, "mean", "columns", "both"}
         """
+
+    def noisy(self) -> NoisyData | None:
+        """The single entries, if noise and prior can be learned from them."""
+        return None
 
     def medians(self, center: str | None) -> Offsets:
         """Offsets that gross errors do not move, where a search for better ones starts.
@@ -256,7 +261,7 @@ class ColumnPrecision:
 
 
 @dataclass(frozen=True)
-class EntryData(Data, Rows):
+class EntryData(Data, Rows, NoisyData):
     """A matrix with missing entries, as triples sorted by rows.
 
     Attributes
@@ -324,6 +329,38 @@ class EntryData(Data, Rows):
     def variance(self, objective: Objective, offsets: Offsets, unit: float) -> None:
         return None
 
+    # ---- for the noise
+
+    def noisy(self) -> EntryData:
+        return self
+
+    @property
+    def n_entries(self) -> int:
+        return len(self.values)
+
+    @property
+    def dtype(self) -> np.dtype:  # type: ignore[override]
+        return self.values.dtype
+
+    @property
+    def unit_variance(self) -> float | None:  # type: ignore[override]
+        return self.weights.unit_variance
+
+    @property
+    def mean_frequency(self) -> float:
+        often = self.weights.frequency
+        return 1.0 if often is None or not len(often) else float(np.mean(often))
+
+    def given(self, often: float = 1.0) -> GivenInMemory:
+        return GivenInMemory(self.csr(), self.weights.made_less_often(often))
+
+    def distributions(
+        self, posterior: Posterior, often: float, *, rows_differ: bool
+    ) -> EntryDistributions:
+        kind = DrawnPredictive if posterior.n_draws else Predictive
+        weights = self.weights.made_less_often(often)
+        return kind.of(posterior, self.csr(), weights, rows_differ=rows_differ)
+
     # ---- for coordinates of rows
 
     def entries(self) -> EntryData:
@@ -358,8 +395,8 @@ class EntryData(Data, Rows):
             hide[hidden] = True
             yield self.where(~hide), self.where(hide)
 
-    def where(self, mask: Array) -> EntryData:
-        """The entries where the mask is true."""
+    def where(self, mask: Any) -> EntryData:
+        """The entries where a mask is true, or at an index."""
         return EntryData(
             self.rows[mask],
             self.columns[mask],
@@ -385,11 +422,15 @@ class EntryData(Data, Rows):
         numbers = checked_numbers(variance, "noise_variance")
         return np.asarray(numbers[self.columns])
 
-    def without_repeats(self) -> EntryData:
-        """Each measurement once, and in its weight how often it was there.
+    def in_order(self) -> EntryData:
+        """The entries sorted by rows, and within a row by columns."""
+        rows, columns = self.rows, self.columns
+        down, across = np.diff(rows), np.diff(columns)
+        if np.all((down > 0) | ((down == 0) & (across >= 0))):
+            return self
+        return self.where(np.lexsort((columns, rows)))
 
-        Repeats of a cell with the same result and the same precision are one.
-        """
+    def without_repeats(self) -> EntryData:
         rows, columns, values = self.rows, self.columns, self.values
         again = (rows[1:] == rows[:-1]) & (columns[1:] == columns[:-1])
         if not again.any():
@@ -629,97 +670,7 @@ class _CompleteButHidden(VisibleRows):
         return self.whole.counts() - self.hidden.counts()
 
 
-class ChunkedData(Data):
-    """A matrix in chunks of whole rows, complete or with missing entries.
-
-    Parameters
-    ----------
-    chunks : RowChunks
-    missing_values : nan or 0
-    """
-
-    def __init__(self, chunks: RowChunks, missing_values: float) -> None:
-        self.chunks, self.missing_values = chunks, missing_values
-        self.shape = chunks.shape
-
-    @cached_property
-    def survey(self) -> Survey:
-        """Statistics of the data, from one pass that is made when first asked for."""
-        return self.chunks.survey(self.missing_values)
-
-    def seen(self) -> Seen:
-        return self.survey.seen_rows, self.survey.counts > 0
-
-    def stored_values(self) -> StoredValues | None:
-        return self.survey.stored_values
-
-    def groups(self, seen: Seen) -> Groups:
-        if self.survey.complete:
-            return super().groups(seen)
-        return self.chunks.groups(self.survey)
-
-    def parts(self, groups: Groups, count: int) -> list[GroupData]:
-        return [self._of_group(block) for block in groups.blocks()[:count]]
-
-    def _of_group(self, block: Block) -> GroupData:
-        chunks = self.chunks.of_block(block, self.missing_values)
-        data = ChunkedData(chunks, self.missing_values)
-        return GroupData(data, block, slice(None), slice(None))
-
-    def offsets(self, center: str | None) -> Offsets:
-        if center == "both" and not self.survey.complete:
-            raise ValueError(
-                f"center={center!r} needs X in memory, got a dask collection with "
-                "missing entries or weights."
-            )
-        return Offsets.of(center, self.survey.offsets(center))
-
-    def objective(self, offsets: Offsets, make: MakeObjective) -> Objective:
-        chunks, survey = self.chunks, self.survey
-        if survey.complete:
-            observed = FullObservation(chunks.shape, chunks.dtype)
-            return make(observed, ChunkedMatrix(chunks, *offsets.pair))
-        measurements, values, often = chunked_entries(
-            chunks, self.missing_values, survey, offsets.columns
-        )
-        return make(measurements, values, weights=Weights(frequency=often))
-
-    def variance(
-        self, objective: Objective, offsets: Offsets, unit: float
-    ) -> float | None:
-        return self.survey.variance(unit) if self.survey.complete else None
-
-
 # Reading ------------------------------------------------------------------------------
-
-
-def read_data(estimator: Any, X: Any, entry_weight: Any = None) -> Data:
-    """Validated data for a fit, as an object of the kind that X is of.
-
-    Parameters
-    ----------
-    estimator : PrecGDFactorization
-        Number and names of the columns are set on it.
-    X : array-like, sparse array or dask collection of shape (n_samples, n_features)
-    entry_weight : matrix of that shape or None
-        As in `PrecGDFactorization.fit`.
-
-    Raises
-    ------
-    ValueError
-        If X is not a matrix of real, finite numbers, if nothing is observed, or if a
-        parameter needs single entries of data that allow only products.
-    """
-    if not is_dask(X):
-        return read_weighted(estimator, X, entry_weight).that_count()
-    each_entry = needs_each_entry(estimator)
-    if has_variances(estimator.noise_variance):
-        each_entry = "A noise_variance for each entry"
-    if each_entry is not None:
-        raise ValueError(f"{each_entry} needs X in memory, got a dask collection.")
-    check_columns(estimator, X, reset=True)
-    _check_names(estimator, entry_weight, "entry_weight")
-    return ChunkedData(RowChunks(X, entry_weight), estimator.missing_values)
 
 
 def read_weighted(
@@ -738,12 +689,12 @@ def read_weighted(
         return read_rows(estimator, X, each_entry, reset=True)
     given = "noise_variance" if entry_weight is None else "entry_weight"
     data = read_rows(estimator, X, each_entry or given, reset=True)
-    _check_names(estimator, entry_weight, "entry_weight")
-    _check_names(estimator, estimator.noise_variance, "noise_variance")
+    check_names(estimator, entry_weight, "entry_weight")
+    check_names(estimator, estimator.noise_variance, "noise_variance")
     return data.entries().weighted(entry_weight, estimator.noise_variance)
 
 
-def _check_names(estimator: Any, matrix: Any, name: str) -> None:
+def check_names(estimator: Any, matrix: Any, name: str) -> None:
     """Refuse a data frame beside X whose columns have other names, or another order."""
     fitted = getattr(estimator, "feature_names_in_", None)
     columns = getattr(matrix, "columns", None)

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from skprecgd._estimators.centre import Offsets
-from skprecgd._estimators.data import EntryData
-from skprecgd._linalg.numerics import largest_sizes
+from skprecgd._linalg.offsets import at_least_something
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
-from skprecgd.kernels import sampled_product
+from skprecgd.variational.given import GivenEntries
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ PROOF = ProofTuning()
 
 
 def is_determined(
-    data: EntryData,
+    given: GivenEntries,
     factors: Factors,
     offsets: Offsets,
     center: str | None,
@@ -56,7 +55,7 @@ def is_determined(
 
     Parameters
     ----------
-    data : EntryData
+    given : GivenEntries
     factors : Factors
         With the offsets of rows as a component, if these have any.
     offsets : Offsets
@@ -64,51 +63,49 @@ def is_determined(
     tuning : ProofTuning
     """
     low_rank = offsets.without_rows(factors)
-    rows, columns = data.rows, data.columns
     rank = low_rank.rank
     own = rank + (center == "both"), rank + (center in ("columns", "both"))
-    kept = _with_part(low_rank.left, tuning)[rows]
-    kept &= _with_part(low_rank.right, tuning)[columns]
-    kept = _core((rows, columns), kept, data.shape, own)
-    n_rows, n_columns = (
-        int(np.count_nonzero(np.bincount(side[kept], minlength=n)))
-        for side, n in zip((rows, columns), data.shape, strict=True)
-    )
-    count = int(np.count_nonzero(kept))
+    rows, columns = (_with_part(block, tuning) for block in low_rank.blocks)
+    rows, columns, counts = _core(given, rows, columns, own)
+    n_rows, n_columns = (int(np.count_nonzero(each)) for each in counts)
+    count = int(counts[0].sum())
     unknowns = _unknowns(n_rows, n_columns, rank, center)
     if 0 < count < tuning.plenty * unknowns:
-        count -= _repeated(columns[kept], data.values[kept])
+        # How often the commonest number of each column is there beyond once.
+        most = given.most_frequent(rows, columns)
+        count -= int(np.sum(np.maximum(most - 1, 0)))
     return rank == 0 or count > max(unknowns, 0)
 
 
 def explains_columns(
-    data: EntryData,
+    given: GivenEntries,
     factors: Factors,
     offsets: Offsets,
     center: str | None,
+    rounding: float,
     tuning: ProofTuning = PROOF,
 ) -> bool:
     """Whether hardly anything is left of each column, in units of its own spread.
 
     Parameters
     ----------
-    data, factors, offsets, center, tuning
+    given, factors, offsets, center, tuning
         See `is_determined`.
+    rounding : float
+        Machine epsilon of the entries.
     """
-    columns, values, n = data.columns, data.values.astype(np.float64), data.shape[1]
-    counts = np.maximum(np.bincount(columns, minlength=n), 1)
     # Squares of numbers in the unit of their column neither overflow nor vanish.
-    unit = largest_sizes(columns, values, n)
+    unit = given.largest()
     unit[unit == 0] = 1.0
-    left = values - sampled_product(factors.left, factors.right, data.rows, columns)
-    left = (left - offsets.columns[columns]) / unit[columns]
-    values = values / unit[columns]
+    shift = np.zeros(len(unit))
+    weight, first = given.sums(shift, unit, (0, 1))
+    counts = at_least_something(weight)
     if center is not None:
-        values = values - (np.bincount(columns, values, n) / counts)[columns]
-    spread = np.bincount(columns, values**2, n) / counts
-    rounding = np.finfo(data.values.dtype).eps ** 2 * counts
-    remaining = np.bincount(columns, left**2, n) / counts
-    return bool(np.all(remaining <= tuning.explained**2 * spread + rounding))
+        shift = unit * first / counts
+    spread = given.sums(shift, unit, (2,))[0] / counts
+    left = given.squares_left(factors.left, factors.right, offsets.columns, unit)
+    least = rounding**2 * counts
+    return bool(np.all(left / counts <= tuning.explained**2 * spread + least))
 
 
 def _with_part(block: Array, tuning: ProofTuning) -> Array:
@@ -117,22 +114,27 @@ def _with_part(block: Array, tuning: ProofTuning) -> Array:
 
 
 def _core(
-    sides: tuple[Array, Array],
-    kept: Array,
-    shape: tuple[int, int],
-    own: tuple[int, int],
-) -> Array:
-    """Entries of the lines that have more of them than unknowns, whatever others do.
+    given: GivenEntries, rows: Array, columns: Array, own: tuple[int, int]
+) -> tuple[Array, Array, tuple[Array, Array]]:
+    """The lines that have more entries among them than unknowns, whatever others do.
 
     A line with no more entries than unknowns of its own is explained by any others.
+
+    Returns
+    -------
+    rows, columns : ndarray of bool, shape (n_rows,), (n_columns,)
+    counts : tuple of ndarray
+        How many entries these have among them.
     """
+    counts = given.line_counts(rows, columns)
     while True:
-        before = np.count_nonzero(kept)
-        for side, n, unknowns in zip(sides, shape, own, strict=True):
-            more = np.bincount(side[kept], minlength=n) > unknowns
-            kept = kept & more[side]
-        if np.count_nonzero(kept) in (0, before):
-            return kept
+        before = counts[0].sum()
+        rows = rows & (counts[0] > own[0])
+        counts = given.line_counts(rows, columns)
+        columns = columns & (counts[1] > own[1])
+        counts = given.line_counts(rows, columns)
+        if counts[0].sum() in (0, before):
+            return rows, columns, counts
 
 
 def _unknowns(n_rows: int, n_columns: int, rank: int, center: str | None) -> int:
@@ -142,15 +144,3 @@ def _unknowns(n_rows: int, n_columns: int, rank: int, center: str | None) -> int
     if center == "columns":
         return rank * (n_rows + n_columns - 1 - rank) + n_columns
     return rank * (n_rows + n_columns - rank) + (center == "mean")
-
-
-def _repeated(columns: Array, values: Array) -> int:
-    """How often the commonest number of each column is there beyond once."""
-    order = np.lexsort((values, columns))
-    columns, values = columns[order], values[order]
-    first = np.append(True, (np.diff(columns) != 0) | (np.diff(values) != 0))
-    starts = np.flatnonzero(first)
-    times = np.diff(np.append(starts, len(values)))
-    most = np.zeros(columns[-1] + 1, dtype=int)
-    np.maximum.at(most, columns[starts], times)
-    return int(np.sum(np.maximum(most - 1, 0)))

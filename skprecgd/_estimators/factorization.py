@@ -22,7 +22,6 @@ from skprecgd._estimators.data import (
     Data,
     EntryData,
     GroupData,
-    read_data,
     read_rows,
     read_weighted,
     warn_about_ratings,
@@ -66,6 +65,7 @@ from skprecgd._estimators.parameters import (
     check_together,
     needs_each_entry,
 )
+from skprecgd._estimators.reading import read_data
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
@@ -187,8 +187,8 @@ class PrecGDFactorization(
         "auto": where entries are missing and what the path leaves of the others is
         recognised as noise, the noise and the prior variances of factors and offsets
         are learned, and the fit is the posterior mean; see :ref:`noisy_entries`. It is
-        0 for data without noise, complete data in which no outliers are looked for,
-        data in chunks, and other losses than the squared one. A number is a ridge on
+        0 for data without noise, complete data in which no outliers are looked for, and
+        other losses than the squared one. A number is a ridge on
         both factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix
         is minimised, with the weights w of the entries (and the inverse of an array
@@ -454,7 +454,7 @@ class PrecGDFactorization(
         warn_about_noise(found.noise, self)
         if isinstance(data, EntryData):
             warn_about_worse(self, found.result)
-            warn_about_zero(self, found.factors, data.values)
+        warn_about_zero(self, found.factors, data.noisy())
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         return (interrupted(found) if stopped or found.stopped else found).result
 

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import EntryData, VisibleRows
 from skprecgd._estimators.determined import explains_columns, is_determined
+from skprecgd._estimators.noisy_data import NoisyData
 from skprecgd._estimators.parameters import (
     check_beside_prior,
     draws_posterior,
@@ -26,11 +27,9 @@ from skprecgd._estimators.rows import RowSolver
 from skprecgd._estimators.search_rank import SearchRank
 from skprecgd._estimators.weighting import is_number
 from skprecgd._linalg.groups import Block
-from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
-from skprecgd.kernels import sampled_product
 from skprecgd.losses import Loss, make_loss
 from skprecgd.objective import GrossErrors, Objective, Weights
 from skprecgd.optim.path.freedom import residual_variance
@@ -38,11 +37,10 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
-from skprecgd.variational.drawn_entries import DrawnPredictive
 from skprecgd.variational.draws import ColumnDraws, sampled_posterior
 from skprecgd.variational.in_groups import DistributionsInGroups
-from skprecgd.variational.posterior import Posterior, learn_posterior
-from skprecgd.variational.predictive import EntryDistributions, Predictive
+from skprecgd.variational.posterior import Posterior, posterior_of
+from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.recipe import is_doubtful
 from skprecgd.variational.rows import ColumnPosterior
 from skprecgd.variational.sensing import MeasuredDistribution
@@ -58,9 +56,9 @@ _HARDLY_TAILS = 1.0
 _CLEARLY_NOT_ZERO = 3.5
 
 NO_TAIL = (
-    "noise_tail='t' needs single entries in memory of which some are missing, and not "
-    "of a symmetric matrix, as no noise is learned of others; use noise_tail='auto', "
-    "or outlier_fraction where a share of complete data is wrong."
+    "noise_tail='t' needs single entries of which some are missing, and not of a "
+    "symmetric matrix, as no noise is learned of others; use noise_tail='auto', or "
+    "outlier_fraction where a share of complete data is wrong."
 )
 
 NO_ENTRIES = (
@@ -228,7 +226,7 @@ class Learner(PriorLearner):
         for `n_components`, what looks like noise counts as such.
     """
 
-    def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
+    def __init__(self, data: NoisyData, rank: int, estimator: Any) -> None:
         self.data, self.rank = data.without_repeats(), rank
         self.center, self.noise = estimator.center, estimator.noise
         self.noise_tail = estimator.noise_tail
@@ -237,7 +235,7 @@ class Learner(PriorLearner):
         self._seed = estimator.random_state
         self._is_auto = SearchRank(estimator.n_components).is_auto
         variance = estimator.noise_variance
-        self.variance = variance if is_number(variance) else data.weights.unit_variance
+        self.variance = variance if is_number(variance) else data.unit_variance
         self._often = self._common_frequency()
 
     def _common_frequency(self) -> float:
@@ -246,22 +244,7 @@ class Learner(PriorLearner):
         Entries that were made several times with the same result show no noise, and
         weights do not mean that: it counts how they compare.
         """
-        often = self.data.weights.frequency
-        if often is None or self.variance is not None or not len(often):
-            return 1.0
-        return max(1.0, float(np.mean(often)))
-
-    @property
-    def _weights(self) -> Weights:
-        """Those of the data, but for a common factor."""
-        return self._common(self.data.weights)
-
-    def _common(self, weights: Weights) -> Weights:
-        """Weights of entries without their common factor."""
-        often = weights.frequency
-        if often is None or self._often == 1.0:
-            return weights
-        return replace(weights, frequency=often / self._often)
+        return 1.0 if self.variance is not None else max(1.0, self.data.mean_frequency)
 
     def signal(self) -> int | None:
         return None if self.posterior.exact else self.posterior.n_signal
@@ -282,34 +265,34 @@ class Learner(PriorLearner):
             return is_doubtful(model, self.rank)
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
-        data, found = self.data, (self.data, factors, offsets, self.center)
-        if len(data.values) < sum(data.shape):
+        data, given = self.data, self.data.given(self._often)
+        found = given, factors, offsets, self.center
+        if data.n_entries < sum(data.shape):
             # Rows and columns hang together by hardly one entry each, which say nothing
             # of noise.
             return False
         own_units = self.center in (None, "columns") and self.variance is None
         own_units = own_units and self.noise != "uniform"
-        partly = own_units and not explains_columns(*found)
+        rounding = float(np.finfo(data.dtype).eps)
+        partly = own_units and not explains_columns(*found, rounding)
         if not partly and is_determined(*found):
             return False
         return self.signal() is not None or partly
 
     @cached_property
     def posterior(self) -> Posterior:
-        data = self.data
         with running_fit(one_blas_thread=True):
-            return learn_posterior(
-                data.csr(),
+            return posterior_of(
+                self.data.given(self._often),
                 self.rank,
                 center=self.center,
                 noise=self.noise,
                 noise_tail=self.noise_tail,
                 noise_variance=self.variance,
-                weights=self._weights,
             )
 
     @property
-    def believed(self) -> EntryData:
+    def believed(self) -> NoisyData:
         """The entries that the posterior is learned from."""
         return self.data
 
@@ -330,7 +313,7 @@ class Learner(PriorLearner):
 
     @cached_property
     def factors(self) -> Factors:
-        posterior, dtype = self.answer, self.data.values.dtype
+        posterior, dtype = self.answer, self.data.dtype
         left, right = posterior.rows.mean, posterior.columns.basis
         if left.shape[1] == 0:
             left, right = (np.zeros((len(block), 1)) for block in (left, right))
@@ -346,7 +329,7 @@ class Learner(PriorLearner):
 
     def row_solver(self, loss: Loss, each_entry: str | None) -> PriorRows:
         """The solver for rows like these."""
-        columns, unit = self.answer.columns, self.data.weights.unit_variance
+        columns, unit = self.answer.columns, self.data.unit_variance
         ridge = np.zeros(self.factors.rank)
         return PriorRows(
             *(columns, loss, ridge, each_entry),
@@ -357,10 +340,9 @@ class Learner(PriorLearner):
     def found(self) -> NoiseFound:
         posterior, entries = self.answer, None
         if self._keeps_pattern:
-            data, differ = self.believed, self.noise == "auto" and self.variance is None
-            at = posterior, data.csr(), self._common(data.weights)
-            kind = DrawnPredictive if posterior.n_draws else Predictive
-            entries = kind.of(*at, rows_differ=differ)
+            differ = self.noise == "auto" and self.variance is None
+            at = posterior, self._often
+            entries = self.believed.distributions(*at, rows_differ=differ)
         return NoiseFound(
             posterior.noise_variance,
             posterior.factor_scales,
@@ -453,22 +435,29 @@ def warn_about_worse(estimator: Any, result: PathResult) -> None:
     )
 
 
-def warn_about_zero(estimator: Any, factors: Factors, values: Array) -> None:
+def warn_about_zero(estimator: Any, factors: Factors, data: NoisyData | None) -> None:
     """Say that entries are predicted by zero although they have a mean.
 
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
     factors : Factors
-    values : ndarray of shape (n_entries,)
+    data : NoisyData or None
+        None where there are no single entries.
     """
-    if estimator.center is not None or not may_learn(estimator) or len(values) < 2:
+    if estimator.center is not None or not may_learn(estimator):
         return
-    if factors.left.any() or not values.any():
+    if factors.left.any() or data is None or data.n_entries < 2:
         return
-    numbers = values.astype(np.float64) / np.max(np.abs(values))
-    error = np.std(numbers, ddof=1) / np.sqrt(len(numbers))
-    if abs(np.mean(numbers)) > _CLEARLY_NOT_ZERO * error:
+    given = data.given()
+    largest = float(np.max(given.largest()))
+    if largest == 0.0:
+        return
+    zero, unit = np.zeros(data.shape[1]), np.full(data.shape[1], largest)
+    count, total, squares = given.sums(zero, unit, (0, 1, 2)).sum(axis=1)
+    mean = total / count
+    variance = max(squares / count - mean**2, 0.0) / (data.n_entries - 1)
+    if abs(mean) > _CLEARLY_NOT_ZERO * np.sqrt(variance):
         warnings.warn(
             "No component carries signal, so that the completed matrix is zero, though "
             "the entries have a mean that is not; use center='columns', or 'mean' if "
@@ -486,14 +475,17 @@ def may_learn(estimator: Any) -> bool:
 
 
 def learner_of(
-    estimator: Any, data: Any, rank: int, kind: type[Learner] = Learner
+    estimator: Any,
+    data: NoisyData | None,
+    rank: int,
+    kind: type[Learner] = Learner,
 ) -> Learner | None:
     """What learns the prior of noisy data, or None where nothing is to be learned.
 
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-    data : Data or None
+    data : NoisyData or None
         None where there are no single entries of a matrix that is not symmetric.
     rank : int
         Columns of the factors at most.
@@ -507,9 +499,9 @@ def learner_of(
     """
     if draws_posterior(estimator) and not isinstance(data, EntryData):
         raise ValueError(NO_ENTRIES)
-    if estimator.noise_tail == "t" and not isinstance(data, EntryData):
+    if estimator.noise_tail == "t" and data is None:
         raise ValueError(NO_TAIL)
-    if not (learns_prior(estimator) and isinstance(data, EntryData)):
+    if not learns_prior(estimator) or data is None:
         return None
     check_beside_prior(estimator)
     return kind(data, rank, estimator) if may_learn(estimator) else None
@@ -567,25 +559,22 @@ class AtNoise:
 
 
 def mean_square_of_entries(
-    data: EntryData, factors: Factors, offsets: Offsets, unit: float
+    data: NoisyData, factors: Factors, offsets: Offsets, unit: float
 ) -> float:
     """Mean squared residual of entries, in units of the square of `unit`.
 
     Parameters
     ----------
-    data : EntryData
+    data : NoisyData
     factors : Factors
         With the offsets of rows.
     offsets : Offsets
     unit : float
     """
-    cells = data.rows, data.columns
-    fitted = sampled_product(factors.left, factors.right, *cells)
-    residual = (data.values - fitted - offsets.columns[data.columns]) / unit
-    each = data.weights.of_losses
-    if each is not None:
-        residual = residual * np.sqrt(each)
-    return norm(residual) ** 2 / data.weights.count(len(residual))
+    scale = np.full(data.shape[1], unit)
+    both = factors.left, factors.right
+    squares = data.given().squares_left(*both, offsets.columns, scale)
+    return float(squares.sum()) / (data.n_entries * data.mean_frequency)
 
 
 class PriorRows(RowSolver):

@@ -11,6 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.validation import assert_all_finite, check_array
 
 from skprecgd._estimators.centre import Offsets
+from skprecgd._estimators.chunked_entries import ChunkedEntries, less
 from skprecgd._estimators.data import EntryData
 from skprecgd._estimators.labels import (
     matched_by_labels,
@@ -18,6 +19,7 @@ from skprecgd._estimators.labels import (
     with_common_labels,
 )
 from skprecgd._estimators.lazy import check_columns
+from skprecgd._estimators.noisy_data import NoisyData
 from skprecgd._estimators.validation import validated
 from skprecgd._estimators.weighting import positive, read_weights
 from skprecgd._linalg.containers import complete, unmasked
@@ -92,52 +94,47 @@ class Measured:
         """
         if center is None:
             return Offsets.none(self.measurements.matrix_shape)
-        return self._as_entries(center).offsets(center)
+        self.check_center(center)
+        if isinstance(self.measurements, ChunkedMeasurements):
+            entries = ChunkedEntries.of(self.measurements, self.targets, self.weights)
+            return Offsets.of(center, entries.offsets(center))
+        return self._as_entries().offsets(center)
 
     def medians(self, center: str | None) -> Offsets:
         """The same of medians, which gross errors do not move."""
         if center is None:
             return Offsets.none(self.measurements.matrix_shape)
-        return self._as_entries(center).medians(center)
-
-    def _as_entries(self, center: str) -> EntryData:
         self.check_center(center)
+        return self.entries_in_memory()._as_entries().medians(center)
+
+    def _as_entries(self) -> EntryData:
         cells, shape = self.measurements.cells(), self.measurements.matrix_shape
         assert cells is not None
         return EntryData(*cells, self.targets, shape, self.weights)
 
-    def entries(self, *, symmetric: bool) -> EntryData | None:
+    def entries(self, *, symmetric: bool) -> NoisyData | None:
         """The measurements as entries of a data matrix; None where they are none."""
-        a = self.measurements
-        in_memory = not isinstance(a, ChunkedMeasurements)
-        if symmetric or not (in_memory and a.single_entries):
+        if symmetric or not self.measurements.single_entries:
             return None
-        cells = a.cells()
-        assert cells is not None
-        rows, columns = cells
-        order = np.lexsort((columns, rows))
-        return EntryData(
-            rows[order],
-            columns[order],
-            self.targets[order],
-            a.matrix_shape,
-            self.weights.at(order),
-        )
+        if isinstance(self.measurements, ChunkedMeasurements):
+            return ChunkedEntries.of(self.measurements, self.targets, self.weights)
+        return self._as_entries().in_order()
 
     def check_center(self, center: str | None) -> None:
-        """Refuse a centre of measurements that are no entries in memory."""
-        a = self.measurements
-        in_memory = not isinstance(a, ChunkedMeasurements)
-        if center is not None and not (in_memory and a.single_entries):
+        """Refuse a centre of measurements that are no entries."""
+        if center is not None and not self.measurements.single_entries:
             raise ValueError(
-                f"center={center!r} needs measurements that are single entries, in "
-                f"memory, such as observed_entries makes; got {type(a).__name__}."
+                f"center={center!r} needs measurements that are single entries, such "
+                f"as observed_entries makes; got {type(self.measurements).__name__}."
             )
 
     def without(self, offsets: Offsets) -> Measured:
         """The same measurements of the matrix without offsets."""
         if offsets.are_zero:
             return self
+        if isinstance(self.measurements, ChunkedMeasurements):
+            values = graph.as_lazy(self.measurements.targets(self.targets))
+            return replace(self, targets=less(offsets, self.measurements, values))
         cells = self.measurements.cells()
         assert cells is not None
         return replace(self, targets=offsets.subtracted(self.targets, *cells))

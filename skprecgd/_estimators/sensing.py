@@ -117,7 +117,7 @@ class PrecGDMatrixSensing(
     center : {None, "mean", "columns", "both"}, default=None
         Offsets that are estimated together with the factors and are in no component:
         none, one for all entries, one for each column, or one for each row, too. Only
-        for single entries in memory, see `observed_entries`. With "both" the row
+        for single entries, see `observed_entries`. With "both" the row
         offsets are one component more than `n_components` counts, as in
         `PrecGDFactorization`.
     loss : {"squared", "logistic", "huber", "absolute", "poisson"} or Loss, \
@@ -181,7 +181,8 @@ class PrecGDMatrixSensing(
         "auto": where what the path leaves of the measurements is noise, the noise and
         the prior variances of factors and offsets are learned, and the fit is the
         posterior mean; see :ref:`noisy_entries` and :ref:`noisy_measurements`. It is 0
-        for data without noise and in chunks, and for other losses than the squared one.
+        for data without noise, for measurements in chunks that are no single entries,
+        and for other losses than the squared one.
         Where outliers are looked for, it learns of single entries alone. A number is a
         ridge on both factors: what is minimised is ``sum_k loss(<A_k, M>, y_k)`` plus
         `alpha` times the nuclear norm (the sum of the singular values) of the matrix.
@@ -449,7 +450,7 @@ class PrecGDMatrixSensing(
         warn_about_noise(found.noise, self)
         if not self.symmetric and measured.measurements.single_entries:
             warn_about_worse(self, found.result)
-            warn_about_zero(self, found.factors, measured.targets)
+            warn_about_zero(self, found.factors, measured.entries(symmetric=False))
         remark = remark_on_shape(X, self.matrix_shape, shape)
         result = replace(found.result, message=found.result.message + remark)
         found = replace(found, result=result)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from skprecgd._estimators.centre import Offsets
-from skprecgd._estimators.data import CompleteData, EntryData, VisibleRows
+from skprecgd._estimators.data import CompleteData, Data, EntryData, VisibleRows
 from skprecgd._estimators.learned import Learner, PriorRows, learner_of
+from skprecgd._estimators.noisy_data import NoisyData
 from skprecgd._estimators.parameters import looks_for_outliers
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import without_largest
@@ -42,24 +43,27 @@ _FEW = 0.05
 _ROUNDS, _RECIPES = 8.0, 500.0
 
 
-def learner_beside_outliers(estimator: Any, data: Any, rank: int) -> Learner | None:
+def learner_beside_outliers(
+    estimator: Any, data: Data | NoisyData | None, rank: int
+) -> Learner | None:
     """What learns the prior of noisy data, some of which may be gross errors.
 
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
-    data : Data or None
-        See `learner_of`.
+    data : Data, NoisyData or None
+        None where there are no single entries of a matrix that is not symmetric.
     rank : int
         Columns of the factors at most.
     """
     if not looks_for_outliers(estimator):
-        return learner_of(estimator, data, rank)
-    if isinstance(data, CompleteData):
-        if min(data.shape) > SIGNAL.gram_side:
-            return None
+        entries = data.noisy() if isinstance(data, Data) else data
+        return learner_of(estimator, entries, rank)
+    if isinstance(data, CompleteData) and min(data.shape) <= SIGNAL.gram_side:
         data = data.entries()
-    return learner_of(estimator, data, rank, TrustingLearner)
+    # Which entries are wrong is told by all of them together.
+    together = data if isinstance(data, EntryData) else None
+    return learner_of(estimator, together, rank, TrustingLearner)
 
 
 class TrustingLearner(Learner):
@@ -77,7 +81,7 @@ class TrustingLearner(Learner):
     def __init__(self, data: EntryData, rank: int, estimator: Any) -> None:
         super().__init__(data, rank, estimator)
         # Every measurement may be wrong by itself, also one of several of an entry.
-        self.data = data
+        self.data: EntryData = data
         self._bound = estimator.outlier_fraction
 
     @property
@@ -106,7 +110,7 @@ class TrustingLearner(Learner):
                 *(data.rows, data.columns, data.values, data.shape, self.rank),
                 **given,
                 noise_variance=self.variance,
-                weights=self._weights,
+                weights=self.data.weights.made_less_often(self._often),
             )
             return trust_entries(entries, corruption)
 

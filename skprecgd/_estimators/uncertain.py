@@ -86,7 +86,7 @@ class UncertainEntries:
         ------
         ValueError
             If positions lie beyond the matrix; with `return_std`, if the fit has
-            learned no noise.
+            learned no noise, or of a dask collection.
 
         Warns
         -----
@@ -265,6 +265,11 @@ class UncertainEntries:
                 "Nothing is known of how sure the entries are: that takes noisy single "
                 "entries of which some are missing, and alpha='auto', which learns the "
                 f"noise ({why})."
+            )
+        if noise.entries is None and self.store_pattern:
+            raise ValueError(
+                "How sure entries are depends on which of them were observed, and that "
+                "stays with the chunks of a dask collection; fit the data in memory."
             )
         if noise.entries is None:
             raise ValueError(

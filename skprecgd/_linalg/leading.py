@@ -93,11 +93,42 @@ def leading_right(
         s descending.
     """
     matrix = as_matrix(matrix)
-    if matrix.shape[1] > matrix.shape[0] or not _is_direct(matrix, rank, tuning):
+    if matrix.shape[1] > matrix.shape[0]:
         return leading_triplets(matrix, rank, random_state, tol=tol, tuning=tuning)[1:]
-    dense = _finite(matrix.formed())
-    squares, v = np.linalg.eigh(dense.T @ dense)
-    return np.sqrt(np.maximum(squares[::-1][:rank], 0.0)), v[:, ::-1][:, :rank]
+    if _is_direct(matrix, rank, tuning):
+        squares, v = np.linalg.eigh(_finite(matrix.gram()))
+        return np.sqrt(np.maximum(squares[::-1][:rank], 0.0)), v[:, ::-1][:, :rank]
+    gram = matrix.gram_operator()
+    if gram is None:
+        return leading_triplets(matrix, rank, random_state, tol=tol, tuning=tuning)[1:]
+    return _right_by_gram(gram, rank, random_state, tol, tuning)
+
+
+def _right_by_gram(
+    gram: LinearOperator,
+    rank: int,
+    random_state: RandomState,
+    tol: float,
+    tuning: ArpackTuning,
+) -> tuple[Array, Array]:
+    """`leading_right` where nothing as long as the longer side is to be formed.
+
+    The iteration is that of `leading_triplets`.
+    """
+    n, rng = gram.shape[0], check_random_state(random_state)
+    if not np.any(_finite(gram @ rng.standard_normal(n))):
+        return np.zeros(rank), np.eye(n, rank)
+    v0 = rng.standard_normal(n)
+    ncv = min(max(tuning.rough_basis, 2 * rank + 1), n - 1)
+
+    def iterate(tol: float, maxiter: int) -> Array:
+        how = {"tol": tol**2, "maxiter": maxiter, "v0": v0, "ncv": ncv}
+        return np.asarray(eigsh(gram, k=rank, which="LM", **how)[1])
+
+    basis = np.linalg.qr(_tolerant(iterate, tol, tuning))[0]
+    squares, turn = np.linalg.eigh(basis.T @ (gram @ basis))
+    turned = basis @ turn[:, ::-1]
+    return np.sqrt(np.maximum(squares[::-1], 0.0)), turned
 
 
 def leading_eigenpairs(

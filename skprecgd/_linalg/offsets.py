@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,24 @@ from skprecgd._linalg.numerics import (
 )
 from skprecgd._runtime.typing import Array
 
-# Sweeps over the rows' and the columns' offsets of incomplete data.
-_MAX_SWEEPS = 200
-# Changes that may be rounding, as a share of the data.
-_SMALL = 1e-12
+
+@dataclass(frozen=True)
+class SweepTuning:
+    """When the offsets of incomplete data are found.
+
+    Attributes
+    ----------
+    most : int
+        Sweeps over the rows' and the columns' offsets.
+    small : float
+        Changes that may be rounding, as a share of the data.
+    """
+
+    most: int = 200
+    small: float = 1e-12
+
+
+SWEEPS = SweepTuning()
 # A difference below this share of its terms has lost three digits, so that it is summed
 # again term by term.
 _CANCELLED = 1e-3
@@ -151,7 +166,7 @@ def entry_offsets(
     if center == "both":
         # Alternate the two exact halves of a least-squares fit.
         size, changed = norm(target), np.inf
-        for _ in range(_MAX_SWEEPS):
+        for _ in range(SWEEPS.most):
             old = row_offsets
             row_offsets = _group_means(
                 rows, target - column_offsets[columns], per_row, weights
@@ -161,7 +176,7 @@ def entry_offsets(
             )
             before, changed = changed, norm((row_offsets - old)[rows])
             # Once changes are small, they fall until they are rounding.
-            if changed <= _SMALL * size and not changed < 0.9 * before:
+            if changed <= SWEEPS.small * size and not changed < 0.9 * before:
                 break
         shift = np.average(row_offsets, weights=per_row > 0)
         row_offsets = np.where(per_row > 0, row_offsets - shift, 0.0)

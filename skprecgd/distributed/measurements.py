@@ -546,16 +546,15 @@ def lazy_targets(y: Any, measurements: ChunkedMeasurements) -> Any:
 
 
 def chunked_entries(
-    chunks: RowChunks, missing_values: float, survey: Survey, offsets: Array
+    chunks: RowChunks, missing_values: float, survey: Survey
 ) -> tuple[ChunkedMeasurements, list[Any], Any]:
-    """Observed entries of a matrix, kept with dask, and their values less `offsets`.
+    """Observed entries of a matrix, kept with dask, and their values.
 
     Parameters
     ----------
     chunks : RowChunks
     missing_values : nan or 0
     survey : Survey
-    offsets : ndarray of shape (n_columns,)
 
     Returns
     -------
@@ -566,7 +565,7 @@ def chunked_entries(
         The same for the weights; None where the chunks have none.
     """
     calls = graph.call_each(
-        _entries, chunks.blocks, chunks.weights, common=(missing_values, offsets)
+        _entries, chunks.blocks, chunks.weights, common=(missing_values,)
     )
     parts, values, often = graph.persisted(tuple(graph.unpacked(calls, 3)))
     measurements = ChunkedMeasurements.of_rows(
@@ -620,7 +619,8 @@ def _of_group(
     assert cells is not None
     rows, columns = down[cells[0]], across[cells[1]]
     index = np.flatnonzero((rows >= 0) & (columns >= 0))
-    shape = int(np.sum(down >= 0)), int(np.sum(across >= 0))
+    # A chunk that has no row of the group has none of its entries, and is left out.
+    shape = max(1, int(np.sum(down >= 0))), int(np.sum(across >= 0))
     return EntryMeasurements(rows[index], columns[index], shape, part.dtype), index
 
 
@@ -640,12 +640,12 @@ def _stack(block: Any, matrix_shape: tuple[int, int]) -> Measurements:
 
 
 def _entries(
-    block: Any, weights: Any, missing_values: float, offsets: Array
+    block: Any, weights: Any, missing_values: float
 ) -> tuple[EntryMeasurements, Array, Array | None]:
     block, missing_values = read_block(block, missing_values)
     rows, columns, values, often = weighted_entries(block, missing_values, weights)
     measured = EntryMeasurements(rows, columns, block.shape, values.dtype)
-    return measured, (values - offsets[columns]).astype(values.dtype), often
+    return measured, values, often
 
 
 def _forward(part: Measurements, left: Array, right: Array) -> Array:

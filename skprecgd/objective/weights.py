@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +81,12 @@ class Weights:
             None if self.precision is None else self.precision[index],
             self.unit_variance,
         )
+
+    def made_less_often(self, factor: float) -> Weights:
+        """The weights with frequencies divided by a factor."""
+        if self.frequency is None or factor == 1.0:
+            return self
+        return replace(self, frequency=self.frequency / factor)
 
     def alone(self, index: Any) -> Weights:
         """The weights of the measurements at an index, as if there were no others.

@@ -7,7 +7,9 @@ The model is
 with offsets that have priors of their own. Every row and column has a Gaussian
 posterior (variational Bayes), and all variances follow from it. In which file is what:
 
-- `entries`: the data, in units of their own spread.
+- `given`: the data, row by row; `entries`: the units of their own spread.
+- `entry_lines`: what the iteration asks of them, line by line; `lines_in_memory`: the
+  answers; `given_in_chunks`, `lines_in_chunks`: those of data in chunks.
 - `coordinates`: which numbers make up a row and a column.
 - `noise`: one noise variance, one for each line, or a known one.
 - `model`: the iteration, its evidence, and columns that are dropped and added.

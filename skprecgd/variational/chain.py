@@ -14,6 +14,7 @@ import numpy as np
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import OthersDrawn, Pattern, Prior, drawn_rows, sampled_product
 from skprecgd.unknown.coordinates import Side
+from skprecgd.variational.lines_in_memory import LongMeans
 from skprecgd.variational.model import Model
 from skprecgd.variational.precisions import Precisions, precisions_of
 from skprecgd.variational.tail import HeavyTail
@@ -150,8 +151,10 @@ class Chain:
             kind = "columns"
         long, short = precisions_of(model.noise, model.entries, kind, is_given=is_given)
         self.tail = model.tail
-        own, other = model.pattern, self._turned(model.pattern)
-        at_long = model.long_mean, model.long_prior, long
+        own = model.entries.in_memory.seen(model.shares)
+        other = self._turned(own)
+        assert isinstance(model.long, LongMeans)
+        at_long = model.long.mean, model.long_prior, long
         at_short = model.short.mean, model.short_prior, short
         self.long = DrawnSide(own, coordinates.long, *at_long, lines)
         self.short = DrawnSide(other, coordinates.short, *at_short, lines)
@@ -168,10 +171,11 @@ class Chain:
 
     def _turned(self, pattern: Pattern) -> Pattern:
         """The entries by lines of the shorter side."""
-        values = self.entries.patterned(pattern.values).tocsc()
+        matrix = self.entries.in_memory.matrix
+        values = matrix(pattern.values).tocsc()
         weights = pattern.weights
         if weights is not None:
-            weights = self.entries.patterned(weights).tocsc().data
+            weights = matrix(weights).tocsc().data
         return Pattern(values.indptr, values.indices, values.data, weights)
 
     @property
@@ -218,26 +222,26 @@ class Chain:
 
     def _draw_shares(self, tail: HeavyTail) -> None:
         """Draw the precisions of entries, in units of those of their lines."""
-        entries = self.entries
-        lines, (_, others, values, weights) = entries.lines, entries.pattern
+        entries = self.entries.in_memory
+        lines, (_, others, values, weights) = entries.along, entries.pattern
         residual = values - sampled_product(
             self.long.values, self.short.values, lines, others
         )
         each = self.long.precisions.values[lines] * self.short.precisions.values[others]
-        if tail.given is not None:
-            each = each * tail.given
+        if entries.precision is not None:
+            each = each * entries.precision
         drawn = 2.0 * self._rng.standard_gamma(0.5 * (tail.freedom + 1.0), len(lines))
         shares = drawn / (tail.freedom + each * residual**2)
         if weights is not None:
             shares *= weights
         self.long.pattern = self.long.pattern._replace(weights=shares)
-        turned = entries.patterned(shares).tocsc().data
+        turned = entries.matrix(shares).tocsc().data
         self.short.pattern = self.short.pattern._replace(weights=turned)
 
     def _draw_offset(self) -> None:
         """Draw the one offset of all entries."""
-        entries, r = self.entries, self.coordinates.rank
-        lines, (_, others, values, weights) = entries.lines, self.long.pattern
+        lines, r = self.entries.in_memory.along, self.coordinates.rank
+        _, others, values, weights = self.long.pattern
         left = self.long.values[:, :r], self.short.values[:, :r]
         residual = values - sampled_product(*left, lines, others)
         each = self.long.precisions.values[lines] * self.short.precisions.values[others]

@@ -17,6 +17,7 @@ from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.chain import Chain
 from skprecgd.variational.entries import Units
+from skprecgd.variational.given import GivenInMemory
 from skprecgd.variational.posterior import Posterior, Problem
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.tuning import CHAIN, ChainTuning
@@ -212,16 +213,18 @@ def sampled_posterior(
     problem, model = posterior.problem, posterior.model
     assert problem is not None
     assert model is not None
+    entries = problem.given
+    assert isinstance(entries, GivenInMemory)
     chain = Chain(model, kind, rng, is_given=is_given, tuning=tuning)
     found = _Collected.of(problem, chain, tuning)
     signs = rng.choice([-1.0, 1.0], (len(found.draws), len(chain.rows.side.free)))
-    axes = np.zeros((problem.whole.shape[1], chain.coordinates.rank))
+    axes = np.zeros((problem.given.shape[1], chain.coordinates.rank))
     if len(axes.T):
-        axes[problem.kept_columns] = found.axes
+        axes[problem.useful.columns] = found.axes
     first = posterior.columns if posterior.columns.learns_of_rows else None
     given = problem.units, found.draws, axes, posterior.row_offset, signs, first, tuning
     columns = ColumnDraws(*given)
-    rows, counted = columns.rows(problem.whole, problem.weights), problem.weights
+    rows, counted = columns.rows(entries.matrix, entries.weights), entries.weights
     if np.isfinite(columns.freedom):
         # An entry far out in the tail tells little of the noise of its row.
         precision = 1.0 if counted.precision is None else counted.precision
@@ -232,7 +235,7 @@ def sampled_posterior(
     return replace(
         posterior,
         columns=columns,
-        rows=replace(rows, squares=columns.squares(problem.whole, counted)),
+        rows=replace(rows, squares=columns.squares(entries.matrix, counted)),
         noise=problem.noise_of(precision, freedom, is_equal=equal),
         factor_scales=problem.spread * found.scales,
     )
@@ -262,11 +265,11 @@ class _Collected:
     @classmethod
     def of(cls, problem: Problem, chain: Chain, tuning: ChainTuning) -> _Collected:
         f, r = len(chain.rows.side.free), chain.coordinates.rank
-        numbers = tuning.kept * problem.whole.shape[1] * (f + 2)
+        numbers = tuning.kept * problem.given.shape[1] * (f + 2)
         every = min(-(-numbers // tuning.most_numbers), tuning.kept // tuning.fewest)
         every = max(1, every)
         mean, draws = _MeanProduct(r, tuning), []
-        precision = np.zeros(len(problem.kept_columns))
+        precision = np.zeros(len(problem.useful.columns))
         scales = np.zeros(r)
         for is_kept in chain.swept(tuning, every):
             mean.add(*chain.factors())
@@ -281,7 +284,7 @@ class _Collected:
 def _of_all_columns(problem: Problem, chain: Chain) -> ColumnDraw:
     """The columns as they are drawn now, in single precision."""
     found, rows = chain.columns.seen_by(chain.rows), chain.rows.side
-    n, kept = problem.whole.shape[1], problem.kept_columns
+    n, kept = problem.given.shape[1], problem.useful.columns
     basis = np.zeros((n, len(rows.free)), np.float32)
     if rows.offset is not None:
         basis[:, -1] = 1.0
@@ -289,7 +292,7 @@ def _of_all_columns(problem: Problem, chain: Chain) -> ColumnDraw:
     shift = np.full(n, chain.columns.centre if problem.units.are_one else 0.0)
     shift, precision = shift.astype(np.float32), np.zeros(n, np.float32)
     basis[kept], shift[kept] = found.basis, found.shift
-    precision[kept] = problem.trust * chain.precision_of_columns
+    precision[kept] = problem.useful.trust * chain.precision_of_columns
     return ColumnDraw(basis, shift, precision, chain.rows.variances)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
-from scipy import sparse
 
 from skprecgd._linalg.numerics import largest_sizes
 from skprecgd._linalg.offsets import at_least_something
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import Pattern
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
+from skprecgd.variational.entry_lines import EntryLines
+from skprecgd.variational.lines_in_memory import LinesInMemory, lines_of
+
+ColumnSums = Callable[[Array, Array, Sequence[int]], Array]
+"""Shift, scale and powers -> sums of the columns; see `column_sums`."""
 
 # Spread of numbers that are equal but for rounding, in machine epsilons of the largest.
 ROUNDING = 16.0
@@ -41,11 +45,9 @@ class Units:
     @classmethod
     def of(
         cls,
-        columns: Array,
-        values: Array,
-        n_columns: int,
+        largest: Array,
+        sums: ColumnSums,
         center: str | None,
-        each: Array | None,
         *,
         own: bool = True,
         rounding: float = ROUNDING,
@@ -57,43 +59,37 @@ class Units:
 
         Parameters
         ----------
-        columns, values : ndarray of shape (n_entries,)
-        n_columns : int
+        largest : ndarray of shape (n_columns,)
+            Largest size among the entries of each column.
+        sums : callable
+            See `column_sums`, of which the first arguments are given.
         center : {None, "mean", "columns", "both"}
             Without a centre nothing is shifted, and the spread is the root mean square.
-        each : ndarray of shape (n_entries,) or None
-            Weights.
         own : bool, default=True
             Whether each column may have a scale of its own.
         rounding : float
             Spread of numbers that are taken for equal, in machine epsilons of the
             largest.
         """
-        together = np.zeros_like(columns)
-        shifted = columns if center == "columns" else together
+        n_columns = len(largest)
         own = own and center in (None, "columns")
-        weights = np.ones(len(values)) if each is None else each
         # Squares of numbers in their own unit neither overflow nor underflow.
-        unit = _largest(columns if own else together, values, n_columns)
-        numbers = values / unit[columns]
+        unit = largest if own else np.full(n_columns, np.max(largest, initial=0.0))
+        unit = np.where(unit == 0.0, 1.0, unit)
+        weight, first = sums(np.zeros(n_columns), unit, (0, 1))
         mean = np.zeros(n_columns)
         if center is not None:
-            mean = _means(shifted, weights, numbers, n_columns)
-        deviations = numbers - mean[shifted]
-        scaled = columns if own else together
-        spread = np.sqrt(_means(scaled, weights, deviations**2, n_columns))
-        equal = rounding * np.finfo(values.dtype).eps
-        varies = spread > equal * (1.0 if center is None else np.abs(mean))
+            mean = _means(weight, first, each=center == "columns")
+        second = sums(mean * unit, unit, (2,))[0]
+        spread = np.sqrt(_means(weight, second, each=own))
+        size = np.ones(n_columns) if center is None else np.abs(mean)
+        equal = rounding * np.finfo(np.float64).eps * (size if own else size[0])
+        varies = spread > equal
         spread = np.where(varies, spread, 1.0)
-        if not own:
-            unit, spread, varies = (
-                np.full(n_columns, number[0]) for number in (unit, spread, varies)
-            )
-        if center != "columns":
-            mean = np.full(n_columns, mean[0])
-        else:
-            empty = np.bincount(columns, minlength=n_columns) == 0
-            mean[empty] = _means(together, weights, values, 1)[0] / unit[empty]
+        if center == "columns":
+            empty = weight == 0.0
+            overall = float(np.sum(unit * first)) / float(np.sum(weight))
+            mean = np.where(empty, overall / unit, mean)
             varies = varies & ~empty
         return cls(mean * unit, spread * unit, varies, not own)
 
@@ -103,16 +99,47 @@ class Units:
         return Units(*parts, self.are_one)
 
 
-def _largest(groups: Array, values: Array, n: int) -> Array:
-    """The largest size in each group, and one where all is zero."""
-    largest = largest_sizes(groups, values, n)
-    largest[largest == 0] = 1.0
-    return largest if groups.any() else np.full(n, largest[0])
+def column_sums(
+    columns: Array,
+    values: Array,
+    each: Array | None,
+    n_columns: int,
+    shift: Array,
+    scale: Array,
+    powers: Sequence[int],
+) -> Array:
+    """Weighted sums over the entries of each column.
+
+    Parameters
+    ----------
+    columns, values : ndarray of shape (n_entries,)
+    each : ndarray of shape (n_entries,) or None
+        Weights.
+    n_columns : int
+    shift, scale : ndarray of shape (n_columns,)
+        Numbers are ``(value - shift) / scale``.
+    powers : sequence of int
+        Of the numbers that are summed.
+
+    Returns
+    -------
+    ndarray of shape (len(powers), n_columns)
+    """
+    numbers = (values - shift[columns]) / scale[columns]
+    sums = np.empty((len(powers), n_columns))
+    for k, power in enumerate(powers):
+        terms = numbers**power if power else None
+        if each is not None:
+            terms = each if terms is None else each * terms
+        sums[k] = np.bincount(columns, terms, n_columns)
+    return sums
 
 
-def _means(groups: Array, weights: Array, values: Array, n: int) -> Array:
-    total = at_least_something(np.bincount(groups, weights, n))
-    return np.asarray(np.bincount(groups, weights * values, n) / total)
+def _means(weight: Array, sums: Array, *, each: bool) -> Array:
+    """The mean of each column, or that of all for each of them."""
+    if each:
+        return np.asarray(sums / at_least_something(weight))
+    return np.full(len(sums), float(np.sum(sums)) / float(np.sum(weight)))
 
 
 @dataclass(frozen=True)
@@ -121,23 +148,17 @@ class NoisyEntries:
 
     Attributes
     ----------
-    rows, columns : ndarray of int, shape (n_entries,)
-        Of the data, sorted by rows.
-    values : ndarray of shape (n_entries,)
+    lines : EntryLines
         In units of the spread.
     shape : tuple of int
     center : {None, "mean", "columns", "both"}
     units : Units
-    weights : Weights
     """
 
-    rows: Array
-    columns: Array
-    values: Array
+    lines: EntryLines
     shape: tuple[int, int]
     center: str | None
     units: Units
-    weights: Weights = ONCE
 
     @classmethod
     def of(
@@ -150,11 +171,12 @@ class NoisyEntries:
         weights: Weights = ONCE,
         units: Units | None = None,
     ) -> NoisyEntries:
-        """Entries as they are given, each row and column having one.
+        """Entries in memory as they are given, each row and column having one.
 
         Parameters
         ----------
         rows, columns, values : ndarray of shape (n_entries,)
+            Sorted by rows.
         shape : tuple of int
         center : {None, "mean", "columns", "both"}
         weights : Weights
@@ -163,85 +185,52 @@ class NoisyEntries:
         """
         values = values.astype(np.float64)
         if units is None:
-            each = weights.of_losses
-            units = Units.of(columns, values, shape[1], center, each)
+            sums = partial(column_sums, columns, values, weights.of_losses, shape[1])
+            largest = largest_sizes(columns, values, shape[1])
+            units = Units.of(largest, sums, center)
         scaled = (values - units.shift[columns]) / units.scale[columns]
-        return cls(rows, columns, scaled, shape, center, units, weights)
-
-    def counting(self, share: Array) -> NoisyEntries:
-        """The same, where entries of a column count as a share (n_columns,) of one."""
-        if np.all(share == 1.0):
-            return self
-        often, each = self.weights.frequency, share[self.columns]
-        frequency = each if often is None else often * each
-        return replace(self, weights=replace(self.weights, frequency=frequency))
+        along, across = rows, columns
+        if are_columns_long(shape):
+            along, across = columns, rows
+        lines = lines_of(
+            *(along, across, scaled, sides_of(shape)),
+            weights.frequency,
+            weights.precision,
+        )
+        return cls(lines, shape, center, units)
 
     @property
     def columns_are_long(self) -> bool:
         """Whether the matrix has more columns than rows."""
-        return self.shape[1] > self.shape[0]
-
-    @cached_property
-    def pattern(self) -> Pattern:
-        """The entries by lines of the longer side."""
-        matrix = self.matrix(self.values)
-        weights = self.weights.of_losses
-        if weights is not None:
-            weights = self.matrix(weights).data
-        return Pattern(matrix.indptr, matrix.indices, matrix.data, weights)
-
-    def matrix(self, numbers: Array) -> sparse.csr_array:
-        """Numbers of the entries, by lines of the longer side; zeros are stored."""
-        return sparse.csr_array(
-            (numbers[self._order], self._across, self._starts), shape=self.sides
-        )
-
-    def patterned(self, numbers: Array) -> sparse.csr_array:
-        """Numbers that are in the order of the pattern as a matrix."""
-        pattern = self.pattern
-        return sparse.csr_array(
-            (numbers, pattern.indices, pattern.indptr), shape=self.sides
-        )
-
-    @cached_property
-    def lines(self) -> Array:
-        """The line of the longer side of each entry, in the order of the pattern."""
-        return np.repeat(np.arange(self.sides[0]), np.diff(self.pattern.indptr))
+        return are_columns_long(self.shape)
 
     @property
     def sides(self) -> tuple[int, int]:
         """Numbers of lines of the longer side, and of the other."""
-        n_rows, n_columns = self.shape
-        return (n_columns, n_rows) if self.columns_are_long else (n_rows, n_columns)
+        return self.lines.sides
 
-    @cached_property
+    @property
     def counts(self) -> tuple[Array, Array]:
         """How many entries the lines of each side have, as often as they were made."""
-        often = self.weights.frequency
-        along = self.columns if self.columns_are_long else self.rows
-        across = self.rows if self.columns_are_long else self.columns
-        pairs = zip((along, across), self.sides, strict=True)
-        counts = [np.bincount(lines, often, n).astype(float) for lines, n in pairs]
-        return counts[0], counts[1]
+        return self.lines.counts
 
     @cached_property
     def count(self) -> float:
         """Number of entries, each as often as it was made."""
         return float(self.counts[0].sum())
 
-    @cached_property
-    def _order(self) -> Array | slice:
-        if not self.columns_are_long:
-            return slice(None)
-        return np.argsort(self.columns, kind="stable")
+    @property
+    def in_memory(self) -> LinesInMemory:
+        """The entries one by one."""
+        assert isinstance(self.lines, LinesInMemory)
+        return self.lines
 
-    @cached_property
-    def _across(self) -> Array:
-        across = self.rows if self.columns_are_long else self.columns
-        return np.ascontiguousarray(across[self._order].astype(np.int32))
 
-    @cached_property
-    def _starts(self) -> Array:
-        along = self.columns if self.columns_are_long else self.rows
-        counts = np.bincount(along, minlength=self.sides[0])
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+def are_columns_long(shape: tuple[int, int]) -> bool:
+    """Whether the longer side of a matrix is that of its columns."""
+    return shape[1] > shape[0]
+
+
+def sides_of(shape: tuple[int, int]) -> tuple[int, int]:
+    """Numbers of lines of the longer side of a matrix, and of the other."""
+    return max(shape), min(shape)

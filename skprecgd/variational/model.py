@@ -11,18 +11,16 @@ from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     Lines,
     Others,
-    Pattern,
     Totals,
     Unknown,
     packed_of,
     packed_squares,
-    sampled_product,
     uncertain_lines,
-    uncertain_rows,
     unpacked,
 )
 from skprecgd.unknown.coordinates import Coordinates, Side
 from skprecgd.variational.entries import NoisyEntries
+from skprecgd.variational.entry_lines import LeftOut, Residual, Shares, ShortSide
 from skprecgd.variational.noise import Noise
 from skprecgd.variational.tail import HeavyTail
 
@@ -43,7 +41,7 @@ class Model:
     Attributes
     ----------
     coordinates : Coordinates
-    long_mean : ndarray of shape (n_long, size)
+    long : LongSide
     short : Lines
     long_prior, short_prior : ndarray
         Prior variances of the coordinates that are found.
@@ -56,10 +54,9 @@ class Model:
     ) -> None:
         self.entries, self.noise, self.tail = entries, noise, tail
         self.coordinates = Coordinates.of(entries.center, entries.columns_are_long)
-        n_long, n_short = entries.sides
-        size = self.coordinates.size
+        n_short, size = entries.sides[1], self.coordinates.size
         self.centre = 0.0
-        self.long_mean = np.zeros((n_long, size))
+        self.long = entries.lines.unknown_lines(size)
         self.long_prior = np.ones(len(self.coordinates.long.free))
         self.short_prior = np.ones(len(self.coordinates.short.free))
         mean = np.zeros((n_short, size))
@@ -99,11 +96,11 @@ class Model:
         """How much of each factor is known: root of squared means over squares."""
         r, at = self.rank, self.coordinates.at
         diagonal = at[np.arange(r), np.arange(r)]
-        pairs = (self.long_mean, self.long_totals), (self.short.mean, self.short.totals)
-        shares = [
-            np.sum(mean[:, :r] ** 2, axis=0) / totals.second[diagonal]
-            for mean, totals in pairs
-        ]
+        pairs = (
+            (self.long.squares(), self.long_totals),
+            (np.sum(self.short.mean**2, axis=0), self.short.totals),
+        )
+        shares = [squares[:r] / totals.second[diagonal] for squares, totals in pairs]
         return np.sqrt(shares[0] * shares[1])
 
     def copied(self) -> Model:
@@ -113,15 +110,18 @@ class Model:
         return other
 
     @property
-    def pattern(self) -> Pattern:
-        """The entries, with the precisions that heavy tails leave them."""
-        pattern = self.entries.pattern
-        if self.tail is None:
-            return pattern
-        each = self.tail.share
-        if pattern.weights is not None:
-            each = each * pattern.weights
-        return pattern._replace(weights=each)
+    def short_side(self) -> ShortSide:
+        """What the lines of the longer side are found from, but for their entries."""
+        noise = self.noise
+        others = Others(self.short.mean, self.short.second, noise.short)
+        freedom = np.inf if self.tail is None else self.tail.freedom
+        own = None if noise.long_are_alike else noise.long
+        return ShortSide(others, self.unknown(of_long=True), own, noise.rate, freedom)
+
+    @property
+    def shares(self) -> Shares | None:
+        """The precisions that heavy tails leave to entries."""
+        return None if self.tail is None else self.tail.shares
 
     @property
     def _fixed_value(self) -> float:
@@ -142,19 +142,10 @@ class Model:
         if self.coordinates.size == 0:
             self._learn_noise_alone()
             return
-        others = Others(self.short.mean, self.short.second, self.noise.short)
-        counts = self.entries.counts[0]
-        sweep = uncertain_rows(
-            self.entries.pattern,
-            others,
-            self.unknown(of_long=True),
-            self.noise.long,
-            self.noise.learned(counts),
-            None if self.tail is None else self.tail.in_kernel,
-        )
-        self.long_mean, self.long_totals = sweep.mean, sweep.totals
-        if self.tail is not None and sweep.share is not None:
-            self.tail = self.tail.after(sweep.share)
+        sweep = self.entries.lines.swept(self.short_side, self.shares)
+        self.long, self.long_totals = sweep.long, sweep.totals
+        if self.tail is not None and sweep.shares is not None:
+            self.tail = self.tail.after(sweep.shares)
         if self.coordinates.flat:
             self._move_centre(sweep.grams, sweep.moments)
         self.short = uncertain_lines(
@@ -171,32 +162,14 @@ class Model:
 
     def _learn_noise_alone(self) -> None:
         """The noise of entries that nothing is to explain."""
+        lines = self.entries.lines
         if self.tail is not None:
-            squares = self.precisions * self.entries.pattern.values**2
-            self.tail = self.tail.after(self.tail.expected(squares))
-        self.noise.update(*self._squares_alone())
+            shares = lines.shares_alone(self.short_side, self.tail.shares)
+            self.tail = self.tail.after(shares)
+        self.noise.update(*lines.squares_alone(self.short_side, self.shares))
         # The noise of the longer side weighs what the shorter one sees.
-        _, short = self._squares_alone()
+        _, short = lines.squares_alone(self.short_side, self.shares)
         self.short = self.short._replace(squares=short)
-
-    def _squares_alone(self) -> tuple[Array, Array]:
-        """Squared entries of the lines of each side, in units of the other's noise."""
-        pattern, lines = self.pattern, self.entries.lines
-        squares = pattern.values**2
-        if pattern.weights is not None:
-            squares = squares * pattern.weights
-        n_long, n_short = self.entries.sides
-        long, short = self.noise.long[lines], self.noise.short[pattern.indices]
-        return (
-            np.bincount(lines, squares * short, n_long),
-            np.bincount(pattern.indices, squares * long, n_short),
-        )
-
-    @property
-    def precisions(self) -> Array:
-        """Inverse variances of the noise of entries, in the order of the pattern."""
-        long, short = self.noise.long, self.noise.short
-        return long[self.entries.lines] * short[self.entries.pattern.indices]
 
     def unknown(self, *, of_long: bool) -> Unknown:
         """What is to be found of a line of a side, and its prior."""
@@ -209,18 +182,13 @@ class Model:
         fixed, at = side.fixed, self.coordinates.at
         return Unknown(side.free, precision, pull, fixed, value, at)
 
-    def long_lines(self, which: slice = slice(None)) -> Lines:
+    def long_lines(self) -> Lines:
         """Lines of the longer side with their second moments, all in memory."""
-        pattern, unknown = self.pattern, self.unknown(of_long=True)
-        scaled = self.noise.short[:, None]
-        ones = np.ones(len(pattern.values))
-        each = ones if pattern.weights is None else pattern.weights
-        gaps = self.entries.patterned(each)[which]
-        rows = self.entries.patterned(each * pattern.values)[which]
-        moments = np.zeros((gaps.shape[0], self.coordinates.size + 1))
-        moments[:, :-1] = rows @ (scaled * self.short.mean)
-        grams = np.asarray(gaps @ (scaled * self.short.second))
-        return uncertain_lines(grams, moments, self.noise.long[which], unknown)
+        return self.entries.lines.lines(self.short_side, self.shares)
+
+    def left_out(self, most: int) -> LeftOut:
+        """What would be left of about so many entries, each if it had not been seen."""
+        return self.entries.lines.left_out(self.short_side, self.shares, most)
 
     @property
     def precision_of_columns(self) -> Array:
@@ -239,25 +207,28 @@ class Model:
 
     def _learn_priors(self, *, shared: bool) -> None:
         n_long, n_short = self.entries.sides
-        self.long_prior = self._variances(
-            self.long_totals, self.coordinates.long, n_long, self.long_mean
-        )
-        self.short_prior = self._variances(
-            self.short.totals, self.coordinates.short, n_short, self.short.mean
-        )
+        long, short = self.coordinates.long, self.coordinates.short
+        self.long_prior = self._variances(self.long_totals, long, n_long)
+        self.short_prior = self._variances(self.short.totals, short, n_short)
         if shared and self.rank:
             for prior in (self.long_prior, self.short_prior):
                 prior[: self.rank] = prior[: self.rank].mean()
 
-    def _variances(self, totals: Totals, side: Side, n: int, means: Array) -> Array:
+    def _variances(self, totals: Totals, side: Side, n: int) -> Array:
         """The prior variances at which the evidence is highest."""
         at = self.coordinates.at
         squares = totals.second[at[side.free, side.free]] / n
         if side.centred:
-            mean = float(means[:, side.offset].mean())
-            self.centre = mean
-            squares[-1] -= mean**2
+            self.centre = self._mean_offset(side)
+            squares[-1] -= self.centre**2
         return np.maximum(squares, _LEAST_VARIANCE)
+
+    def _mean_offset(self, side: Side) -> float:
+        """The mean of the offsets of the data's columns, which are that side."""
+        assert side.offset is not None
+        if self.entries.columns_are_long:
+            return self.long.mean_of(side.offset)
+        return float(self.short.mean[:, side.offset].mean())
 
     # -- rotation ---------------------------------------------------------------------
 
@@ -284,7 +255,7 @@ class Model:
         to_short = (root @ turn).T / fourth[:, None]
         log = float(np.sum(np.log(fourth)) - 0.5 * np.sum(np.log(values)))
         whole_long, whole_short = self._whole(to_long), self._whole(to_short)
-        self.long_mean = self.long_mean @ whole_long.T
+        self.long = self.long.turned(whole_long)
         self.long_totals = self._turned(self.long_totals, whole_long, n_long * log)
         totals = self._turned(self.short.totals, whole_short, -n_short * log)
         second = unpacked(self.short.second, at)
@@ -312,23 +283,16 @@ class Model:
             (self.long_totals, self.coordinates.long, n_long, self.long_prior),
             (self.short.totals, self.coordinates.short, n_short, self.short_prior),
         )
-        means = self.long_mean, self.short.mean
-        cost = sum(
-            self._divergence(*side, mean)
-            for side, mean in zip(sides, means, strict=True)
-        )
+        cost = sum(self._divergence(*side) for side in sides)
         of_tail = 0.0 if self.tail is None else self.tail.evidence()
         return self.noise.evidence(self.short.squares) + of_tail - cost
 
-    def _divergence(
-        self, totals: Totals, side: Side, n: int, prior: Array, means: Array
-    ) -> float:
+    def _divergence(self, totals: Totals, side: Side, n: int, prior: Array) -> float:
         """From the prior to the posterior of all lines of a side."""
         at = self.coordinates.at
         squares = totals.second[at[side.free, side.free]].copy()
         if side.centred:
-            total = float(means[:, side.offset].sum())
-            squares[-1] += n * self.centre**2 - 2 * self.centre * total
+            squares[-1] += n * self.centre * (self.centre - 2 * self._mean_offset(side))
         each = squares / prior - n + n * np.log(prior)
         return 0.5 * (float(each.sum()) - totals.log_determinant)
 
@@ -379,7 +343,7 @@ class Model:
         self.coordinates = old.with_rank(len(columns))
         upper = np.triu_indices(len(kept))
         cells = old.at[kept[upper[0]], kept[upper[1]]]
-        self.long_mean = self.long_mean[:, kept]
+        self.long = self.long.kept(kept)
         self.long_prior = self.long_prior[free_long.astype(int)]
         self.short_prior = self.short_prior[free_short.astype(int)]
         lost = np.setdiff1d(np.arange(r), columns)
@@ -417,16 +381,18 @@ class Model:
         They are taken where the noise of all lines is the same, and they are as long as
         a matrix that is seen in full would have them, less what chance adds.
         """
-        entries, residual = self.entries, self._whitened_residual()
-        matrix = entries.patterned(residual)
+        entries, short = self.entries, self.noise.short
+        matrix = self.residual().whitened(self.short_side, self.shares)
         s, v = leading_right(matrix, count, 0, tol=0.1)
         share = min(1.0, entries.count / (entries.sides[0] * entries.sides[1]))
-        columns = v / np.maximum(self._roots[1], 1e-3)[:, None]
+        columns = v / np.maximum(np.sqrt(short / short.max()), 1e-3)[:, None]
         length = np.maximum(np.sqrt(np.sum(columns**2, axis=0)), 1e-300)
         return s * length / np.sqrt(share), columns / length
 
     def over_chance(self, draws: int, seed: int = 0) -> float:
         """The leading singular value of the residual, over that of flipped signs.
+
+        Of entries in memory.
 
         Parameters
         ----------
@@ -434,35 +400,19 @@ class Model:
             Draws of the signs, whose mean is taken.
         seed : int, default=0
         """
-        residual, rng = self._whitened_residual(), np.random.RandomState(seed)
-        sizes = []
+        rng = np.random.RandomState(seed)
+        matrix = self.residual().whitened(self.short_side, self.shares)
+        residual, sizes = matrix.data, []
         for k in range(draws + 1):
             signs = rng.choice([-1.0, 1.0], len(residual)) if k else 1.0
-            matrix = self.entries.patterned(residual * signs)
+            matrix.data = residual * signs
             sizes.append(float(leading_right(matrix, 1, 0, tol=0.03)[0][0]))
         chance = float(np.mean(sizes[1:]))
         return sizes[0] / chance if chance > 0 else 1.0
 
-    @property
-    def _roots(self) -> tuple[Array, Array]:
-        """What makes the noise of all lines of each side the same."""
-        short = self.noise.short
-        return np.sqrt(self.noise.long), np.sqrt(short / short.max())
-
-    def residual(self) -> Array:
-        """What the means leave of the entries, in the order of the pattern."""
-        pattern = self.entries.pattern
-        if not self.coordinates.size:
-            return pattern.values
-        means = self.long_mean, self.short.mean
-        fitted = sampled_product(*means, self.entries.lines, pattern.indices)
-        return pattern.values - fitted
-
-    def _whitened_residual(self) -> Array:
-        """What the means leave of the entries, where the noise is the same."""
-        pattern, (long, short) = self.pattern, self._roots
-        residual = self.residual() * long[self.entries.lines] * short[pattern.indices]
-        return residual if pattern.weights is None else residual * pattern.weights
+    def residual(self) -> Residual:
+        """What the means leave of the entries."""
+        return self.entries.lines.residual(self.long, self.short.mean)
 
     def _add(self, columns: Array, variance: Array) -> None:
         """New columns of the shorter side, before the longer one has been found."""
@@ -476,6 +426,6 @@ class Model:
         wide[:, new, :] = columns[:, :, None] * mean[:, None, :]
         wide[:, :, new] = mean[:, :, None] * columns[:, None, :]
         self.short = self.short._replace(mean=mean, second=packed_of(wide))
-        self.long_mean = np.insert(self.long_mean, [r] * count, 0.0, axis=1)
+        self.long = self.long.grown(r, count)
         self.long_prior = np.insert(self.long_prior, r, variance)
         self.short_prior = np.insert(self.short_prior, r, variance)

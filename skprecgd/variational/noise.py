@@ -14,7 +14,6 @@ import numpy as np
 from scipy.special import digamma, gammaln
 
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import Learned
 from skprecgd.variational.tuning import NoiseTuning
 
 
@@ -34,9 +33,18 @@ class Noise(ABC):
     tuning: NoiseTuning
     mean_square: float = np.inf
 
-    def learned(self, counts: Array) -> Learned:
-        """How the noise of the longer side is learned on the way."""
-        return Learned((-1.0, 0.0), counts)
+    @property
+    def rate(self) -> tuple[float, float]:
+        """How the noise of the longer side is learned on the way.
+
+        See `skprecgd.kernels.Learned`.
+        """
+        return -1.0, 0.0
+
+    @property
+    def long_are_alike(self) -> bool:
+        """Whether the lines of the longer side have the same noise: one."""
+        return True
 
     @abstractmethod
     def update(self, long_squares: Array, short_squares: Array) -> None:
@@ -174,10 +182,15 @@ class NoiseOfLines(Noise):
         # The prior that the posterior goes with.
         self._given = self.strength, self._level
 
-    def learned(self, counts: Array) -> Learned:
+    @property
+    def rate(self) -> tuple[float, float]:
         if not self.of_long:
-            return super().learned(counts)
-        return Learned((self.strength, self.strength * self._level), counts)
+            return super().rate
+        return self.strength, self.strength * self._level
+
+    @property
+    def long_are_alike(self) -> bool:
+        return not self.of_long
 
     def restarted(self, level: float) -> Noise:
         return replace(self, level=level)
@@ -308,8 +321,13 @@ class NoiseOfBoth(Noise):
         self.long, self.short = long.long, short.short
         self.mean_square = columns.mean_square
 
-    def learned(self, counts: Array) -> Learned:
-        return (self._columns if self._columns.of_long else self._rows).learned(counts)
+    @property
+    def rate(self) -> tuple[float, float]:
+        return (self._columns if self._columns.of_long else self._rows).rate
+
+    @property
+    def long_are_alike(self) -> bool:
+        return False
 
     def restarted(self, level: float) -> Noise:
         return NoiseOfBoth(replace(self._columns, level=level), self._rows.counts)

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skprecgd._linalg.numerics import most_frequent
 from skprecgd._runtime.typing import Array
-from skprecgd.variational.left_out import LeftOut
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
 from skprecgd.variational.tail import HeavyTail, Histogram
@@ -72,7 +70,7 @@ class LoudRows(NoiseChoice):
     def is_suggested(self, model: Model) -> bool:
         if not isinstance(model.noise, NoiseOfLines) or model.rank == 0:
             return False
-        left = LeftOut.of(model, self.tuning.some)
+        left = model.left_out(self.tuning.some)
         of_columns = model.entries.columns_are_long
         rows = left.columns if of_columns else left.rows
         precision = model.noise.long[left.rows] * model.noise.short[left.columns]
@@ -115,27 +113,24 @@ class HeavyTails(NoiseChoice):
     def is_suggested(self, model: Model) -> bool:
         if model.tail is not None:
             return False
-        residual = _standardised(model)
-        scale = float(np.mean(residual**2))
-        if scale == 0.0:
+        residual, side, entries = model.residual(), model.short_side, model.entries
+        unit = residual.mean_square(side)
+        if unit == 0.0:
             return False
-        # Columns that count little, as all but a few of their entries are the same, are
-        # where tails are seen.
-        freedom, gain = Histogram.of(residual**2 / scale, None).best()
+        counts = residual.occurrences(side, unit)
+        freedom, gain = Histogram.of_occurrences(counts).best()
         if freedom >= self.tuning.heavy or gain <= self.tuning.heavy_gain:
             return False
         # A density of numbers that repeat has no bound: the rest would be its tail.
-        entries = model.entries
-        most = most_frequent(entries.columns, entries.values, entries.shape[1])
-        return float(most[most > 1].sum()) < self.tuning.repeated * len(residual)
+        most = entries.lines.most_frequent(of_long=entries.columns_are_long)
+        repeated = float(most[most > 1].sum())
+        return repeated < self.tuning.repeated * entries.lines.n_entries
 
     def added_to(self, model: Model) -> Model:
-        other, weights = model.copied(), model.entries.weights
-        often = _of_pattern(model, weights.frequency)
-        given = _of_pattern(model, weights.precision)
-        other.tail = HeavyTail.of(len(model.entries.pattern.values), often, given)
+        other = model.copied()
+        other.tail = HeavyTail.of(model.entries.lines.first_shares())
         # What spikes have made of the noise of their columns would hide them.
-        middle = float(np.median(np.abs(model.residual()))) / _NORMAL_MIDDLE
+        middle = model.residual().median_size() / _NORMAL_MIDDLE
         other.noise = model.noise.restarted(max(middle**2, model.noise.tuning.least))
         return other
 
@@ -166,7 +161,7 @@ class _Comparison:
     def of(cls, before: Model, after: Model, most: int) -> _Comparison:
         """Of so many entries at most."""
         models = before, after
-        return cls(*(LeftOut.of(model, most).residual ** 2 for model in models))
+        return cls(*(model.left_out(most).residual ** 2 for model in models))
 
     @property
     def better(self) -> float:
@@ -183,17 +178,3 @@ def _standard_errors(numbers: Array) -> float:
     """The mean, in units of its standard error."""
     error = float(np.std(numbers)) / np.sqrt(len(numbers))
     return float(np.mean(numbers)) / error if error > 0 else 0.0
-
-
-def _standardised(model: Model) -> Array:
-    """What the means leave of the entries, in units of the noise."""
-    precision = model.precisions
-    given = _of_pattern(model, model.entries.weights.precision)
-    if given is not None:
-        precision = precision * given
-    return model.residual() * np.sqrt(precision)
-
-
-def _of_pattern(model: Model, each: Array | None) -> Array | None:
-    """Numbers of the entries in the order of the pattern."""
-    return None if each is None else np.asarray(model.entries.matrix(each).data)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import NoisyEntries, Units
+from skprecgd.variational.given import GivenEntries, GivenInMemory, Useful
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise_choice import HeavyTails, LoudRows, NoiseChoice
 from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
@@ -137,9 +137,36 @@ def learn_posterior(
     -------
     Posterior
     """
+    return posterior_of(
+        GivenInMemory(entries, weights),
+        rank,
+        center=center,
+        noise=noise,
+        noise_tail=noise_tail,
+        noise_variance=noise_variance,
+    )
+
+
+def posterior_of(
+    given: GivenEntries,
+    rank: int,
+    *,
+    center: str | None,
+    noise: str,
+    noise_tail: str,
+    noise_variance: float | None,
+) -> Posterior:
+    """`learn_posterior` of entries wherever they are.
+
+    Parameters
+    ----------
+    given : GivenEntries
+    rank, center, noise, noise_tail, noise_variance
+        See `learn_posterior`.
+    """
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None
-    problem = Problem.of(entries, center, weights, own=own)
+    problem = Problem.of(given, center, own=own)
     scaled = problem.entries
     known = None
     if noise_variance is not None:
@@ -163,67 +190,46 @@ class Problem:
     Attributes
     ----------
     entries : NoisyEntries
-    whole : sparse array of shape (n_rows, n_columns)
+    given : GivenEntries
         All entries.
-    weights : Weights
-        Of these.
-    kept_rows, kept_columns : ndarray of int
+    useful : Useful
         The lines of `entries`.
     units : Units
         Of all columns.
-    trust : ndarray
-        How much the entries of each kept column count.
     """
 
     entries: NoisyEntries
-    whole: sparse.csr_array
-    weights: Weights
-    kept_rows: Array
-    kept_columns: Array
+    given: GivenEntries
+    useful: Useful
     units: Units
-    trust: Array
 
     @classmethod
-    def of(
-        cls, whole: sparse.csr_array, center: str | None, weights: Weights, *, own: bool
-    ) -> Problem:
+    def of(cls, given: GivenEntries, center: str | None, *, own: bool) -> Problem:
         """The problem of some entries, whose columns may have their own units.
 
         Equal entries of a column in its own unit say nothing of factors.
         """
-        rows = np.repeat(np.arange(whole.shape[0]), np.diff(whole.indptr))
-        columns, values = whole.indices, whole.data.astype(np.float64)
-        each = weights.of_losses
-        given = columns, values, whole.shape[1], center, each
-        units = Units.of(*given, own=own)
+        at = given.largest(), given.sums, center
+        units = Units.of(*at, own=own)
         if not units.varies.any():
             # Nothing varies by much more than rounding, which is then all there is.
-            units = Units.of(*given, own=own, rounding=0.0)
-        useful = units.varies[columns]
-        if not useful.any():
-            useful = np.ones_like(useful)
-        kept_rows, kept_columns = np.unique(rows[useful]), np.unique(columns[useful])
-        entries = NoisyEntries.of(
-            np.searchsorted(kept_rows, rows[useful]),
-            np.searchsorted(kept_columns, columns[useful]),
-            values[useful],
-            (len(kept_rows), len(kept_columns)),
-            center,
-            weights if useful.all() else weights.at(useful),
-            units.at(kept_columns),
-        )
-        trust = np.ones(len(kept_columns))
+            units = Units.of(*at, own=own, rounding=0.0)
+        told = units.varies & (given.column_counts > 0)
+        if not told.any():
+            told = given.column_counts > 0
+        kept = np.flatnonzero(told)
+        trust = np.ones(len(kept))
         if own:
-            trust = trust_in_columns(entries)
-        entries = entries.counting(trust)
-        return cls(entries, whole, weights, kept_rows, kept_columns, units, trust)
+            trust = trust_in_columns(units, given.column_counts, given.sums)[kept]
+        useful = Useful(np.flatnonzero(given.seen_rows(told)), kept, trust)
+        return cls(given.noisy(useful, units, center), given, useful, units)
 
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""
         model = learned.model
         columns = self._columns(model)
         factor_scales = self.spread * np.sqrt(model.scales[0] * model.scales[1])
-        rows = columns.rows(self.whole, self.weights)
+        rows = self.given.rows(columns)
         return Posterior(
             columns,
             rows,
@@ -242,30 +248,25 @@ class Problem:
 
     def _row_counts(self) -> Array:
         """How many entries tell of the noise of each row."""
-        often = self.weights.frequency
-        each = np.ones(self.whole.nnz) if often is None else often
-        trust = np.zeros(self.whole.shape[1])
-        trust[self.kept_columns] = self.trust
-        return np.asarray(with_values(self.whole, each) @ trust)
+        trust = np.zeros(self.given.shape[1])
+        trust[self.useful.columns] = self.useful.trust
+        return self.given.row_counts(trust)
 
     def _of_units(self) -> float:
         """What the units add to the log density."""
         entries = self.entries
         # An entry that counts little has a density like any other.
-        counts = entries.counts[0 if entries.columns_are_long else 1] / self.trust
+        own = entries.counts[0 if entries.columns_are_long else 1]
+        counts = own / self.useful.trust
         logs = -float(counts @ np.log(entries.units.scale))
-        precision, often = entries.weights.precision, entries.weights.frequency
-        if precision is not None:
-            each = np.log(precision)
-            logs += 0.5 * float(np.sum(each if often is None else often * each))
-        return logs
+        return logs + 0.5 * self.given.log_precisions()
 
     def _columns(self, model: Model) -> ColumnPosterior:
-        coordinates, kept = model.coordinates, self.kept_columns
+        coordinates, kept = model.coordinates, self.useful.columns
         of_long = self.entries.columns_are_long
         side = coordinates.long if of_long else coordinates.short
         lines = model.long_lines() if of_long else model.short
-        n_columns = self.whole.shape[1]
+        n_columns = self.given.shape[1]
         mean = np.zeros((n_columns, coordinates.size))
         second = np.zeros((n_columns, lines.second.shape[1]))
         precision = np.zeros(n_columns)
@@ -277,7 +278,7 @@ class Problem:
         mean[kept], second[kept] = lines.mean, lines.second
         precision[kept] = model.precision_of_columns
         trust = np.zeros(n_columns)
-        trust[kept] = self.trust
+        trust[kept] = self.useful.trust
         unknown = model.unknown(of_long=not of_long)
         of_rows, tail = model.noise.of_rows, model.tail
         return ColumnPosterior(
@@ -293,10 +294,10 @@ class Problem:
 
     def _noise(self, model: Model) -> ColumnNoise:
         """The noise of all columns; those of equal numbers have none."""
-        n_columns = self.whole.shape[1]
+        n_columns = self.given.shape[1]
         equal = self.units.are_one and model.noise.is_equal
         freedom = np.full(n_columns, np.inf)
-        freedom[self.kept_columns] = model.noise.freedom
+        freedom[self.useful.columns] = model.noise.freedom
         return self.noise_of(model.precision_of_columns, freedom, is_equal=equal)
 
     def noise_of(
@@ -306,6 +307,6 @@ class Problem:
         own = self.entries.units.scale**2 / precision
         variances = np.full(len(freedom), own.mean())
         if not is_equal:
-            variances[np.unique(self.whole.indices)] = 0.0
-        variances[self.kept_columns] = own
+            variances[self.given.column_counts > 0] = 0.0
+        variances[self.useful.columns] = own
         return ColumnNoise(variances, freedom, is_equal)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from skprecgd._linalg.offsets import at_least_something
 from skprecgd._runtime.typing import Array
-from skprecgd.variational.entries import NoisyEntries
+from skprecgd.variational.entries import ColumnSums, Units
 from skprecgd.variational.tuning import SPREAD, SpreadTuning
 
 
-def trust_in_columns(entries: NoisyEntries, tuning: SpreadTuning = SPREAD) -> Array:
+def trust_in_columns(
+    units: Units, counts: Array, sums: ColumnSums, tuning: SpreadTuning = SPREAD
+) -> Array:
     """How much the entries of each column are to count, at most one.
 
     The variance of N numbers of kurtosis K is known as well as that of 2 N / (K - 1)
@@ -21,26 +24,27 @@ def trust_in_columns(entries: NoisyEntries, tuning: SpreadTuning = SPREAD) -> Ar
 
     Parameters
     ----------
-    entries : NoisyEntries
-        Each column in its own unit.
+    units : Units
+        Each column has its own.
+    counts : ndarray of shape (n_columns,)
+        Entries of each column, as often as they were made.
+    sums : callable
+        See `column_sums`, of which the first arguments are given.
     tuning : SpreadTuning
 
     Returns
     -------
     ndarray of shape (n_columns,)
+        One for columns without entries.
     """
-    n_columns, columns = entries.shape[1], entries.columns
-    counts = entries.counts[0 if entries.columns_are_long else 1]
-    each = entries.weights.of_losses
-    weights = np.ones(len(columns)) if each is None else each
-    total = np.bincount(columns, weights, n_columns)
-    mean = np.bincount(columns, weights * entries.values, n_columns) / total
-    squares = (entries.values - mean[columns]) ** 2
-    second = np.bincount(columns, weights * squares, n_columns)
-    fourth = np.bincount(columns, weights * squares**2, n_columns)
+    total, first = sums(units.shift, units.scale, (0, 1))
+    mean = first / at_least_something(total)
+    centre = units.shift + units.scale * mean
+    second, fourth = sums(centre, units.scale, (2, 4))
     # 2 N / (K - 1) with K = fourth * total / second**2.
     excess = fourth * total - second**2
     normal = np.divide(
         2.0 * counts * second**2, excess, out=counts.copy(), where=excess > 0
     )
-    return np.minimum(1.0, normal / np.minimum(counts, tuning.enough))
+    few = np.minimum(counts, tuning.enough)
+    return np.where(counts > 0, np.minimum(1.0, normal / at_least_something(few)), 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import Tail
+from skprecgd.variational.entry_lines import Shares
 from skprecgd.variational.tuning import TAIL, TailTuning
 
 
@@ -23,12 +23,8 @@ class HeavyTail:
 
     Attributes
     ----------
-    share : ndarray of shape (n_entries,)
+    shares : Shares
         Expected precisions.
-    often : ndarray of shape (n_entries,) or None
-        How often each entry was made.
-    given : ndarray of shape (n_entries,) or None
-        By what precisions differ beside that.
     freedom : float
         Degrees of freedom, to be used from now on.
     used : float
@@ -38,44 +34,26 @@ class HeavyTail:
     tuning : TailTuning
     """
 
-    share: Array
-    often: Array | None
-    given: Array | None
+    shares: Shares
     freedom: float
     used: float
     age: int = 0
     tuning: TailTuning = TAIL
 
     @classmethod
-    def of(
-        cls,
-        n_entries: int,
-        often: Array | None,
-        given: Array | None,
-        tuning: TailTuning = TAIL,
-    ) -> HeavyTail:
+    def of(cls, shares: Shares, tuning: TailTuning = TAIL) -> HeavyTail:
         """As it is before anything is learned."""
         first = tuning.first_freedom
-        return cls(np.ones(n_entries), often, given, first, first, tuning=tuning)
+        return cls(shares, first, first, tuning=tuning)
 
-    @property
-    def in_kernel(self) -> Tail:
-        return Tail(self.freedom, self.share, self.given)
-
-    def expected(self, squares: Array) -> Array:
-        """Expected precisions, of squared residuals in units of the noise."""
-        given = 1.0 if self.given is None else self.given
-        return np.asarray((self.freedom + 1.0) / (self.freedom + given * squares))
-
-    def after(self, share: Array) -> HeavyTail:
+    def after(self, shares: Shares) -> HeavyTail:
         """With the precisions that were found, from which the freedom is learned."""
         freedom, used = self.freedom, self.freedom
         if self.age % self.tuning.every == 0:
-            # The squared residuals from which they were found.
-            squares = np.maximum((used + 1.0) / share - used, 0.0)
-            freedom = Histogram.of(squares, self.often, self.tuning).freedom()
+            counts = shares.occurrences(used)
+            freedom = Histogram.of_occurrences(counts, self.tuning).freedom()
         age = self.age + 1
-        return replace(self, share=share, freedom=freedom, used=used, age=age)
+        return replace(self, shares=shares, freedom=freedom, used=used, age=age)
 
     def evidence(self) -> float:
         """What the precisions add to the evidence, less what they cost.
@@ -84,12 +62,43 @@ class HeavyTail:
         holds squared residuals.
         """
         df, a = self.used, 0.5 * (self.used + 1.0)
-        each = a * np.log(self.share) - 0.5 * df * self.share
+        logs, total, count = self.shares.sums()
         constant = 0.5 * df * np.log(0.5 * df) - gammaln(0.5 * df)
         constant += a - a * np.log(a) + gammaln(a)
-        if self.often is None:
-            return float(np.sum(each) + constant * len(each))
-        return float(self.often @ each + constant * self.often.sum())
+        return float(a * logs - 0.5 * df * total + constant * count)
+
+
+def expected_share(squares: Array, freedom: float, precision: Array | None) -> Array:
+    """Expected precisions of entries.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n_entries,)
+        Squared residuals in units of the noise of their lines.
+    freedom : float
+    precision : ndarray of shape (n_entries,) or None
+        By what precisions differ beside that.
+    """
+    given = 1.0 if precision is None else precision
+    return np.asarray((freedom + 1.0) / (freedom + given * squares))
+
+
+def occurrences(
+    squares: Array, often: Array | None, tuning: TailTuning = TAIL
+) -> Array:
+    """How often there are squared residuals of each size, shape (n_bins,).
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n,)
+    often : ndarray of shape (n,) or None
+        How often each was made.
+    tuning : TailTuning
+    """
+    # Smaller ones are alike: none of them is in a tail.
+    logs = np.log(np.clip(squares, tuning.least_square, tuning.most_square))
+    bins = ((logs - np.log(tuning.least_square)) / tuning.width).astype(np.int64)
+    return np.bincount(bins, often, tuning.n_bins).astype(float)
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,12 @@ class Histogram:
         cls, squares: Array, often: Array | None, tuning: TailTuning = TAIL
     ) -> Histogram:
         """Of squared residuals that were made as often as is said."""
-        # Smaller ones are alike: none of them is in a tail.
-        logs = np.log(np.maximum(squares, tuning.least_square))
+        return cls.of_occurrences(occurrences(squares, often, tuning), tuning)
+
+    @classmethod
+    def of_occurrences(cls, counts: Array, tuning: TailTuning = TAIL) -> Histogram:
+        """Of how often there are squared residuals of each size."""
         first = float(np.log(tuning.least_square))
-        bins = ((logs - first) / tuning.width).astype(np.int64)
-        counts = np.bincount(bins, often).astype(float)
         middles = np.exp(first + tuning.width * (np.arange(len(counts)) + 0.5))
         used = counts > 0
         return cls(middles[used], counts[used], tuning)

@@ -128,8 +128,8 @@ class TailTuning:
     width : float
         Of the bins of a histogram of logarithms, to whose second order the densities
         are exact.
-    least_square : float
-        Squared residual, in units of the noise, below which they are alike.
+    least_square, most_square : float
+        Squared residuals, in units of the noise, below and above which they are alike.
     rounds : int
         Rounds of the fixed point for the unit, whose error halves with each.
     """
@@ -141,7 +141,14 @@ class TailTuning:
     every: int = 3
     width: float = 0.05
     least_square: float = 1e-6
+    most_square: float = 1e300
     rounds: int = 30
+
+    @cached_property
+    def n_bins(self) -> int:
+        """Bins of a histogram, which are the same whatever there is."""
+        logs = np.log(self.most_square) - np.log(self.least_square)
+        return int(logs / self.width) + 1
 
     @cached_property
     def tried(self) -> Array:
