@@ -425,8 +425,8 @@ class EntryData(Data, Rows, NoisyData):
     def in_order(self) -> EntryData:
         """The entries sorted by rows, and within a row by columns."""
         rows, columns = self.rows, self.columns
-        down, across = np.diff(rows), np.diff(columns)
-        if np.all((down > 0) | ((down == 0) & (across >= 0))):
+        next_row, same_row = rows[1:] > rows[:-1], rows[1:] == rows[:-1]
+        if np.all(next_row | (same_row & (columns[1:] >= columns[:-1]))):
             return self
         return self.where(np.lexsort((columns, rows)))
 

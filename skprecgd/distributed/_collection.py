@@ -10,7 +10,7 @@ from typing import Any
 
 import dask
 import dask.threaded
-from dask.optimization import cull
+from dask.optimization import cull, fuse
 
 
 class Collection:
@@ -53,7 +53,10 @@ class Collection:
     @staticmethod
     def __dask_optimize__(dsk: Any, keys: Any, **kwargs: Any) -> Any:
         flat = [key for group in keys for key in _flat(group)]
-        return cull(dict(dsk), flat)[0]
+        graph, dependencies = cull(dict(dsk), flat)
+        # What a chunk is read through, task after task, is one task, so that nothing in
+        # between waits in the memory of a worker.
+        return fuse(graph, flat, dependencies, rename_keys=False)[0]
 
     def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return list, ()

@@ -152,7 +152,8 @@ class GivenInMemory(GivenEntries):
     @cached_property
     def row_index(self) -> Array:
         """The row of each entry."""
-        return np.repeat(np.arange(self.shape[0]), np.diff(self.matrix.indptr))
+        rows = np.arange(self.shape[0], dtype=np.int32)
+        return np.repeat(rows, np.diff(self.matrix.indptr))
 
     @cached_property
     def values(self) -> Array:

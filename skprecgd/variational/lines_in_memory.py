@@ -123,13 +123,17 @@ class LinesInMemory(EntryLines):
     @cached_property
     def along(self) -> Array:
         """The line of the longer side of each entry."""
-        return np.repeat(np.arange(self.sides[0]), np.diff(self.pattern.indptr))
+        lines = np.arange(self.sides[0], dtype=np.int32)
+        return np.repeat(lines, np.diff(self.pattern.indptr))
 
     @cached_property
     def counts(self) -> tuple[Array, Array]:  # type: ignore[override]
-        pairs = zip((self.along, self.pattern.indices), self.sides, strict=True)
-        counts = [np.bincount(lines, self.often, n) for lines, n in pairs]
-        return counts[0].astype(float), counts[1].astype(float)
+        n_long, n_short = self.sides
+        short = np.bincount(self.pattern.indices, self.often, n_short)
+        long = np.diff(self.pattern.indptr)
+        if self.often is not None:
+            long = np.bincount(self.along, self.often, n_long)
+        return long.astype(float), short.astype(float)
 
     def matrix(self, numbers: Array) -> sparse.csr_array:
         """Numbers of the entries; zeros are stored."""
