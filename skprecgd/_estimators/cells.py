@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._estimators.uncertain import entries_of_rows
+from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product
 from skprecgd.measurements.in_memory import matrix_entries
@@ -87,8 +88,11 @@ class CellsOfRows(Cells):
 
     @cached_property
     def _means(self) -> Array:
-        model = self.model
-        z, basis = model.transform(self.values), model.components_.T
+        model, values = self.model, self.values
+        basis = model.components_.T
+        # The entries of many rows take several times the memory of the table.
+        parts = slabs(values.shape)
+        z = np.concatenate([model.transform(values[part]) for part in parts])
         fitted = sampled_product(z, basis, self.rows, self.columns)
         return np.asarray(fitted + model.center_[self.columns])
 

@@ -95,6 +95,11 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     min_value, max_value : float or array-like of shape (n_features,), \
             default=-inf and inf
         Limits of what is filled in, for all columns or for each.
+    subsample : int or None, default=20000
+        From how many rows columns are learned, of a table in memory that has more. They
+        are drawn at random, but the same at every fit, and more are taken until each
+        column has a quarter as many values. None: from all rows, as with
+        `entry_weight`.
     add_indicator : bool, default=False
         Whether `transform` appends a column of zeros and ones for each column with
         holes in `fit`, which says where they are
@@ -111,8 +116,9 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     factorization_ : PrecGDFactorization
-        The fit of the columns that have values: components, noise, evidence, and
-        `stop_reason_`, which says in a sentence what was found.
+        The fit of the columns that have values, to the rows of the sample:
+        components, noise, evidence, and `stop_reason_`, which says in a sentence what
+        was found.
     indicator_ : sklearn.impute.MissingIndicator or None
         None without `add_indicator`.
     random_state_ : RandomState
@@ -170,6 +176,7 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         "sample_posterior": ["boolean"],
         "min_value": _LIMIT,
         "max_value": _LIMIT,
+        "subsample": [None, Interval(Integral, 100, None, closed="left")],
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
     }
@@ -186,6 +193,7 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         sample_posterior: bool = False,
         min_value: Any = -np.inf,
         max_value: Any = np.inf,
+        subsample: int | None = 20_000,
         add_indicator: bool = False,
         keep_empty_features: bool = True,
         random_state: RandomState = None,
@@ -200,6 +208,7 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.sample_posterior = sample_posterior
         self.min_value = min_value
         self.max_value = max_value
+        self.subsample = subsample
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
         self.random_state = random_state
@@ -278,20 +287,26 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             check_any_observed(np.flatnonzero(table.seen))
             self._seen = table.seen
             self._warn_about_empty()
-            if entry_weight is not None or not table.incomplete[table.seen].any():
-                # Of complete data, too, noise and prior are learned: rows with holes
-                # will come.
-                entry_weight = table.weights(entry_weight, table.seen)
-            model = PrecGDFactorization(
-                **{name: getattr(self, name) for name in _OF_THE_FIT},
-                missing_values=table.missing_values,
-            )
-            values = table.of_columns(table.seen)
-            self.factorization_ = model.fit(values, entry_weight=entry_weight)
+            self.factorization_ = self._learned(table, entry_weight)
             self._in_memory = isinstance(table, TableInMemory)
             self.indicator_ = self._indicator(table.incomplete)
             self.random_state_ = check_random_state(self.random_state)
         return table
+
+    def _learned(self, table: Table, entry_weight: Any) -> PrecGDFactorization:
+        """The fit of the columns that have values."""
+        seen = table.seen
+        if entry_weight is None and self.subsample is not None:
+            table = table.sampled(self.subsample)
+        if entry_weight is not None or not table.incomplete[seen].any():
+            # Of complete data, too, noise and prior are learned: rows with holes will
+            # come.
+            entry_weight = table.weights(entry_weight, seen)
+        model = PrecGDFactorization(
+            **{name: getattr(self, name) for name in _OF_THE_FIT},
+            missing_values=table.missing_values,
+        )
+        return model.fit(table.of_columns(seen), entry_weight=entry_weight)
 
     def _indicator(self, incomplete: Array) -> MissingIndicator | None:
         if not self.add_indicator:

@@ -20,6 +20,9 @@ from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed.rows import RowChunks, as_dask_array
 
+# Values of each column in a sample of rows, as a share of the rows that are asked for.
+_LEAST_SHARE = 0.25
+
 
 class Table(ABC):
     """Rows of a table, of which some cells are missing."""
@@ -30,6 +33,16 @@ class Table(ABC):
     """Which columns have a value, as a mask; may take a pass over the data."""
     incomplete: Array
     """Which columns have a hole, as a mask."""
+
+    def sampled(self, n_rows: int) -> Table:
+        """The table, or a random sample of rows, the same at every call.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows at least; more where a column has few values.
+        """
+        return self
 
     @abstractmethod
     def of_columns(self, columns: Array) -> Any:
@@ -64,6 +77,18 @@ class TableInMemory(Table):
     @cached_property
     def incomplete(self) -> Array:  # type: ignore[override]
         return np.asarray(self.missing.any(axis=0))
+
+    def sampled(self, n_rows: int) -> TableInMemory:
+        there = np.flatnonzero(~self.missing.all(axis=1))
+        if len(there) <= n_rows:
+            return self
+        counts = len(self.values) - np.sum(self.missing, axis=0)
+        least = float(np.min(counts[self.seen])) / len(there)
+        wanted = max(n_rows, int(np.ceil(_LEAST_SHARE * n_rows / least)))
+        if wanted >= len(there):
+            return self
+        rows = np.random.RandomState(0).permutation(there)[:wanted]
+        return TableInMemory(self.values[np.sort(rows)])
 
     def of_columns(self, columns: Array) -> Array:
         return self.values if columns.all() else self.values[:, columns]
