@@ -306,7 +306,9 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             **{name: getattr(self, name) for name in _OF_THE_FIT},
             missing_values=table.missing_values,
         )
-        return model.fit(table.of_columns(seen), entry_weight=entry_weight)
+        model.fit(table.of_columns(seen), entry_weight=entry_weight)
+        # Whatever marked the holes, rows are given to the model with NaN there.
+        return model.set_params(missing_values=np.nan)
 
     def _indicator(self, incomplete: Array) -> MissingIndicator | None:
         if not self.add_indicator:
