@@ -379,6 +379,18 @@ def test_chunks_are_filled_lazily(kind, marks, rng):
             refused()
 
 
+@pytest.mark.parametrize("complete", [False, True])
+def test_noise_is_learned_of_chunks(complete, rng):
+    da = pytest.importorskip("dask.array")
+    truth, X = tables(rng)
+    fitted = truth if complete else X
+    model = PrecGDImputer().fit(da.from_array(fitted, chunks=(50, 6)))
+    expected = PrecGDImputer().fit(fitted).transform(X)
+    assert_allclose(model.transform(X), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="How sure entries are"):
+        model.impute(X, return_std=True)
+
+
 @pytest.mark.parametrize(
     "column",
     [

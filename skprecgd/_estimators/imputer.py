@@ -378,7 +378,7 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X is in chunks or has other columns than in `fit`; with `return_std`, if
-            the data of `fit` were in chunks and no noise was learned.
+            the data of `fit` were in chunks.
 
         Examples
         --------
