@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -310,9 +309,13 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         # Whatever marked the holes, rows are given to the model with NaN there.
         return model.set_params(missing_values=np.nan)
 
-    def _indicator(self, incomplete: Array) -> MissingIndicator | None:
+    def _indicator(self, incomplete: Array) -> Any:
+        """A fitted MissingIndicator of these columns, if there is to be one."""
         if not self.add_indicator:
             return None
+        # Imported here because sklearn.impute loads other packages.
+        from sklearn.impute import MissingIndicator
+
         return MissingIndicator(error_on_new=False).fit(_holes_as_nan(incomplete[None]))
 
     def _warn_about_empty(self) -> None:
