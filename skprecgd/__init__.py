@@ -2,6 +2,7 @@
 
 from skprecgd._estimators.factorization import PrecGDFactorization
 from skprecgd._estimators.factorization_cv import PrecGDFactorizationCV
+from skprecgd._estimators.imputer import PrecGDImputer
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.sensing_cv import PrecGDMatrixSensingCV
 from skprecgd._show_versions import show_versions
@@ -11,6 +12,7 @@ from skprecgd.measurements import observed_entries
 __all__ = [
     "PrecGDFactorization",
     "PrecGDFactorizationCV",
+    "PrecGDImputer",
     "PrecGDMatrixSensing",
     "PrecGDMatrixSensingCV",
     "__version__",

@@ -1,14 +1,16 @@
 """Splitters that hold out single entries of a matrix, not whole rows.
 
-Both are scikit-learn splitters whose samples are the observed entries of a matrix. A
+They are scikit-learn splitters whose samples are the observed entries of a matrix. A
 row or column without a visible entry cannot be predicted, so each keeps at least one;
-missing entries belong to no fold.
+missing entries belong to no fold. Entries of a group, or of a block, are held out
+together: a gap of ten days is not filled from the day in its middle.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -20,7 +22,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_array, check_random_state
 
-from skprecgd._linalg.containers import marked
+from skprecgd._linalg.containers import marked, unmasked
 from skprecgd._linalg.naming import columns_named
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array, RandomState
@@ -31,10 +33,44 @@ from skprecgd.measurements.in_memory import (
     matrix_entries,
 )
 
-__all__ = ["EntryKFold", "EntryShuffleSplit"]
+__all__ = ["EntryBlockKFold", "EntryKFold", "EntryShuffleSplit"]
 
 _Splits = Iterator[tuple[Array, Array]]
 _Cells = tuple[Array, Array, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class _Units:
+    """What is held out as a whole: each observed entry, or sets of them.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n_units,)
+        The row of each unit, that of its first entry.
+    of_entries : ndarray of int, shape (n_entries,), or slice
+        The unit of each entry.
+    name : str
+        What a unit is, in messages.
+    """
+
+    rows: Array
+    of_entries: Array | slice
+    name: str
+
+    @classmethod
+    def single(cls, rows: Array) -> _Units:
+        """Every entry is a unit."""
+        return cls(rows, slice(None), "observed entries")
+
+    @classmethod
+    def labelled(cls, labels: Array, rows: Array, name: str) -> _Units:
+        """Entries with the same label are a unit."""
+        _, first, units = np.unique(labels, return_index=True, return_inverse=True)
+        return cls(rows[first], units, name)
+
+    def entries(self, units: Array) -> Array:
+        """The mask of entries that goes with one of units."""
+        return np.asarray(units[self.of_entries])
 
 
 class _EntrySplitter(ABC):
@@ -51,8 +87,11 @@ class _EntrySplitter(ABC):
         X : array-like or sparse array of shape (n_rows, n_columns), or \
                 EntryMeasurements
             A matrix, or entries as `observed_entries` returns them.
-        y, groups : object
+        y : object
             Ignored.
+        groups : array-like of shape (n_rows, n_columns) or (n_entries,), default=None
+            A label for each entry of a matrix, or for each observed one; those with the
+            same label are held out together.
 
         Yields
         ------
@@ -63,7 +102,8 @@ class _EntrySplitter(ABC):
         Raises
         ------
         ValueError
-            If X has no observed entry, or too few to hold any out; if `missing_values`
+            If X has no observed entry, or too few (or too few groups) to hold any out;
+            if `groups` has another shape; if `missing_values`
             is neither nan nor 0; if NaN is where it does not mark a missing entry.
         """
         rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
@@ -72,17 +112,27 @@ class _EntrySplitter(ABC):
         # folds would be whole columns.
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         rng = np.random.RandomState(seed)
-        for wanted, held_out in self._masks(rows, shape, rng):
+        cells = rows, columns, shape
+        if groups is None:
+            units = self._units(cells, rng)
+        else:
+            units = _Units.labelled(_labels(groups, cells), rows, "groups")
+        for wanted, held_out in self._masks(units, shape, rng):
+            wanted, held_out = units.entries(wanted), units.entries(held_out)
             visible = _keep_visible(wanted, held_out, rows, columns, rng)
             yield _positions(visible, held_out & ~visible, shape)
 
+    def _units(self, cells: _Cells, rng: np.random.RandomState) -> _Units:
+        """What is held out as a whole where no groups are given."""
+        return _Units.single(cells[0])
+
     @abstractmethod
     def _masks(
-        self, rows: Array, shape: tuple[int, int], rng: np.random.RandomState
+        self, units: _Units, shape: tuple[int, int], rng: np.random.RandomState
     ) -> _Splits:
-        """For every split, masks of the entries wanted visible and of those held out.
+        """For every split, masks of the units wanted visible and of those held out.
 
-        An entry may be in neither of them.
+        A unit may be in neither of them.
         """
 
 
@@ -134,16 +184,16 @@ class EntryKFold(_EntrySplitter, BaseCrossValidator):
         self.random_state = random_state
 
     def _masks(
-        self, rows: Array, shape: tuple[int, int], rng: np.random.RandomState
+        self, units: _Units, shape: tuple[int, int], rng: np.random.RandomState
     ) -> _Splits:
-        n_entries = len(rows)
-        if self.n_splits > n_entries:
+        n_units = len(units.rows)
+        if self.n_splits > n_units:
             raise ValueError(
-                f"n_splits={self.n_splits} needs as many observed entries, got "
-                f"{n_entries} of a matrix with n_samples={shape[0]} and "
+                f"n_splits={self.n_splits} needs as many {units.name}, got "
+                f"{n_units} of a matrix with n_samples={shape[0]} and "
                 f"n_features={shape[1]}."
             )
-        folds = _folds(rows, self.n_splits, rng)
+        folds = _folds(units.rows, self.n_splits, rng)
         for fold in range(self.n_splits):
             held_out = folds == fold
             yield ~held_out, held_out
@@ -161,6 +211,76 @@ class EntryKFold(_EntrySplitter, BaseCrossValidator):
         int
         """
         return self.n_splits
+
+
+class EntryBlockKFold(EntryKFold):
+    """K folds of blocks of neighbouring entries of a matrix.
+
+    Where gaps are runs or clouds, single entries that are held out are easier than the
+    gaps, because their neighbours are seen; what is chosen by them follows the noise of
+    the neighbourhood. Here a whole block is held out at a time. Blocks lie side by
+    side from a random corner, and those along a row are spread evenly over the folds,
+    at random.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    block_shape : tuple of int, default=(10, 1)
+        Rows and columns of a block: ``(10, 1)`` are runs of ten rows in a column, and
+        ``(1, 10)`` of ten columns in a row. What is no rectangle is given to `split` as
+        `groups`.
+    missing_values : nan or 0, default=nan
+        What marks a missing entry of a matrix, as for `PrecGDFactorization`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the corner, and of the assignment to folds.
+
+    See Also
+    --------
+    EntryKFold : Folds of single entries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.model_selection import EntryBlockKFold
+    >>> splitter = EntryBlockKFold(2, block_shape=(1, 3), random_state=0)
+    >>> for train, test in splitter.split(np.ones((4, 6))):
+    ...     held_out = np.zeros((4, 6), dtype=int)
+    ...     held_out.flat[test] = 1
+    >>> held_out
+    array([[1, 1, 1, 0, 0, 0],
+           [1, 1, 1, 0, 0, 0],
+           [1, 1, 1, 0, 0, 0],
+           [0, 0, 0, 1, 1, 1]])
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        block_shape: tuple[int, int] = (10, 1),
+        missing_values: float = np.nan,
+        random_state: RandomState = None,
+    ) -> None:
+        super().__init__(
+            n_splits, missing_values=missing_values, random_state=random_state
+        )
+        sizes = tuple(block_shape) if isinstance(block_shape, Iterable) else ()
+        if len(sizes) != 2 or not all(
+            isinstance(size, Integral) and size >= 1 for size in sizes
+        ):
+            raise ValueError(
+                "block_shape must be two integers of at least 1, the rows and the "
+                f"columns of a block, got {block_shape!r}."
+            )
+        self.block_shape = block_shape
+
+    def _units(self, cells: _Cells, rng: np.random.RandomState) -> _Units:
+        rows, columns, shape = cells
+        (high, wide), corner = self.block_shape, rng.randint(self.block_shape)
+        down, across = (rows + corner[0]) // high, (columns + corner[1]) // wide
+        n_across = (shape[1] + wide) // wide + 1
+        return _Units.labelled(down * n_across + across, down, "blocks")
 
 
 class EntryShuffleSplit(_EntrySplitter, BaseShuffleSplit):
@@ -209,16 +329,17 @@ class EntryShuffleSplit(_EntrySplitter, BaseShuffleSplit):
         self.missing_values = missing_values
 
     def _masks(
-        self, rows: Array, shape: tuple[int, int], rng: np.random.RandomState
+        self, units: _Units, shape: tuple[int, int], rng: np.random.RandomState
     ) -> _Splits:
+        n_units = len(units.rows)
         shares = ShuffleSplit(
             self.n_splits,
             test_size=self.test_size,
             train_size=self.train_size,
             random_state=rng,
         )
-        for train, test in shares.split(rows):
-            yield _mask(train, len(rows)), _mask(test, len(rows))
+        for train, test in shares.split(units.rows):
+            yield _mask(train, n_units), _mask(test, n_units)
 
 
 def _cells(X: Any, missing_values: float, name: str) -> _Cells:
@@ -243,6 +364,20 @@ def _cells(X: Any, missing_values: float, name: str) -> _Cells:
     rows, columns, values, shape = matrix_entries(X, missing_values)
     check_any_observed(values)
     return rows, columns, shape
+
+
+def _labels(groups: Any, cells: _Cells) -> Array:
+    """The group of each observed entry."""
+    rows, columns, shape = cells
+    labels = np.asanyarray(groups)
+    if labels.shape == shape:
+        labels = labels[rows, columns]
+    if labels.shape != rows.shape:
+        raise ValueError(
+            f"groups must have the shape of X, {shape}, or one label for each of the "
+            f"{len(rows)} observed entries, got shape {labels.shape}."
+        )
+    return np.asarray(unmasked(labels, "groups", "give each entry a group"))
 
 
 def _folds(rows: Array, n_splits: int, rng: np.random.RandomState) -> Array:

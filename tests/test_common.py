@@ -17,6 +17,7 @@ import skprecgd
 from skprecgd import (
     PrecGDFactorization,
     PrecGDFactorizationCV,
+    PrecGDImputer,
     PrecGDMatrixSensing,
     PrecGDMatrixSensingCV,
 )
@@ -105,6 +106,10 @@ class LabelSensing(PrecGDMatrixSensing):
         PrecGDFactorization(n_components=1, missing_values=0, outlier_fraction=0.2),
         PrecGDMatrixSensingCV([1], cv=2),
         PrecGDFactorizationCV([1], cv=2),
+        PrecGDImputer(),
+        PrecGDImputer(missing_values=-1, add_indicator=True),
+        PrecGDImputer(missing_values=0, keep_empty_features=False),
+        PrecGDImputer(sample_posterior=True),
     ]
 )
 def test_sklearn_checks(estimator, check):

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.model_selection import GridSearchCV
 
-from skprecgd import PrecGDMatrixSensing, observed_entries
+from skprecgd import PrecGDFactorizationCV, PrecGDMatrixSensing, observed_entries
 from skprecgd.datasets import make_matrix_completion
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
-from skprecgd.model_selection import EntryKFold, EntryShuffleSplit
+from skprecgd.model_selection import EntryBlockKFold, EntryKFold, EntryShuffleSplit
 
 SPLITTERS = [
     EntryKFold(3, random_state=0),
+    EntryBlockKFold(2, block_shape=(2, 1), random_state=0),
     EntryShuffleSplit(4, test_size=0.4, random_state=0),
     EntryShuffleSplit(2, test_size=0.3, train_size=0.2, random_state=0),
 ]
@@ -196,3 +197,96 @@ def test_a_search_over_entry_samples(global_random_seed):
         cv=EntryKFold(3, random_state=global_random_seed),
     ).fit(A, y)
     assert search.best_params_ == {"n_components": 3}
+
+
+# ---- groups and blocks
+
+
+def cut_apart(labels, test, exempt):
+    """Whether a group is partly held out, but for entries that have to stay visible."""
+    held_out = np.isin(np.arange(len(labels)), test)
+    return any(
+        0 < np.mean(held_out[(labels == label) & ~exempt]) < 1
+        for label in np.unique(labels[~exempt])
+    )
+
+
+@pytest.mark.parametrize(
+    "splitter",
+    [
+        EntryKFold(3, random_state=0),
+        EntryBlockKFold(3, random_state=0),
+        EntryShuffleSplit(3, test_size=0.3, random_state=0),
+    ],
+    ids=str,
+)
+def test_groups_are_held_out_together(splitter, rng):
+    X = rng.normal(size=(40, 30))
+    X[rng.random(X.shape) < 0.2] = np.nan
+    groups = rng.integers(0, 60, X.shape)
+    seen = ~np.isnan(X)
+    splits = list(splitter.split(X, groups=groups))
+    for train, test in splits:
+        assert len(test) > 0
+        assert not cut_apart(groups[seen], test, np.zeros(seen.sum(), dtype=bool))
+        assert not np.intersect1d(train, test).size
+    # A label for each observed entry says the same.
+    again = splitter.split(X, groups=groups[seen].tolist())
+    for (_, test), (_, other) in zip(splits, again, strict=True):
+        np.testing.assert_array_equal(test, other)
+
+
+@pytest.mark.parametrize("block_shape", [(1, 4), (6, 1), (3, 5)])
+def test_blocks_are_rectangles(block_shape, global_random_seed):
+    X = np.ones((36, 40))
+    splitter = EntryBlockKFold(
+        4, block_shape=block_shape, random_state=global_random_seed
+    )
+    folds = np.zeros(X.size, dtype=int)
+    for k, (train, test) in enumerate(splitter.split(X)):
+        assert len(train) + len(test) == X.size
+        folds[test] = k
+    folds = folds.reshape(X.shape)
+    # The corner is one of as many places as a block has entries.
+    edges = [
+        np.flatnonzero(np.any(np.diff(folds, axis=axis), axis=1 - axis)) + 1
+        for axis in (0, 1)
+    ]
+    for edge, size in zip(edges, block_shape, strict=True):
+        assert len(np.unique(edge % size)) == 1
+    counts = np.bincount(folds.ravel())
+    assert counts.max() < 1.5 * counts.min()
+
+
+@pytest.mark.parametrize("block_shape", [5, (1, 2, 3), (0, 1), (1.5, 2), "ab"])
+def test_blocks_that_are_no_rectangles_are_refused(block_shape):
+    with pytest.raises(ValueError, match="block_shape must be two integers"):
+        EntryBlockKFold(block_shape=block_shape)
+
+
+def test_groups_of_another_shape_are_refused():
+    X = np.ones((6, 5))
+    with pytest.raises(ValueError, match=r"groups must have the shape of X, \(6, 5\)"):
+        next(EntryKFold(2).split(X, groups=np.zeros(6)))
+    with pytest.raises(ValueError, match="n_splits=3 needs as many groups, got 2"):
+        next(EntryKFold(3).split(X, groups=X.cumsum(axis=0) > 3))
+    with pytest.raises(ValueError, match="needs as many blocks"):
+        next(
+            EntryBlockKFold(3, block_shape=(9, 9), random_state=0).split(
+                np.ones((2, 2))
+            )
+        )
+
+
+def test_groups_of_a_search(rng):
+    """An estimator that cross-validates gives its groups to the splitter."""
+    X = rng.normal(size=(30, 2)) @ rng.normal(size=(2, 20))
+    groups = np.arange(600).reshape(X.shape) // 5
+    cv = EntryKFold(3, random_state=0)
+    found = [
+        PrecGDFactorizationCV([1, 2], cv=cv).fit(X, groups=given)
+        for given in (groups, None)
+    ]
+    scores = [model.cv_results_["split0_test_score"] for model in found]
+    assert found[0].n_components_ == 2
+    assert scores[0][0] != scores[1][0]

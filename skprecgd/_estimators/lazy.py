@@ -34,7 +34,7 @@ def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
 
     Parameters
     ----------
-    model : PrecGDFactorization
+    model : PrecGDFactorization or PrecGDImputer
         Fitted.
     method : {"transform", "inverse_transform"}
     X : dask array or DataFrame of shape (n_rows, ...)
@@ -45,7 +45,12 @@ def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
         _check_output(model)
         check_columns(model, X, reset=False)
     X = as_dask_array(X, 2, lengths=False)
-    return _mapped(_without_unused(model, "left_", "right_"), method, X, n_columns)
+    return _mapped(without_fitted_rows(model), method, X, n_columns)
+
+
+def without_fitted_rows(model: Any) -> Any:
+    """A copy of the model without what other rows do not need."""
+    return _without_unused(model, "left_", "right_", "_noise")
 
 
 def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) -> Any:
@@ -75,7 +80,7 @@ def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) ->
 
 
 def _mapped(model: Any, method: str, X: Any, n_columns: int | None) -> Any:
-    dtype = np.result_type(model.components_, X.dtype)
+    dtype = _dtype(model, X)
     X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     width = () if n_columns is None else (n_columns,)
     return X.map_blocks(
@@ -108,8 +113,14 @@ def _without_unused(model: Any, *unused: str) -> Any:
     return light
 
 
+def _dtype(model: Any, X: Any) -> np.dtype:
+    """Of the result for X; an imputer leaves the numbers of X what they are."""
+    own = getattr(model, "components_", X)
+    return np.result_type(own.dtype, X.dtype)
+
+
 def _apply(block: Any, model: Any, method: str, width: tuple[int, ...]) -> Array:
-    dtype = np.result_type(model.components_, block.dtype)
+    dtype = _dtype(model, block)
     if not block.shape[0]:
         return np.empty((0, *width), dtype)
     return np.asarray(getattr(model, method)(block), dtype)

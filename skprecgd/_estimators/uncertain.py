@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -47,6 +48,31 @@ def check_at_least_one(n_draws: Any) -> None:
     """Refuse a number of draws that is none."""
     if not isinstance(n_draws, Integral) or n_draws < 1:
         raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}.")
+
+
+def knows_entries(model: UncertainEntries) -> bool:
+    """Whether a fit has learned how sure single entries are."""
+    return model._noise is not None and model._noise.entries is not None
+
+
+def entries_of_rows(
+    model: UncertainEntries, rows: sparse.csr_array
+) -> EntryDistributions:
+    """The distributions of the entries of any rows, given what these show.
+
+    Parameters
+    ----------
+    model : PrecGDFactorization
+        Fitted.
+    rows : csr_array of shape (n_rows, n_columns)
+        The visible entries; explicit zeros are values.
+
+    Raises
+    ------
+    ValueError
+        If the fit has learned no noise.
+    """
+    return model._known_entries().of_rows(rows)
 
 
 class UncertainEntries:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils._set_output import _get_output_config
+from sklearn.utils._param_validation import (
+    Interval,
+    MissingValues,
+    Options,
+    StrOptions,
+)
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -19,6 +24,24 @@ except ImportError:  # Before scikit-learn 1.9 there are no callbacks to set.
 def output_container(estimator: object) -> str:
     """The container that `set_output` or the configuration asks of `transform`."""
     return str(_get_output_config("transform", estimator)["dense"])
+
+
+def in_container(estimator: Any, values: Any, X: Any, names: Any) -> Any:
+    """An array as `set_output` or the configuration asks, as `transform` returns it.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    values : ndarray of shape (n_rows, n_columns)
+    X : matrix
+        What the user gave, whose index a data frame keeps.
+    names : array-like of shape (n_columns,)
+    """
+    container = output_container(estimator)
+    if container == "default":
+        return values
+    adapter = ADAPTERS_MANAGER.adapters[container]
+    return adapter.create_container(values, X, columns=names)
 
 
 def validate_params(estimator: Any) -> None:
@@ -43,10 +66,12 @@ def callback_context(estimator: Any) -> Any:
 __all__ = [
     "CallbackSupportMixin",
     "Interval",
+    "MissingValues",
     "Options",
     "StrOptions",
     "callback_context",
     "fit_context",
+    "in_container",
     "new_callback_context",
     "output_container",
     "validate_params",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -46,6 +47,9 @@ class DrawnPredictive(LearnedEntries):
     ) -> DrawnPredictive:
         parts = cls._parts(posterior, entries, weights, rows_differ=rows_differ)
         return cls(**parts, values=entries.data)
+
+    def of_rows(self, entries: sparse.csr_array) -> Self:
+        return replace(self, **self._parts_of_rows(entries), values=entries.data)
 
     def draws(
         self,

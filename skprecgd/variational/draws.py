@@ -108,6 +108,11 @@ class ColumnDraws:
         return np.mean([draw.precision for draw in self.draws], axis=0, dtype=float)
 
     @property
+    def trust(self) -> Array:
+        """Which columns count, as numbers."""
+        return (self.precision > 0).astype(np.float64)
+
+    @property
     def basis(self) -> Array:
         """What each coordinate of a row adds to its entries, (n_columns, k)."""
         own = np.ones((len(self.axes), int(self.row_offset)))
@@ -172,6 +177,16 @@ class ColumnDraws:
             total += self.draws[k].solved(pattern, chance).squares
         return total / len(chosen)
 
+    def squares_of(
+        self, rows: RowPosterior, entries: sparse.csr_array, weights: Weights
+    ) -> Array:
+        """`squares` of rows that were found, whose entries may have their own noise."""
+        if np.isfinite(self.freedom):
+            # An entry far out in the tail tells little of the noise of its row.
+            precision = 1.0 if weights.precision is None else weights.precision
+            weights = replace(weights, precision=precision * rows.share)
+        return self.squares(entries, weights)
+
     def pattern(self, entries: sparse.csr_array, weights: Array | None) -> Pattern:
         """The entries in units of the scale."""
         columns = entries.indices
@@ -224,18 +239,15 @@ def sampled_posterior(
     first = posterior.columns if posterior.columns.learns_of_rows else None
     given = problem.units, found.draws, axes, posterior.row_offset, signs, first, tuning
     columns = ColumnDraws(*given)
-    rows, counted = columns.rows(entries.matrix, entries.weights), entries.weights
-    if np.isfinite(columns.freedom):
-        # An entry far out in the tail tells little of the noise of its row.
-        precision = 1.0 if counted.precision is None else counted.precision
-        counted = replace(counted, precision=precision * rows.share)
+    rows = columns.rows(entries.matrix, entries.weights)
+    squares = columns.squares_of(rows, entries.matrix, entries.weights)
     freedom, equal = posterior.noise.freedom, posterior.noise.is_equal
     precision = np.full_like(found.precision, found.precision.mean())
     precision = precision if equal else found.precision
     return replace(
         posterior,
         columns=columns,
-        rows=replace(rows, squares=columns.squares(entries.matrix, counted)),
+        rows=replace(rows, squares=squares),
         noise=problem.noise_of(precision, freedom, is_equal=equal),
         factor_scales=problem.spread * found.scales,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
+from scipy import sparse
 
 from skprecgd._linalg.groups import Block, local_positions, members_of
 from skprecgd._runtime.typing import Array
@@ -70,18 +72,34 @@ class DistributionsInGroups(EntryDistributions):
                 drawn[cells] = next(draws)
             yield drawn
 
+    def of_rows(self, entries: sparse.csr_array) -> Self:
+        parts, blocks = [], []
+        for part, block in zip(self.parts, self.blocks, strict=True):
+            shown = entries[:, block.columns]
+            rows = np.flatnonzero(np.diff(shown.indptr))
+            parts.append(part.of_rows(shown[rows]))
+            blocks.append(Block(rows, block.columns, entries.shape))
+        return replace(self, parts=parts, blocks=blocks)
+
     def _shared_out(
         self, rows: Array, columns: Array
     ) -> Iterator[tuple[EntryDistributions, Array, Array, Array]]:
         """The parts, which entries lie in their columns, and where these are."""
-        n_rows, n_columns = self.blocks[0].whole_shape
+        n_columns = self.blocks[0].whole_shape[1]
         across = local_positions([block.columns for block in self.blocks], n_columns)
-        down = local_positions([block.rows for block in self.blocks], n_rows)
-        of_column, of_row = np.full(n_columns, -1), np.full(n_rows, -1)
+        of_column = np.full(n_columns, -1)
         for k, block in enumerate(self.blocks):
-            of_column[block.columns], of_row[block.rows] = k, k
+            of_column[block.columns] = k
         members = members_of(of_column[columns], len(self.blocks))
         for k, (part, cells) in enumerate(zip(self.parts, members, strict=True)):
             if len(cells):
-                own = np.where(of_row[rows[cells]] == k, down[rows[cells]], -1)
+                own = _places(self.blocks[k].rows, rows[cells])
                 yield part, cells, own, across[columns[cells]]
+
+
+def _places(lines: Array, wanted: Array) -> Array:
+    """Where some lines stand among others, which are ascending; -1 if they do not."""
+    if not len(lines):
+        return np.full(len(wanted), -1)
+    found = np.minimum(np.searchsorted(lines, wanted), len(lines) - 1)
+    return np.where(lines[found] == wanted, found, -1)

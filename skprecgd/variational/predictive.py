@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse, stats
 
 from skprecgd._linalg.numerics import slabs
+from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     packed_index,
@@ -21,9 +22,10 @@ from skprecgd.kernels import (
     unpacked,
 )
 from skprecgd.objective import Weights
+from skprecgd.objective.weights import ONCE
 from skprecgd.variational.noise import NoiseOfLines
 from skprecgd.variational.posterior import ColumnNoise, Posterior
-from skprecgd.variational.rows import ColumnPosterior
+from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 
 # Numbers of second moments that are held at a time (32 MB).
 _NUMBERS = 1 << 22
@@ -116,6 +118,16 @@ class EntryDistributions(ABC):
         ndarray of shape (n_entries,)
         """
 
+    @abstractmethod
+    def of_rows(self, entries: sparse.csr_array) -> Self:
+        """The distributions of the entries of other rows, given what these show.
+
+        Parameters
+        ----------
+        entries : csr_array of shape (n_rows, n_columns)
+            The visible ones; explicit zeros are values.
+        """
+
 
 @dataclass(frozen=True)
 class RowNoise:
@@ -153,6 +165,20 @@ class RowNoise:
         if noise.is_equal:
             return cls.none(len(counts) - 1)
         return cls(1.0 / noise.long, noise.freedom)
+
+    def of_others(self, squares: Array, counts: Array) -> RowNoise:
+        """That of other rows, from their expected squared residuals.
+
+        The row of which nothing was seen knows the prior.
+        """
+        level, strength = self.variance[-1], self.freedom[-1]
+        if np.isinf(strength):
+            return self.none(len(counts))
+        squares, counts = np.append(squares, 0.0), np.append(counts, 0.0)
+        freedom = strength + counts
+        return RowNoise(
+            (strength * level + np.maximum(squares, 0.0)) / freedom, freedom
+        )
 
 
 @dataclass(frozen=True)
@@ -210,30 +236,35 @@ class LearnedEntries(EntryDistributions):
         rows_differ: bool,
     ) -> dict[str, Any]:
         """What is kept of the posterior and the entries; see `of`."""
-        each = weights.of_losses
-        if each is None:
-            each = np.ones(entries.nnz, np.int8)
-        rows, (n_rows, n_columns) = posterior.rows, entries.shape
+        rows, n_rows = posterior.rows, entries.shape[0]
         row_noise = RowNoise.none(n_rows)
         strength = posterior.columns.strength
         if np.isfinite(strength):
             row_noise = RowNoise.learned(rows.noise, posterior.row_counts, strength)
         elif rows_differ:
             row_noise = RowNoise.of(rows.squares, posterior.row_counts)
-        if posterior.columns.learns_of_rows:
-            noise = np.repeat(rows.noise, np.diff(entries.indptr))
-            each = each * noise * rows.share
-        starts = np.append(entries.indptr, entries.indptr[-1])
-        never_seen = np.zeros((1, rows.mean.shape[1]))
         return {
             "columns": posterior.columns,
             "noise": posterior.noise,
-            "counts": np.bincount(entries.indices, minlength=n_columns),
-            "rows": np.vstack([rows.mean, never_seen]),
+            "counts": np.bincount(entries.indices, minlength=entries.shape[1]),
+            "rows": _with_one_unseen(rows.mean),
             "row_noise": row_noise,
-            "seen": sparse.csr_array(
-                (each, entries.indices, starts), shape=(n_rows + 1, n_columns)
-            ),
+            "seen": _weighed(posterior.columns, rows, entries, weights),
+        }
+
+    def _parts_of_rows(self, entries: sparse.csr_array) -> dict[str, Any]:
+        """What changes with the rows; see `of_rows`."""
+        rows, once = self.columns.rows(entries), np.ones(entries.nnz)
+        counts = np.asarray(with_values(entries, once) @ self.columns.trust)
+        if np.isfinite(self.columns.strength):
+            own = RowNoise.learned(rows.noise, counts, self.columns.strength)
+        else:
+            squares = self.columns.squares_of(rows, entries, ONCE)
+            own = self.row_noise.of_others(squares, counts)
+        return {
+            "rows": _with_one_unseen(rows.mean),
+            "row_noise": own,
+            "seen": _weighed(self.columns, rows, entries, ONCE),
         }
 
     @property
@@ -309,6 +340,26 @@ class LearnedEntries(EntryDistributions):
         """Of the products of uncertain rows and columns, in units of the columns."""
 
 
+def _with_one_unseen(rows: Array) -> Array:
+    """The coordinates of rows, and of one of which nothing was seen."""
+    return np.vstack([rows, np.zeros((1, rows.shape[1]))])
+
+
+def _weighed(
+    columns: Any, rows: RowPosterior, entries: sparse.csr_array, weights: Weights
+) -> sparse.csr_array:
+    """How much the entries of rows, and of one never seen, say of these."""
+    each = weights.of_losses
+    if each is None:
+        each = np.ones(entries.nnz, np.int8)
+    if columns.learns_of_rows:
+        noise = np.repeat(rows.noise, np.diff(entries.indptr))
+        each = each * noise * rows.share
+    starts = np.append(entries.indptr, entries.indptr[-1])
+    shape = (entries.shape[0] + 1, entries.shape[1])
+    return sparse.csr_array((each, entries.indices, starts), shape=shape)
+
+
 @dataclass(frozen=True)
 class Predictive(LearnedEntries):
     """The distributions of entries where rows and columns are Gaussian.
@@ -319,6 +370,9 @@ class Predictive(LearnedEntries):
     """
 
     columns: ColumnPosterior
+
+    def of_rows(self, entries: sparse.csr_array) -> Self:
+        return replace(self, **self._parts_of_rows(entries))
 
     def draws(
         self,

@@ -101,6 +101,12 @@ class ColumnPosterior:
         parts = slabs((entries.shape[0], self.second.shape[1]), _NUMBERS)
         return RowPosterior.of([self._solved(entries, weights, part) for part in parts])
 
+    def squares_of(
+        self, rows: RowPosterior, entries: sparse.csr_array, weights: Weights
+    ) -> Array:
+        """Expected squared residuals of rows that were found: they are known."""
+        return rows.squares
+
     def _solved(
         self, entries: sparse.csr_array, weights: Weights, part: slice
     ) -> RowPosterior:
