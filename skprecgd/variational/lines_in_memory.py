@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -130,6 +130,15 @@ class LinesInMemory(EntryLines):
         pairs = zip((self.along, self.pattern.indices), self.sides, strict=True)
         counts = [np.bincount(lines, self.often, n) for lines, n in pairs]
         return counts[0].astype(float), counts[1].astype(float)
+
+    def responding(self, values: Array, precision: Array) -> LinesInMemory:
+        """The same places with other values and precisions, made as often."""
+        weights = precision if self.often is None else precision * self.often
+        pattern = self.pattern._replace(values=values, weights=weights)
+        other = replace(self, pattern=pattern, precision=precision)
+        # What does not depend on values is not found again.
+        other.__dict__.update(along=self.along, counts=self.counts)
+        return other
 
     def matrix(self, numbers: Array) -> sparse.csr_array:
         """Numbers of the entries; zeros are stored."""
