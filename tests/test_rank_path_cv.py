@@ -616,7 +616,6 @@ def test_given_folds(global_random_seed):
         ({"refit_rule": "worst"}, "'refit_rule' parameter"),
         ({"cv": [(np.arange(9), np.arange(0))]}, "0 test samples"),
         ({"outlier_fraction": 0.1, "alpha": [0.0, 1.0]}, "needs alpha=0"),
-        ({"loss": "logistic", "center": "mean"}, "needs a loss of the residual"),
         ({"loss": "huber", "noise_variance": "auto"}, "needs loss='squared'"),
     ],
     ids=str,

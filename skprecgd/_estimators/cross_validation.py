@@ -30,6 +30,7 @@ from skprecgd._estimators.groups import n_fitted
 from skprecgd._estimators.learned import may_learn
 from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.objectives import objective_of, subtracted_first
+from skprecgd._estimators.parameters import learns_prior_of_loss
 from skprecgd._estimators.recovered import Recovered
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import positive
@@ -91,7 +92,13 @@ class Samples:
     may_be_noisy: bool = False
 
     def are_learned_by(self, model: BasePrecGD) -> bool:
-        """Whether `model` learns noise and prior, where these samples leave noise."""
+        """Whether `model` learns noise and prior, where these samples leave noise.
+
+        With another loss than the squared one, it learns the prior of any entries.
+        """
+        if not make_loss(model.loss).least_squares:
+            entries = self.measurements.single_entries and not model.symmetric
+            return entries and learns_prior_of_loss(model)
         return self.may_be_noisy and may_learn(model)
 
     def splits(self, cv: Any, random_state: Any) -> list[tuple[Array, Array]]:

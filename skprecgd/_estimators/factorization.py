@@ -186,14 +186,17 @@ class PrecGDFactorization(
     alpha : "auto" or float, default="auto"
         "auto": where entries are missing and what the path leaves of the others is
         recognised as noise, the noise and the prior variances of factors and offsets
-        are learned, and the fit is the posterior mean; see :ref:`noisy_entries`. It is
-        0 for data without noise, complete data in which no outliers are looked for, and
-        other losses than the squared one. A number is a ridge on
-        both factors: over the observed entries, ``sum w (x - m)^2 / 2`` plus
-        `alpha` times the nuclear norm (the sum of the singular values) of the matrix
-        is minimised, with the weights w of the entries (and the inverse of an array
-        `noise_variance`). On complete data: soft thresholding by alpha. With another
-        loss, its sum is the first term. See :ref:`ridge`.
+        are learned, and the fit is the posterior mean; see :ref:`noisy_entries`. With
+        another loss the prior is learned of labels and counts in memory at once, of
+        complete ones too, and of other numbers where it predicts entries that are left
+        out better than the path; see :ref:`losses`. It is 0 for data without noise,
+        complete numbers in which no outliers are looked for, and a loss that does not
+        say how it is bent. A number is a ridge on both factors: over the
+        observed entries, ``sum w (x - m)^2 / 2`` plus `alpha` times the nuclear norm
+        (the sum of the singular values) of the matrix is minimised, with the weights w
+        of the entries (and the inverse of an array `noise_variance`). On complete data:
+        soft thresholding by alpha. With another loss, its sum is the first term. See
+        :ref:`ridge`.
     alpha_scaling : float, default=0.0
         The ridge of a row or column takes the count of its observed entries, relative
         to the mean, to this power; see :ref:`ridge`. Needs a number for `alpha`; on

@@ -49,7 +49,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Ridges to try; see :class:`PrecGDFactorization`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
         of the training entries of each fold; where nothing is to be learned (of
-        complete data without outliers, by other losses), it is the same as 0. None: 0
+        complete numbers without outliers), it is the same as 0. None: 0
         with every number of components, and with the largest alone "auto" and ten
         ridges from the one that leaves nothing of all entries down to a thousandth of
         it, each starting from the one before; these find themselves how many they use.

@@ -44,6 +44,7 @@ from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.recipe import is_doubtful
 from skprecgd.variational.rows import ColumnPosterior
 from skprecgd.variational.sensing import MeasuredDistribution
+from skprecgd.variational.working_columns import WorkingColumns
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
 _CLEARLY_MISSED = 2.0
@@ -205,8 +206,8 @@ class PriorLearner(NoiseJudge):
         return False
 
     @abstractmethod
-    def found(self) -> NoiseFound:
-        """What is known of the noise."""
+    def found(self) -> NoiseFound | None:
+        """What is known of the noise; None where the loss knows none."""
 
     @abstractmethod
     def in_words(self) -> str:
@@ -337,7 +338,7 @@ class Learner(PriorLearner):
             often=self._often,
         )
 
-    def found(self) -> NoiseFound:
+    def found(self) -> NoiseFound | None:
         posterior, entries = self.answer, None
         if self._keeps_pattern:
             differ = self.noise == "auto" and self.variance is None
@@ -582,7 +583,7 @@ class PriorRows(RowSolver):
 
     Parameters
     ----------
-    columns : ColumnPosterior or ColumnDraws
+    columns : ColumnPosterior, ColumnDraws or WorkingColumns
     loss, ridge, each_entry
         See `RowSolver`.
     unit_variance : float, default=None
@@ -593,7 +594,7 @@ class PriorRows(RowSolver):
 
     def __init__(
         self,
-        columns: ColumnPosterior | ColumnDraws,
+        columns: ColumnPosterior | ColumnDraws | WorkingColumns,
         loss: Loss,
         ridge: Array,
         each_entry: str | None = None,

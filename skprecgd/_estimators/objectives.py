@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from skprecgd._estimators.centre import Offsets
@@ -29,6 +30,8 @@ def subtracted_first(
 ) -> Offsets:
     """The offsets that are subtracted before a fit: means, or medians beside outliers.
 
+    Nothing is subtracted from labels and counts, whose offsets pass through a link.
+
     Parameters
     ----------
     estimator : PrecGDFactorization or PrecGDMatrixSensing
@@ -37,6 +40,8 @@ def subtracted_first(
     """
     if looks_for_outliers(estimator):
         return data.medians(center)
+    if make_loss(estimator.loss).generalized:
+        return replace(data.offsets(None), of_rows=center == "both")
     return data.offsets(center)
 
 

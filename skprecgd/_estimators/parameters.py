@@ -18,6 +18,7 @@ from skprecgd.optim import (
     Solver,
     StepRule,
 )
+from skprecgd.variational.working import has_parabolas
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "loss": [StrOptions(set(LOSSES)), Loss],
@@ -83,6 +84,17 @@ def learns_prior(estimator: Any) -> bool:
     return learns and make_loss(estimator.loss).least_squares
 
 
+def learns_prior_of_loss(estimator: Any) -> bool:
+    """Whether a prior is learned of entries whose loss is not the squared one.
+
+    A loss that does not say how it is bent is followed by its gradient alone; and held-
+    out entries choose the rank of a path if they are asked to.
+    """
+    loss = make_loss(estimator.loss)
+    learns = isinstance(estimator.alpha, str) and not loss.least_squares
+    return learns and has_parabolas(loss) and estimator.early_stopping is not True
+
+
 def draws_posterior(estimator: Any) -> bool:
     """Whether draws are made of the posterior that is learned."""
     return bool(estimator.inference == "gibbs")
@@ -96,11 +108,6 @@ def check_together(estimator: Any) -> None:
     estimator : PrecGDFactorization or PrecGDMatrixSensing
     """
     loss, center = make_loss(estimator.loss), estimator.center
-    if center is not None and loss.generalized:
-        raise ValueError(
-            f"center={center!r} needs a loss of the residual: offsets subtracted from "
-            f"the data leave no targets for loss={loss.name!r}; use center=None."
-        )
     if center is not None and estimator.symmetric:
         raise ValueError(
             f"center={center!r} needs symmetric=False: offsets of the columns alone "

@@ -51,10 +51,11 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Ridges to try; see :class:`PrecGDMatrixSensing`. A fold has the same as the
         whole. "auto" is scored by fits of that estimator, which learn noise and prior
         of the training samples of each fold; where nothing is to be learned (by other
-        losses), it is the same as 0. None: 0 with every number of components, and with
-        the largest alone "auto" and ten ridges from the one that leaves nothing of all
-        measurements down to a thousandth of it, each starting from the one before;
-        these find themselves how many they use. Beside outliers there are no ridges.
+        losses of what are no single entries), it is the same as 0. None: 0 with every
+        number of components, and with the largest alone "auto" and ten ridges from the
+        one that leaves nothing of all measurements down to a thousandth of it, each
+        starting from the one before; these find themselves how many they use. Beside
+        outliers there are no ridges.
     alpha_scaling : float, default=0.0
         See :class:`PrecGDMatrixSensing`.
     solver : {"auto", "precgd", "precgd-cg", "gauss-newton", ...} or Solver, \

@@ -10,8 +10,9 @@ import numpy as np
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import CompleteData, Data, EntryData, VisibleRows
 from skprecgd._estimators.learned import Learner, PriorRows, learner_of
+from skprecgd._estimators.learned_losses import loss_learner_of
 from skprecgd._estimators.noisy_data import NoisyData
-from skprecgd._estimators.parameters import looks_for_outliers
+from skprecgd._estimators.parameters import learns_prior_of_loss, looks_for_outliers
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import without_largest
 from skprecgd._linalg.numerics import most_frequent, norm
@@ -56,6 +57,8 @@ def learner_beside_outliers(
     rank : int
         Columns of the factors at most.
     """
+    if learns_prior_of_loss(estimator):
+        return loss_learner_of(estimator, data, rank)
     if not looks_for_outliers(estimator):
         entries = data.noisy() if isinstance(data, Data) else data
         return learner_of(estimator, entries, rank)

@@ -289,8 +289,8 @@ class UncertainEntries:
                 why = f"stop_reason_: {self.stop_reason_!r}"
             raise ValueError(
                 "Nothing is known of how sure the entries are: that takes noisy single "
-                "entries of which some are missing, and alpha='auto', which learns the "
-                f"noise ({why})."
+                "entries of which some are missing, and alpha='auto' and "
+                f"loss='squared', with which the noise is learned ({why})."
             )
         if noise.entries is None and self.store_pattern:
             raise ValueError(

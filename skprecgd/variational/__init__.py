@@ -19,6 +19,13 @@ posterior (variational Bayes), and all variances follow from it. In which file i
 - `complete`: complete data, for which the solution is known; `signal`: from which
   singular values.
 
+Labels, counts and the like are entries with another loss:
+
+- `working`: the loss near predictions, as Gaussian observations.
+- `working_model`: the iteration for these, with prior means of the factors.
+- `working_columns`: what it says of rows.
+- `prior_path`: the priors that are candidates, from wide to learned.
+
 Measurements that are no single entries have the same priors, and one noise variance:
 
 - `gaussian`: what is known of a factor.

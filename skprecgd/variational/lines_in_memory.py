@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -134,6 +134,15 @@ class LinesInMemory(EntryLines):
         if self.often is not None:
             long = np.bincount(self.along, self.often, n_long)
         return long.astype(float), short.astype(float)
+
+    def responding(self, values: Array, precision: Array) -> LinesInMemory:
+        """The same places with other values and precisions, made as often."""
+        weights = precision if self.often is None else precision * self.often
+        pattern = self.pattern._replace(values=values, weights=weights)
+        other = replace(self, pattern=pattern, precision=precision)
+        # What does not depend on values is not found again.
+        other.__dict__.update(along=self.along, counts=self.counts)
+        return other
 
     def matrix(self, numbers: Array) -> sparse.csr_array:
         """Numbers of the entries; zeros are stored."""

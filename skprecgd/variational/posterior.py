@@ -204,13 +204,21 @@ class Problem:
     units: Units
 
     @classmethod
-    def of(cls, given: GivenEntries, center: str | None, *, own: bool) -> Problem:
+    def of(
+        cls,
+        given: GivenEntries,
+        center: str | None,
+        *,
+        own: bool,
+        units: Units | None = None,
+    ) -> Problem:
         """The problem of some entries, whose columns may have their own units.
 
-        Equal entries of a column in its own unit say nothing of factors.
+        Equal entries of a column in its own unit say nothing of factors. Units that are
+        given are those of all columns.
         """
         at = given.largest(), given.sums, center
-        units = Units.of(*at, own=own)
+        units = Units.of(*at, own=own) if units is None else units
         if not units.varies.any():
             # Nothing varies by much more than rounding, which is then all there is.
             units = Units.of(*at, own=own, rounding=0.0)
@@ -227,7 +235,7 @@ class Problem:
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""
         model = learned.model
-        columns = self._columns(model)
+        columns = self.columns(model)
         factor_scales = self.spread * np.sqrt(model.scales[0] * model.scales[1])
         rows = self.given.rows(columns)
         return Posterior(
@@ -261,7 +269,8 @@ class Problem:
         logs = -float(counts @ np.log(entries.units.scale))
         return logs + 0.5 * self.given.log_precisions()
 
-    def _columns(self, model: Model) -> ColumnPosterior:
+    def columns(self, model: Model) -> ColumnPosterior:
+        """What a model says of all columns."""
         coordinates, kept = model.coordinates, self.useful.columns
         of_long = self.entries.columns_are_long
         side = coordinates.long if of_long else coordinates.short

@@ -403,6 +403,85 @@ class IterativeTuning:
     steps: int = 100
 
 
+@dataclass(frozen=True)
+class WorkingTuning:
+    """How another loss is taken for a squared one.
+
+    Attributes
+    ----------
+    longest : float
+        Distance, in log-odds or logarithms, of a response to its prediction at most. It
+        is one over the probability of a label, so that those of an eighth or more are
+        as the loss has them.
+    least_far : float
+        The same of a response to a count that is larger than predicted, if the count
+        itself is not further away.
+    halvings : int
+        Of a step that raises the loss by more than half for each entry.
+    flattest : float
+        Least curvature, as a share of the largest: double precision solves systems of
+        such weights.
+    least, most : float
+        Range of the slopes and curvatures themselves: means of counts are exponentials.
+    """
+
+    longest: float = 8.0
+    least_far: float = 2.0
+    halvings: int = 10
+    flattest: float = 1e-9
+    least: float = 1e-150
+    most: float = 1e150
+
+
+@dataclass(frozen=True)
+class PriorPathTuning:
+    """The path of priors that are fitted one after the other.
+
+    Attributes
+    ----------
+    variances : tuple of float
+        Least prior variances of the factors of each side, descending; in log-odds or
+        logarithms, or in units of the spread of the data. With the last, they are all
+        learned. Learned ones are too small where single entries say little, as labels
+        do: up to half of the best fits of tables of labels have a larger one.
+    offset_steps : int
+        Steps for the offsets alone.
+    first_steps, steps, last_steps : int
+        Steps with the first of these variances, with each of the others, and with the
+        columns that are left in the end.
+    weak : float
+        A column is weak if its means are a smaller share of what it may be (the root of
+        the ratio of the squared means to the expected squares).
+    vanished : float
+        A column has vanished if its means are a smaller share of what it may be: the
+        root of the ratio of the squared means to the expected squares.
+    first_room : int
+        Columns at most to begin with, where more are allowed.
+    crowded : float
+        Share of the columns that carry signal above which there is room for twice as
+        many.
+    judged, judged_numbers : int
+        Labels or counts that are left out, about, by which a prior is chosen, and other
+        numbers, of which each says more, and beside which a path is followed each time.
+        With 1000 labels a difference of 1 % of their loss is one standard error or so.
+    most_rounds : int
+        How often a share of the entries is left out at most.
+    """
+
+    variances: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25, 0.12, 0.06, 0.0)
+    offset_steps: int = 15
+    first_steps: int = 30
+    steps: int = 12
+    last_steps: int = 20
+    weak: float = 0.5
+    vanished: float = 0.1
+    first_room: int = 20
+    crowded: float = 0.7
+    judged: int = 1000
+    judged_numbers: int = 100
+    most_rounds: int = 10
+
+
 RECIPE = RecipeTuning()
 ROWS = RowTuning()
 TAIL = TailTuning()
@@ -412,3 +491,5 @@ SENSING = SensingTuning()
 SPREAD = SpreadTuning()
 CHAIN = ChainTuning()
 NOISE = NoiseTuning()
+WORKING = WorkingTuning()
+PRIOR_PATH = PriorPathTuning()

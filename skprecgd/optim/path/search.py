@@ -41,7 +41,8 @@ def search(walk: Walk, max_rank: int) -> Ending:
     """The path, and what follows where it does not explain the data.
 
     0. The zero matrix is the end where it is the optimum.
-    1. Labels and counts, or if asked for: held-out measurements choose the rank.
+    1. Noise is all that is left where a judge says so before there is a path. Without
+       one, or if asked for, held-out measurements choose the rank of labels and counts.
     2. Else greedy rank-one pursuit, with Gauss-Newton at its last rank.
     3. Measurements are scarce: fresh starts, at each rank that it may have missed.
     4. Still unexplained: held-out measurements choose the rank, if they may.
@@ -50,13 +51,13 @@ def search(walk: Walk, max_rank: int) -> Ending:
     ending = at_zero(walk)
     if ending is not None:
         return ending
-    when = when_to_hold_out(walk.objective, walk.settings, max_rank)
-    if when is HoldOut.AT_ONCE:
-        return choose(walk, max_rank)
     watch = NoiseWatch(walk, max_rank)
     if watch.found_at_once():
         zero = walk.objective.evaluate(Grower(walk.strategy, walk.rng).zero())
         return Ending.of(walk, walk.stay(zero, Status.NOISE))
+    when = when_to_hold_out(walk.objective, walk.settings, max_rank)
+    if when is HoldOut.AT_ONCE:
+        return choose(walk, max_rank)
     outcome = _pursued(walk, _last_rank(walk, max_rank, when), watch)
     if _is_noise(outcome, watch):
         return Ending.of(walk, replace(outcome, status=Status.NOISE))
