@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -65,18 +66,31 @@ def encoded(ids: Array, what: str) -> tuple[Array, Array]:
     what : str
         What they are, as the first words of a message.
     """
-    if ids.dtype != object:
-        labels, index = np.unique(ids, return_inverse=True)
-        return labels, index
-    different = set(ids.tolist())
     try:
-        labels = _objects(sorted(different))
+        return _encoded(ids, sorted)
     except TypeError:
-        kinds = sorted({type(item).__name__ for item in different})
+        kinds = sorted({type(item).__name__ for item in ids.tolist()})
         raise ValueError(
             f"{what} holds ids of different types ({', '.join(kinds)}), which have no "
             "order; convert them to one type, such as str."
         ) from None
+
+
+def encoded_in_any_order(ids: Array) -> tuple[Array, Array]:
+    """The same of ids that may have no order: they stand as they first came then."""
+    try:
+        return _encoded(ids, sorted)
+    except TypeError:
+        return _encoded(ids, list)
+
+
+def _encoded(
+    ids: Array, arrange: Callable[[Iterable[Any]], list[Any]]
+) -> tuple[Array, Array]:
+    if ids.dtype != object:
+        labels, index = np.unique(ids, return_inverse=True)
+        return labels, index
+    labels = _objects(arrange(dict.fromkeys(ids.tolist())))
     return labels, located(ids, labels)
 
 
