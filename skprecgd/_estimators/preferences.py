@@ -10,7 +10,7 @@ import numpy as np
 from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.interactions import Interactions
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
-from skprecgd._linalg.numerics import largest_size, power_of_two
+from skprecgd._linalg.numerics import largest_size
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair
 from skprecgd.implicit import (
@@ -169,7 +169,7 @@ class ScaledCells:
     @classmethod
     def of(cls, given: Interactions, unobserved_weight: float) -> Self:
         targets, weights = given.cells()
-        target = power_of_two(largest_size(targets.data))
+        target = largest_size(targets.data) or 1.0
         targets.data /= targets.dtype.type(target)
         weight = 1.0
         if weights is not None:

@@ -209,9 +209,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
 
     def _pairs(self, X: Any, *, reset: bool) -> Pairs:
         pairs = Pairs.read(X)
-        validate_data(self, X, reset=reset, skip_check_array=True)
         if not len(pairs):
             raise ValueError("X holds no pair of ids, and at least one is needed.")
+        validate_data(self, X, reset=reset, skip_check_array=True)
         return pairs
 
     def _check_together(self, weight: float, rated: bool) -> None:

@@ -288,7 +288,7 @@ def rows_beside_zeros(
         size = np.sum(left * scaled, axis=1)
         direction = scaled + _quotient(size, before)[:, None] * direction
     each = weights.astype(np.float64) * targets.astype(np.float64) ** 2
-    losses = np.bincount(lines, each, len(start))
+    losses = np.bincount(lines, each, len(start)).astype(np.float64)
     losses -= np.sum(x * (target + left), axis=1, dtype=np.float64)
     return Solved(x, losses)
 
