@@ -31,7 +31,7 @@ from skprecgd.metrics import ndcg_scorer
 
 AUTO = "auto"
 # The weight of a cell without a pair, where pairs have no ratings.
-UNOBSERVED_WEIGHT = 0.1
+UNOBSERVED_WEIGHT = 0.2
 
 
 class Recommendations(NamedTuple):
@@ -68,12 +68,12 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     unobserved_weight : float or "auto", default="auto"
         The weight of each cell without a pair, whose target is zero; a pair has weight
         one, or its `sample_weight`. "auto": 0 with ratings `y`, so that nothing but
-        these counts, and 0.1 without `y`, where every pair is a one. Set it to a number
+        these counts, and 0.2 without `y`, where every pair is a one. Set it to a number
         above zero to rank with ratings or counts `y` as targets beside the zeros.
     alpha : float or "auto", default="auto"
         The ridge on the factors: `alpha` times the nuclear norm of the matrix is added
         to half the weighted squared residuals. "auto": with ratings, noise and prior
-        are learned, see :ref:`noisy_entries`; where every cell counts, 0.03 of the
+        are learned, see :ref:`noisy_entries`; where every cell counts, 0.02 of the
         weight that all cells of a row or column have, on average.
     alpha_scaling : float, default=1.0
         The ridge of a row or column takes the weight of its cells, relative to the

@@ -99,7 +99,8 @@ class PrecGDRecommenderCV(PrecGDRecommender):
 
     Examples
     --------
-    >>>     >>> from skprecgd import PrecGDRecommenderCV
+    >>> import numpy as np
+    >>> from skprecgd import PrecGDRecommenderCV
     >>> rng = np.random.default_rng(0)
     >>> liked = rng.random((40, 30)) < np.kron(np.eye(2), np.full((20, 15), 0.4))
     >>> clicks = np.argwhere(liked)
