@@ -519,6 +519,42 @@ def test_pickles_and_threads_are_the_same(parameters, rng):
             np.testing.assert_array_equal(part, same)
 
 
+@pytest.mark.parametrize("parameters", [{}, {"unobserved_weight": 0.1}])
+def test_pickles_without_the_pattern_hold_no_data(parameters, rng):
+    """They are as large for ten times the pairs."""
+    pairs, y = rated(rng, 30, 20, share=1.0)
+    few = np.arange(len(y)) % 3 > 0
+    sizes = {}
+    for store in (True, False):
+        models = [
+            PrecGDRecommender(2, random_state=0, store_pattern=store, **parameters)
+            for _ in range(2)
+        ]
+        models[0].fit(pairs[few], y[few])
+        models[1].fit(pairs, y)
+        sizes[store] = [len(pickle.dumps(model)) for model in models]
+    assert sizes[False][1] < 1.05 * sizes[False][0]
+    assert sizes[True][1] > sizes[False][1] + len(y)
+    model = models[1]
+    full = PrecGDRecommender(2, random_state=0, **parameters).fit(pairs, y)
+    np.testing.assert_array_equal(model.predict(pairs), full.predict(pairs))
+    with pytest.raises(ValueError, match="exclude_seen=True needs to know"):
+        model.recommend([0])
+    assert len(model.recommend([0], n=5, exclude_seen=False).columns) == 5
+    with pytest.raises(ValueError, match=r"unobserved_weight=0|store_pattern=True"):
+        model.predict(pairs, return_std=True)
+
+
+def test_a_search_scores_lists_without_storing_the_pattern(rng):
+    pairs = clicked(rng)
+    parameters = {"alpha": [2.0, 3.0], "unobserved_weight": 0.1, "random_state": 0}
+    model = PrecGDRecommenderCV(3, cv=2, store_pattern=False, **parameters).fit(pairs)
+    stored = PrecGDRecommenderCV(3, cv=2, **parameters).fit(pairs)
+    assert model.best_score_ == stored.best_score_
+    with pytest.raises(ValueError, match="exclude_seen"):
+        model.recommend([0])
+
+
 # ---- the choice by held-out pairs
 
 

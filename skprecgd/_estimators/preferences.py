@@ -86,12 +86,19 @@ class RatedPreferences(Preferences):
 
     Attributes
     ----------
-    model : PrecGDMatrixSensing
+    model : PrecGDMatrixSensing or None
+        What knows how sure they are; None where nothing of the data is kept.
     """
 
-    model: PrecGDMatrixSensing
+    model: PrecGDMatrixSensing | None
 
     def std(self, rows: Array, columns: Array) -> Array:
+        if self.model is None:
+            raise ValueError(
+                "How sure predictions are depends on which pairs were seen, and "
+                "store_pattern=False keeps no record of that; fit with "
+                "store_pattern=True."
+            )
         cells = rows % len(self.left), columns % len(self.right)
         return np.asarray(self.model.predict_entries(*cells, return_std=True)[1])
 
@@ -124,7 +131,8 @@ def learned_from_ratings(
     shape = n_rows + 1, n_columns + 1
     entries = EntryMeasurements(given.rows, given.columns, shape, given.values.dtype)
     model.fit(entries, given.values, given.weights)
-    return RatedPreferences(model.left_, model.right_, model.center_, model)
+    kept = model if model.store_pattern else None
+    return RatedPreferences(model.left_, model.right_, model.center_, kept)
 
 
 @dataclass(frozen=True)

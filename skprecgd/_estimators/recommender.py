@@ -87,6 +87,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Seed of the draws of ``inference="gibbs"``, and of the first factor where every
         cell counts.
+    store_pattern : bool, default=True
+        Whether to keep which pairs were seen: what lists leave out, and what standard
+        deviations take. Without, a pickle holds factors and ids, and no data.
 
     Attributes
     ----------
@@ -143,6 +146,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         "inference": [StrOptions({"variational", "gibbs"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
+        "store_pattern": ["boolean"],
     }
     # What None stands for.
     _n_components: ClassVar[dict[str, int]] = {"ratings": 20, "every cell": 64}
@@ -157,6 +161,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         inference: str = "variational",
         max_iter: int = 1000,
         random_state: RandomState = None,
+        store_pattern: bool = True,
     ) -> None:
         self.n_components = n_components
         self.unobserved_weight = unobserved_weight
@@ -165,6 +170,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self.inference = inference
         self.max_iter = max_iter
         self.random_state = random_state
+        self.store_pattern = store_pattern
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -199,7 +205,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             self._row_ids, self._column_ids = given.row_ids, given.column_ids
             self.row_labels_ = self._row_ids.labels
             self.column_labels_ = self._column_ids.labels
-            self._seen = given.pattern()
+            self._seen = given.pattern() if self.store_pattern else None
             self.unobserved_weight_ = weight
             if weight > 0:
                 self._rank(given)
@@ -244,6 +250,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             inference=self.inference,
             max_iter=self.max_iter,
             random_state=self.random_state,
+            store_pattern=self.store_pattern,
         )
         self._preferences: Preferences = learned_from_ratings(given, model)
         self.alpha_ = self.alpha
@@ -349,8 +356,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is none of these, or with `rank_by` "lower" no noise was
-            learned.
+            If a parameter is none of these; with `rank_by` "lower", if no noise was
+            learned; if what was seen is to be left out and was not stored.
 
         Warns
         -----
@@ -364,10 +371,20 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self._warn_about_unknown(row=asked[positions < 0])
         told = self._preferences
         scores = told.scores if rank_by == "mean" else told.lower
-        excluded = _rows_of(self._seen, positions) if exclude_seen else None
+        excluded = self._excluded(positions) if exclude_seen else None
         found = best_columns(scores, positions, told.n_columns, n, excluded)
         names = getattr(self, "feature_names_in_", ("row", "column"))
         return self._named(asked, found, (*names, "score"), as_frame)
+
+    def _excluded(self, rows: Array) -> sparse.csr_array:
+        """What was seen of rows."""
+        if self._seen is None:
+            raise ValueError(
+                "exclude_seen=True needs to know what was seen, and with "
+                "store_pattern=False no record of that is kept; fit with "
+                "store_pattern=True, or give exclude_seen=False."
+            )
+        return _rows_of(self._seen, rows)
 
     def similar(self, items: Any, n: int = 10, *, as_frame: bool = False) -> Any:
         """The columns that are most like others.

@@ -75,6 +75,8 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds of an integer `cv`, and of the fits.
+    store_pattern : bool, default=True
+        See :class:`PrecGDRecommender`. Of the refit.
 
     Attributes
     ----------
@@ -133,6 +135,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         scoring: Any = None,
         n_jobs: int | None = None,
         random_state: RandomState = None,
+        store_pattern: bool = True,
     ) -> None:
         super().__init__(
             n_components,
@@ -142,6 +145,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             inference=inference,
             max_iter=max_iter,
             random_state=random_state,
+            store_pattern=store_pattern,
         )
         self.cv = cv
         self.scoring = scoring
@@ -178,11 +182,14 @@ class PrecGDRecommenderCV(PrecGDRecommender):
                 cv=self._folds(pairs),
                 n_jobs=self.n_jobs,
                 error_score="raise",
+                refit=False,
             )
             # Weights go to every fit, whatever is asked of scikit-learn elsewhere.
             with config_context(enable_metadata_routing=False):
                 search.fit(X, y, **weights)
-            self._adopt(search)
+            one = self._one().set_params(**search.best_params_)
+            one.set_params(store_pattern=self.store_pattern)
+            self._adopt(search, one.fit(X, y, sample_weight))
         return self
 
     def _one(self) -> PrecGDRecommender:
@@ -228,9 +235,9 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         folds = EntryKFold(int(self.cv or 5), random_state=self.random_state)
         return list(folds.split(entries))
 
-    def _adopt(self, search: GridSearchCV) -> None:
-        """Take over what the refit has found."""
-        for name, value in vars(search.best_estimator_).items():
+    def _adopt(self, search: GridSearchCV, refitted: PrecGDRecommender) -> None:
+        """Take over what the search and the refit have found."""
+        for name, value in vars(refitted).items():
             if name.endswith("_") or name.startswith("_"):
                 setattr(self, name, value)
         for name in ("cv_results_", "best_index_", "best_params_", "best_score_"):
