@@ -185,8 +185,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             Ratings, or where every cell counts, targets; None is one for each pair.
         sample_weight : array-like of shape (n,), default=None
             How often each pair counts, such as a number of clicks; one of weight zero
-            counts not at all. Where every cell counts, weights of a pair that repeats
-            add up.
+            counts not at all. Of a pair that repeats, each rating counts; where every
+            cell counts, its weights add up.
 
         Returns
         -------
