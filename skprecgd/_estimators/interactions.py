@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from skprecgd._estimators.weighting import checked_numbers, is_number
+from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.pairs import Ids, Pairs
 
@@ -54,7 +55,9 @@ class Interactions:
             values = None if values is None else values[kept]
         row_ids, rows = Ids.of(pairs.rows)
         column_ids, columns = Ids.of(pairs.columns)
-        return cls(rows, columns, values, weights, row_ids, column_ids)
+        kind = np.int32 if max(len(row_ids), len(column_ids)) < 2**31 else np.int64
+        places = rows.astype(kind, copy=False), columns.astype(kind, copy=False)
+        return cls(*places, values, weights, row_ids, column_ids)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,25 +78,20 @@ class Interactions:
         """
         given = [part for part in (self.values, self.weights) if part is not None]
         dtype = np.result_type(*given) if given else np.dtype(np.float32)
-        ones = np.ones(len(self.rows), dtype)
-        often = ones if self.weights is None else self.weights.astype(dtype)
+        often = np.ones(len(self.rows), dtype)
+        if self.weights is not None:
+            often = self.weights.astype(dtype, copy=False)
         weights = self._summed(often)
-        values = ones if self.values is None else self.values.astype(dtype)
-        targets = self._summed(often * values)
-        targets.data /= weights.data
+        targets = with_values(weights, np.ones_like(weights.data))
+        if self.values is not None:
+            targets = self._summed(often * self.values.astype(dtype, copy=False))
+            targets.data /= weights.data
         plain = np.all(weights.data == 1.0)
         return targets, None if plain else weights.data
 
     def _summed(self, numbers: Array) -> sparse.csr_array:
         cells = sparse.coo_array((numbers, (self.rows, self.columns)), self.shape)
         return cells.tocsr()
-
-    def rescaled(self, unit: float) -> Interactions:
-        """The same with targets divided by a unit."""
-        values = (
-            None if self.values is None else self.values / self.values.dtype.type(unit)
-        )
-        return replace(self, values=values)
 
 
 def _checked(values: Any, n: int, name: str) -> Array:
