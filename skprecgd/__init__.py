@@ -3,6 +3,8 @@
 from skprecgd._estimators.factorization import PrecGDFactorization
 from skprecgd._estimators.factorization_cv import PrecGDFactorizationCV
 from skprecgd._estimators.imputer import PrecGDImputer
+from skprecgd._estimators.recommender import PrecGDRecommender
+from skprecgd._estimators.recommender_cv import PrecGDRecommenderCV
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.sensing_cv import PrecGDMatrixSensingCV
 from skprecgd._show_versions import show_versions
@@ -15,6 +17,8 @@ __all__ = [
     "PrecGDImputer",
     "PrecGDMatrixSensing",
     "PrecGDMatrixSensingCV",
+    "PrecGDRecommender",
+    "PrecGDRecommenderCV",
     "__version__",
     "observed_entries",
     "show_versions",

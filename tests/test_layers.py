@@ -28,8 +28,8 @@ FLOORS = [
     {"measurements"},
     {"objective"},
     {"robust", "initialization", "distributed"},
-    {"optim", "variational"},
-    {"model_selection", "datasets", "testing", "display", "progress"},
+    {"optim", "variational", "implicit"},
+    {"model_selection", "metrics", "datasets", "testing", "display", "progress"},
     {"_estimators"},
     {"_show_versions"},
     {""},
@@ -39,7 +39,7 @@ FLOORS = [
 # Inside folders that have floors of their own; "*" is whatever no other floor names, ""
 # the folder's `__init__`. A folder that is not here has none, and no circles either.
 INSIDE = {
-    "kernels": [{"_uncertain"}, {"_numpy", "_numba"}, {"_choice"}, {""}],
+    "kernels": [{"_uncertain", "_implicit"}, {"_numpy", "_numba"}, {"_choice"}, {""}],
     "measurements": [
         {"validation", "base", "labels"},
         {"*"},

@@ -19,6 +19,7 @@ from skprecgd import (
     observed_entries,
 )
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
+from skprecgd.measurements.labels import encoded
 
 pd = pytest.importorskip("pandas")
 
@@ -655,3 +656,25 @@ def test_two_columns_of_ids_are_no_measurements():
         PrecGDMatrixSensing(1).fit(table[["user", "item"]], table["stars"])
     model = PrecGDMatrixSensing(1, matrix_shape=(2, 1))
     model.fit(table[["user", "item"]], table["stars"])
+
+
+@pytest.mark.parametrize("apart", [1, 1000])
+@pytest.mark.parametrize(
+    ("low", "dtype"),
+    [
+        (-(2**62), np.int64),
+        (2**63 + 5, np.uint64),
+        (-3, np.int32),
+        (-128, np.int8),
+        (2**31 - 41_000, np.int32),
+    ],
+)
+def test_close_integers_are_encoded_as_others(low, apart, dtype, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    apart = 1 if dtype is np.int8 else apart
+    steps = rng.integers(0, 40 if apart > 1 else 256, 100)
+    ids = np.array([low + apart * int(step) for step in steps]).astype(dtype)
+    labels, index = encoded(ids, "The ids")
+    assert labels.dtype == dtype
+    np.testing.assert_array_equal(labels, np.unique(ids))
+    np.testing.assert_array_equal(labels[index], ids)

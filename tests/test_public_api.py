@@ -138,6 +138,8 @@ def test_the_top_level_is_small():
         "PrecGDFactorizationCV",
         "PrecGDMatrixSensing",
         "PrecGDMatrixSensingCV",
+        "PrecGDRecommender",
+        "PrecGDRecommenderCV",
         "__version__",
         "observed_entries",
         "show_versions",
@@ -227,9 +229,10 @@ def test_methods(name):
 
 ESTIMATORS = [skprecgd.PrecGDFactorization, skprecgd.PrecGDMatrixSensing]
 CV_ESTIMATORS = [skprecgd.PrecGDFactorizationCV, skprecgd.PrecGDMatrixSensingCV]
+RECOMMENDERS = [skprecgd.PrecGDRecommender, skprecgd.PrecGDRecommenderCV]
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS + CV_ESTIMATORS)
+@pytest.mark.parametrize("estimator", ESTIMATORS + CV_ESTIMATORS + RECOMMENDERS)
 def test_every_parameter_has_a_constraint_and_is_stored(estimator):
     parameters, _ = own_signature(estimator)
     names = [p.name for p in parameters]
@@ -272,6 +275,20 @@ def test_fitted_attributes_are_documented(estimator):
     optional |= OF_LEARNED_NOISE
     for name in set(documented) - optional:
         assert hasattr(model, name), name
+
+
+@pytest.mark.parametrize("estimator", RECOMMENDERS)
+def test_fitted_attributes_of_recommenders_are_documented(estimator):
+    import pandas as pd
+
+    pairs = pd.DataFrame({"user": [0, 0, 1, 1, 2, 2], "film": list("abbcca")})
+    model = estimator(1)
+    if estimator is skprecgd.PrecGDRecommenderCV:
+        model.set_params(cv=2)
+    model.fit(pairs)
+    documented = documented_parameters(sections(estimator)["Attributes"])
+    stored = {n for n in vars(model) if n.endswith("_") and not n.startswith("_")}
+    assert stored == set(documented)
 
 
 # Attributes that a fit has where noise was left in single entries.

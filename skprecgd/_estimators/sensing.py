@@ -320,6 +320,9 @@ class PrecGDMatrixSensing(
     (2, True)
     """
 
+    # Whether rows and columns without a measurement are news to whoever fits.
+    _tells_unseen: ClassVar[bool] = True
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
         "n_components": [
@@ -441,8 +444,9 @@ class PrecGDMatrixSensing(
         check_init(self.init, shape, rank)
         measured = measured.in_natural_order()
         groups = measured.measurements.groups(symmetric=self.symmetric)
-        labels = tuple(getattr(self, f"{axis}_labels_", None) for axis in AXES)
-        warn_about_unseen(groups.seen, labels, "the matrix", self._elsewhere)
+        if self._tells_unseen:
+            labels = tuple(getattr(self, f"{axis}_labels_", None) for axis in AXES)
+            warn_about_unseen(groups.seen, labels, "the matrix", self._elsewhere)
         if groups.n_groups > 1:
             between = "zero" if self.center is None else "the centre"
             warn_about_groups(groups, rank, between)

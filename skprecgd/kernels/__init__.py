@@ -17,6 +17,8 @@ import numpy as np
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import _numpy
 from skprecgd.kernels._choice import VARIABLE, Choice
+from skprecgd.kernels._implicit import Leading, Solved
+from skprecgd.kernels._implicit import Others as OthersBesideZeros
 from skprecgd.kernels._numpy import unchecked_csr
 from skprecgd.kernels._uncertain import (
     Drawn,
@@ -38,12 +40,15 @@ from skprecgd.kernels._uncertain import (
 
 __all__ = [
     "Drawn",
+    "Leading",
     "Learned",
     "Lines",
     "Others",
+    "OthersBesideZeros",
     "OthersDrawn",
     "Pattern",
     "Prior",
+    "Solved",
     "Sweep",
     "Tail",
     "Totals",
@@ -54,12 +59,14 @@ __all__ = [
     "contraction",
     "description",
     "drawn_rows",
+    "leading",
     "normal_product",
     "packed_index",
     "packed_of",
     "packed_squares",
     "ray_point",
     "ray_sums",
+    "rows_beside_zeros",
     "sampled_product",
     "sampled_ray",
     "squared_distance",
@@ -370,3 +377,57 @@ def drawn_rows(
     """
     size = _CALLS * len(pattern.values) * others.basis.shape[1] ** 2
     return _choice.call("drawn_rows", size, pattern, others, prior, noise, chance)
+
+
+def rows_beside_zeros(
+    pattern: Pattern,
+    others: OthersBesideZeros,
+    ridge: Array,
+    start: Array,
+    n_steps: int,
+) -> Solved:
+    """Rows of a matrix in which cells that are not stored are zeros of small weight.
+
+    For each row i this is `n_steps` steps of conjugate gradients, preconditioned by the
+    diagonal, towards the least of
+
+    ``sum_j w_ij (y_ij - <x_i, v_j>)^2 + ridge_i |x_i|^2``
+
+    where j runs over all columns, of which most are not stored. Their sum is one
+    quadratic form for all rows, and as the columns of the basis are orthogonal, it is
+    diagonal: a step costs as much as the stored entries.
+
+    Parameters
+    ----------
+    pattern : Pattern
+        The stored entries; each cell at most once.
+    others : OthersBesideZeros
+    ridge : ndarray of shape (n_rows,)
+    start : ndarray of shape (n_rows, r)
+    n_steps : int
+
+    Returns
+    -------
+    Solved
+    """
+    size = _CALLS * len(pattern.values) * start.shape[1]
+    return _choice.call(
+        "rows_beside_zeros", size, pattern, others, ridge, start, n_steps
+    )
+
+
+def leading(numbers: Array, n: int) -> Leading:
+    """The n largest numbers of each row, in order.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n_rows, n_columns)
+        None is NaN; ``-inf`` stands for a number that is not there.
+    n : int
+        At most n_columns.
+
+    Returns
+    -------
+    Leading
+    """
+    return _choice.call("leading", _CALLS * numbers.size, numbers, n)

@@ -22,6 +22,8 @@ from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.threads import allowed_threads, share_out
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels._implicit import Leading, Solved
+from skprecgd.kernels._implicit import Others as OthersBesideZeros
 from skprecgd.kernels._uncertain import (
     Drawn,
     Learned,
@@ -55,6 +57,9 @@ _ROWS_OF_PART = 64
 # A sweep over uncertain rows sums what the other side gets in parts of at least so many
 # entries for each of its lines, and all parts hold at most so many numbers (128 MB).
 _ENTRIES_OF_LINE, _MOST_NUMBERS = 8, 1 << 24
+# Rows that are solved by steps are shared out in so many parts at most, each a stretch
+# of the entries: enough that a thread that ends first hardly waits for another.
+_PARTS_OF_ROWS = 256
 # Lines whose systems are solved side by side: each operation is one for all of them,
 # and with 20 coordinates the systems (100 kB) are still in the second cache.
 _LANES = 32
@@ -1160,6 +1165,140 @@ def _drawn_rows(
             squares[i] = total
 
 
+@_inner
+def _curved(entries, more, n, common, p, out):  # type: ignore[no-untyped-def]
+    """The system of a row times p, and the product of that with p.
+
+    The system is `common` for all cells, and `more` for each of the n entries.
+    """
+    zero, k = p.dtype.type(0), 0
+    for c in range(len(p)):
+        out[c] = common[c] * p[c]
+    # Four entries at a time share what is read of p and written.
+    while k + 4 <= n:
+        a, a1, a2, a3 = entries[k], entries[k + 1], entries[k + 2], entries[k + 3]
+        s = s1 = s2 = s3 = zero
+        for c in range(len(p)):
+            s += a[c] * p[c]
+            s1 += a1[c] * p[c]
+            s2 += a2[c] * p[c]
+            s3 += a3[c] * p[c]
+        s, s1 = s * more[k], s1 * more[k + 1]
+        s2, s3 = s2 * more[k + 2], s3 * more[k + 3]
+        for c in range(len(p)):
+            out[c] += (a[c] * s + a1[c] * s1) + (a2[c] * s2 + a3[c] * s3)
+        k += 4
+    while k < n:
+        s = zero
+        for c in range(len(p)):
+            s += entries[k, c] * p[c]
+        s *= more[k]
+        for c in range(len(p)):
+            out[c] += entries[k, c] * s
+        k += 1
+    total = 0.0
+    for c in range(len(p)):
+        total += p[c] * out[c]
+    return total
+
+
+@_compiled
+def _rows_beside_zeros(
+    indptr: Array,
+    indices: Array,
+    targets: Array,
+    weights: Array,
+    basis: Array,
+    common: Array,
+    weight: Array,
+    ridge: Array,
+    sizes: Array,
+    values: Array,
+    losses: Array,
+    bounds: Array,
+    first: int,
+    last: int,
+) -> None:
+    r, zero, one = basis.shape[1], basis.dtype.type(0), basis.dtype.type(1)
+    weighted, unstored = len(weights) > 0, weight[0]
+    n_steps, longest = sizes[0], sizes[1]
+    # What a row needs of the basis lies in the first cache, and is read from there by
+    # every step.
+    entries, more = np.empty((longest, r), basis.dtype), np.empty(longest, basis.dtype)
+    both = np.empty((6, r), basis.dtype)
+    own, inverse, target, left, p, ahead = (
+        both[0],
+        both[1],
+        both[2],
+        both[3],
+        both[4],
+        both[5],
+    )
+    for i in range(bounds[first], bounds[last]):
+        x = values[i]
+        start, n = np.int64(indptr[i]), np.int64(indptr[i + 1]) - np.int64(indptr[i])
+        total = 0.0
+        for c in range(r):
+            own[c] = common[c] + ridge[i]
+            inverse[c] = own[c]
+            target[c] = zero
+            left[c] = -own[c] * x[c]
+        for k in range(n):
+            j, y = indices[start + k], targets[start + k]
+            w = weights[start + k] if weighted else one
+            more[k] = w - unstored
+            total += np.float64(w) * np.float64(y) * np.float64(y)
+            z = zero
+            for c in range(r):
+                entries[k, c] = basis[j, c]
+                z += basis[j, c] * x[c]
+            y *= w
+            z = y - more[k] * z
+            for c in range(r):
+                v = entries[k, c]
+                target[c] += y * v
+                left[c] += z * v
+                inverse[c] += more[k] * v * v
+        size = 0.0
+        for c in range(r):
+            inverse[c] = one / inverse[c] if inverse[c] > zero else zero
+            p[c] = inverse[c] * left[c]
+            size += left[c] * p[c]
+        for _ in range(n_steps):
+            curvature = _curved(entries, more, n, own, p, ahead)
+            if not (size > 0.0 and curvature > 0.0):
+                break
+            step, before = basis.dtype.type(size / curvature), size
+            size = 0.0
+            for c in range(r):
+                x[c] += step * p[c]
+                left[c] -= step * ahead[c]
+                size += left[c] * left[c] * inverse[c]
+            onwards = basis.dtype.type(size / before)
+            for c in range(r):
+                p[c] = inverse[c] * left[c] + onwards * p[c]
+        for c in range(r):
+            total -= np.float64(x[c]) * (np.float64(target[c]) + np.float64(left[c]))
+        losses[i] = total
+
+
+@_compiled
+def _leading(
+    numbers: Array, positions: Array, values: Array, first: int, last: int
+) -> None:
+    n_columns, n = numbers.shape[1], positions.shape[1]
+    for i in range(first, last):
+        row, best, at = numbers[i], values[i], positions[i]
+        for j in range(n_columns):
+            number = row[j]
+            if number > best[n - 1]:
+                p = n - 1
+                while p > 0 and best[p - 1] < number:
+                    best[p], at[p] = best[p - 1], at[p - 1]
+                    p -= 1
+                best[p], at[p] = number, j
+
+
 def sampled_product(left: Array, right: Array, rows: Array, columns: Array) -> Array:
     dtype = np.result_type(left, right)
     out = empty(len(rows), dtype)
@@ -1332,6 +1471,44 @@ def drawn_rows(
     threads = _threads(len(values) * products.shape[1])
     share_out(task, _runs(n_parts, threads), threads=threads)
     return Drawn(means, draws, squares)
+
+
+def rows_beside_zeros(
+    pattern: Pattern,
+    others: OthersBesideZeros,
+    ridge: Array,
+    start: Array,
+    n_steps: int,
+) -> Solved:
+    indptr, indices, targets, weights = pattern
+    dtype, n_rows = start.dtype, len(start)
+    values, losses = np.array(start, order="C"), np.empty(n_rows)
+    n_parts = min(max(1, n_rows // _ROWS_OF_PART), _PARTS_OF_ROWS)
+    bounds = np.searchsorted(indptr, np.arange(n_parts + 1) * len(targets) // n_parts)
+    bounds[0], bounds[-1] = 0, n_rows
+    weight = np.array([others.weight])
+    sizes = np.array([n_steps, np.max(np.diff(indptr), initial=0)])
+    task = partial(
+        _rows_beside_zeros,
+        *_indices(indptr, indices),
+        *_floats(dtype, targets, np.empty(0) if weights is None else weights),
+        *_floats(dtype, others.basis, others.weight * others.squares, weight, ridge),
+        *(_frozen(sizes), values, losses, bounds),
+    )
+    threads = _threads(len(targets) * start.shape[1])
+    share_out(task, _runs(n_parts, threads), threads=threads)
+    return Solved(values, losses)
+
+
+def leading(numbers: Array, n: int) -> Leading:
+    positions = np.zeros((len(numbers), n), np.int64)
+    values = np.full((len(numbers), n), -np.inf, numbers.dtype)
+    task = partial(_leading, *_floats(numbers.dtype, numbers), positions, values)
+    threads = _threads(numbers.size)
+    parts = slabs(numbers.shape, _STACK_PIECE if threads > 1 else numbers.size)
+    runs = ((part.start, part.stop) for part in parts)
+    share_out(task, runs, threads=threads)
+    return Leading(positions, values)
 
 
 def _of_tail(tail: Tail | None) -> tuple[Array, ...]:

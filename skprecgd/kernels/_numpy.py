@@ -16,6 +16,8 @@ from scipy import sparse
 from skprecgd._linalg.numerics import dot, selected_rows, slabs
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels._implicit import Leading, Solved
+from skprecgd.kernels._implicit import Others as OthersBesideZeros
 from skprecgd.kernels._uncertain import (
     Drawn,
     Learned,
@@ -245,6 +247,66 @@ def drawn_rows(
     residual = own - sampled_product(draws, others.basis, lines, indices)
     weighed = each * others.precision[indices] * residual**2
     return Drawn(means, draws, np.bincount(lines, weighed, len(chance)))
+
+
+def rows_beside_zeros(
+    pattern: Pattern,
+    others: OthersBesideZeros,
+    ridge: Array,
+    start: Array,
+    n_steps: int,
+) -> Solved:
+    indptr, indices, targets, given = pattern
+    basis, squares, weight = others
+    shape = len(start), len(basis)
+    lines = np.repeat(np.arange(len(start)), np.diff(indptr))
+    weights = np.ones_like(targets) if given is None else given
+
+    def summed(numbers: Array, of: Array = basis) -> Array:
+        return np.asarray(unchecked_csr(indptr, indices, numbers, shape) @ of)
+
+    more = weights - start.dtype.type(weight)
+    common = (weight * squares + ridge[:, None]).astype(start.dtype)
+
+    def product(rows: Array) -> Array:
+        z = sampled_product(rows, basis, lines, indices)
+        return common * rows + summed(more * z)
+
+    x, target = start.copy(), summed(weights * targets)
+    diagonal = common + summed(more, basis**2)
+    inverse = np.where(diagonal > 0, 1 / np.where(diagonal > 0, diagonal, 1), 0)
+    left = target - product(x)
+    direction = inverse * left
+    size = np.sum(left * direction, axis=1)
+    for _ in range(n_steps):
+        ahead = product(direction)
+        curvature = np.sum(direction * ahead, axis=1)
+        step = _quotient(size, curvature)[:, None]
+        x += step * direction
+        left = left - step * ahead
+        scaled, before = inverse * left, size
+        size = np.sum(left * scaled, axis=1)
+        direction = scaled + _quotient(size, before)[:, None] * direction
+    each = weights.astype(np.float64) * targets.astype(np.float64) ** 2
+    losses = np.bincount(lines, each, len(start)).astype(np.float64)
+    losses -= np.sum(x * (target + left), axis=1, dtype=np.float64)
+    return Solved(x, losses)
+
+
+def _quotient(a: Array, b: Array) -> Array:
+    """Zero where nothing is left to be divided by."""
+    return np.where(b > 0, a / np.where(b > 0, b, 1), 0)
+
+
+def leading(numbers: Array, n: int) -> Leading:
+    positions = np.zeros((len(numbers), n), np.int64)
+    values = np.full((len(numbers), n), -np.inf, numbers.dtype)
+    for row, at, best in zip(numbers, positions, values, strict=True):
+        # Of equal numbers a stable sort takes the first.
+        found = np.flatnonzero(row >= np.partition(row, -n)[-n])
+        at[:] = found[np.argsort(-row[found], kind="stable")[:n]]
+        best[:] = row[at]
+    return Leading(positions, values)
 
 
 def _with_shares(pattern: Pattern, share: Array) -> Pattern:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from skprecgd._runtime.typing import Array
 
 # Up to here every integer is a float of its own, so that no two ids become one.
 _EXACT = 2.0**53
+# Integers are looked up in a table of at most so many times their number.
+_DENSE = 4
 # What the ids in two arrays are, as the first words of messages.
 ARRAY_NAMES = "The array of rows", "The array of columns"
 
@@ -65,19 +68,49 @@ def encoded(ids: Array, what: str) -> tuple[Array, Array]:
     what : str
         What they are, as the first words of a message.
     """
-    if ids.dtype != object:
-        labels, index = np.unique(ids, return_inverse=True)
-        return labels, index
-    different = set(ids.tolist())
     try:
-        labels = _objects(sorted(different))
+        return _encoded(ids, sorted)
     except TypeError:
-        kinds = sorted({type(item).__name__ for item in different})
+        kinds = sorted({type(item).__name__ for item in ids.tolist()})
         raise ValueError(
             f"{what} holds ids of different types ({', '.join(kinds)}), which have no "
             "order; convert them to one type, such as str."
         ) from None
+
+
+def encoded_in_any_order(ids: Array) -> tuple[Array, Array]:
+    """The same of ids that may have no order: they stand as they first came then."""
+    try:
+        return _encoded(ids, sorted)
+    except TypeError:
+        return _encoded(ids, list)
+
+
+def _encoded(
+    ids: Array, arrange: Callable[[Iterable[Any]], list[Any]]
+) -> tuple[Array, Array]:
+    if ids.dtype.kind in "iu" and len(ids):
+        low, high = int(ids.min()), int(ids.max())
+        if high - low < _DENSE * len(ids):
+            return _counted(ids, low, high)
+    if ids.dtype != object:
+        labels, index = np.unique(ids, return_inverse=True)
+        return labels, index
+    labels = _objects(arrange(dict.fromkeys(ids.tolist())))
     return labels, located(ids, labels)
+
+
+def _counted(ids: Array, low: int, high: int) -> tuple[Array, Array]:
+    """The same of integers that leave out few between the least and the largest.
+
+    No sorting: with ten million pairs, that takes a third of a fit.
+    """
+    # Differences that the type cannot hold are right as those of unsigned integers.
+    there = (ids - ids.dtype.type(low)).view(f"u{ids.dtype.itemsize}")
+    seen = np.zeros(high - low + 1, dtype=bool)
+    seen[there] = True
+    labels = np.flatnonzero(seen).astype(ids.dtype) + ids.dtype.type(low)
+    return labels, (np.cumsum(seen) - 1)[there]
 
 
 def located(ids: Array, labels: Array) -> Array:

@@ -1,0 +1,118 @@
+"""What a recommender is fitted to: positions of pairs, their targets and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skprecgd._estimators.weighting import checked_numbers, is_number
+from skprecgd._linalg.row_systems import with_values
+from skprecgd._runtime.typing import Array
+from skprecgd.measurements.pairs import Ids, Pairs
+
+_FLOATS = [np.float64, np.float32]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Pairs of a row and a column, each with a target and a weight.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int, shape (n,)
+    values : ndarray of shape (n,) or None
+        The targets; None is one for all.
+    weights : ndarray of shape (n,) or None
+        Positive; None is one for all.
+    row_ids, column_ids : Ids
+    """
+
+    rows: Array
+    columns: Array
+    values: Array | None
+    weights: Array | None
+    row_ids: Ids
+    column_ids: Ids
+
+    @classmethod
+    def read(cls, pairs: Pairs, y: Any, sample_weight: Any) -> Interactions:
+        """Checked interactions; pairs of weight zero are left out.
+
+        Raises
+        ------
+        ValueError
+            If a length is wrong, a target not finite or a weight negative.
+        """
+        n = len(pairs)
+        values = None if y is None else _checked(y, n, "y")
+        weights = _weights(sample_weight, n)
+        if weights is not None and not np.all(weights):
+            kept = np.flatnonzero(weights)
+            pairs, weights = pairs.at(kept), weights[kept]
+            values = None if values is None else values[kept]
+        row_ids, rows = Ids.of(pairs.rows)
+        column_ids, columns = Ids.of(pairs.columns)
+        kind = np.int32 if max(len(row_ids), len(column_ids)) < 2**31 else np.int64
+        places = rows.astype(kind, copy=False), columns.astype(kind, copy=False)
+        return cls(*places, values, weights, row_ids, column_ids)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.row_ids), len(self.column_ids)
+
+    def pattern(self) -> sparse.csr_array:
+        """Which cells have an interaction, as a sparse array of truth values."""
+        seen = np.ones(len(self.rows), dtype=bool)
+        pattern = sparse.csr_array((seen, (self.rows, self.columns)), self.shape)
+        pattern.sum_duplicates()
+        return pattern
+
+    def cells(self) -> tuple[sparse.csr_array, Array | None]:
+        """Targets and weights of cells: weights of pairs that repeat add up.
+
+        The target of a cell is the weighted mean of its pairs', whose weights are None
+        if all of them are one. Without targets and weights single precision will do.
+        """
+        given = [part for part in (self.values, self.weights) if part is not None]
+        dtype = np.result_type(*given) if given else np.dtype(np.float32)
+        often = np.ones(len(self.rows), dtype)
+        if self.weights is not None:
+            often = self.weights.astype(dtype, copy=False)
+        weights = self._summed(often)
+        targets = with_values(weights, np.ones_like(weights.data))
+        if self.values is not None:
+            targets = self._summed(often * self.values.astype(dtype, copy=False))
+            targets.data /= weights.data
+        plain = np.all(weights.data == 1.0)
+        return targets, None if plain else weights.data
+
+    def _summed(self, numbers: Array) -> sparse.csr_array:
+        cells = sparse.coo_array((numbers, (self.rows, self.columns)), self.shape)
+        return cells.tocsr()
+
+
+def _checked(values: Any, n: int, name: str) -> Array:
+    numbers = np.asarray(checked_numbers(values, name, dtype=_FLOATS))
+    if numbers.shape != (n,):
+        raise ValueError(
+            f"{name} must hold one number for each of the {n} pairs, got shape "
+            f"{numbers.shape}."
+        )
+    return numbers
+
+
+def _weights(sample_weight: Any, n: int) -> Array | None:
+    if sample_weight is None:
+        return None
+    if is_number(sample_weight):
+        sample_weight = np.full(n, sample_weight, dtype=np.float64)
+    weights = _checked(sample_weight, n, "sample_weight")
+    if np.any(weights < 0) or not np.any(weights > 0):
+        raise ValueError(
+            "sample_weight must not be negative, nor zero everywhere; it runs from "
+            f"{np.min(weights):g} to {np.max(weights):g}."
+        )
+    return weights

@@ -1,0 +1,530 @@
+"""PrecGDRecommender: ratings and lists, from pairs of ids."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skprecgd._estimators.fitting import undone_on_failure
+from skprecgd._estimators.interactions import Interactions
+from skprecgd._estimators.lists import Lists, best_columns
+from skprecgd._estimators.preferences import (
+    ImplicitModel,
+    Preferences,
+    RatingsMatrix,
+    learned_from_ratings,
+)
+from skprecgd._linalg.naming import first_few
+from skprecgd._runtime.compat import Interval, StrOptions, fit_context
+from skprecgd._runtime.typing import Array, RandomState
+from skprecgd.measurements.pairs import Pairs, read_ids
+from skprecgd.metrics import ndcg_scorer
+
+AUTO = "auto"
+# The weight of a cell without a pair, where pairs have no ratings.
+UNOBSERVED_WEIGHT = 0.2
+
+
+class Recommendations(NamedTuple):
+    """Columns for rows, the best first, list after list.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of shape (n,)
+        Ids.
+    scores : ndarray of shape (n,)
+    """
+
+    rows: Array
+    columns: Array
+    scores: Array
+
+
+class PrecGDRecommender(RegressorMixin, BaseEstimator):
+    """Predict ratings, and list what to recommend, from pairs of ids.
+
+    A sample is a pair of ids, such as a user's and a film's. With ratings `y`, the
+    ratings of all pairs are predicted by a low-rank matrix with offsets of rows and
+    columns, whose noise and prior are learned [1]_: cells without a rating say nothing.
+    Without `y`, or with an `unobserved_weight`, every cell counts: those without a pair
+    are zeros of a small weight [2]_, and the model ranks what has no pair yet. That is
+    another question than what a rating would be; see :ref:`recommend`.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of factors, at most as many as there are rows or columns. None: 20 with
+        ratings, of which those without signal are left out, and 64 where every cell
+        counts.
+    unobserved_weight : float or "auto", default="auto"
+        The weight of each cell without a pair, whose target is zero; a pair has weight
+        one, or its `sample_weight`. "auto": 0 with ratings `y`, so that nothing but
+        these counts, and 0.2 without `y`, where every pair is a one. Set it to a number
+        above zero to rank with ratings or counts `y` as targets beside the zeros.
+    alpha : float or "auto", default="auto"
+        The ridge on the factors: `alpha` times the nuclear norm of the matrix is added
+        to half the weighted squared residuals. "auto": with ratings, noise and prior
+        are learned, see :ref:`noisy_entries`; where every cell counts, 0.02 of the
+        weight that all cells of a row or column have, on average.
+    alpha_scaling : float, default=1.0
+        The ridge of a row or column takes the weight of its cells, relative to the
+        mean, to this power. Without effect where the prior is learned.
+    inference : {"variational", "gibbs"}, default="variational"
+        How the posterior of ratings is found, see :class:`PrecGDMatrixSensing`. "gibbs"
+        takes longer, and predicts ratings better; it is refused where nothing is
+        learned.
+    max_iter : int, default=1000
+        Most iterations; where every cell counts, most sweeps over rows and columns.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draws of ``inference="gibbs"``, and of the first factor where every
+        cell counts.
+    store_pattern : bool, default=True
+        Whether to keep which pairs were seen: what lists leave out, and what standard
+        deviations take. Without, a pickle holds factors and ids, and no data.
+
+    Attributes
+    ----------
+    row_labels_, column_labels_ : ndarray of shape (n_rows,), (n_columns,)
+        The ids of the rows and columns of the matrix, sorted; as they first came, if
+        they have no order.
+    unobserved_weight_ : float
+        The parameter, or what "auto" stands for.
+    alpha_ : float or "auto"
+        The ridge; "auto" where noise and prior were learned.
+    n_components_ : int
+        The number of factors found; with ratings, that of the offsets included.
+    n_iter_ : int
+    n_features_in_ : int
+        2.
+    feature_names_in_ : ndarray of shape (2,)
+        The names of the two columns; only where `X` is a frame whose names are strings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` is reached.
+
+    See Also
+    --------
+    PrecGDRecommenderCV : Weight, ridge and number of factors chosen by held-out pairs.
+    PrecGDMatrixSensing : What ratings are fitted with.
+
+    References
+    ----------
+    .. [1] Y. J. Lim, Y. W. Teh, "Variational Bayesian Approach to Movie Rating
+       Prediction", KDD Cup and Workshop, 2007.
+    .. [2] Y. Hu, Y. Koren, C. Volinsky, "Collaborative Filtering for Implicit Feedback
+       Datasets", ICDM 2008.
+
+    Examples
+    --------
+    >>> from skprecgd import PrecGDRecommender
+    >>> clicks = [("ann", "tea"), ("ann", "jam"), ("bob", "tea"), ("bob", "jam"),
+    ...           ("bob", "bread"), ("eve", "nails"), ("eve", "glue"), ("joe", "nails")]
+    >>> model = PrecGDRecommender(n_components=2, random_state=0).fit(clicks)
+    >>> model.recommend(["ann", "joe"], n=1).columns.tolist()
+    ['bread', 'glue']
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "unobserved_weight": [
+            StrOptions({AUTO}),
+            Interval(Real, 0, None, closed="left"),
+        ],
+        "alpha": [StrOptions({AUTO}), Interval(Real, 0, None, closed="left")],
+        "alpha_scaling": [Interval(Real, 0, None, closed="left")],
+        "inference": [StrOptions({"variational", "gibbs"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "store_pattern": ["boolean"],
+    }
+    # What None stands for.
+    _n_components: ClassVar[dict[str, int]] = {"ratings": 20, "every cell": 64}
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        unobserved_weight: float | str = AUTO,
+        alpha: float | str = AUTO,
+        alpha_scaling: float = 1.0,
+        inference: str = "variational",
+        max_iter: int = 1000,
+        random_state: RandomState = None,
+        store_pattern: bool = True,
+    ) -> None:
+        self.n_components = n_components
+        self.unobserved_weight = unobserved_weight
+        self.alpha = alpha
+        self.alpha_scaling = alpha_scaling
+        self.inference = inference
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.store_pattern = store_pattern
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit to pairs of ids.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2), or list of n pairs
+            The id of a row and that of a column: integers, strings, dates, or any other
+            objects that can be hashed.
+        y : array-like of shape (n,), default=None
+            Ratings, or where every cell counts, targets; None is one for each pair.
+        sample_weight : array-like of shape (n,), default=None
+            How often each pair counts, such as a number of clicks; one of weight zero
+            counts not at all. Of a pair that repeats, each rating counts; where every
+            cell counts, its weights add up.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If X holds no pairs of ids, y or weights are not one finite number for each,
+            or parameters do not go with one another.
+        """
+        with undone_on_failure(self):
+            given = Interactions.read(self._pairs(X, reset=True), y, sample_weight)
+            weight = weight_of_zeros(self.unobserved_weight, y is not None)
+            self._check_together(weight, y is not None)
+            self._row_ids, self._column_ids = given.row_ids, given.column_ids
+            self.row_labels_ = self._row_ids.labels
+            self.column_labels_ = self._column_ids.labels
+            self._seen = given.pattern() if self.store_pattern else None
+            self.unobserved_weight_ = weight
+            if weight > 0:
+                self._rank(given)
+            else:
+                self._rate(given)
+        return self
+
+    def _pairs(self, X: Any, *, reset: bool) -> Pairs:
+        pairs = Pairs.read(X)
+        if not len(pairs):
+            raise ValueError("X holds no pair of ids, and at least one is needed.")
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return pairs
+
+    def _check_together(self, weight: float, rated: bool) -> None:
+        """Refuse parameters that do not go with one another, or with the data."""
+        if not (weight > 0 or rated):
+            raise ValueError(
+                f"unobserved_weight={self.unobserved_weight!r} needs ratings y: where "
+                "every pair is a one and no other cell counts, ones explain everything."
+            )
+        if weight > 0 and self.inference != "variational":
+            raise ValueError(
+                f"inference={self.inference!r} needs ratings y and "
+                "unobserved_weight=0: "
+                "where every cell counts no noise is learned; use "
+                "inference='variational'."
+            )
+
+    def _most_components(self, kind: str) -> int:
+        asked = self.n_components or self._n_components[kind]
+        return int(min(asked, len(self._row_ids), len(self._column_ids)))
+
+    def _rate(self, given: Interactions) -> None:
+        """Fit ratings alone."""
+        learned = isinstance(self.alpha, str)
+        model = RatingsMatrix(
+            self._most_components("ratings"),
+            center="both",
+            alpha=self.alpha,
+            alpha_scaling=0.0 if learned else self.alpha_scaling,
+            inference=self.inference,
+            max_iter=self.max_iter,
+            random_state=self.random_state,
+            store_pattern=self.store_pattern,
+        )
+        self._preferences: Preferences = learned_from_ratings(given, model)
+        self.alpha_ = self.alpha
+        self.n_components_, self.n_iter_ = model.n_components_, model.n_iter_
+
+    def _rank(self, given: Interactions) -> None:
+        """Fit targets beside the zeros of all other cells."""
+        model = ImplicitModel(
+            self._most_components("every cell"),
+            self.unobserved_weight_,
+            None if isinstance(self.alpha, str) else float(self.alpha),
+            self.alpha_scaling,
+            self.max_iter,
+        )
+        found = model.fit(given, check_random_state(self.random_state))
+        self._preferences = found.preferences
+        self.alpha_, self.n_iter_ = found.alpha, found.n_iter
+        self.n_components_ = found.preferences.left.shape[1]
+        if not found.converged:
+            warnings.warn(
+                f"{type(self).__name__} did not converge in max_iter={self.max_iter} "
+                "sweeps; increase it. What was found is kept.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_preferences")
+
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
+        """Predict the targets of pairs, seen or not.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2), or list of n pairs
+            As in `fit`. A pair with an id that the fit does not know is predicted by
+            the offsets of the other; where every cell counts, by the mean of all rows
+            or columns.
+        return_std : bool, default=False
+            Whether to return standard deviations, too: with ratings whose noise was
+            learned.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,)
+        std : ndarray of shape (n,)
+            Of new ratings: what is not known of the matrix, and noise. Only with
+            `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If X holds no pairs of ids; with `return_std`, if no noise was learned.
+
+        Warns
+        -----
+        UserWarning
+            If the fit does not know all ids.
+        """
+        check_is_fitted(self)
+        pairs = self._pairs(X, reset=False)
+        rows = self._row_ids.positions(pairs.rows)
+        columns = self._column_ids.positions(pairs.columns)
+        self._warn_about_unknown(
+            row=pairs.rows[rows < 0], column=pairs.columns[columns < 0]
+        )
+        mean = self._preferences.means(rows, columns)
+        return (mean, self._preferences.std(rows, columns)) if return_std else mean
+
+    def recommend(
+        self,
+        rows: Any,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        rank_by: str = "mean",
+        as_frame: bool = False,
+    ) -> Any:
+        """The columns that suit rows best.
+
+        Parameters
+        ----------
+        rows : array-like of ids
+            One that the fit does not know gets the list of the offsets; where every
+            cell counts, that of the mean of all rows.
+        n : int, default=10
+            Length of a list, which is shorter only where there are no more columns.
+        exclude_seen : bool, default=True
+            Whether columns are left out that the fit has seen with the row.
+        rank_by : {"mean", "lower"}, default="mean"
+            "mean": by the prediction. "lower": by the prediction less its standard
+            deviation, so that what is hardly known comes late; with ratings whose noise
+            was learned.
+        as_frame : bool, default=False
+            Whether to return a pandas data frame, in which the ids have the names that
+            they had in `fit`.
+
+        Returns
+        -------
+        lists : tuple of three ndarray of shape (n_listed,), or data frame
+            `rows`, `columns` and `scores`, list after list, the best column first.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is none of these; with `rank_by` "lower", if no noise was
+            learned; if what was seen is to be left out and was not stored.
+
+        Warns
+        -----
+        UserWarning
+            If the fit does not know all ids.
+        """
+        check_is_fitted(self)
+        _check_list(n, rank_by)
+        asked = read_ids(rows, "rows")
+        positions = self._row_ids.positions(asked)
+        self._warn_about_unknown(row=asked[positions < 0])
+        told = self._preferences
+        scores = told.scores if rank_by == "mean" else told.lower
+        excluded = self._excluded(positions) if exclude_seen else None
+        found = best_columns(scores, positions, told.n_columns, n, excluded)
+        names = getattr(self, "feature_names_in_", ("row", "column"))
+        return self._named(asked, found, (*names, "score"), as_frame)
+
+    def _excluded(self, rows: Array) -> sparse.csr_array:
+        """What was seen of rows."""
+        if self._seen is None:
+            raise ValueError(
+                "exclude_seen=True needs to know what was seen, and with "
+                "store_pattern=False no record of that is kept; fit with "
+                "store_pattern=True, or give exclude_seen=False."
+            )
+        return _rows_of(self._seen, rows)
+
+    def similar(self, items: Any, n: int = 10, *, as_frame: bool = False) -> Any:
+        """The columns that are most like others.
+
+        Parameters
+        ----------
+        items : array-like of ids
+            Columns that the fit knows.
+        n : int, default=10
+            How many for each, itself left out.
+        as_frame : bool, default=False
+            Whether to return a pandas data frame.
+
+        Returns
+        -------
+        lists : tuple of three ndarray of shape (n_listed,), or data frame
+            `rows` are the columns asked for, `columns` those like them, and `scores`
+            the cosines of their factors, the highest first.
+
+        Raises
+        ------
+        ValueError
+            If the fit does not know a column.
+        """
+        check_is_fitted(self)
+        _check_list(n, "mean")
+        asked = read_ids(items, "items")
+        positions = self._column_ids.positions(asked)
+        if np.any(positions < 0):
+            unknown = first_few(dict.fromkeys(asked[positions < 0].tolist()))
+            raise ValueError(f"items holds ids that had no pair in fit ({unknown}).")
+        vectors = self._preferences.directions()
+        themselves = (np.ones(len(asked), bool), (np.arange(len(asked)), positions))
+        found = best_columns(
+            lambda at: vectors[at] @ vectors.T,
+            positions,
+            len(vectors),
+            n,
+            sparse.csr_array(themselves, shape=(len(asked), len(vectors))),
+        )
+        name = getattr(self, "feature_names_in_", ("row", "column"))[1]
+        return self._named(asked, found, (name, f"similar_{name}", "score"), as_frame)
+
+    def _named(
+        self, asked: Array, found: Lists, names: tuple[str, ...], as_frame: bool
+    ) -> Any:
+        """Lists of ids in place of positions."""
+        labels = self._column_ids.labels[found.columns]
+        lists = Recommendations(asked[found.rows], labels, found.scores)
+        if not as_frame:
+            return lists
+        frame = _pandas().DataFrame(dict(enumerate(lists)))
+        frame.columns = list(names)
+        return frame
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """How well pairs are predicted that the fit has not seen.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2), or list of n pairs
+        y : array-like of shape (n,), default=None
+            Their ratings.
+        sample_weight : array-like of shape (n,), default=None
+            With ratings, a pair of weight two counts like two.
+
+        Returns
+        -------
+        float
+            With ratings, R^2. Where every cell counts, the normalised discounted
+            cumulative gain of lists of ten, in which the pairs of X are what is to be
+            found: see :func:`skprecgd.metrics.ndcg_scorer`.
+
+        Raises
+        ------
+        ValueError
+            If ratings were fitted and there are none here.
+        """
+        check_is_fitted(self)
+        if self.unobserved_weight_ > 0:
+            return ndcg_scorer()(self, X)
+        if y is None:
+            raise ValueError(
+                "score needs ratings y, because the fit had some; got None."
+            )
+        return float(super().score(X, y, sample_weight))
+
+    def _warn_about_unknown(self, **ids: Array) -> None:
+        said = []
+        for axis, unknown in ids.items():
+            if len(unknown):
+                different = dict.fromkeys(unknown.tolist())
+                said.append(f"{len(different)} {axis}(s) ({first_few(different)})")
+        if said:
+            how = "the mean of all rows or columns"
+            how = how if self.unobserved_weight_ > 0 else "the offsets"
+            warnings.warn(
+                f"{' and '.join(said)} had no pair in fit, and are predicted by {how}.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.target_tags.required = False
+        return tags
+
+
+def weight_of_zeros(unobserved_weight: Any, rated: bool) -> float:
+    """What the parameter `unobserved_weight` stands for, with or without ratings."""
+    if not isinstance(unobserved_weight, str):
+        return float(unobserved_weight)
+    return 0.0 if rated else UNOBSERVED_WEIGHT
+
+
+def _pandas() -> Any:
+    try:
+        return import_module("pandas")
+    except ImportError as error:
+        raise ImportError(
+            "as_frame=True needs pandas; install it, or take the arrays."
+        ) from error
+
+
+def _check_list(n: Any, rank_by: Any) -> None:
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"n must be an integer of at least 1, got {n!r}.")
+    if rank_by not in ("mean", "lower"):
+        raise ValueError(f"rank_by must be 'mean' or 'lower', got {rank_by!r}.")
+
+
+def _rows_of(seen: sparse.csr_array, positions: Array) -> sparse.csr_array:
+    """The rows at some positions; those at -1 store nothing."""
+    chosen = seen[np.maximum(positions, 0)]
+    unknown = positions < 0
+    if not np.any(unknown):
+        return chosen
+    known = sparse.diags_array((~unknown).astype(float)).tocsr()
+    chosen = (known @ chosen).tocsr()
+    chosen.eliminate_zeros()
+    return chosen
