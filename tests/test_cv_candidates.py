@@ -109,10 +109,6 @@ def test_a_prior_is_a_candidate_for_measurements_of_any_kind(rng):
 
 NOTHING_TO_LEARN = {
     "complete": lambda rng: (search(), (noisy_entries(rng, seen=1.0),)),
-    "another loss": lambda rng: (
-        search(loss="huber"),
-        (noisy_entries(rng, shape=(24, 16), seen=0.8),),
-    ),
     "no noise": lambda rng: (search(noise_variance=0.0), (noisy_entries(rng),)),
 }
 

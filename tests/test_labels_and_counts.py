@@ -490,6 +490,7 @@ def test_the_bound_may_be_auto(global_random_seed):
     assert losses[0] < 1.05 * losses[1]
 
 
+@pytest.mark.slow
 def test_a_search_over_alpha(global_random_seed):
     X, _, hidden = table("logistic", global_random_seed)
     seen = np.where(hidden, np.nan, X)
@@ -500,6 +501,7 @@ def test_a_search_over_alpha(global_random_seed):
     assert np.all(np.isfinite(search.cv_results_["mean_test_score"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_auto_is_one_candidate_of_a_cross_validation(kind, global_random_seed):
     X, _, hidden = table(kind, global_random_seed)
