@@ -9,7 +9,7 @@ alternating least squares. Lists by predicted ratings are another question: the 
 lines. NDCG@10 and recall@10 of each split, and CPU seconds of the fit that is tested::
 
     pip install -r benchmarks/real/peers.txt
-    python benchmarks/real/recommend.py                     # five splits: ten minutes
+    python benchmarks/real/recommend.py                     # five splits
     python benchmarks/real/recommend.py --quick             # one split, half of the
     grids
 """
@@ -158,7 +158,7 @@ def tested(model: Any, hidden: Ratings) -> tuple[float, ...]:
 
 def outer(folder: Path, seed: int) -> tuple[Ratings, Ratings]:
     ratings = load(folder)
-    return tuple(ratings.at(part) for part in halves(ratings, seed))  # type: ignore[return-value]
+    return tuple(ratings.at(part) for part in halves(ratings, seed))
 
 
 def inner_score(name: str, parameters: Parameters, seed: int, folder: Path) -> float:

@@ -10,8 +10,7 @@ its own::
 
     pip install -r benchmarks/real/peers.txt
     python benchmarks/real/recommend_large.py               # k = 32, 64; 1, 2 threads
-    python benchmarks/real/recommend_large.py --quick       # a tenth of the
-    interactions
+    python benchmarks/real/recommend_large.py --quick       # a tenth of them
 """
 
 from __future__ import annotations
