@@ -10,8 +10,7 @@ lines. NDCG@10 and recall@10 of each split, and CPU seconds of the fit that is t
 
     pip install -r benchmarks/real/peers.txt
     python benchmarks/real/recommend.py                     # five splits
-    python benchmarks/real/recommend.py --quick             # one split, half of the
-    grids
+    python benchmarks/real/recommend.py --quick             # one split, half the grids
 """
 
 from __future__ import annotations
