@@ -37,9 +37,13 @@ from scipy import sparse
 from skprecgd import PrecGDFactorization
 from skprecgd.distributed import count_traffic
 
-# Share of its memory that a worker may fill with chunks before it moves them to disk.
-# By default it is 60 %, but an interpreter with compiled kernels holds 300 MB already.
-TARGET = {"distributed.worker.memory.target": 0.1}
+# An interpreter with compiled kernels holds 300 to 400 MB, more while it compiles them. So
+# a worker moves chunks to disk from 10 % of its memory on (by default 60 %), and does not
+# wait at 80 % of it until there is less, as there will never be.
+SMALL_WORKERS = {
+    "distributed.worker.memory.target": 0.1,
+    "distributed.worker.memory.pause": False,
+}
 RANK, NOISE = 3, 0.9
 COMPONENTS = 5
 # Share of the ratings of a user that are not shown to a fit.
@@ -161,7 +165,7 @@ def say(
 
 
 def fit_in_chunks(ratings: Ratings, args: argparse.Namespace) -> PrecGDFactorization:
-    with dask.config.set(TARGET), cluster(args.workers, args.memory) as client:
+    with dask.config.set(SMALL_WORKERS), cluster(args.workers, args.memory) as client:
         # Starting workers and importing packages is no part of a fit.
         for module in ("skprecgd", "numba"):
             client.run(partial(__import__, module))
@@ -211,7 +215,7 @@ def compare(ratings: Ratings, args: argparse.Namespace) -> None:
 def killed(ratings: Ratings, args: argparse.Namespace) -> None:
     undisturbed = fit_in_chunks(ratings, args)
     print("now a worker is killed", flush=True)
-    with dask.config.set(TARGET), cluster(args.workers, args.memory) as client:
+    with dask.config.set(SMALL_WORKERS), cluster(args.workers, args.memory) as client:
         pids = list(client.run(os.getpid).values())
         timer = threading.Timer(args.after, os.kill, (pids[0], signal.SIGKILL))
         timer.start()
