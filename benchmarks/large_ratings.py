@@ -37,9 +37,9 @@ from scipy import sparse
 from skprecgd import PrecGDFactorization
 from skprecgd.distributed import count_traffic
 
-# An interpreter with compiled kernels holds 300 to 400 MB, more while it compiles them. So
-# a worker moves chunks to disk from 10 % of its memory on (by default 60 %), and does not
-# wait at 80 % of it until there is less, as there will never be.
+# An interpreter with compiled kernels holds 300 to 400 MB, more while it compiles them.
+# So a worker moves chunks to disk from 10 % of its memory on (by default 60 %), and
+# does not wait at 80 % of it until there is less, as there will never be.
 SMALL_WORKERS = {
     "distributed.worker.memory.target": 0.1,
     "distributed.worker.memory.pause": False,
