@@ -124,6 +124,24 @@ def test_gross_errors_leave_no_trace(rng):
     assert error_of(fitted(X), truth, hidden) < 1e-4
 
 
+@pytest.mark.parametrize("quiet", ["nothing", "little", "flags"])
+def test_rows_that_say_much_are_not_loud(rng, quiet):
+    signal = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 15))
+    X = signal / 1.4 + 0.3 * rng.normal(size=signal.shape)
+    rows = rng.random(400) < 0.7
+    X[rows] = (0.05 if quiet == "little" else 0.0) * rng.normal(size=(rows.sum(), 15))
+    if quiet == "flags":
+        X = (signal > 1.5).astype(float)
+    hidden = rng.random(X.shape) < 0.2
+    errors = []
+    for noise in ("auto", "columns"):
+        model = PrecGDFactorization("auto", center="columns", noise=noise)
+        Z = model.fit(np.where(hidden, np.nan, X)).left_ @ model.right_.T
+        errors.append(np.mean((Z + model.center_ - X)[hidden] ** 2))
+    assert errors[0] < 1.6 * errors[1]
+    assert errors[0] < 0.8 * np.var(X[hidden])
+
+
 def test_tails_that_no_noise_has_are_said(rng):
     signal = rng.normal(size=(100, 3)) @ rng.normal(size=(3, 12))
     X = np.where(rng.random(signal.shape) < 0.2, np.nan, signal > 1.5)

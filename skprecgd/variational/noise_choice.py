@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skprecgd._runtime.typing import Array
+from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
 from skprecgd.variational.tail import HeavyTail, Histogram
@@ -33,6 +34,16 @@ class NoiseChoice(ABC):
     """
 
     tuning: ChoiceTuning = CHOICE
+
+    def _many_repeat(self, entries: NoisyEntries) -> bool:
+        """Whether many entries are the most frequent number of their column.
+
+        Densities of numbers that repeat have no bound: all others would be loud, or in
+        a tail.
+        """
+        most = entries.lines.most_frequent(of_long=entries.columns_are_long)
+        repeated = float(most[most > 1].sum())
+        return repeated >= self.tuning.repeated * entries.lines.n_entries
 
     @abstractmethod
     def is_suggested(self, model: Model) -> bool:
@@ -58,6 +69,10 @@ class NoiseChoice(ABC):
         gain = after.evidence() - before.evidence()
         return gain > soars or self.pays(before, after)
 
+    def prefers(self, model: Model, other: Model) -> bool:
+        """Whether another model with that noise takes the place of one with it."""
+        return other.evidence() > model.evidence()
+
     @abstractmethod
     def _predicts_better(self, before: Model, after: Model) -> bool:
         """Whether predictions are better with it."""
@@ -78,7 +93,8 @@ class LoudRows(NoiseChoice):
         counts = np.bincount(rows).astype(float)
         alike = NoiseOfLines((len(counts), 1), counts, of_long=True)
         gain, n_rows = alike.gain(squares), np.count_nonzero(counts)
-        return gain > max(self.tuning.loud * len(rows), self.tuning.loud_row * n_rows)
+        least = max(self.tuning.loud * len(rows), self.tuning.loud_row * n_rows)
+        return gain > least and not self._many_repeat(model.entries)
 
     def added_to(self, model: Model) -> Model:
         other = model.copied()
@@ -98,12 +114,28 @@ class LoudRows(NoiseChoice):
         return after.rank < before.rank and super().is_promising(before, after)
 
     def _predicts_better(self, before: Model, after: Model) -> bool:
-        if after.rank <= self.tuning.needless * before.rank:
-            return True
         if after.rank >= before.rank:
             return False
-        better = _Comparison.of(before, after, self.tuning.most).better
-        return better > self.tuning.clearly
+        compared = _Comparison.of(before, after, self.tuning.most)
+        if after.rank <= self.tuning.needless * before.rank:
+            return self._is_no_worse(compared)
+        return compared.better > self.tuning.clearly
+
+    def prefers(self, model: Model, other: Model) -> bool:
+        # Where most rows are quiet, those that tell what columns have in common look
+        # loud beside them, and the evidence gives up the columns that predict them.
+        if other.evidence() <= model.evidence():
+            return False
+        return self._is_no_worse(_Comparison.of(model, other, self.tuning.most))
+
+    def _is_no_worse(self, compared: _Comparison) -> bool:
+        """Whether predictions are not clearly worse, or most of them are better.
+
+        A few loud rows, which columns had followed, look better before.
+        """
+        clearly = self.tuning.clearly
+        most = compared.cut(self.tuning.cap)
+        return compared.better > -clearly or most.better > clearly
 
 
 @dataclass(frozen=True)
@@ -121,10 +153,7 @@ class HeavyTails(NoiseChoice):
         freedom, gain = Histogram.of_occurrences(counts).best()
         if freedom >= self.tuning.heavy or gain <= self.tuning.heavy_gain:
             return False
-        # A density of numbers that repeat has no bound: the rest would be its tail.
-        most = entries.lines.most_frequent(of_long=entries.columns_are_long)
-        repeated = float(most[most > 1].sum())
-        return repeated < self.tuning.repeated * entries.lines.n_entries
+        return not self._many_repeat(entries)
 
     def added_to(self, model: Model) -> Model:
         other = model.copied()

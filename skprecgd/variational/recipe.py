@@ -167,7 +167,7 @@ def _chosen(
     offsets = choice.added_to(offsets)
     _find_offsets(offsets, tuning)
     afresh, its_room = _best_grown(offsets, max(rank, 0), tuning)
-    if afresh.evidence() > other.evidence():
+    if choice.prefers(other, afresh):
         return afresh, its_room
     return other, room
 
