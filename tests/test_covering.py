@@ -137,14 +137,8 @@ SHARED_REFUSALS = [
 REFUSALS = {
     PrecGDFactorization: [
         *SHARED_REFUSALS,
-        Refusal(
-            ("center", {"mean", "columns", "both"}),
-            ("loss", {"logistic", "poisson"}),
-            "center",
-        ),
         Refusal(("data", {"complete sparse", *CHUNKS}), ("loss", OTHER_LOSSES), "loss"),
         Refusal(("data", {"complete sparse", *CHUNKS}), CORRUPT, "outlier_fraction"),
-        Refusal(("data", {"holes in chunks"}), ("center", {"both"}), "center"),
         Refusal(("data", {"complete sparse"}), ("weights", {"often"}), "entry_weight"),
         Refusal(
             ("data", {"complete sparse", *CHUNKS}),
@@ -401,9 +395,7 @@ def variances(shape: tuple[int, ...]) -> np.ndarray:
 
 def weights_of(estimator: type, row: Row, shape: tuple[int, ...]) -> Row:
     """What `fit` is given besides the data: some count twice, and some do not count."""
-    # Three options meet here: with weights, the chunks are no longer complete.
-    refused = row["data"] == "complete in chunks" and row.get("center") == "both"
-    if row["weights"] is None or refused:
+    if row["weights"] is None:
         return {}
     often = np.random.default_rng(8).choice([0, 1, 2], p=[0.1, 0.5, 0.4], size=shape)
     if estimator is PrecGDMatrixSensing:

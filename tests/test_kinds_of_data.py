@@ -143,7 +143,7 @@ def test_row_offsets_are_a_component_more():
     ("options", "kind"),
     [
         ({}, LeastSquaresRows),
-        ({"loss": "logistic"}, LossRows),
+        ({"loss": "logistic", "alpha": 0}, LossRows),
         ({"loss": "huber"}, LossRows),
         ({"outlier_fraction": 0.1, "alpha": 0}, TrimmedRows),
         ({"outlier_fraction": 0.1}, TrustingRows),

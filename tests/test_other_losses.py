@@ -295,9 +295,9 @@ def test_random_targets_are_not_overfitted(loss, global_random_seed):
         for part in np.split(cells, [6000])
     )
     y = draw(loss, M.ravel()[cells[:6000]], rng)
-    model = PrecGDMatrixSensing(6, loss=loss, random_state=0).fit(seen, y)
+    model = PrecGDMatrixSensing(6, loss=loss, alpha=0, random_state=0).fit(seen, y)
     to_the_end = PrecGDMatrixSensing(
-        6, loss=loss, early_stopping=False, max_iter=200, tol=0
+        6, loss=loss, alpha=0, early_stopping=False, max_iter=200, tol=0
     ).fit(seen, y)
     assert model.converged_
     assert "held-out loss stopped falling" in model.stop_reason_

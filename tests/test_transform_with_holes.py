@@ -180,7 +180,7 @@ def small_counts(seed, dtype=np.float64):
 
 
 def fitted_to_counts(X):
-    return PrecGDFactorization(5, loss="poisson", random_state=0).fit(X)
+    return PrecGDFactorization(5, loss="poisson", alpha=0, random_state=0).fit(X)
 
 
 def slopes_of_rows(model, z, rows):

@@ -50,7 +50,10 @@ def by_rows(model: Any, method: str, X: Any, n_columns: int) -> Any:
 
 def without_fitted_rows(model: Any) -> Any:
     """A copy of the model without what other rows do not need."""
-    return _without_unused(model, "left_", "right_", "_noise")
+    light = _without_unused(model, "left_", "right_")
+    # What is known of every entry; fits of earlier versions have no such attribute.
+    light._noise = None
+    return light
 
 
 def by_samples(model: Any, method: str, X: Any, n_columns: int | None = None) -> Any:

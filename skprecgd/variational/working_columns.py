@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from skprecgd._linalg.numerics import norm
 from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product
@@ -58,7 +57,8 @@ class WorkingColumns:
     def rows(self, entries: sparse.csr_array, weights: Weights = ONCE) -> RowPosterior:
         """The rows that show some entries; see `ColumnPosterior.rows`.
 
-        Rows and their working responses are found in turn.
+        Rows and their working responses are found in turn, and each row is left as it
+        is once it hardly changes, so that it does not depend on those beside it.
         """
         columns, units = self.columns, self.columns.units
         index = entries.indices
@@ -66,7 +66,7 @@ class WorkingColumns:
         shift, scale = units.shift[index], units.scale[index]
         working = Working(self.loss, (entries.data.astype(np.float64) - shift) / scale)
         z, mean = working.first(), np.zeros((entries.shape[0], len(self.centre)))
-        rows = None
+        rows, moves = None, np.ones(len(mean), dtype=bool)
         for _ in range(ROWS.most_rounds):
             values, precision = working.at(z)
             each = precision
@@ -74,11 +74,15 @@ class WorkingColumns:
                 each = each * weights.precision
             responses = with_values(entries, shift + scale * values)
             rows = columns.rows(responses, Weights(weights.frequency, each))
-            step, mean = norm(rows.mean - mean), rows.mean
-            fitted = sampled_product(mean, self.basis, lines, index)
-            z = (fitted + columns.offsets[index] - shift) / scale
-            if step <= ROWS.tol * norm(mean):
+            steps, sizes = (
+                np.linalg.norm(part, axis=1) for part in (rows.mean - mean, rows.mean)
+            )
+            moves, mean = moves & (steps > ROWS.tol * sizes), rows.mean
+            if not moves.any():
                 break
+            fitted = sampled_product(mean, self.basis, lines, index)
+            further = (fitted + columns.offsets[index] - shift) / scale
+            z = np.where(moves[lines], further, z)
         assert rows is not None
         seen = np.diff(entries.indptr) > 0
         own = np.where(seen[:, None], rows.mean - self.centre, 0.0)
