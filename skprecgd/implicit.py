@@ -42,11 +42,14 @@ class ImplicitTuning:
         Share of the objective of the zero matrix. The zero matrix may be a saddle,
         which factors leave at a geometric rate: it is not the end before a sweep takes
         off less than this, which is far above rounding where factors are small.
+    least_sweeps : int
+        So many sweeps at least are spent at that saddle.
     """
 
     n_steps: int = 2
     least_decrease: float = 2e-3
     hardly_any: float = 1e-10
+    least_sweeps: int = 10
 
 
 TUNING = ImplicitTuning()
@@ -210,7 +213,7 @@ def _settled(objective: list[float], tuning: ImplicitTuning) -> bool:
     hardly_any = tuning.hardly_any * objective[0]
     if taken > hardly_any:
         return decrease <= tuning.least_decrease * taken
-    return decrease <= hardly_any
+    return decrease <= hardly_any and len(objective) > tuning.least_sweeps
 
 
 def random_start(

@@ -354,7 +354,7 @@ def test_the_order_of_pairs_is_nothing(order):
 def test_groups_are_found(rng):
     pairs = clicked(rng)
     model = PrecGDRecommender(5, random_state=0).fit(pairs)
-    lists = model.recommend(np.arange(60), n=5)
+    lists = model.recommend(model.row_labels_, n=5)
     assert np.mean(lists.rows % 3 == lists.columns % 3) > 0.9
     same = model.similar(model.column_labels_, n=5)
     assert np.mean(same.rows % 3 == same.columns % 3) > 0.9
