@@ -35,15 +35,21 @@ class ImplicitTuning:
         of the sweep before. With 10 million interactions and 32 components, two take
         off the same as three in three quarters of the time, and one takes more sweeps.
     least_decrease : float
-        Sweeps end when one takes off less than this share of the objective.
-    start : float
-        Standard deviation of what the first factor adds to a unit target. So little
-        that the first rows are those of a projection on random columns.
+        Sweeps end when one takes off less than this share of what all of them have
+        taken off the objective of the zero matrix. That is a share of what can be
+        explained, which in a sparse matrix is little.
+    hardly_any : float
+        Share of the objective of the zero matrix. The zero matrix may be a saddle,
+        which factors leave at a geometric rate: it is not the end before a sweep takes
+        off less than this, which is far above rounding where factors are small.
+    least_sweeps : int
+        So many sweeps at least are spent at that saddle.
     """
 
     n_steps: int = 2
-    least_decrease: float = 1e-3
-    start: float = 0.1
+    least_decrease: float = 2e-3
+    hardly_any: float = 1e-10
+    least_sweeps: int = 10
 
 
 TUNING = ImplicitTuning()
@@ -99,14 +105,26 @@ def _total(pattern: Pattern, n_others: int, unobserved_weight: float) -> Array:
     return stored + unobserved_weight * (n_others - counts)
 
 
-def typical_ridge(cells: WeightedCells) -> float:
-    """The ridge that is as large as what all cells of a row or column weigh.
+def noise_edge(cells: WeightedCells) -> float:
+    """The largest singular value of the weighted targets, if signs came by chance.
 
-    It is a geometric mean of both sides, because only the product of their ridges
-    matters: factors may be stretched against each other.
+    For independent entries of mean zero it is about the root of what the squares of a
+    row add up to, and that of a column (Bai and Yin, Ann. Probab. 1993; Latala, Proc.
+    AMS 2005). Where lines differ, those of a typical stored cell are meant, weighted by
+    its square, because a heavy line has a singular value of its own.
     """
-    rows, columns = cells.total_weights()
-    return float(np.sqrt(np.mean(rows) * np.mean(columns)))
+    return sum(_typical_length(pattern) for pattern in (cells.rows, cells.columns))
+
+
+def _typical_length(pattern: Pattern) -> float:
+    """The Euclidean norm of the weighted line of a typical stored cell."""
+    squares = pattern.values.astype(np.float64) ** 2
+    if pattern.weights is not None:
+        squares *= pattern.weights.astype(np.float64) ** 2
+    counts = np.diff(pattern.indptr)
+    lines = np.bincount(np.repeat(np.arange(len(counts)), counts), squares, len(counts))
+    total = np.sum(lines)
+    return float(np.sqrt(np.sum(lines**2) / total)) if total else 0.0
 
 
 def scaled_ridges(
@@ -135,15 +153,18 @@ class Alternated(NamedTuple):
     ----------
     left, right : ndarray of shape (n_rows, r), (n_columns, r)
     objective : ndarray of shape (n_iter + 1,)
-        Before the first sweep, and after each.
+        Of the zero matrix, and after each sweep.
     converged : bool
         Whether the last sweep took off hardly anything.
+    vanished : bool
+        Whether sweeps ended where no factor is better than the zero matrix.
     """
 
     left: Array
     right: Array
     objective: Array
     converged: bool
+    vanished: bool
 
 
 def alternate(
@@ -173,24 +194,39 @@ def alternate(
     squares = cells.rows.values.astype(np.float64) ** 2
     if cells.rows.weights is not None:
         squares *= cells.rows.weights
-    objective = [0.5 * float(np.sum(squares))]
+    objective, converged = [0.5 * float(np.sum(squares))], False
     for _ in range(max_iter):
         left, right, _ = _half_sweep(cells, ridges, 0, left, right, tuning)
         right, left, found = _half_sweep(cells, ridges, 1, right, left, tuning)
         objective.append(found)
-        if objective[-2] - found <= tuning.least_decrease * objective[-2]:
+        converged = _settled(objective, tuning)
+        if converged:
             break
-    else:
-        return Alternated(left, right, np.array(objective), False)
-    return Alternated(left, right, np.array(objective), True)
+    nothing = objective[0] - objective[-1] <= tuning.hardly_any * objective[0]
+    vanished = converged and nothing
+    return Alternated(left, right, np.array(objective), converged, vanished)
+
+
+def _settled(objective: list[float], tuning: ImplicitTuning) -> bool:
+    """Whether the last sweep took off hardly anything."""
+    taken, decrease = objective[0] - objective[-1], objective[-2] - objective[-1]
+    hardly_any = tuning.hardly_any * objective[0]
+    if taken > hardly_any:
+        return decrease <= tuning.least_decrease * taken
+    return decrease <= hardly_any and len(objective) > tuning.least_sweeps
 
 
 def random_start(
     cells: WeightedCells, n_components: int, dtype: np.dtype, rng: np.random.RandomState
 ) -> Array:
-    """A first factor of the columns, of random numbers."""
+    """A first factor of the columns, of random numbers.
+
+    Its columns are as long as those of a component that is the noise edge large. Most
+    components end shorter, and are drawn in from there: the zero matrix is a saddle, in
+    whose neighbourhood sweeps change little.
+    """
     shape = cells.shape[1], n_components
-    scale = TUNING.start / np.sqrt(n_components)
+    scale = np.sqrt(noise_edge(cells) / shape[0])
     return (scale * rng.standard_normal(shape)).astype(dtype)
 
 

@@ -12,9 +12,9 @@ from skprecgd.implicit import (
     ImplicitTuning,
     WeightedCells,
     alternate,
+    noise_edge,
     random_start,
     scaled_ridges,
-    typical_ridge,
 )
 from skprecgd.kernels import OthersBesideZeros, Pattern, _numpy
 
@@ -156,11 +156,49 @@ def test_weights_of_all_cells(global_random_seed):
     rows, columns = cells.total_weights()
     np.testing.assert_allclose(rows, every.sum(axis=1))
     np.testing.assert_allclose(columns, every.sum(axis=0))
-    typical = np.sqrt(every.sum(axis=1).mean() * every.sum(axis=0).mean())
-    assert typical_ridge(cells) == pytest.approx(typical)
     plain = WeightedCells.of(targets, None, 0.3).total_weights()
     _, every = dense(targets, 1.0, 0.3)
     np.testing.assert_allclose(plain[1], every.sum(axis=0))
+
+
+def test_the_edge_is_what_chance_has(rng):
+    """Random signs have no larger singular value, however large the table is."""
+    for shape, share in [((300, 300), 0.1), ((1000, 250), 0.05)]:
+        seen = rng.random(shape) < share
+        cells = WeightedCells.of(sparse.csr_array(seen.astype(float)), None, 0.2)
+        signs = np.where(seen, rng.choice([-1.0, 1.0], shape), 0.0)
+        largest = np.linalg.norm(signs, 2)
+        assert noise_edge(cells) == pytest.approx(largest, rel=0.1)
+
+
+def test_the_edge_weighs_each_cell_by_its_square(rng):
+    targets, weights, *_ = drawn(rng.integers(2**31), 9, 7, 1)
+    squares = np.prod(dense(targets, weights, 0.0), axis=0) ** 2
+    lines = squares.sum(axis=1), squares.sum(axis=0)
+    expected = sum(np.sqrt(line @ line / squares.sum()) for line in lines)
+    found = WeightedCells.of(targets, weights, 0.3)
+    assert noise_edge(found) == pytest.approx(expected)
+    # Where nothing is wanted there is no noise.
+    nothing = WeightedCells.of(0 * targets, None, 0.3)
+    assert noise_edge(nothing) == 0.0
+
+
+@pytest.mark.parametrize(("ridge", "is_left"), [(0.7, True), (1.3, False)])
+def test_the_saddle_is_no_end(ridge, is_left, rng):
+    """A component is found if the ridge is below its singular value, and only then."""
+    size = 2000
+    u, v = (rng.choice([-1.0, 1.0], size) for _ in range(2))
+    u[40:], v[40:] = 0.0, 0.0
+    cells = WeightedCells.of(sparse.csr_array(np.outer(u, v)), None, 1.0)
+    ridges = tuple(np.full(size, 40.0 * ridge) for _ in range(2))
+    start = random_start(cells, 1, np.dtype(float), np.random.RandomState(0))
+    # So little that the first sweeps take off next to nothing.
+    found = alternate(cells, ridges, 1e-2 * start, 1000)
+    assert found.converged
+    assert found.vanished != is_left
+    product = np.linalg.norm(found.left) * np.linalg.norm(found.right)
+    # By how much the ridge shrinks a singular value.
+    assert product == pytest.approx(40.0 * max(1.0 - ridge, 0.0), rel=0.05, abs=0.04)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.utils import estimator_checks, get_tags
 
@@ -23,6 +24,7 @@ from skprecgd import (
     PrecGDRecommenderCV,
     observed_entries,
 )
+from skprecgd.measurements.pairs import Pairs
 from skprecgd.metrics import ndcg_scorer, recall_scorer
 
 TOO_FEW = "ignore:n_components=1 leaves out:UserWarning"
@@ -230,6 +232,18 @@ def test_a_ridge_in_place_of_the_prior(rng):
     assert model.score(pairs, y) > 0.8
 
 
+def test_messages_of_ratings_name_what_there_is(rng):
+    pairs, y = rated(rng)
+    model = PrecGDRecommender(alpha=1.0).fit(pairs, y)
+    with pytest.raises(ValueError, match=r"ratings with noise.*got alpha=1.0"):
+        model.predict(pairs, return_std=True)
+    with pytest.warns(ConvergenceWarning, match="did not converge in max_iter=1 "):
+        PrecGDRecommender(alpha=0.0, max_iter=1).fit(pairs, y)
+    apart = np.vstack([pairs, pairs + 100])
+    with pytest.warns(UserWarning, match="predicted by the offsets.$"):
+        PrecGDRecommender(alpha=1.0).fit(apart, np.tile(y, 2))
+
+
 # ---- every cell counts
 
 
@@ -340,7 +354,7 @@ def test_the_order_of_pairs_is_nothing(order):
 def test_groups_are_found(rng):
     pairs = clicked(rng)
     model = PrecGDRecommender(5, random_state=0).fit(pairs)
-    lists = model.recommend(np.arange(60), n=5)
+    lists = model.recommend(model.row_labels_, n=5)
     assert np.mean(lists.rows % 3 == lists.columns % 3) > 0.9
     same = model.similar(model.column_labels_, n=5)
     assert np.mean(same.rows % 3 == same.columns % 3) > 0.9
@@ -362,6 +376,36 @@ def test_it_says_when_sweeps_end_too_early(rng):
     with pytest.warns(ConvergenceWarning, match="max_iter=1"):
         model = PrecGDRecommender(max_iter=1).fit(clicked(rng))
     assert model.n_iter_ == 1
+
+
+def grouped(n_groups, n_rows, per_row, rng):
+    """Each row with some columns of its group, of as many columns as rows."""
+    rows = np.repeat(np.arange(n_rows), per_row)
+    members = rng.integers(n_rows // n_groups, size=len(rows))
+    return np.unique(np.c_[rows, members * n_groups + rows % n_groups], axis=0)
+
+
+@pytest.mark.parametrize("n_rows", [500, 1000])
+def test_sparse_tables_are_told_from_chance(n_rows, rng):
+    """Nothing is tuned, and six clicks of a row tell its group."""
+    model = PrecGDRecommender(random_state=0).fit(grouped(5, n_rows, 6, rng))
+    lists = model.recommend(model.row_labels_)
+    assert np.mean(lists.rows % 5 == lists.columns % 5) > 0.6
+
+
+def test_a_ridge_that_leaves_nothing_is_said(rng):
+    pairs = clicked(rng)
+    model = PrecGDRecommender(alpha=1000.0)
+    with pytest.warns(UserWarning, match=r"alpha=1e\+03 .* every prediction is zero"):
+        model.fit(pairs)
+    assert not np.any(model.predict(pairs))
+    # So it is of the choice, but not of each candidate.
+    assert PrecGDRecommenderCV(alpha=[1.0, 1000.0], cv=2).fit(pairs).alpha_ == 1.0
+    with pytest.warns(UserWarning, match="every prediction is zero"):
+        PrecGDRecommenderCV(alpha=1000.0, cv=2).fit(pairs)
+    # That of targets that are zero is no news.
+    nothing = PrecGDRecommender(unobserved_weight=0.1).fit(pairs, np.zeros(len(pairs)))
+    assert not np.any(nothing.predict(pairs))
 
 
 def test_nothing_is_known_of_how_sure_lists_are(rng):
@@ -562,7 +606,7 @@ def test_held_out_pairs_choose(rng):
     model = PrecGDRecommenderCV([1, 4], cv=3, random_state=0).fit(pairs)
     # Three groups are no single component.
     assert model.best_params_["n_components"] == 4
-    assert len(model.cv_results_["params"]) == 2 * 4 * 4
+    assert len(model.cv_results_["params"]) == 2 * 4 * 5
     assert model.best_score_ == np.max(model.cv_results_["mean_test_score"])
     refit = PrecGDRecommender(random_state=0, **model.best_params_).fit(pairs)
     np.testing.assert_array_equal(refit.predict(pairs), model.predict(pairs))
@@ -615,3 +659,56 @@ def test_any_splitter_serves(rng):
         3, alpha=[2.0], cv=KFold(2, shuffle=True, random_state=0), random_state=0
     )
     assert model.fit(pairs).cv_results_["split1_test_score"].shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alpha": [1.0, -1.0]}, "'alpha' parameter"),
+        ({"alpha": ["foo"]}, "'alpha' parameter"),
+        ({"alpha": [np.nan]}, "'alpha' parameter"),
+        ({"alpha": []}, "alpha must not be an empty list"),
+        ({"alpha_scaling": [None]}, "'alpha_scaling' parameter"),
+        ({"n_components": [2, 0]}, "'n_components' parameter"),
+        ({"unobserved_weight": [-0.1]}, "'unobserved_weight' parameter"),
+        ({"cv": 1}, "'cv' parameter"),
+        ({"cv": 10_000}, "needs as many different pairs"),
+    ],
+)
+def test_candidates_are_checked_before_any_fit(parameters, message, rng, monkeypatch):
+    monkeypatch.setattr(PrecGDRecommender, "fit", None)
+    with pytest.raises(ValueError, match=message):
+        PrecGDRecommenderCV(**parameters).fit(clicked(rng))
+
+
+def test_pairs_that_repeat_are_held_out_together(rng):
+    pairs = clicked(rng)
+    log = np.repeat(pairs, rng.integers(1, 4, len(pairs)), axis=0)
+    log = log[rng.permutation(len(log))]
+    model = PrecGDRecommenderCV(cv=3, random_state=0)
+    held_out = set()
+    for train, test in model._folds(Pairs.read(log)):
+        assert len(train) + len(test) == len(log)
+        seen, hidden = ({tuple(pair) for pair in log[part]} for part in (train, test))
+        assert not seen & hidden
+        assert not held_out & hidden
+        held_out |= hidden
+    assert len(held_out) > 0.9 * len(pairs)
+
+
+@pytest.mark.parametrize("scoring", ["recall", recall_scorer(3), "r2"])
+def test_score_is_that_of_the_choice(scoring, rng):
+    pairs = clicked(rng)
+    y, test = rng.integers(1, 6, len(pairs)).astype(float), np.arange(0, len(pairs), 5)
+    model = PrecGDRecommenderCV(
+        3, unobserved_weight=0.1, alpha=2.0, cv=2, scoring=scoring, random_state=0
+    ).fit(np.delete(pairs, test, axis=0), np.delete(y, test))
+    named = {"recall": recall_scorer(), "r2": get_scorer("r2")}
+    scorer = named.get(scoring, scoring)
+    known = test[np.isin(pairs[test, 1], model.column_labels_)]
+    known = known[np.isin(pairs[known, 0], model.row_labels_)]
+    found = model.score(pairs[known], y[known])
+    assert found == scorer(model, pairs[known], y[known])
+    weight = rng.random(len(known))
+    weighted = model.score(pairs[known], y[known], weight)
+    assert (weighted == found) == (scoring != "r2")

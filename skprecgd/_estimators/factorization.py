@@ -586,7 +586,7 @@ class PrecGDFactorization(
     def _find_groups(self, data: Data, most: int) -> Found:
         """Fit each group of rows and columns that share no observed entry alone."""
         groups = self.groups_
-        warn_about_groups(groups, most, "the centre")
+        warn_about_groups(groups, most, "the centre; see groups_")
         parts = data.parts(groups, n_fitted(groups, most))
 
         def fit(part: GroupData) -> Found:

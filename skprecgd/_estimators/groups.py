@@ -65,7 +65,7 @@ def warn_about_groups(
     groups : Groups
     n_components : int
     between : str
-        What entries between groups are predicted by.
+        What entries between groups are predicted by, and where to find the groups.
     tuning : GroupTuning, default=GROUPS
     """
     shapes = groups.shapes()
@@ -77,7 +77,7 @@ def warn_about_groups(
         f"The observed entries fall into {len(shapes)} groups of rows and columns that "
         f"share none ({', '.join(named)}): all{but if left_out else ''} are fitted "
         f"each alone, with at most {n_components} components, and the entries "
-        f"between them are predicted by {between}; see groups_.",
+        f"between them are predicted by {between}.",
         UserWarning,
         stacklevel=6,
     )

@@ -404,7 +404,7 @@ def warn_about_noise(noise: NoiseFound | None, estimator: Any) -> None:
         return
     warnings.warn(
         f"n_components={estimator.n_components!r} leaves out what is no noise: one "
-        "more component would raise the evidence (lower_bound_) by "
+        "more component would raise the evidence by "
         f"{noise.missed:.2g} for each of its degrees of freedom, and chance by less "
         "than 1. Increase n_components.",
         UserWarning,

@@ -73,8 +73,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     alpha : float or "auto", default="auto"
         The ridge on the factors: `alpha` times the nuclear norm of the matrix is added
         to half the weighted squared residuals. "auto": with ratings, noise and prior
-        are learned, see :ref:`noisy_entries`; where every cell counts, 0.02 of the
-        weight that all cells of a row or column have, on average.
+        are learned, see :ref:`noisy_entries`; where every cell counts, 0.3 of the
+        largest singular value that weighted targets would have by chance, see
+        :ref:`recommend`.
     alpha_scaling : float, default=1.0
         The ridge of a row or column takes the weight of its cells, relative to the
         mean, to this power. Without effect where the prior is learned.
@@ -112,6 +113,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     -----
     ConvergenceWarning
         If `max_iter` is reached.
+    UserWarning
+        If `alpha` is so large that every prediction is zero.
 
     See Also
     --------
@@ -148,6 +151,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         "random_state": ["random_state"],
         "store_pattern": ["boolean"],
     }
+    # Whether a ridge that leaves no factor is news to whoever fits.
+    _tells_nothing_left: ClassVar[bool] = True
     # What None stands for.
     _n_components: ClassVar[dict[str, int]] = {"ratings": 20, "every cell": 64}
 
@@ -271,9 +276,16 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self.n_components_ = found.preferences.left.shape[1]
         if not found.converged:
             warnings.warn(
-                f"{type(self).__name__} did not converge in max_iter={self.max_iter} "
+                f"The fit did not converge in max_iter={self.max_iter} "
                 "sweeps; increase it. What was found is kept.",
                 ConvergenceWarning,
+                stacklevel=4,
+            )
+        if found.vanished and self._tells_nothing_left:
+            warnings.warn(
+                f"alpha={found.alpha:.3g} is larger than any singular value of the "
+                "weighted targets, so that every prediction is zero; decrease it.",
+                UserWarning,
                 stacklevel=4,
             )
 

@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from sklearn import config_context
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils.validation import check_is_fitted
 
 from skprecgd._estimators.fitting import undone_on_failure
 from skprecgd._estimators.interactions import Interactions
 from skprecgd._estimators.preferences import usual_ridge
 from skprecgd._estimators.recommender import AUTO, PrecGDRecommender, weight_of_zeros
 from skprecgd._estimators.weighting import is_number
-from skprecgd._runtime.compat import fit_context
+from skprecgd._runtime.compat import fit_context, validate_params
 from skprecgd._runtime.typing import RandomState
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.measurements.pairs import Ids, Pairs
-from skprecgd.metrics import SCORERS
+from skprecgd.metrics import SCORERS, ListScorer
 from skprecgd.model_selection import EntryKFold
 
 
@@ -36,10 +39,18 @@ class ListGridTuning:
     """
 
     weights: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
-    ridges: tuple[float, ...] = (0.7, 1.0, 1.4, 2.0)
+    ridges: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
 
 
 _TUNING = ListGridTuning()
+# The parameters that may be lists of candidates.
+_LISTS = ("n_components", "unobserved_weight", "alpha", "alpha_scaling")
+
+
+class Candidate(PrecGDRecommender):
+    """One of several, whose score tells if its ridge leaves nothing."""
+
+    _tells_nothing_left = False
 
 
 class PrecGDRecommenderCV(PrecGDRecommender):
@@ -56,7 +67,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
     unobserved_weight : float, "auto", or list of these, default="auto"
         "auto": 0 with ratings `y`, and 0.05, 0.1, 0.2 and 0.4 without.
     alpha : float, "auto", or list of these, default="auto"
-        "auto": with ratings, noise and prior are learned; where every cell counts, 0.7
+        "auto": with ratings, noise and prior are learned; where every cell counts, 0.5
         to 2 times what :class:`PrecGDRecommender` takes for all pairs.
     alpha_scaling : float or list of floats, default=1.0
         See :class:`PrecGDRecommender`.
@@ -66,10 +77,12 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         See :class:`PrecGDRecommender`.
     cv : int, splitter or iterable, default=None
         How pairs are held out. An integer (None is 5) is a number of folds, each with
-        the same share of every row. A splitter is given the pairs as samples.
+        the same share of every row; a pair that repeats is in one of them with all its
+        samples. A splitter is given the pairs as samples.
     scoring : {"ndcg", "recall"}, str or callable, default=None
         "ndcg" and "recall" are the scorers of :mod:`skprecgd.metrics` for lists of ten.
-        None: "ndcg" where every cell counts, and R^2 with ratings.
+        None: "ndcg" where every cell counts, and R^2 with ratings. `score` takes it,
+        too.
     n_jobs : int, default=None
         Number of fits at a time; None is 1, or what a ``joblib.parallel_config`` says.
         -1 is all processors.
@@ -115,7 +128,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         **PrecGDRecommender._parameter_constraints,
         **{
             name: [*PrecGDRecommender._parameter_constraints[name], "array-like"]
-            for name in ("n_components", "unobserved_weight", "alpha", "alpha_scaling")
+            for name in _LISTS
         },
         "cv": ["cv_object"],
         "scoring": [None, str, callable],
@@ -169,14 +182,16 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         Raises
         ------
         ValueError
-            As :meth:`PrecGDRecommender.fit`, for any candidate.
+            As :meth:`PrecGDRecommender.fit`, for any candidate; if a list of these is
+            empty, or there are fewer pairs than folds.
         """
         with undone_on_failure(self):
+            self._check_candidates()
             pairs = self._pairs(X, reset=True)
             given = Interactions.read(pairs, y, sample_weight)
             weights = {} if sample_weight is None else {"sample_weight": sample_weight}
             search = GridSearchCV(
-                self._one(),
+                Candidate(**self._shared()),
                 self._grid(given),
                 scoring=_scorer(self.scoring),
                 cv=self._folds(pairs),
@@ -187,18 +202,54 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             # Weights go to every fit, whatever is asked of scikit-learn elsewhere.
             with config_context(enable_metadata_routing=False):
                 search.fit(X, y, **weights)
-            one = self._one().set_params(**search.best_params_)
+            one = PrecGDRecommender(**self._shared(), **search.best_params_)
             one.set_params(store_pattern=self.store_pattern)
             self._adopt(search, one.fit(X, y, sample_weight))
         return self
 
-    def _one(self) -> PrecGDRecommender:
-        """The estimator of which the candidates are."""
-        return PrecGDRecommender(
-            inference=self.inference,
-            max_iter=self.max_iter,
-            random_state=self.random_state,
-        )
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The score that chose the parameters, of pairs that the fit has not seen.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2), or list of n pairs
+        y : array-like of shape (n,), default=None
+            Their ratings.
+        sample_weight : array-like of shape (n,), default=None
+            For a scorer that takes it; those of lists heed no weights.
+
+        Returns
+        -------
+        float
+            That of `scoring`; if it is None, see :meth:`PrecGDRecommender.score`.
+
+        Raises
+        ------
+        ValueError
+            If the scorer needs ratings and there are none here.
+        """
+        check_is_fitted(self)
+        scorer = _scorer(self.scoring)
+        if scorer is None:
+            return super().score(X, y, sample_weight)
+        scorer = check_scoring(self, scorer)
+        if sample_weight is None or isinstance(scorer, ListScorer):
+            return float(scorer(self, X, y))
+        return float(scorer(self, X, y, sample_weight=sample_weight))
+
+    def _check_candidates(self) -> None:
+        """Refuse what `PrecGDRecommender` does not take, before anything is fitted."""
+        for name in _LISTS:
+            candidates = _listed(getattr(self, name))
+            if not candidates:
+                raise ValueError(f"{name} must not be an empty list.")
+            for value in candidates:
+                validate_params(PrecGDRecommender().set_params(**{name: value}))
+
+    def _shared(self) -> dict[str, Any]:
+        """The parameters that all candidates share."""
+        names = "inference", "max_iter", "random_state"
+        return {name: getattr(self, name) for name in names}
 
     def _grid(self, given: Interactions) -> list[dict[str, list[Any]]]:
         """The candidates, those of each weight by themselves."""
@@ -230,10 +281,22 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         """What `cv` stands for, each fold as positions of pairs if it is a number."""
         if not (self.cv is None or isinstance(self.cv, Integral)):
             return self.cv
+        n_folds = 5 if self.cv is None else int(self.cv)
         (rows, i), (columns, j) = Ids.of(pairs.rows), Ids.of(pairs.columns)
-        entries = EntryMeasurements(i, j, (len(rows), len(columns)))
-        folds = EntryKFold(int(self.cv or 5), random_state=self.random_state)
-        return list(folds.split(entries))
+        # What is held out of a pair that repeats is not to be seen elsewhere.
+        cells, which = np.unique(i * len(columns) + j, return_inverse=True)
+        if n_folds > len(cells):
+            raise ValueError(
+                f"cv={n_folds} needs as many different pairs, and there are "
+                f"{len(cells)}."
+            )
+        shape = len(rows), len(columns)
+        entries = EntryMeasurements(*np.divmod(cells, len(columns)), shape)
+        folds = EntryKFold(n_folds, random_state=self.random_state)
+        return [
+            tuple(np.flatnonzero(np.isin(which, part)) for part in split)
+            for split in folds.split(entries)
+        ]
 
     def _adopt(self, search: GridSearchCV, refitted: PrecGDRecommender) -> None:
         """Take over what the search and the refit have found."""

@@ -322,6 +322,8 @@ class PrecGDMatrixSensing(
 
     # Whether rows and columns without a measurement are news to whoever fits.
     _tells_unseen: ClassVar[bool] = True
+    # What entries between groups are predicted by, in its warning.
+    _between_groups: ClassVar[str] = "the centre; see groups_"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED_CONSTRAINTS,
@@ -448,7 +450,8 @@ class PrecGDMatrixSensing(
             labels = tuple(getattr(self, f"{axis}_labels_", None) for axis in AXES)
             warn_about_unseen(groups.seen, labels, "the matrix", self._elsewhere)
         if groups.n_groups > 1:
-            between = "zero" if self.center is None else "the centre"
+            zero = "zero; see groups_"
+            between = zero if self.center is None else self._between_groups
             warn_about_groups(groups, rank, between)
         found = self._search(measured, groups)
         self._warn(found.result)
