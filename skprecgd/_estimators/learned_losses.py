@@ -263,14 +263,16 @@ class LossLearner(Learner):
 
     def in_words(self) -> str:
         posterior = self.posterior
-        losses = posterior.choice.losses
         if posterior.rank == 0:
             return "No column helps to predict entries that are left out."
-        share = 100 * (1.0 - posterior.choice.loss / float(losses[0]))
-        return (
-            f"{posterior.rank} of {self.rank} columns take {share:.2g} % off the loss "
-            "of entries that are left out."
-        )
+        kept = f"{posterior.rank} of {self.rank} columns"
+        share = _share_taken(posterior.choice)
+        if share is None:
+            return (
+                f"{kept} are kept, though offsets alone predict entries that are left "
+                "out as well."
+            )
+        return f"{kept} take {share} % off the loss of entries that are left out."
 
     @cached_property
     def _path_loss(self) -> float:
@@ -304,6 +306,17 @@ class LossPriorRows(PriorRows):
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         self.loss.target_check(rows.entries().values)
         return super().coordinates(rows, space)
+
+
+def _share_taken(choice: PriorChoice) -> str | None:
+    """By how many per cent the loss is lower than that of the offsets, in words."""
+    alone = float(choice.losses[0])
+    if not choice.loss < alone:
+        return None
+    share = 100 * (1.0 - choice.loss / alone)
+    if share < 1:
+        return "less than 1"
+    return "more than 99" if share > 99 else f"{share:.0f}"
 
 
 def _losses(problem: LossProblem, z: Array, hidden: EntryData) -> Array:
