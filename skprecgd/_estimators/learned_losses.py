@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -350,9 +351,22 @@ def loss_learner_of(estimator: Any, data: Any, rank: int) -> LossLearner | None:
         See `learner_beside_outliers`.
     rank : int
         Columns of the factors at most.
+
+    Warns
+    -----
+    UserWarning
+        If labels or counts are in chunks, of which no prior is learned.
     """
     if isinstance(data, CompleteData):
         data = data.entries()
     if not isinstance(data, EntryData):
+        if data is not None and make_loss(estimator.loss).generalized:
+            warnings.warn(
+                "No prior is learned of labels and counts in chunks, and factors are "
+                "fitted with alpha=0, which follows chance where they are few; give a "
+                "number for alpha, or entries in memory.",
+                UserWarning,
+                stacklevel=2,
+            )
         return None
     return LossLearner(data, rank, estimator)
