@@ -23,6 +23,7 @@ from skprecgd.distributed.objective import ChunkedObjective
 from skprecgd.factors import FactorPair
 from skprecgd.measurements import (
     DenseMeasurements,
+    EntryMeasurements,
     RankOneMeasurements,
     as_measurements,
 )
@@ -561,6 +562,26 @@ def test_gross_errors_among_triples(global_random_seed):
     for chunked in (entries, entries[index]):
         cells = [(i, j), (i[index], j[index])][chunked is not entries]
         np.testing.assert_array_equal(chunked.cells(np.arange(len(values))), cells)
+
+
+@pytest.mark.parametrize("center", ["columns", "both"])
+@pytest.mark.parametrize(
+    "options", [{"loss": "huber"}, {"outlier_fraction": 0.05}], ids=str
+)
+def test_residuals_that_are_compared_have_a_centre(options, center, global_random_seed):
+    """Chunks give their centred targets to the client, in the order of the input."""
+    X = with_holes(global_random_seed)
+    i, j = np.nonzero(~np.isnan(X))
+    values = X[i, j] + 1.0
+    values[[5, 700]] += 10
+    triples = list(zip(i.tolist(), j.tolist(), values.tolist(), strict=True))
+    lazy = dask.bag.from_sequence(triples, npartitions=3)
+    steps = {"alpha": 0, "rank_search": "fixed", "max_iter": 3, "tol": 0}
+    model = PrecGDMatrixSensing(2, center=center, random_state=0, **steps, **options)
+    ours = model.fit(*observed_entries(lazy, matrix_shape=X.shape)).matrix_
+    entries = EntryMeasurements(i, j, X.shape)
+    theirs = model.fit(entries, values).matrix_
+    np.testing.assert_allclose(ours, theirs, atol=1e-6 * np.nanmax(np.abs(X)))
 
 
 def test_frame_as_a_matrix():

@@ -187,6 +187,17 @@ def test_groups_that_share_nothing(rng):
     assert of_row[0, 0] < std[50, 0]
 
 
+def test_an_infinite_deviation_is_warned_of(rng):
+    """Where tails have no variance; the words name what an imputer takes."""
+    X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 12))
+    X = X + 0.3 * rng.standard_t(0.8, size=X.shape)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    model = PrecGDImputer(noise_tail="t").fit(X)
+    with pytest.warns(UserWarning, match="infinite.*heavy tails.*sample_posterior"):
+        _, std = model.impute(X, return_std=True)
+    assert np.isinf(std[np.isnan(X)]).all()
+
+
 # ---- columns without a value
 
 
@@ -199,6 +210,9 @@ def test_columns_without_a_value_are_filled_with_zeros(table):
     assert_array_equal(filled[:, 2], 0.0)
     assert np.isinf(std[:, 2]).all()
     assert_array_equal(filled[:, [0, 1, 3, 4, 5]], expected)
+    with pytest.warns(UserWarning, match="the number nearest to zero"):
+        limited = PrecGDImputer(min_value=2.0).fit_transform(table)
+    assert_array_equal(limited[:, 2], 2.0)
     # What is seen later stays, and says nothing.
     table[0, 2] = 5.0
     later = model.transform(table)

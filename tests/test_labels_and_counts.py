@@ -16,6 +16,12 @@ from skprecgd import (
     PrecGDMatrixSensing,
     observed_entries,
 )
+from skprecgd._estimators.data import EntryData
+from skprecgd._estimators.learned_losses import (
+    LossLearner,
+    LossPosterior,
+    PriorChoice,
+)
 from skprecgd.losses import (
     AbsoluteLoss,
     HuberLoss,
@@ -523,3 +529,25 @@ def test_auto_is_one_candidate_of_a_cross_validation(kind, global_random_seed):
     scores = {(each["alpha"], each["n_components"]): score for each, score in table_of}
     assert scores["auto", 3] > scores[0.0, 3]
     assert model.alpha_ == "auto"
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (0.63, "take 37 % off the loss"),
+        (0.9999, "take less than 1 % off the loss"),
+        (1e-4, "take more than 99 % off the loss"),
+        (1.0, "offsets alone predict"),
+        (1.028, "offsets alone predict"),
+    ],
+)
+def test_what_the_columns_take_off_is_said_in_plain_words(loss, said):
+    rng = np.random.default_rng(0)
+    labels = (rng.random((30, 20)) < 0.5).astype(float)
+    rows, columns = np.indices(labels.shape).reshape(2, -1)
+    data = EntryData(rows, columns, labels.ravel(), labels.shape)
+    learner = LossLearner(data, 3, PrecGDFactorization(3, loss="logistic"))
+    each = np.array([np.ones(4), np.full(4, loss)])
+    choice = PriorChoice(3, each, np.ones(4), np.array([0, 2]))
+    learner.posterior = LossPosterior(None, None, False, 2, choice)
+    assert said in learner.in_words()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -567,3 +568,16 @@ def test_a_killed_worker_costs_nothing_but_time(noise):
         assert before[0] not in c.run(os.getpid).values()
     assert len(sweeps) > 10
     assert_same_answer(model, expected, tol=1e-5)
+
+
+def test_labels_in_chunks_are_warned_of():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((30, 12)) < 0.5).astype(float)
+    triples = [(int(i), int(j), labels[i, j]) for i, j in np.ndindex(labels.shape)]
+    entries, y = observed_entries(dask.bag.from_sequence(triples, npartitions=2))
+    model = PrecGDMatrixSensing(1, loss="logistic", tol=1e-3)
+    with pytest.warns(UserWarning, match="No prior is learned of labels and counts"):
+        model.fit(entries, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.set_params(alpha=1.0).fit(entries, y)

@@ -323,9 +323,12 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if not len(empty):
             return
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        what = "filled with zeros; keep_empty_features=False leaves them out"
+        zeros = "zeros"
+        if np.any(self._limits.applied(np.zeros(len(empty)), empty)):
+            zeros = "the number nearest to zero that min_value and max_value allow"
+        what = f"filled with {zeros}; keep_empty_features=False leaves them out"
         if not self.keep_empty_features:
-            what = "left out; keep_empty_features=True fills them with zeros"
+            what = f"left out; keep_empty_features=True fills them with {zeros}"
         warnings.warn(
             f"{len(empty)} column(s) of X have no observed entry (column "
             f"{first_few(names[empty].tolist())}); they are {what}.",
@@ -374,14 +377,20 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             As `transform` without `sample_posterior` and `add_indicator`.
         std : ndarray of the same shape
             Standard deviations of what would have been measured, noise included: 0
-            where it was, infinite in columns that had no value in `fit`. Only with
-            `return_std`.
+            where it was, infinite in columns that had no value in `fit` and where the
+            noise has two degrees of freedom or fewer. Only with `return_std`.
 
         Raises
         ------
         ValueError
             If X is in chunks or has other columns than in `fit`; with `return_std`, if
             the data of `fit` were in chunks.
+
+        Warns
+        -----
+        UserWarning
+            If a standard deviation is infinite in a column that had values, since the
+            noise has heavy tails, or is known from two other cells or fewer.
 
         Examples
         --------
@@ -406,10 +415,28 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if return_std:
             std = np.where(table.missing, np.inf, np.zeros_like(table.values))
             std[gaps] = cells.deviations()
+            self._warn_about_infinite(std[gaps])
             found.append(std)
         names = self._names_in()[self._kept]
         found = [in_container(self, part[:, self._kept], X, names) for part in found]
         return (found[0], found[1]) if return_std else found[0]
+
+    def _warn_about_infinite(self, std: Array) -> None:
+        n = np.count_nonzero(np.isinf(std))
+        if not n:
+            return
+        why, cure = "is known from two other cells of the column or fewer", ""
+        freedom = self.factorization_.noise_df_
+        if freedom <= 2.0:
+            why = f"has such heavy tails ({freedom:.2g} degrees of freedom)"
+            cure = "noise_tail='normal' takes it for normal, and "
+        warnings.warn(
+            f"The standard deviation of {n} filled cell(s) is infinite, as their noise "
+            f"{why}; {cure}sample_posterior=True draws cells, whose quantiles are "
+            "finite.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def _filled(self, table: TableInMemory, *, fitted: bool = False) -> Array:
         """What `transform` returns for a table, whose rows may be those of the fit."""

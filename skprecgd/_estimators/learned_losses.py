@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -263,14 +264,16 @@ class LossLearner(Learner):
 
     def in_words(self) -> str:
         posterior = self.posterior
-        losses = posterior.choice.losses
         if posterior.rank == 0:
             return "No column helps to predict entries that are left out."
-        share = 100 * (1.0 - posterior.choice.loss / float(losses[0]))
-        return (
-            f"{posterior.rank} of {self.rank} columns take {share:.2g} % off the loss "
-            "of entries that are left out."
-        )
+        kept = f"{posterior.rank} of {self.rank} columns"
+        share = _share_taken(posterior.choice)
+        if share is None:
+            return (
+                f"{kept} are kept, though offsets alone predict entries that are left "
+                "out as well."
+            )
+        return f"{kept} take {share} % off the loss of entries that are left out."
 
     @cached_property
     def _path_loss(self) -> float:
@@ -306,6 +309,17 @@ class LossPriorRows(PriorRows):
         return super().coordinates(rows, space)
 
 
+def _share_taken(choice: PriorChoice) -> str | None:
+    """By how many per cent the loss is lower than that of the offsets, in words."""
+    alone = float(choice.losses[0])
+    if not choice.loss < alone:
+        return None
+    share = 100 * (1.0 - choice.loss / alone)
+    if share < 1:
+        return "less than 1"
+    return "more than 99" if share > 99 else f"{share:.0f}"
+
+
 def _losses(problem: LossProblem, z: Array, hidden: EntryData) -> Array:
     """The loss of each entry that was left out, in units of the spread."""
     targets = problem.scaled(hidden.values, hidden.columns)
@@ -337,9 +351,22 @@ def loss_learner_of(estimator: Any, data: Any, rank: int) -> LossLearner | None:
         See `learner_beside_outliers`.
     rank : int
         Columns of the factors at most.
+
+    Warns
+    -----
+    UserWarning
+        If labels or counts are in chunks, of which no prior is learned.
     """
     if isinstance(data, CompleteData):
         data = data.entries()
     if not isinstance(data, EntryData):
+        if data is not None and make_loss(estimator.loss).generalized:
+            warnings.warn(
+                "No prior is learned of labels and counts in chunks, and factors are "
+                "fitted with alpha=0, which follows chance where they are few; give a "
+                "number for alpha, or entries in memory.",
+                UserWarning,
+                stacklevel=2,
+            )
         return None
     return LossLearner(data, rank, estimator)

@@ -77,6 +77,8 @@ def objective_of(
             chunked_weights(measurements, weights),
         )
     # Targets and weights must be in memory, because all residuals are compared.
+    if isinstance(measurements, ChunkedMeasurements):
+        targets = measurements.values(targets)
     targets, often, precision = in_memory(targets, weights.frequency, weights.precision)
     weights = Weights(often, precision, weights.unit_variance)
     if looks_for_outliers(estimator):

@@ -216,6 +216,12 @@ class ChunkedMeasurements(Measurements, checked=True):
             return self.scattered(np.asarray(y.compute()))
         return graph.blocks(y.rechunk((tuple(self.lengths),)))
 
+    def values(self, vector: Any) -> Any:
+        """Numbers by chunk as one vector in memory; others are as they were."""
+        if not isinstance(vector, list):
+            return vector
+        return self._gathered(graph.gathered(graph.as_lazy(vector)))
+
     def _gathered(self, vectors: list[Array]) -> Array:
         joined = np.concatenate(vectors)
         if self._positions is None:
