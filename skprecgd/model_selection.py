@@ -8,6 +8,7 @@ together: a gap of ten days is not filled from the day in its middle.
 
 from __future__ import annotations
 
+import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,6 +68,20 @@ class _Units:
         """Entries with the same label are a unit."""
         _, first, units = np.unique(labels, return_index=True, return_inverse=True)
         return cls(rows[first], units, name)
+
+    def folds(self, n_splits: int, rng: np.random.RandomState) -> Array:
+        """The fold of each unit, at random; folds have about as many entries each."""
+        if isinstance(self.of_entries, slice):
+            return _folds(self.rows, n_splits, rng)
+        sizes = np.bincount(self.of_entries)
+        order = np.lexsort((rng.permutation(len(sizes)), self.rows, -sizes))
+        folds = np.empty(len(sizes), np.min_scalar_type(n_splits))
+        filled = [(0, fold) for fold in range(n_splits)]
+        for unit in order:
+            size, fold = filled[0]
+            folds[unit] = fold
+            heapq.heapreplace(filled, (size + int(sizes[unit]), fold))
+        return folds
 
     def entries(self, units: Array) -> Array:
         """The mask of entries that goes with one of units."""
@@ -193,7 +208,7 @@ class EntryKFold(_EntrySplitter, BaseCrossValidator):
                 f"{n_units} of a matrix with n_samples={shape[0]} and "
                 f"n_features={shape[1]}."
             )
-        folds = _folds(units.rows, self.n_splits, rng)
+        folds = units.folds(self.n_splits, rng)
         for fold in range(self.n_splits):
             held_out = folds == fold
             yield ~held_out, held_out
@@ -219,8 +234,9 @@ class EntryBlockKFold(EntryKFold):
     Where gaps are runs or clouds, single entries that are held out are easier than the
     gaps, because their neighbours are seen; what is chosen by them follows the noise of
     the neighbourhood. Here a whole block is held out at a time. Blocks lie side by
-    side from a random corner, and those along a row are spread evenly over the folds,
-    at random.
+    side from the first row and column. They are dealt out at random, the largest first
+    and each to the fold that has the fewest entries, so that folds are about even and
+    blocks of a row are in different ones.
 
     Parameters
     ----------
@@ -233,7 +249,7 @@ class EntryBlockKFold(EntryKFold):
     missing_values : nan or 0, default=nan
         What marks a missing entry of a matrix, as for `PrecGDFactorization`.
     random_state : int, RandomState instance or None, default=None
-        Seed of the corner, and of the assignment to folds.
+        Seed of the assignment to folds.
 
     See Also
     --------
@@ -277,9 +293,10 @@ class EntryBlockKFold(EntryKFold):
 
     def _units(self, cells: _Cells, rng: np.random.RandomState) -> _Units:
         rows, columns, shape = cells
-        (high, wide), corner = self.block_shape, rng.randint(self.block_shape)
-        down, across = (rows + corner[0]) // high, (columns + corner[1]) // wide
-        n_across = (shape[1] + wide) // wide + 1
+        # From a random corner the number of blocks would depend on the seed.
+        high, wide = self.block_shape
+        down, across = rows // high, columns // wide
+        n_across = (shape[1] - 1) // wide + 1
         return _Units.labelled(down * n_across + across, down, "blocks")
 
 

@@ -290,3 +290,14 @@ def test_groups_of_a_search(rng):
     scores = [model.cv_results_["split0_test_score"] for model in found]
     assert found[0].n_components_ == 2
     assert scores[0][0] != scores[1][0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_of_blocks_are_even_whatever_the_seed(seed):
+    """An eighth of the cells are in blocks that the edge cuts."""
+    X = np.ones((60, 46))
+    splits = EntryBlockKFold(5, block_shape=(6, 40), random_state=seed).split(X)
+    sizes = [len(test) for _, test in splits]
+    assert max(sizes) <= 1.2 * min(sizes)
+    with pytest.raises(ValueError, match="as many blocks, got 2"):
+        next(EntryBlockKFold(5, block_shape=(30, 46), random_state=seed).split(X))
