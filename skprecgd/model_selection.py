@@ -259,15 +259,15 @@ class EntryBlockKFold(EntryKFold):
     --------
     >>> import numpy as np
     >>> from skprecgd.model_selection import EntryBlockKFold
-    >>> splitter = EntryBlockKFold(2, block_shape=(1, 3), random_state=0)
+    >>> splitter = EntryBlockKFold(2, block_shape=(1, 3), random_state=1)
     >>> for train, test in splitter.split(np.ones((4, 6))):
     ...     held_out = np.zeros((4, 6), dtype=int)
     ...     held_out.flat[test] = 1
     >>> held_out
-    array([[1, 1, 1, 0, 0, 0],
+    array([[0, 0, 0, 1, 1, 1],
            [1, 1, 1, 0, 0, 0],
-           [1, 1, 1, 0, 0, 0],
-           [0, 0, 0, 1, 1, 1]])
+           [0, 0, 0, 1, 1, 1],
+           [1, 1, 1, 0, 0, 0]])
     """
 
     def __init__(
