@@ -124,9 +124,9 @@ class LoudRows(NoiseChoice):
     def prefers(self, model: Model, other: Model) -> bool:
         # Where most rows are quiet, those that tell what columns have in common look
         # loud beside them, and the evidence gives up the columns that predict them.
-        if other.evidence() <= model.evidence():
-            return False
-        return self._is_no_worse(_Comparison.of(model, other, self.tuning.most))
+        return super().prefers(model, other) and self._is_no_worse(
+            _Comparison.of(model, other, self.tuning.most)
+        )
 
     def _is_no_worse(self, compared: _Comparison) -> bool:
         """Whether predictions are not clearly worse, or most of them are better.
@@ -145,7 +145,7 @@ class HeavyTails(NoiseChoice):
     def is_suggested(self, model: Model) -> bool:
         if model.tail is not None:
             return False
-        residual, side, entries = model.residual(), model.short_side, model.entries
+        residual, side = model.residual(), model.short_side
         unit = residual.mean_square(side)
         if unit == 0.0:
             return False
@@ -153,7 +153,7 @@ class HeavyTails(NoiseChoice):
         freedom, gain = Histogram.of_occurrences(counts).best()
         if freedom >= self.tuning.heavy or gain <= self.tuning.heavy_gain:
             return False
-        return not self._many_repeat(entries)
+        return not self._many_repeat(model.entries)
 
     def added_to(self, model: Model) -> Model:
         other = model.copied()

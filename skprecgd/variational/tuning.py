@@ -231,6 +231,8 @@ class RecipeTuning:
         Steps until columns are dropped no more.
     hope_steps : int
         Steps before one that rises too slowly to win is given up.
+    screen_steps : int
+        Steps of these after which the better of two starts goes on alone.
     settled : float
         The evidence has settled if it rose by less than this for each entry.
     respawn_steps, respawns : int
