@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.ndimage import gaussian_filter
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import GridSearchCV
@@ -192,6 +193,32 @@ def test_noise_of_all_or_of_each_column(rng):
     assert np.all((ratios > 0.4) & (ratios < 2.5))
     every = PrecGDFactorization(4, center="columns", noise="uniform").fit(X)
     assert np.ndim(every.noise_variance_) == 0
+
+
+def field(rng, noise, shape=(30, 400), smooth=2.0):
+    """A smooth field of times and places with noise, half of it hidden; and itself.
+
+    Its singular values fall slowly: there is no rank that would be the true one.
+    """
+    truth = gaussian_filter(rng.normal(size=shape), smooth, mode="nearest")
+    truth /= truth.std()
+    data = truth + noise * rng.normal(size=shape)
+    return np.where(rng.random(shape) < 0.5, data, np.nan), truth
+
+
+def test_noise_of_columns_with_hardly_an_entry_for_each_component_is_the_same(rng):
+    X, truth = field(rng, noise=0.05)
+    found = PrecGDFactorization("auto", center="columns").fit(X)
+    seen = np.where(np.isnan(X), 0.0, X - np.nanmean(X, axis=0))
+    shares = found.noise_variance_ / np.nanvar(X, axis=0)
+    assert_allclose(shares, shares[0])
+    own = PrecGDFactorization("auto", center="columns", noise="columns").fit(X)
+    hidden = np.isnan(X)
+    errors = [
+        root_mean_square((matrix_of(model) - truth)[hidden]) for model in (found, own)
+    ]
+    assert errors[0] < 1.02 * errors[1]
+    assert errors[0] < root_mean_square((truth - seen)[hidden])
 
 
 @pytest.mark.parametrize("center", CENTRES)

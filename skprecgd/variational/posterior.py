@@ -14,7 +14,12 @@ from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import NoisyEntries, Units
 from skprecgd.variational.given import GivenEntries, GivenInMemory, Useful
 from skprecgd.variational.model import Model
-from skprecgd.variational.noise_choice import HeavyTails, LoudRows, NoiseChoice
+from skprecgd.variational.noise_choice import (
+    HeavyTails,
+    LoudRows,
+    NoiseChoice,
+    SameNoise,
+)
 from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
@@ -177,7 +182,7 @@ def posterior_of(
         offsets = HeavyTails().added_to(offsets)
     choices: list[NoiseChoice] = []
     if noise == "auto" and known is None:
-        choices.append(LoudRows())
+        choices += [SameNoise(), LoudRows()]
     if noise_tail == "auto" and known is None:
         choices.append(HeavyTails())
     return problem.posterior(follow_recipe(offsets, rank, choices))

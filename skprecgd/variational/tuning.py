@@ -162,6 +162,9 @@ class ChoiceTuning:
 
     Attributes
     ----------
+    telling : float
+        Entries for each component that a column must have, at the median, to tell of
+        its own noise.
     loud, loud_row : float
         What noise of its own in each row must add to the log density of an entry, and
         of the entries of a row, so that it is tried: less changes intervals, but hardly
@@ -195,6 +198,7 @@ class ChoiceTuning:
         decision.
     """
 
+    telling: float = 2.0
     loud: float = 0.015
     loud_row: float = 0.75
     found: float = 0.02
