@@ -221,6 +221,34 @@ def test_noise_of_columns_with_hardly_an_entry_for_each_component_is_the_same(rn
     assert errors[0] < root_mean_square((truth - seen)[hidden])
 
 
+@pytest.mark.parametrize(("size", "chunks"), [(30.0, None), (1e4, None), (1e3, 60)])
+def test_a_slip_of_the_pen_costs_no_more_than_the_entry(size, chunks, rng):
+    X, truth = table(rng, shape=(120, 15), share=0.7)
+    truth -= truth.mean(axis=1, keepdims=True)
+    X = np.where(np.isnan(X), X, truth + 0.5 * rng.normal(size=X.shape))
+    row, column = np.argwhere(~np.isnan(X))[rng.integers(100)]
+    slipped, without = X.copy(), X.copy()
+    slipped[row, column] += size * truth[:, column].std()
+    without[row, column] = np.nan
+    if chunks is not None:
+        da = pytest.importorskip("dask.array")
+        slipped = da.from_array(slipped, chunks=(chunks, 15))
+    hidden = np.isnan(X[:, column])
+    errors = []
+    for data in (slipped, without):
+        model = PrecGDFactorization(6, center="columns").fit(data)
+        errors.append(np.asarray(matrix_of(model) - truth)[hidden, column])
+    assert root_mean_square(errors[0]) < 1.5 * root_mean_square(errors[1])
+
+
+def test_rare_events_are_no_slips_of_the_pen(rng):
+    X, _ = table(rng, shape=(200, 10), share=0.7)
+    X[:, 3] = np.where(np.isnan(X[:, 3]), np.nan, 0.0)
+    X[rng.choice(np.flatnonzero(X[:, 3] == 0.0)), 3] = 1.0
+    model = PrecGDFactorization(6, center="columns").fit(X)
+    assert model.noise_df_ == np.inf
+
+
 @pytest.mark.parametrize("center", CENTRES)
 def test_without_noise_the_rank_and_the_matrix_are_exact(center, rng):
     truth = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 40))

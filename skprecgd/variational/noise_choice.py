@@ -237,6 +237,33 @@ class _Comparison:
         most = np.median(self.before) * (cap / _NORMAL_MIDDLE) ** 2
         return _Comparison(np.minimum(self.before, most), np.minimum(self.after, most))
 
+    def without_wildest(self, share: float) -> _Comparison:
+        """Without a share of the entries, one at least: the largest after."""
+        n_left = len(self.after) - max(1, int(share * len(self.after)))
+        kept = np.argsort(self.after)[:n_left]
+        return _Comparison(self.before[kept], self.after[kept])
+
+
+def errs_less_in_most(
+    model: Model, other: Model, tuning: ChoiceTuning = CHOICE
+) -> bool:
+    """Whether another model predicts most entries better, whatever it does of the rest.
+
+    Parameters
+    ----------
+    model, other : Model
+        Of the same entries. Errors are told in the units of the other.
+    tuning : ChoiceTuning
+    """
+    entries, its = model.entries, other.entries
+    if entries.shape != its.shape:
+        return False
+    left, right = model.left_out(tuning.most), other.left_out(tuning.most)
+    columns = left.rows if entries.columns_are_long else left.columns
+    ratio = (entries.units.scale / its.units.scale)[columns]
+    compared = _Comparison((ratio * left.residual) ** 2, right.residual**2)
+    return compared.without_wildest(tuning.wildest).better > tuning.clearly
+
 
 def _standard_errors(numbers: Array) -> float:
     """The mean, in units of its standard error."""
