@@ -13,7 +13,14 @@ from scipy import sparse
 from skprecgd._linalg.numerics import norm, slabs
 from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import Lines, Unknown, packed_of, sampled_product, uncertain_lines
+from skprecgd.kernels import (
+    Lines,
+    Unknown,
+    packed_of,
+    sampled_product,
+    uncertain_lines,
+    unchecked_csr,
+)
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import Units
@@ -199,23 +206,26 @@ class _Shown:
         weights = weights.at(own)
         each = weights.of_losses
         each = np.ones(len(values)) if each is None else each
-        pattern = sparse.csr_array(
-            (each, index, entries.indptr[part.start : part.stop + 1] - own.start),
-            shape=(part.stop - part.start, entries.shape[1]),
-        )
+        indptr = entries.indptr[part.start : part.stop + 1] - own.start
+        shape = part.stop - part.start, entries.shape[1]
+        pattern = unchecked_csr(indptr, index, each, shape)
         precision = 1.0 if weights.precision is None else weights.precision
         return cls(columns, pattern, precision, values / units.scale[index])
 
     @cached_property
     def rows(self) -> Array:
         """The row of each entry."""
-        return np.repeat(np.arange(len(self.counts)), np.diff(self.pattern.indptr))
+        return np.repeat(np.arange(self.pattern.shape[0]), np.diff(self.pattern.indptr))
 
     @cached_property
     def counts(self) -> Array:
         """How many entries each row has, as much as they count."""
-        often = with_values(self.pattern, self.pattern.data / self.precision)
-        return np.asarray(often @ self.columns.trust)
+        return self._summed(self.pattern.data / self.precision, self.columns.trust)
+
+    def _summed(self, numbers: Array, of_columns: Array) -> Array:
+        """Numbers of the entries times those of their columns, summed by rows."""
+        each = numbers * of_columns[self.pattern.indices]
+        return np.bincount(self.rows, each, self.pattern.shape[0])
 
     def lines(self, noise: Array, share: Array) -> Lines:
         """The rows, given the noise of them and of their entries."""
@@ -225,7 +235,7 @@ class _Shown:
             with_values(self.pattern, numbers) for numbers in (each, each * self.values)
         )
         grams = np.asarray(gaps @ (scaled * columns.second))
-        squares = with_values(self.pattern, each * self.values**2) @ columns.weight
+        squares = self._summed(each * self.values**2, columns.weight)
         moments = np.column_stack([values @ (scaled * columns.mean), squares])
         return uncertain_lines(grams, moments, noise, columns.unknown)
 

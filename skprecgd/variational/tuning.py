@@ -85,7 +85,7 @@ class GrossTuning:
 
     trust: float = 0.4
     many: float = 20.0
-    one_number: float = 0.5
+    one_number: float = 0.9
     reach: float = 4.0
     rounds: int = 5
 
