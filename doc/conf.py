@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -45,6 +46,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "show_memory": False,
+    # Examples take a minute each; they run side by side.
+    "parallel": os.cpu_count() or 1,
 }
 
 html_theme = "pydata_sphinx_theme"
