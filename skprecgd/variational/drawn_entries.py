@@ -62,11 +62,12 @@ class DrawnPredictive(LearnedEntries):
             yield from repeat(np.zeros(0))
         lines, of_rows = np.unique(rows, return_inverse=True)
         pattern, units = self._pattern(lines), self.columns.units.at(columns)
+        features = self._features(lines)
         while True:
             for k in rng.permutation(len(self.columns.draws)):
                 draw = self.columns.draws[k]
                 chance = rng.standard_normal((len(lines), len(draw.variances)))
-                found = draw.solved(pattern, chance).values[of_rows]
+                found = draw.solved(pattern, features, chance).values[of_rows]
                 mean = draw.shift[columns] + _products(found, draw, columns)
                 own = noise
                 if own is None:
@@ -86,9 +87,10 @@ class DrawnPredictive(LearnedEntries):
     def _variances(self, rows: Array, columns: Array) -> Array:
         lines, where = np.unique(rows, return_inverse=True)
         pattern, draws = self._pattern(lines), self.columns.draws
+        features = self._features(lines)
         first = total = squares = np.zeros(len(rows))
         for k, draw in enumerate(draws):
-            mean = draw.solved(pattern).mean[where]
+            mean = draw.solved(pattern, features).mean[where]
             found = draw.shift[columns] + _products(mean, draw, columns)
             # Squares of differences from a number nearby lose nothing.
             first = found if k == 0 else first
@@ -115,6 +117,14 @@ class DrawnPredictive(LearnedEntries):
         roots = np.linalg.inv(np.linalg.cholesky(inverse))
         own = np.einsum("nij,nj->ni", roots[where], basis[columns])
         return np.sum(own**2, axis=1)
+
+    def _features(self, lines: Array) -> Array | None:
+        """Turned features of some rows; one that was never seen has none."""
+        features = self.columns.features
+        if features is None:
+            return None
+        known = (lines >= 0) & (lines < len(features))
+        return np.where(known[:, None], features[np.where(known, lines, 0)], 0.0)
 
     def _pattern(self, lines: Array) -> Pattern:
         """The observed entries of some rows."""

@@ -9,12 +9,15 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels import packed_squares
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import NoisyEntries, Units
 from skprecgd.variational.given import GivenEntries, GivenInMemory, Useful
+from skprecgd.variational.informed_model import InformedModel, SideInformation
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise_choice import HeavyTails, LoudRows, NoiseChoice
+from skprecgd.variational.prior_means import NewLines, of_all_lines, of_new_lines
 from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
@@ -75,6 +78,8 @@ class Posterior:
         took none.
     problem : Problem or None
         What was asked; None where the answer is known in closed form.
+    new_lines : NewLines or None
+        What features tell of other rows and columns; None without any.
     """
 
     columns: Any
@@ -90,6 +95,7 @@ class Posterior:
     missed: float
     model: Model | None
     problem: Problem | None
+    new_lines: NewLines | None = None
 
     @property
     def n_draws(self) -> int:
@@ -155,6 +161,7 @@ def posterior_of(
     noise: str,
     noise_tail: str,
     noise_variance: float | None,
+    features: SideInformation | None = None,
 ) -> Posterior:
     """`learn_posterior` of entries wherever they are.
 
@@ -163,6 +170,8 @@ def posterior_of(
     given : GivenEntries
     rank, center, noise, noise_tail, noise_variance
         See `learn_posterior`.
+    features : SideInformation, default=None
+        What moves the prior means of rows and columns; with ``center="both"``.
     """
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None
@@ -173,6 +182,10 @@ def posterior_of(
         known = noise_variance / float(scaled.units.scale[0]) ** 2
     first = make_noise(scaled, "columns" if noise == "auto" else noise, known)
     offsets = Model(scaled, first)
+    if features is not None:
+        offsets = InformedModel(
+            scaled, first, *features.of_useful(given, problem.useful)
+        )
     if noise_tail == "t":
         offsets = HeavyTails().added_to(offsets)
     choices: list[NoiseChoice] = []
@@ -252,7 +265,19 @@ class Problem:
             learned.missed,
             model,
             self,
+            self._new_lines(model) if isinstance(model, InformedModel) else None,
         )
+
+    def _new_lines(self, model: InformedModel) -> NewLines:
+        of_long, scale = self.entries.columns_are_long, float(self.units.scale[0])
+        rows = of_new_lines(model.regressions(of_long=not of_long))
+        columns = of_new_lines(model.regressions(of_long=of_long))
+        if columns is None:
+            return NewLines(rows, None, None)
+        # The last coordinates of rows and columns are their offsets.
+        basis = scale * columns[:, : model.rank]
+        basis = np.hstack([basis, np.zeros((len(basis), 1))])
+        return NewLines(rows, basis, scale * columns[:, -1])
 
     def _row_counts(self) -> Array:
         """How many entries tell of the noise of each row."""
@@ -288,12 +313,24 @@ class Problem:
         precision[kept] = model.precision_of_columns
         trust = np.zeros(n_columns)
         trust[kept] = self.useful.trust
-        unknown = model.unknown(of_long=not of_long)
+        unknown = model.unknown_line(of_long=not of_long)
         of_rows, tail = model.noise.of_rows, model.tail
+        expected = None
+        if isinstance(model, InformedModel):
+            expected = of_all_lines(model.regressions(of_long=not of_long))
+            told = of_all_lines(model.regressions(of_long=of_long))
+            if told is not None:
+                others = np.setdiff1d(np.arange(n_columns), kept)
+                mean[np.ix_(others, side.free)] += told[others]
+                second[others] = packed_squares(mean[others])
+                own = coordinates.at[side.free, side.free]
+                precision_of_prior = model.unknown_line(of_long=of_long).precision
+                second[np.ix_(others, own)] += 1.0 / precision_of_prior
         return ColumnPosterior(
             *(self.units, mean, second, precision, trust, unknown),
             strength=np.inf if of_rows is None else of_rows.strength,
             freedom=np.inf if tail is None else tail.freedom,
+            expected=expected,
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -48,6 +48,8 @@ class ColumnPosterior:
         none.
     freedom : float
         Degrees of freedom of the noise of an entry; infinite if it is normal.
+    expected : ndarray of shape (n_rows, f), default=None
+        What features of the rows of the fit add to their prior means.
     """
 
     units: Units
@@ -58,6 +60,7 @@ class ColumnPosterior:
     unknown: Unknown
     strength: float = np.inf
     freedom: float = np.inf
+    expected: Array | None = None
     n_draws: ClassVar[int] = 0
 
     @property
@@ -106,6 +109,13 @@ class ColumnPosterior:
     ) -> Array:
         """Expected squared residuals of rows that were found: they are known."""
         return rows.squares
+
+    def unknown_rows(self, part: slice) -> Unknown:
+        """What is to be found of some rows of the fit, or of others without features."""
+        if self.expected is None:
+            return self.unknown
+        pull = self.unknown.pull + self.unknown.precision * self.expected[part]
+        return replace(self.unknown, pull=pull)
 
     def _solved(
         self, entries: sparse.csr_array, weights: Weights, part: slice
@@ -178,12 +188,15 @@ class _Shown:
         By what precisions differ beside those of the columns.
     values : ndarray of shape (n_entries,)
         In units of the columns.
+    unknown : Unknown
+        Of the rows.
     """
 
     columns: ColumnPosterior
     pattern: sparse.csr_array
     precision: Array | float
     values: Array
+    unknown: Unknown
 
     @classmethod
     def of(
@@ -204,7 +217,8 @@ class _Shown:
             shape=(part.stop - part.start, entries.shape[1]),
         )
         precision = 1.0 if weights.precision is None else weights.precision
-        return cls(columns, pattern, precision, values / units.scale[index])
+        scaled = values / units.scale[index]
+        return cls(columns, pattern, precision, scaled, columns.unknown_rows(part))
 
     @cached_property
     def rows(self) -> Array:
@@ -227,7 +241,7 @@ class _Shown:
         grams = np.asarray(gaps @ (scaled * columns.second))
         squares = with_values(self.pattern, each * self.values**2) @ columns.weight
         moments = np.column_stack([values @ (scaled * columns.mean), squares])
-        return uncertain_lines(grams, moments, noise, columns.unknown)
+        return uncertain_lines(grams, moments, noise, self.unknown)
 
     def squares(self, lines: Lines) -> Array:
         """Expected squared residuals of the entries, in units of the columns' noise."""
