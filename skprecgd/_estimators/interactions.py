@@ -11,6 +11,7 @@ from scipy import sparse
 from skprecgd._estimators.weighting import checked_numbers, is_number
 from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
+from skprecgd.measurements.labels import joined
 from skprecgd.measurements.pairs import Ids, Pairs
 
 _FLOATS = [np.float64, np.float32]
@@ -38,8 +39,22 @@ class Interactions:
     column_ids: Ids
 
     @classmethod
-    def read(cls, pairs: Pairs, y: Any, sample_weight: Any) -> Interactions:
+    def read(
+        cls,
+        pairs: Pairs,
+        y: Any,
+        sample_weight: Any,
+        more: tuple[Array | None, Array | None] = (None, None),
+    ) -> Interactions:
         """Checked interactions; pairs of weight zero are left out.
+
+        Parameters
+        ----------
+        pairs : Pairs
+        y, sample_weight
+            As the user gives them.
+        more : tuple of ndarray or None
+            Ids of rows and columns that have a place whether they have a pair or not.
 
         Raises
         ------
@@ -53,8 +68,8 @@ class Interactions:
             kept = np.flatnonzero(weights)
             pairs, weights = pairs.at(kept), weights[kept]
             values = None if values is None else values[kept]
-        row_ids, rows = Ids.of(pairs.rows)
-        column_ids, columns = Ids.of(pairs.columns)
+        row_ids, rows = _placed(pairs.rows, more[0])
+        column_ids, columns = _placed(pairs.columns, more[1])
         kind = np.int32 if max(len(row_ids), len(column_ids)) < 2**31 else np.int64
         places = rows.astype(kind, copy=False), columns.astype(kind, copy=False)
         return cls(*places, values, weights, row_ids, column_ids)
@@ -92,6 +107,14 @@ class Interactions:
     def _summed(self, numbers: Array) -> sparse.csr_array:
         cells = sparse.coo_array((numbers, (self.rows, self.columns)), self.shape)
         return cells.tocsr()
+
+
+def _placed(ids: Array, more: Array | None) -> tuple[Ids, Array]:
+    """All different ids, and the positions of the first."""
+    if more is None:
+        return Ids.of(ids)
+    known, positions = Ids.of(joined([ids, more]))
+    return known, positions[: len(ids)]
 
 
 def _checked(values: Any, n: int, name: str) -> Array:

@@ -100,7 +100,16 @@ class DrawnPredictive(LearnedEntries):
         between = np.maximum(squares - total**2 / n, 0.0) / max(1, n - 1)
         chosen = spread_out(n, self.columns.tuning.covariances)
         within = sum(self._given(draws[k], lines, where, columns) for k in chosen)
-        return between + within / len(chosen)
+        found = between + within / len(chosen)
+        if self.columns.knows_unseen:
+            unseen = self.counts[columns] == 0
+            means = [draws[k].solved(pattern, features).mean for k in chosen]
+            each = [
+                _of_unseen(draws[k], mean)
+                for k, mean in zip(chosen, means, strict=True)
+            ]
+            found += np.where(unseen, np.mean(each, axis=0)[where], 0.0)
+        return found
 
     def _given(
         self, draw: ColumnDraw, lines: Array, where: Array, columns: Array
@@ -134,6 +143,13 @@ class DrawnPredictive(LearnedEntries):
         if seen.dtype != np.int8:
             weights = seen[lines].data
         return self.columns.pattern(part, weights)
+
+
+def _of_unseen(draw: ColumnDraw, rows: Array) -> Array:
+    """The prior variance of entries of rows in a column without entries."""
+    own = draw.own_variances
+    assert own is not None
+    return np.asarray(rows[:, : len(own) - 1] ** 2 @ own[:-1] + own[-1])
 
 
 def _products(rows: Array, draw: ColumnDraw, columns: Array) -> Array:

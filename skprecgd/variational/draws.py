@@ -47,6 +47,9 @@ class ColumnDraw(NamedTuple):
         Of the prior of a row.
     weights : ndarray of shape (q, f), default=None
         What turned features of a row add to its prior mean.
+    own_variances : ndarray of shape (r + 1,), default=None
+        Of the prior of the factors and the offset of a column; None without features
+        of columns.
     """
 
     basis: Array
@@ -54,6 +57,7 @@ class ColumnDraw(NamedTuple):
     precision: Array
     variances: Array
     weights: Array | None = None
+    own_variances: Array | None = None
 
     def solved(
         self,
@@ -120,6 +124,11 @@ class ColumnDraws:
     def freedom(self) -> float:
         """Degrees of freedom of the noise of an entry; infinite if it is normal."""
         return np.inf if self.first is None else self.first.freedom
+
+    @property
+    def knows_unseen(self) -> bool:
+        """Whether features tell of columns without entries."""
+        return self.draws[0].own_variances is not None
 
     @property
     def learns_of_rows(self) -> bool:
@@ -340,7 +349,7 @@ class _Collected:
         if chain.columns.regressions:
             told = np.append(told, _without_entries(problem))
         precision = np.zeros(len(problem.useful.columns))
-        scales, offsets = np.zeros(r), 0.0
+        scales, offsets = np.zeros(r), np.zeros(())
         for is_kept in chain.swept(tuning, every):
             left, right = chain.factors()
             added = _expected_columns(problem, chain)
@@ -361,19 +370,15 @@ class _Collected:
         axes = axes[: len(told)]
         return cls(draws, told, axes, precision, scales, of_features)
 
-    def new_lines(self, columns: ColumnDraws, chain: Chain) -> NewLines | None:
+    def new_lines(self, columns: ColumnDraws, chain: Chain) -> NewLines:
         """What features tell of other rows and columns, in units of the data."""
-        if not (chain.rows.regressions or chain.columns.regressions):
-            return None
-        scale, rows, basis, offsets = float(columns.units.scale[0]), None, None, None
-        if self.of_features is not None:
-            basis, offsets = (scale * np.asarray(part) for part in self.of_features)
-            own = np.zeros((len(basis), int(columns.row_offset)))
-            basis = np.hstack([basis, own])
-        turn = columns.turn_of_features(chain.rows.regressions)
-        if turn is not None:
-            rows = turn
-        return NewLines(rows, basis, offsets)
+        rows = columns.turn_of_features(chain.rows.regressions)
+        if self.of_features is None:
+            return NewLines(rows)
+        scale = float(columns.units.scale[0])
+        basis, offsets = (scale * np.asarray(part) for part in self.of_features)
+        own = np.zeros((len(basis), int(columns.row_offset)))
+        return NewLines(rows, np.hstack([basis, own]), offsets)
 
 
 def _without_entries(problem: Problem) -> Array:
@@ -410,7 +415,9 @@ def _of_all_columns(problem: Problem, chain: Chain) -> ColumnDraw:
     weights = None
     if own:
         weights = np.vstack([each.mean for each in own]).astype(np.float32)
-    return ColumnDraw(basis, shift, precision, chain.rows.variances, weights)
+    variances = chain.columns.variances if told is not None else None
+    of_rows = chain.rows.variances, weights
+    return ColumnDraw(basis, shift, precision, *of_rows, variances)
 
 
 class _MeanProduct:

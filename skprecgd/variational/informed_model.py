@@ -106,7 +106,10 @@ class InformedModel(Model):
         return self.long_regressions if of_long else self.short_regressions
 
     def unknown(self, *, of_long: bool) -> Unknown:
-        unknown, own = super().unknown(of_long=of_long), self.regressions(of_long=of_long)
+        unknown, own = (
+            super().unknown(of_long=of_long),
+            self.regressions(of_long=of_long),
+        )
         if not own or not len(unknown.free):
             return unknown
         pull = unknown.pull + unknown.precision * expected_lines(own)

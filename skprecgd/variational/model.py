@@ -47,6 +47,8 @@ class Model:
         Prior variances of the coordinates that are found.
     centre : float
         Prior mean of the offsets of the data's columns, or the one offset of all.
+    n_steps : int
+        How many steps have led here.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Model:
         self.entries, self.noise, self.tail = entries, noise, tail
         self.coordinates = Coordinates.of(entries.center, entries.columns_are_long)
         n_short, size = entries.sides[1], self.coordinates.size
-        self.centre = 0.0
+        self.centre, self.n_steps = 0.0, 0
         self.long = entries.lines.unknown_lines(size)
         self.long_prior = np.ones(len(self.coordinates.long.free))
         self.short_prior = np.ones(len(self.coordinates.short.free))
@@ -139,6 +141,7 @@ class Model:
         drop : bool, default=False
             Leave out the weakest column if the evidence is higher without it.
         """
+        self.n_steps += 1
         if self.coordinates.size == 0:
             self._learn_noise_alone()
             return

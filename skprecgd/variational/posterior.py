@@ -17,7 +17,12 @@ from skprecgd.variational.given import GivenEntries, GivenInMemory, Useful
 from skprecgd.variational.informed_model import InformedModel, SideInformation
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise_choice import HeavyTails, LoudRows, NoiseChoice
-from skprecgd.variational.prior_means import NewLines, of_all_lines, of_new_lines
+from skprecgd.variational.prior_means import (
+    NOTHING_NEW,
+    NewLines,
+    of_all_lines,
+    of_new_lines,
+)
 from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
@@ -78,8 +83,8 @@ class Posterior:
         took none.
     problem : Problem or None
         What was asked; None where the answer is known in closed form.
-    new_lines : NewLines or None
-        What features tell of other rows and columns; None without any.
+    new_lines : NewLines
+        What features tell of other rows and columns.
     """
 
     columns: Any
@@ -95,7 +100,7 @@ class Posterior:
     missed: float
     model: Model | None
     problem: Problem | None
-    new_lines: NewLines | None = None
+    new_lines: NewLines = NOTHING_NEW
 
     @property
     def n_draws(self) -> int:
@@ -265,7 +270,7 @@ class Problem:
             learned.missed,
             model,
             self,
-            self._new_lines(model) if isinstance(model, InformedModel) else None,
+            self._new_lines(model) if isinstance(model, InformedModel) else NOTHING_NEW,
         )
 
     def _new_lines(self, model: InformedModel) -> NewLines:
@@ -315,7 +320,7 @@ class Problem:
         trust[kept] = self.useful.trust
         unknown = model.unknown_line(of_long=not of_long)
         of_rows, tail = model.noise.of_rows, model.tail
-        expected = None
+        expected, told = None, None
         if isinstance(model, InformedModel):
             expected = of_all_lines(model.regressions(of_long=not of_long))
             told = of_all_lines(model.regressions(of_long=of_long))
@@ -331,6 +336,7 @@ class Problem:
             strength=np.inf if of_rows is None else of_rows.strength,
             freedom=np.inf if tail is None else tail.freedom,
             expected=expected,
+            knows_unseen=told is not None,
         )
 
     @property

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,17 @@ class Features:
         kept_turn = turn[:, kept] if of_new else None
         return cls(turned[:, kept], kept_turn, useful, squares[kept])
 
+    @cached_property
+    def own(self) -> Array:
+        """The turned features of the useful lines."""
+        return np.ascontiguousarray(self.turned[self.useful])
+
     def unknown(self, n_coordinates: int) -> Regression:
         """The weights before anything is learned: none has any effect."""
         mean = np.zeros((len(self.squares), n_coordinates))
-        return Regression(self, mean, np.ones_like(mean), np.ones(n_coordinates))
+        expected = np.zeros((len(self.useful), n_coordinates))
+        ones = np.ones(n_coordinates)
+        return Regression(self, mean, np.ones_like(mean), ones, expected)
 
 
 def _turn(matrix: Any) -> Array:
@@ -109,17 +117,15 @@ class Regression:
         Their variances; zero of a draw.
     variances : ndarray of shape (f,)
         Of their prior.
+    expected : ndarray of shape (n_useful, f)
+        What they add to the prior means of the useful lines.
     """
 
     features: Features
     mean: Array
     spread: Array
     variances: Array
-
-    @property
-    def expected(self) -> Array:
-        """What they add to the prior means of the useful lines, (n_useful, f)."""
-        return np.asarray(self.features.turned[self.features.useful] @ self.mean)
+    expected: Array
 
     @property
     def of_all(self) -> Array:
@@ -156,7 +162,7 @@ class Regression:
             mean = spread * sums / prior
             found = np.mean(mean**2 + spread, axis=0)
             variances = np.maximum(found, _LEAST * self.variances)
-        return replace(self, mean=mean, spread=spread, variances=variances)
+        return self._found(mean, spread, variances)
 
     def drawn(
         self, lines: Array, prior: Array, first: Array, rng: np.random.Generator
@@ -174,12 +180,14 @@ class Regression:
         mean = mean + np.sqrt(spread) * rng.standard_normal(mean.shape)
         rate = 0.5 * (np.sum(mean**2, axis=0) + first)
         variances = rate / rng.standard_gamma(0.5 * (len(mean) + 1), len(rate))
-        return replace(self, mean=mean, spread=np.zeros_like(mean), variances=variances)
+        return self._found(mean, np.zeros_like(mean), variances)
 
     def _sums(self, lines: Array) -> tuple[Array, Array]:
-        features = self.features
-        sums = features.turned[features.useful].T @ lines
-        return features.squares[:, None], sums
+        return self.features.squares[:, None], self.features.own.T @ lines
+
+    def _found(self, mean: Array, spread: Array, variances: Array) -> Regression:
+        expected = self.features.own @ mean
+        return Regression(self.features, mean, spread, variances, expected)
 
     def divergence(self) -> Array:
         """From the prior to the posterior of the weights of each coordinate, (f,)."""
@@ -190,12 +198,15 @@ class Regression:
     def turned(self, turn: Array) -> Regression:
         """Of coordinates that are turned by a matrix of shape (f, f)."""
         mean, spread = self.mean @ turn.T, self.spread @ (turn**2).T
-        return replace(self, mean=mean, spread=spread)
+        variances = np.mean(mean**2 + spread, axis=0)
+        return Regression(
+            self.features, mean, spread, variances, self.expected @ turn.T
+        )
 
     def kept(self, coordinates: Array) -> Regression:
         """Of some of the coordinates."""
-        parts = self.mean[:, coordinates], self.spread[:, coordinates]
-        return Regression(self.features, *parts, self.variances[coordinates])
+        parts = self.mean, self.spread, self.variances, self.expected
+        return Regression(self.features, *(part[..., coordinates] for part in parts))
 
     def grown(self, first: int, variance: Array) -> Regression:
         """With more coordinates before the first, whose weights are not known.
@@ -206,13 +217,14 @@ class Regression:
         variance : ndarray of shape (n_new,)
             Of what they add to the prior means, in the mean over the lines.
         """
-        features = self.features
+        features, at = self.features, [first] * len(variance)
         each = variance * len(features.useful) / np.sum(features.squares)
-        new = np.tile(each, (len(self.mean), 1))
-        mean = np.insert(self.mean, [first] * len(each), 0.0, axis=1)
-        spread = np.insert(self.spread, [first] * len(each), new, axis=1)
         return Regression(
-            features, mean, spread, np.insert(self.variances, first, each)
+            features,
+            np.insert(self.mean, at, 0.0, axis=1),
+            np.insert(self.spread, at, each, axis=1),
+            np.insert(self.variances, at, each),
+            np.insert(self.expected, at, 0.0, axis=1),
         )
 
 
@@ -242,14 +254,18 @@ class NewLines:
 
     Attributes
     ----------
-    rows : ndarray of shape (n_features, f) or None
+    rows : ndarray of shape (n_features, f), default=None
         To the coordinates of rows.
-    columns : ndarray of shape (n_features, f) or None
+    columns : ndarray of shape (n_features, f), default=None
         To what each of these adds to entries.
-    offsets : ndarray of shape (n_features,) or None
+    offsets : ndarray of shape (n_features,), default=None
         To the offsets of columns.
     """
 
-    rows: Array | None
-    columns: Array | None
-    offsets: Array | None
+    rows: Array | None = None
+    columns: Array | None = None
+    offsets: Array | None = None
+
+
+NOTHING_NEW = NewLines()
+"""Features tell of no other line."""

@@ -50,6 +50,8 @@ class ColumnPosterior:
         Degrees of freedom of the noise of an entry; infinite if it is normal.
     expected : ndarray of shape (n_rows, f), default=None
         What features of the rows of the fit add to their prior means.
+    knows_unseen : bool, default=False
+        Whether features tell of columns without entries, and second moments are theirs.
     """
 
     units: Units
@@ -61,6 +63,7 @@ class ColumnPosterior:
     strength: float = np.inf
     freedom: float = np.inf
     expected: Array | None = None
+    knows_unseen: bool = False
     n_draws: ClassVar[int] = 0
 
     @property
@@ -111,7 +114,7 @@ class ColumnPosterior:
         return rows.squares
 
     def unknown_rows(self, part: slice) -> Unknown:
-        """What is to be found of some rows of the fit, or of others without features."""
+        """What is to be found of some rows, which are those of the fit or plain."""
         if self.expected is None:
             return self.unknown
         pull = self.unknown.pull + self.unknown.precision * self.expected[part]
