@@ -1,4 +1,4 @@
-"""Ratings beside features of rows and columns: what is learned, and of new ids."""
+"""Ratings beside features, or more of them: what is learned, without a path before."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from skprecgd.variational.informed_model import SideInformation
 from skprecgd.variational.posterior import Posterior, posterior_of
 from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.prior_means import NewLines
+from skprecgd.variational.warm import Start
 
 # Singular values below this share of the largest are rounding.
 _ROUNDING = 1e-12
@@ -91,21 +92,28 @@ def _with_new(lines: Array, features: Any, weights: Array | None) -> Array:
 
 
 class InformedLearner(Learner):
-    """The posterior of ratings and features.
+    """The posterior of ratings beside features, or of more ratings than a fit has seen.
 
     Parameters
     ----------
     data : EntryData
     rank : int
     estimator : RatingsMatrix
-    features : SideInformation
+    features : SideInformation or None
+    start : Start or None
+        Where to go on from.
     """
 
     def __init__(
-        self, data: EntryData, rank: int, estimator: Any, features: SideInformation
+        self,
+        data: EntryData,
+        rank: int,
+        estimator: Any,
+        features: SideInformation | None,
+        start: Start | None,
     ) -> None:
         super().__init__(data, rank, estimator)
-        self.features = features
+        self.features, self.start = features, start
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -118,6 +126,7 @@ class InformedLearner(Learner):
                 noise_tail=self.noise_tail,
                 noise_variance=self.variance,
                 features=self.features,
+                start=self.start,
             )
 
 
@@ -132,17 +141,24 @@ class InformedFit:
         Offsets of the rows included.
     n_iter : int
         Steps of the iteration.
+    start : Start or None
+        Where to go on from with more ratings.
     """
 
     preferences: InformedPreferences
     n_components: int
     n_iter: int
+    start: Start | None
 
 
-def learned_with_features(
-    given: Interactions, model: RatingsMatrix, rank: int, features: SideInformation
+def learned_directly(
+    given: Interactions,
+    model: RatingsMatrix,
+    rank: int,
+    features: SideInformation | None,
+    start: Start | None,
 ) -> InformedFit:
-    """The posterior means of ratings beside features.
+    """The posterior means of ratings beside features, or from where a fit has ended.
 
     Parameters
     ----------
@@ -152,15 +168,17 @@ def learned_with_features(
         Its parameters are read.
     rank : int
         Factors at most.
-    features : SideInformation
+    features : SideInformation or None
         Of all rows and columns, and a last one of each, which is not known.
+    start : Start or None
+        Of all columns, in their order.
     """
     assert given.values is not None
     shape = given.shape[0] + 1, given.shape[1] + 1
     weights = read_weights(given.weights, None, len(given.values))
     cells = given.rows, given.columns, given.values
     data = EntryData(*cells, shape, weights).in_order()
-    learner = InformedLearner(data, rank, model, features)
+    learner = InformedLearner(data, rank, model, features, start)
     factors, found, posterior = learner.factors, learner.found(), learner.answer
     assert found is not None
     to_left, to_right = _balancing(factors.left, factors.right)
@@ -170,7 +188,7 @@ def learned_with_features(
     known = found.entries, new, shape
     preferences = InformedPreferences(left, right, center, *known)
     steps = 0 if posterior.model is None else posterior.model.n_steps
-    return InformedFit(preferences, left.shape[1], steps)
+    return InformedFit(preferences, left.shape[1], steps, learner.posterior.start)
 
 
 def _balancing(left: Array, right: Array) -> tuple[Array, Array]:

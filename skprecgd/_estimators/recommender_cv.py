@@ -226,6 +226,44 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             self._adopt(search, one.fit(X, y, sample_weight, **told))
         return self
 
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        on_repeat: str = "replace",
+        row_features: Any = None,
+        column_features: Any = None,
+    ) -> Self:
+        """Go on with more pairs and the parameters that were chosen.
+
+        The first call chooses them, as `fit` does.
+
+        Parameters
+        ----------
+        X, y, sample_weight, on_repeat, row_features, column_features
+            See :meth:`PrecGDRecommender.partial_fit`.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            As :meth:`PrecGDRecommender.partial_fit`.
+        """
+        told = {"row_features": row_features, "column_features": column_features}
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, y, sample_weight, **told)
+        one = PrecGDRecommender(**self._shared(), **self.best_params_)
+        one.set_params(store_pattern=self.store_pattern)
+        _take_fit(one, self)
+        one.partial_fit(X, y, sample_weight, on_repeat=on_repeat, **told)
+        _take_fit(self, one)
+        return self
+
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The score that chose the parameters, of pairs that the fit has not seen.
 
@@ -319,11 +357,16 @@ class PrecGDRecommenderCV(PrecGDRecommender):
 
     def _adopt(self, search: GridSearchCV, refitted: PrecGDRecommender) -> None:
         """Take over what the search and the refit have found."""
-        for name, value in vars(refitted).items():
-            if name.endswith("_") or name.startswith("_"):
-                setattr(self, name, value)
+        _take_fit(self, refitted)
         for name in ("cv_results_", "best_index_", "best_params_", "best_score_"):
             setattr(self, name, getattr(search, name))
+
+
+def _take_fit(model: PrecGDRecommender, other: PrecGDRecommender) -> None:
+    """Take over the fitted attributes of another."""
+    for name, value in vars(other).items():
+        if name.endswith("_") or name.startswith("_"):
+            setattr(model, name, value)
 
 
 def _scorer(scoring: Any) -> Any:

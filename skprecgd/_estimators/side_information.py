@@ -178,6 +178,45 @@ Tables = tuple[FeatureTable | None, FeatureTable | None]
 """Features of rows and of columns."""
 
 
+def merged_tables(first: Tables, second: Tables) -> Tables:
+    """Those of both; what the second says of an id takes the place of the first's.
+
+    Raises
+    ------
+    ValueError
+        If they do not have as many features.
+    """
+    rows, columns = (_merged(*each) for each in zip(first, second, strict=True))
+    return rows, columns
+
+
+def _merged(old: FeatureTable | None, new: FeatureTable | None) -> FeatureTable | None:
+    if old is None or new is None:
+        return old if new is None else new
+    check_alike(new, old.n_features)
+    kept = np.flatnonzero(new.known.positions(old.ids) < 0)
+    parts = old.matrix[kept], new.matrix
+    if any(sparse.issparse(part) for part in parts):
+        matrix = sparse.vstack([sparse.csr_array(part) for part in parts], "csr")
+    else:
+        matrix = np.vstack(parts)
+    return FeatureTable(old.name, joined([old.ids[kept], new.ids]), matrix)
+
+
+def check_alike(table: FeatureTable, n_features: int | None) -> None:
+    """Refuse other features than those of a fit, which is None if it had none."""
+    if n_features is None:
+        raise ValueError(
+            f"{table.name} needs a fit with {table.name}, from which is learned "
+            "what they say; this one had none."
+        )
+    if table.n_features != n_features:
+        raise ValueError(
+            f"{table.name} must have the {n_features} features of the fit, got "
+            f"{table.n_features}."
+        )
+
+
 def read_tables(row_features: Any, column_features: Any) -> Tables:
     """What a user gives as features; see `FeatureTable.read`."""
     rows = FeatureTable.read(row_features, "row_features")

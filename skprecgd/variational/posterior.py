@@ -23,9 +23,10 @@ from skprecgd.variational.prior_means import (
     of_all_lines,
     of_new_lines,
 )
-from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
+from skprecgd.variational.recipe import Learned, follow_recipe, go_on, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
+from skprecgd.variational.warm import Start
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,16 @@ class Posterior:
         return self.columns.n_draws
 
     @property
+    def start(self) -> Start | None:
+        """Where to go on from with more entries; None if these are to be fitted anew.
+
+        Of entries with offsets of rows and columns, and of a variational posterior.
+        """
+        if self.model is None or self.exact or self.rank == 0:
+            return None
+        return Start.of(self.model, self.columns)
+
+    @property
     def noise_variance(self) -> float | Array:
         """The variance of the noise: one number if it is the same in all columns."""
         return self.noise.in_short
@@ -167,6 +178,7 @@ def posterior_of(
     noise_tail: str,
     noise_variance: float | None,
     features: SideInformation | None = None,
+    start: Start | None = None,
 ) -> Posterior:
     """`learn_posterior` of entries wherever they are.
 
@@ -177,10 +189,13 @@ def posterior_of(
         See `learn_posterior`.
     features : SideInformation, default=None
         What moves the prior means of rows and columns; with ``center="both"``.
+    start : Start, default=None
+        What was learned of most of the entries; with ``center="both"``.
     """
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None
-    problem = Problem.of(given, center, own=own)
+    units = None if start is None else start.units
+    problem = Problem.of(given, center, own=own, units=units)
     scaled = problem.entries
     known = None
     if noise_variance is not None:
@@ -190,6 +205,11 @@ def posterior_of(
     if features is not None:
         offsets = InformedModel(
             scaled, first, *features.of_useful(given, problem.useful)
+        )
+    if start is not None:
+        assert isinstance(given, GivenInMemory)
+        return problem.posterior(
+            go_on(start.begun(offsets, given, problem.useful), rank)
         )
     if noise_tail == "t":
         offsets = HeavyTails().added_to(offsets)

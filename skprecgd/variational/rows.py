@@ -107,6 +107,17 @@ class ColumnPosterior:
         parts = slabs((entries.shape[0], self.second.shape[1]), _NUMBERS)
         return RowPosterior.of([self._solved(entries, weights, part) for part in parts])
 
+    def lines(self, entries: sparse.csr_array, weights: Weights) -> Lines:
+        """The rows with their second moments, all in memory, of no own noise.
+
+        Parameters
+        ----------
+        entries : csr_array of shape (n_rows, n_columns)
+        weights : Weights
+        """
+        shown = _Shown.of(self, entries, weights, slice(0, entries.shape[0]))
+        return shown.lines(np.ones(len(shown.counts)), np.ones(len(shown.values)))
+
     def squares_of(
         self, rows: RowPosterior, entries: sparse.csr_array, weights: Weights
     ) -> Array:
