@@ -18,7 +18,7 @@ Ratings and the features of users come with recbole, as in ratings.py. Results o
 are kept under ``--cache``::
 
     pip install -r benchmarks/real/peers.txt
-    python benchmarks/real/side_information.py                # ten minutes
+    python benchmarks/real/side_information.py                # five minutes
     python benchmarks/real/side_information.py seen --seeds 2
     python benchmarks/real/side_information.py --quick
 """
@@ -101,7 +101,7 @@ def ours(training: Ratings, test: Ratings, parameters: dict, **features) -> Resu
 
 
 def myfm(training: Ratings, test: Ratings, users: Array, films: Array) -> Result:
-    """myFM with blocks of features of users and of films, either of which may be None."""
+    """myFM with blocks of features of users and of films, of which None are none."""
     from myfm import MyFMRegressor, RelationBlock
 
     blocks, groups = [], []

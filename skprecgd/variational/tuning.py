@@ -287,7 +287,7 @@ class RecipeTuning:
     sure_steps: int = 3
     vanished: float = 0.1
     warm_steps: int = 3
-    warm_last_steps: int = 6
+    warm_last_steps: int = 5
 
 
 @dataclass(frozen=True)
