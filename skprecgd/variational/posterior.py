@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,22 @@ from skprecgd._runtime.typing import Array
 from skprecgd.kernels import packed_squares
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
-from skprecgd.variational.entries import NoisyEntries, Units
+from skprecgd.variational.entries import NoisyEntries, Units, Within
 from skprecgd.variational.given import GivenEntries, GivenInMemory, Useful
+from skprecgd.variational.gross import (
+    are_gross,
+    are_one_number,
+    range_without_errors,
+)
 from skprecgd.variational.informed_model import InformedModel, SideInformation
 from skprecgd.variational.model import Model
-from skprecgd.variational.noise_choice import HeavyTails, LoudRows, NoiseChoice
+from skprecgd.variational.noise_choice import (
+    HeavyTails,
+    LoudRows,
+    NoiseChoice,
+    SameNoise,
+    errs_less_in_most,
+)
 from skprecgd.variational.prior_means import (
     NOTHING_NEW,
     NewLines,
@@ -196,29 +208,71 @@ def posterior_of(
     own = noise != "uniform" and noise_variance is None
     units = None if start is None else start.units
     problem = Problem.of(given, center, own=own, units=units)
-    scaled = problem.entries
-    known = None
-    if noise_variance is not None:
-        known = noise_variance / float(scaled.units.scale[0]) ** 2
-    first = make_noise(scaled, "columns" if noise == "auto" else noise, known)
-    offsets = Model(scaled, first)
-    if features is not None:
-        offsets = InformedModel(
-            scaled, first, *features.of_useful(given, problem.useful)
-        )
+    assumed = Assumed(noise, noise_tail, noise_variance, features)
     if start is not None:
-        assert isinstance(given, GivenInMemory)
-        return problem.posterior(
-            go_on(start.begun(offsets, given, problem.useful), rank)
-        )
+        return problem.posterior(assumed.learned_on(problem, rank, start))
+    plain = None if noise_tail == "normal" else problem.without_gross_errors()
+    if plain is None:
+        return problem.posterior(assumed.learned(problem, rank))
+    # Gross errors are plain to heavy tails, in units without them, and to nothing else.
+    robust = replace(assumed, tail="t").learned(plain, rank)
     if noise_tail == "t":
-        offsets = HeavyTails().added_to(offsets)
-    choices: list[NoiseChoice] = []
-    if noise == "auto" and known is None:
-        choices.append(LoudRows())
-    if noise_tail == "auto" and known is None:
-        choices.append(HeavyTails())
-    return problem.posterior(follow_recipe(offsets, rank, choices))
+        return plain.posterior(robust)
+    usual = assumed.learned(problem, rank)
+    if errs_less_in_most(usual.model, robust.model):
+        return plain.posterior(robust)
+    return problem.posterior(usual)
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is assumed of the noise, and known of rows and columns.
+
+    Attributes
+    ----------
+    noise : {"uniform", "columns", "auto"}
+    tail : {"normal", "t", "auto"}
+    variance : float or None
+        See `learn_posterior`.
+    features : SideInformation or None
+        See `posterior_of`.
+    """
+
+    noise: str
+    tail: str
+    variance: float | None
+    features: SideInformation | None = None
+
+    def learned(self, problem: Problem, rank: int) -> Learned:
+        """What the recipe ends with under that noise."""
+        offsets = self._offsets(problem)
+        if self.tail == "t":
+            offsets = HeavyTails().added_to(offsets)
+        choices: list[NoiseChoice] = []
+        if self.noise == "auto" and self.variance is None:
+            choices += [SameNoise(), LoudRows()]
+        if self.tail == "auto" and self.variance is None:
+            choices.append(HeavyTails())
+        return follow_recipe(offsets, rank, choices)
+
+    def learned_on(self, problem: Problem, rank: int, start: Start) -> Learned:
+        """What is learned from where another iteration has ended."""
+        given = problem.given
+        assert isinstance(given, GivenInMemory)
+        begun = start.begun(self._offsets(problem), given, problem.useful)
+        return go_on(begun, rank)
+
+    def _offsets(self, problem: Problem) -> Model:
+        """The model without factors, before anything is learned."""
+        scaled, known = problem.entries, None
+        if self.variance is not None:
+            known = self.variance / float(scaled.units.scale[0]) ** 2
+        kind = "columns" if self.noise == "auto" else self.noise
+        noise = make_noise(scaled, kind, known)
+        if self.features is None:
+            return Model(scaled, noise)
+        told = self.features.of_useful(problem.given, problem.useful)
+        return InformedModel(scaled, noise, *told)
 
 
 @dataclass(frozen=True)
@@ -249,13 +303,16 @@ class Problem:
         *,
         own: bool,
         units: Units | None = None,
+        within: Within | None = None,
     ) -> Problem:
         """The problem of some entries, whose columns may have their own units.
 
         Equal entries of a column in its own unit say nothing of factors. Units that are
-        given are those of all columns.
+        given are those of all columns. Otherwise they are those of the numbers within
+        some range.
         """
-        at = given.largest(), given.sums, center
+        sums = partial(given.sums, within=within)
+        at = given.largest(), sums, center
         units = Units.of(*at, own=own) if units is None else units
         if not units.varies.any():
             # Nothing varies by much more than rounding, which is then all there is.
@@ -266,9 +323,23 @@ class Problem:
         kept = np.flatnonzero(told)
         trust = np.ones(len(kept))
         if own:
-            trust = trust_in_columns(units, given.column_counts, given.sums)[kept]
+            trust = trust_in_columns(units, given.column_counts, sums)[kept]
         useful = Useful(np.flatnonzero(given.seen_rows(told)), kept, trust)
         return cls(given.noisy(useful, units, center), given, useful, units)
+
+    def without_gross_errors(self) -> Problem | None:
+        """The same in units without them, or None if there are none."""
+        given, center, kept = self.given, self.entries.center, self.useful.columns
+        counts = given.column_counts[kept]
+        gross = are_gross(self.useful.trust, counts)
+        if gross.any():
+            gross &= ~are_one_number(self.entries, counts)
+        if not gross.any():
+            return None
+        which = np.zeros(given.shape[1], dtype=bool)
+        which[kept] = gross
+        within = range_without_errors(given, center, which, self.units)
+        return Problem.of(given, center, own=True, within=within)
 
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""

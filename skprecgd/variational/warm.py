@@ -12,7 +12,8 @@ from skprecgd.kernels import Lines, Totals, packed_of, unpacked
 from skprecgd.variational.entries import Units
 from skprecgd.variational.given import GivenInMemory, Useful
 from skprecgd.variational.model import Model
-from skprecgd.variational.noise_choice import HeavyTails, LoudRows
+from skprecgd.variational.noise import EqualNoise
+from skprecgd.variational.noise_choice import HeavyTails, LoudRows, SameNoise
 from skprecgd.variational.rows import ColumnPosterior
 
 
@@ -122,7 +123,14 @@ class Start:
         mean, second = lines.mean[kept], lines.second[kept]
         totals = Totals(second.sum(axis=0), 0.0, np.zeros(r + 1))
         model.short = Lines(mean, second, np.zeros(len(kept)), totals)
-        if self.rows_differ:
+        return self._with_noise(model)
+
+    def _with_noise(self, model: Model) -> Model:
+        """The model with the noise that there was, before anything is learned of it."""
+        if SameNoise().is_suggested(model):
+            entries = model.entries
+            model.noise = EqualNoise(entries.sides, entries.count)
+        elif self.rows_differ:
             model = LoudRows().added_to(model)
         return HeavyTails().added_to(model) if self.has_tail else model
 
