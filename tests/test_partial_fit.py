@@ -1,4 +1,4 @@
-"""Recommenders that go on with new pairs."""
+"""Recommenders that go on with new pairs, and tables with new rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 
-from skprecgd import PrecGDRecommender, PrecGDRecommenderCV
+from skprecgd import (
+    PrecGDFactorization,
+    PrecGDFactorizationCV,
+    PrecGDRecommender,
+    PrecGDRecommenderCV,
+)
 
 UNKNOWN = "ignore:.*had no pair in fit:UserWarning"
 
@@ -244,3 +250,81 @@ def test_what_does_not_go_together_is_refused(parameters, had, got, told, messag
     with pytest.raises(ValueError, match=message):
         model.partial_fit(X, y if got else None, **told)
     np.testing.assert_array_equal(model.predict(X), before)
+
+
+# ---- rows of a table
+
+
+def table(rng, n_rows=90, n_columns=12, noise=0.3):
+    """Rows of rank three with a third of their entries missing, and what these are."""
+    truth = rng.normal(size=(n_rows, 3)) @ rng.normal(size=(3, n_columns))
+    truth += rng.normal(size=n_columns)
+    X = truth + noise * rng.normal(size=truth.shape)
+    X[rng.random(X.shape) < 1 / 3] = np.nan
+    return X, truth
+
+
+def completed(model):
+    return model.left_ @ model.right_.T + model.center_
+
+
+@pytest.mark.parametrize(
+    ("center", "inference"),
+    [(None, "variational"), ("mean", "variational"), ("columns", "gibbs")],
+)
+def test_rows_in_chunks_are_nearly_one_fit(center, inference, rng):
+    X, truth = table(rng)
+    model = PrecGDFactorization(5, center=center, inference=inference, random_state=0)
+    whole = clone(model).fit(X)
+    first = clone(model).partial_fit(X)
+    np.testing.assert_array_equal(first.left_, whole.left_)
+    for part in np.array_split(X, 3):
+        model.partial_fit(part)
+    assert model.left_.shape[0] == len(X)
+    errors = [np.std(completed(each) - truth) for each in (model, whole)]
+    assert errors[0] < 1.15 * errors[1]
+    assert model.transform(X[:5]).shape == (5, model.n_components_)
+
+
+def test_wide_tables_and_sparse_ones_go_on(rng):
+    X, truth = table(rng, 40, 50)
+    entries = sparse.csr_array(np.where(np.isnan(X), 0.0, X))
+    dense = PrecGDFactorization(5, center="both")
+    stored = PrecGDFactorization(5, center="both", missing_values=0)
+    for part in np.array_split(np.arange(40), 2):
+        dense.partial_fit(X[part])
+        stored.partial_fit(entries[part])
+    np.testing.assert_allclose(completed(dense), completed(stored), rtol=1e-6)
+    assert np.std(completed(dense) - truth) < 0.4 * np.std(truth)
+
+
+def test_complete_rows_are_fitted_together(rng):
+    X = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 10))
+    model = PrecGDFactorization(2).partial_fit(X[:20]).partial_fit(X[20:])
+    whole = PrecGDFactorization(2).fit(X)
+    np.testing.assert_allclose(completed(model), completed(whole), atol=1e-6)
+
+
+def test_a_column_may_begin_to_vary(rng):
+    X, _ = table(rng)
+    X[:45, 0] = 1.0
+    model = PrecGDFactorization(5, center="columns")
+    model.partial_fit(X[:45]).partial_fit(X[45:])
+    whole = PrecGDFactorization(5, center="columns").fit(X)
+    np.testing.assert_allclose(completed(model), completed(whole), rtol=1e-6)
+
+
+def test_what_rows_cannot_go_on_is_refused(rng):
+    X, _ = table(rng)
+    model = PrecGDFactorization(3, center="columns").fit(X)
+    with pytest.raises(ValueError, match="from the first rows on"):
+        model.partial_fit(X)
+    model = PrecGDFactorization(3, center="columns").partial_fit(X)
+    with pytest.raises(ValueError, match="11 features"):
+        model.partial_fit(X[:, 1:])
+    assert model.left_.shape[0] == len(X)
+    with pytest.raises(ValueError, match="an array as noise_variance"):
+        PrecGDFactorization(3, noise_variance=np.ones(12)).partial_fit(X)
+    assert not hasattr(PrecGDFactorizationCV(), "partial_fit")
+    # A fit forgets the rows.
+    assert model.fit(X[:50])._kept_rows is None

@@ -113,7 +113,8 @@ class InformedLearner(Learner):
         start: Start | None,
     ) -> None:
         super().__init__(data, rank, estimator)
-        self.features, self.start = features, start
+        self.features = features
+        self.start = start
 
     @cached_property
     def posterior(self) -> Posterior:

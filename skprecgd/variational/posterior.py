@@ -124,11 +124,15 @@ class Posterior:
     def start(self) -> Start | None:
         """Where to go on from with more entries; None if these are to be fitted anew.
 
-        Of entries with offsets of rows and columns, and of a variational posterior.
+        Of a variational posterior. Columns that have not varied may do so with more
+        entries, and have no unit yet; one offset of all is no coordinate of a line.
         """
-        if self.model is None or self.exact or self.rank == 0:
+        model = self.model
+        if model is None or self.exact or self.rank == 0:
             return None
-        return Start.of(self.model, self.columns)
+        if model.coordinates.flat or not self.columns.units.varies.all():
+            return None
+        return Start.of(model, self.columns)
 
     @property
     def noise_variance(self) -> float | Array:
@@ -202,7 +206,7 @@ def posterior_of(
     features : SideInformation, default=None
         What moves the prior means of rows and columns; with ``center="both"``.
     start : Start, default=None
-        What was learned of most of the entries; with ``center="both"``.
+        What was learned of most of the entries, with the same centre.
     """
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None

@@ -19,25 +19,28 @@ from skprecgd.variational.rows import ColumnPosterior
 
 @dataclass(frozen=True)
 class Start:
-    """What was learned of the columns of a matrix with offsets of rows and columns.
+    """What was learned of the columns of a matrix.
 
     Attributes
     ----------
+    rank : int
+        Number of factors, r.
     units : Units
-        Of the columns, all of which have the same.
-    mean : ndarray of shape (n_columns, r + 1)
-        Of the factors and the offset of each.
-    second : ndarray of shape (n_columns, r + 1, r + 1)
+        Of the columns.
+    mean : ndarray of shape (n_columns, f)
+        Of the factors and the offset of each, if columns have some.
+    second : ndarray of shape (n_columns, f, f)
     precision : ndarray of shape (n_columns,)
         Inverse variances of their noise; zero for those without entries.
-    row_prior, column_prior : ndarray of shape (r + 1,)
-        Prior variances of factors and offsets.
+    row_prior, column_prior : ndarray
+        Prior variances of factors and offsets of rows and columns.
     centre : float
         Prior mean of the offsets of columns.
     rows_differ, has_tail : bool
         Whether rows have noise of their own, and whether it has heavy tails.
     """
 
+    rank: int
     units: Units
     mean: Array
     second: Array
@@ -55,7 +58,6 @@ class Start:
         Parameters
         ----------
         model : Model
-            With offsets of rows and columns.
         columns : ColumnPosterior
             What it says of all columns.
         """
@@ -66,6 +68,7 @@ class Start:
         priors = model.long_prior, model.short_prior
         column_prior, row_prior = priors if of_long else priors[::-1]
         return cls(
+            model.rank,
             columns.units,
             columns.mean[:, side.free],
             second[:, side.free[:, None], side.free],
@@ -77,12 +80,10 @@ class Start:
             model.tail is not None,
         )
 
-    @property
-    def rank(self) -> int:
-        return len(self.row_prior) - 1
-
     def among(self, positions: Array, n_columns: int) -> Start:
         """The same columns at other positions, among more of which nothing is known.
+
+        All columns have offsets, and the same unit.
 
         Parameters
         ----------
@@ -121,7 +122,7 @@ class Start:
         lines = self._lines_of_rows(model, given) if of_long else self._lines(model)
         kept = useful.rows if of_long else useful.columns
         mean, second = lines.mean[kept], lines.second[kept]
-        totals = Totals(second.sum(axis=0), 0.0, np.zeros(r + 1))
+        totals = Totals(second.sum(axis=0), 0.0, np.zeros(len(model.short_prior)))
         model.short = Lines(mean, second, np.zeros(len(kept)), totals)
         return self._with_noise(model)
 
@@ -140,10 +141,10 @@ class Start:
         side = coordinates.long if of_long else coordinates.short
         n, size, free = len(self.mean), coordinates.size, side.free
         mean, second = np.zeros((n, size)), np.zeros((n, size, size))
-        mean[:, free], mean[:, side.fixed] = self.mean, 1.0
-        second[:, free[:, None], free] = self.second
-        second[:, free, side.fixed] = second[:, side.fixed, free] = self.mean
-        second[:, side.fixed, side.fixed] = 1.0
+        mean[:, free], second[:, free[:, None], free] = self.mean, self.second
+        if side.fixed is not None:
+            mean[:, side.fixed] = second[:, side.fixed, side.fixed] = 1.0
+            second[:, free, side.fixed] = second[:, side.fixed, free] = self.mean
         packed = packed_of(second)
         nothing = Totals(packed.sum(axis=0), 0.0, np.zeros(len(free)))
         return Lines(mean, packed, np.zeros(n), nothing)
