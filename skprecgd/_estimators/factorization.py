@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -469,8 +470,12 @@ class PrecGDFactorization(
         Raises
         ------
         ValueError
-            As `fit`; if X is a dask collection, if `noise_variance` is an array, or if
-            the last fit was one by `fit`, which keeps no rows.
+            As `fit`; if X is a dask collection, or `noise_variance` is an array.
+
+        Warns
+        -----
+        UserWarning
+            If the last fit was one by `fit`: it has kept no rows, and is forgotten.
 
         Examples
         --------
@@ -504,15 +509,14 @@ class PrecGDFactorization(
                 f"partial_fit does not take {given}: give it rows in memory, and a "
                 "number or None for noise_variance."
             )
-        kept: CompleteData | EntryData | None = None
-        if hasattr(self, "left_"):
-            kept = self._kept_rows
-            if kept is None:
-                raise ValueError(
-                    "partial_fit goes on with the rows of calls of partial_fit before "
-                    "it, and the last fit, by fit, kept none; call partial_fit from "
-                    "the first rows on."
-                )
+        kept = self._kept_rows
+        if kept is None and hasattr(self, "left_"):
+            warnings.warn(
+                "partial_fit begins with these rows: the last fit, by fit, has kept "
+                "none to go on with. Call partial_fit from the first rows on.",
+                UserWarning,
+                stacklevel=4,
+            )
         data = read_rows(self, X, needs_each_entry(self), reset=kept is None)
         if kept is not None:
             data = rows_together(kept, data)
