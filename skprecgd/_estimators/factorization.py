@@ -340,7 +340,7 @@ class PrecGDFactorization(
     """
 
     # The rows of calls of `partial_fit`, where the last one has ended, and this one.
-    _kept_rows: CompleteData | EntryData | None = None
+    _kept_rows: Any = None
     _start: Start | None = None
     _found_start: Start | None = None
 
@@ -490,42 +490,16 @@ class PrecGDFactorization(
         (60, 1)
         """
         with callbacks_told(self, X), undone_on_failure(self):
-            pass_on_interrupt(self._fit_more(X))
+            pass_on_interrupt(self._fit(X, None, goes_on=True))
         return self
 
-    def _fit(self, X: Any, entry_weight: Any) -> PathResult:
+    def _fit(self, X: Any, entry_weight: Any, *, goes_on: bool = False) -> PathResult:
         check_together(self)
-        self._kept_rows = self._start = None
-        result = self._fit_data(read_data(self, X, entry_weight))
+        if goes_on:
+            data: Data = self._with_kept_rows(X)
+        else:
+            self._start, data = None, read_data(self, X, entry_weight)
         self._found_start = None
-        return result
-
-    def _fit_more(self, X: Any) -> PathResult:
-        """Fit the rows that were kept together with others, and keep them all."""
-        check_together(self)
-        if is_dask(X) or has_variances(self.noise_variance):
-            given = "X in chunks" if is_dask(X) else "an array as noise_variance"
-            raise ValueError(
-                f"partial_fit does not take {given}: give it rows in memory, and a "
-                "number or None for noise_variance."
-            )
-        kept = self._kept_rows
-        if kept is None and hasattr(self, "left_"):
-            warnings.warn(
-                "partial_fit begins with these rows: the last fit, by fit, has kept "
-                "none to go on with. Call partial_fit from the first rows on.",
-                UserWarning,
-                stacklevel=4,
-            )
-        data = read_rows(self, X, needs_each_entry(self), reset=kept is None)
-        if kept is not None:
-            data = rows_together(kept, data)
-        self._found_start = None
-        result = self._fit_data(data)
-        self._kept_rows, self._start = data, self._found_start
-        return result
-
-    def _fit_data(self, data: Data) -> PathResult:
         most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
@@ -545,7 +519,28 @@ class PrecGDFactorization(
             warn_about_worse(self, found.result)
         warn_about_zero(self, found.factors, data.noisy())
         _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
+        kept = (data, self._found_start) if goes_on else (None, None)
+        (self._kept_rows, self._start), self._found_start = kept, None
         return (interrupted(found) if stopped or found.stopped else found).result
+
+    def _with_kept_rows(self, X: Any) -> CompleteData | EntryData:
+        """Rows below those of calls of `partial_fit` before this one."""
+        if is_dask(X) or has_variances(self.noise_variance):
+            given = "X in chunks" if is_dask(X) else "an array as noise_variance"
+            raise ValueError(
+                f"partial_fit does not take {given}: give it rows in memory, and a "
+                "number or None for noise_variance."
+            )
+        kept = self._kept_rows
+        if kept is None and hasattr(self, "left_"):
+            warnings.warn(
+                "partial_fit begins with these rows: the last fit, by fit, has kept "
+                "none to go on with. Call partial_fit from the first rows on.",
+                UserWarning,
+                stacklevel=5,
+            )
+        data = read_rows(self, X, needs_each_entry(self), reset=kept is None)
+        return data if kept is None else rows_together(kept, data)
 
     def _keep(self, data: Data, found: Found) -> None:
         """Set the fitted attributes."""
