@@ -20,7 +20,7 @@ def backend(request):
 class Problem:
     """Entries of rows that are linear in a few coordinates."""
 
-    def __init__(self, rng, f, weighted=False):
+    def __init__(self, rng, f, weighted=False, each_its_prior=False):
         matrix = sparse.random(N_ROWS, N_OTHERS, 0.6, rng=rng, format="csr")
         values = rng.normal(size=matrix.nnz)
         weights = rng.uniform(0.5, 2, matrix.nnz) if weighted else None
@@ -30,7 +30,8 @@ class Problem:
             rng.normal(size=N_OTHERS),
             rng.uniform(0.5, 2, N_OTHERS),
         )
-        self.prior = Prior(rng.uniform(0.5, 2, f), rng.normal(size=f))
+        pull = rng.normal(size=(N_ROWS, f) if each_its_prior else f)
+        self.prior = Prior(rng.uniform(0.5, 2, f), pull)
         self.noise = rng.uniform(0.5, 2, N_ROWS)
 
     def row(self, i):
@@ -48,7 +49,8 @@ class Problem:
         regressors, targets, each = self.row(i)
         weighed = self.noise[i] * each[:, None] * regressors
         inverse = weighed.T @ regressors + np.diag(self.prior.precision)
-        return np.linalg.solve(inverse, weighed.T @ targets + self.prior.pull), inverse
+        pull = np.broadcast_to(self.prior.pull, (N_ROWS, len(inverse)))[i]
+        return np.linalg.solve(inverse, weighed.T @ targets + pull), inverse
 
     def drawn(self, backend, chance):
         return backend.drawn_rows(
@@ -56,12 +58,13 @@ class Problem:
         )
 
 
+@pytest.mark.parametrize("each_its_prior", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("f", [1, 5])
 def test_a_row_has_the_mean_and_the_residual_of_its_regression(
-    backend, f, weighted, rng
+    backend, f, weighted, each_its_prior, rng
 ):
-    problem = Problem(rng, f, weighted)
+    problem = Problem(rng, f, weighted, each_its_prior)
     found = problem.drawn(backend, rng.normal(size=(N_ROWS, f)))
     for i in range(N_ROWS):
         mean, _ = problem.posterior(i)

@@ -40,7 +40,7 @@ def backend(request):
 class Problem:
     """Entries, Gaussian columns, and rows of which the last coordinate is given."""
 
-    def __init__(self, rng, weighted=False):
+    def __init__(self, rng, weighted=False, each_its_prior=False):
         matrix = sparse.random(N_ROWS, N_OTHERS, 0.4, rng=rng, format="csr")
         values = rng.normal(size=matrix.nnz)
         weights = rng.uniform(0.5, 2, matrix.nnz) if weighted else None
@@ -56,7 +56,7 @@ class Problem:
         self.unknown = Unknown(
             free,
             rng.uniform(0.5, 2, SIZE - 1),
-            rng.normal(size=SIZE - 1),
+            rng.normal(size=(N_ROWS, SIZE - 1) if each_its_prior else SIZE - 1),
             SIZE - 1,
             0.7,
             packed_index(SIZE),
@@ -79,7 +79,7 @@ class Problem:
         each = each * self.noise[i]
         free, fixed = self.unknown.free, self.unknown.fixed
         inverse = np.diag(self.unknown.precision)
-        target = self.unknown.pull.copy()
+        target = np.broadcast_to(self.unknown.pull, (N_ROWS, SIZE - 1))[i].copy()
         for j, y, w in zip(columns, values, each, strict=True):
             inverse += w * self.second[j][np.ix_(free, free)]
             target += w * y * self.others.mean[j, free]
@@ -111,15 +111,42 @@ class Problem:
         )
 
 
+@pytest.mark.parametrize("each_its_prior", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_row_is_regressed_on_uncertain_columns(backend, weighted, rng):
-    problem = Problem(rng, weighted)
+def test_a_row_is_regressed_on_uncertain_columns(
+    backend, weighted, each_its_prior, rng
+):
+    problem = Problem(rng, weighted, each_its_prior)
     sweep = problem.sweep(backend)
     for i in range(N_ROWS):
         mean, _ = problem.moments(i)
         np.testing.assert_allclose(sweep.mean[i], mean, rtol=1e-9)
         np.testing.assert_allclose(sweep.squares[i], problem.square(i), rtol=1e-9)
     np.testing.assert_array_equal(sweep.noise, problem.noise)
+
+
+def test_lines_have_priors_of_their_own(backend, rng):
+    """Without entries, means are those of the priors; with some, as in the sweep."""
+    problem = Problem(rng, each_its_prior=True)
+    sweep = problem.sweep(backend)
+    scaled = problem.others.precision[:, None]
+    indptr, indices, values, _ = problem.pattern
+    shape = N_ROWS, N_OTHERS
+    ones, rows = (
+        sparse.csr_array((each, indices, indptr), shape=shape)
+        for each in (np.ones(len(values)), values)
+    )
+    moments = np.zeros((N_ROWS, SIZE + 1))
+    moments[:, :-1] = rows @ (scaled * problem.others.mean)
+    grams = ones @ (scaled * problem.others.second)
+    for sums in ((grams, moments), (0 * grams, 0 * moments)):
+        lines = backend.uncertain_lines(*sums, problem.noise, problem.unknown)
+        expected = sweep.mean[:, :-1]
+        if not sums[0].any():
+            expected = problem.unknown.pull / problem.unknown.precision
+        np.testing.assert_allclose(lines.mean[:, :-1], expected, rtol=1e-9)
+    part = problem.unknown.of_lines(slice(3, 5))
+    np.testing.assert_array_equal(part.pull, problem.unknown.pull[3:5])
 
 
 def test_totals_are_sums_over_all_rows(backend, rng):

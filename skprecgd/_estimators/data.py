@@ -747,6 +747,27 @@ def read_rows(
     return CompleteData(X)
 
 
+def rows_together(
+    first: CompleteData | EntryData, second: CompleteData | EntryData
+) -> CompleteData | EntryData:
+    """The rows of two data matrices with the same columns, one below the other.
+
+    Neither has weights.
+    """
+    if isinstance(first, CompleteData) and isinstance(second, CompleteData):
+        parts = first.X, second.X
+        if any(sparse.issparse(part) for part in parts):
+            return CompleteData(sparse.vstack(parts, format="csr"))
+        return CompleteData(np.vstack(parts))
+    above, below = first.entries(), second.entries()
+    return EntryData(
+        np.concatenate([above.rows, below.rows + above.shape[0]]),
+        np.concatenate([above.columns, below.columns]),
+        np.concatenate([above.values, below.values]),
+        (above.shape[0] + below.shape[0], above.shape[1]),
+    )
+
+
 def _no_triples(X: Any) -> Any:
     """X, unless it is the rows, columns and values of entries."""
     is_tuple = isinstance(X, tuple) and len(X) == 3

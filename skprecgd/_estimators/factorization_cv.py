@@ -273,6 +273,14 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             pass_on_interrupt(path)
         return self
 
+    @property
+    def partial_fit(self) -> Any:
+        """There is none, because folds are of all entries."""
+        raise AttributeError(
+            f"{type(self).__name__} has no partial_fit, as it chooses by folds of all "
+            "entries; call it on PrecGDFactorization(**search.best_params_)."
+        )
+
     def _samples(self, X: Any, entry_weight: Any, groups: Any) -> Samples:
         check_in_memory(self, X)
         given = read_weighted(self, X, entry_weight).that_count()

@@ -11,6 +11,8 @@ from scipy import sparse
 from skprecgd._estimators.weighting import checked_numbers, is_number
 from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
+from skprecgd.measurements import EntryMeasurements
+from skprecgd.measurements.labels import joined
 from skprecgd.measurements.pairs import Ids, Pairs
 
 _FLOATS = [np.float64, np.float32]
@@ -38,8 +40,22 @@ class Interactions:
     column_ids: Ids
 
     @classmethod
-    def read(cls, pairs: Pairs, y: Any, sample_weight: Any) -> Interactions:
+    def read(
+        cls,
+        pairs: Pairs,
+        y: Any,
+        sample_weight: Any,
+        more: tuple[Array | None, Array | None] = (None, None),
+    ) -> Interactions:
         """Checked interactions; pairs of weight zero are left out.
+
+        Parameters
+        ----------
+        pairs : Pairs
+        y, sample_weight
+            As the user gives them.
+        more : tuple of ndarray or None
+            Ids of rows and columns that have a place whether they have a pair or not.
 
         Raises
         ------
@@ -53,8 +69,8 @@ class Interactions:
             kept = np.flatnonzero(weights)
             pairs, weights = pairs.at(kept), weights[kept]
             values = None if values is None else values[kept]
-        row_ids, rows = Ids.of(pairs.rows)
-        column_ids, columns = Ids.of(pairs.columns)
+        row_ids, rows = _placed(pairs.rows, more[0])
+        column_ids, columns = _placed(pairs.columns, more[1])
         kind = np.int32 if max(len(row_ids), len(column_ids)) < 2**31 else np.int64
         places = rows.astype(kind, copy=False), columns.astype(kind, copy=False)
         return cls(*places, values, weights, row_ids, column_ids)
@@ -62,6 +78,45 @@ class Interactions:
     @property
     def shape(self) -> tuple[int, int]:
         return len(self.row_ids), len(self.column_ids)
+
+    def with_more(self, more: Interactions, *, replace: bool) -> Interactions:
+        """These and others, with the places of all.
+
+        Parameters
+        ----------
+        more : Interactions
+            With values if these have some.
+        replace : bool
+            Whether pairs of others take the place of the same pairs among these.
+        """
+        row_ids, rows, new_rows = _together(self.row_ids, more.row_ids)
+        column_ids, columns, new_columns = _together(self.column_ids, more.column_ids)
+        places = rows[self.rows], columns[self.columns]
+        news = new_rows[more.rows], new_columns[more.columns]
+        kept: Any = slice(None)
+        if replace:
+            old, new = (
+                i.astype(np.int64) * len(column_ids) + j for i, j in (places, news)
+            )
+            kept = ~np.isin(old, new)
+        values, weights = (
+            _joined(ours, theirs, kept, (len(self.rows), len(more.rows)))
+            for ours, theirs in (
+                (self.values, more.values),
+                (self.weights, more.weights),
+            )
+        )
+        kind = np.int32 if max(len(row_ids), len(column_ids)) < 2**31 else np.int64
+        rows, columns = (
+            np.concatenate([ours[kept], theirs]).astype(kind)
+            for ours, theirs in zip(places, news, strict=True)
+        )
+        return Interactions(rows, columns, values, weights, row_ids, column_ids)
+
+    @property
+    def n_groups(self) -> int:
+        """How many groups of rows and columns share no pair."""
+        return EntryMeasurements(self.rows, self.columns, self.shape).groups().n_groups
 
     def pattern(self) -> sparse.csr_array:
         """Which cells have an interaction, as a sparse array of truth values."""
@@ -92,6 +147,31 @@ class Interactions:
     def _summed(self, numbers: Array) -> sparse.csr_array:
         cells = sparse.coo_array((numbers, (self.rows, self.columns)), self.shape)
         return cells.tocsr()
+
+
+def _placed(ids: Array, more: Array | None) -> tuple[Ids, Array]:
+    """All different ids, and the positions of the first."""
+    if more is None:
+        return Ids.of(ids)
+    known, positions = Ids.of(joined([ids, more]))
+    return known, positions[: len(ids)]
+
+
+def _together(first: Ids, second: Ids) -> tuple[Ids, Array, Array]:
+    """The ids of both, and the positions of the first and of the second."""
+    both, positions = Ids.of(joined([first.labels, second.labels]))
+    return both, positions[: len(first)], positions[len(first) :]
+
+
+def _joined(
+    ours: Array | None, theirs: Array | None, kept: Any, counts: tuple[int, int]
+) -> Array | None:
+    """Numbers of both; None is one for all."""
+    if ours is None and theirs is None:
+        return None
+    ours = np.ones(counts[0]) if ours is None else ours
+    theirs = np.ones(counts[1]) if theirs is None else theirs
+    return np.concatenate([ours[kept], theirs])
 
 
 def _checked(values: Any, n: int, name: str) -> Array:

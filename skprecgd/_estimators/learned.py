@@ -44,6 +44,7 @@ from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.recipe import is_doubtful
 from skprecgd.variational.rows import ColumnPosterior
 from skprecgd.variational.sensing import MeasuredDistribution
+from skprecgd.variational.warm import Start
 from skprecgd.variational.working_columns import WorkingColumns
 
 # Evidence for each degree of freedom of one more column from which on it is missed.
@@ -234,10 +235,22 @@ class Learner(PriorLearner):
         self._keeps_pattern = estimator.store_pattern
         self.is_to_draw = draws_posterior(estimator)
         self._seed = estimator.random_state
+        self.start = self._start_of(estimator)
         self._is_auto = SearchRank(estimator.n_components).is_auto
+        self._is_auto |= self.start is not None
         variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.unit_variance
         self._often = self._common_frequency()
+
+    def _start_of(self, estimator: Any) -> Start | None:
+        """Where a fit of most of the data has ended; None if these are other columns.
+
+        What learns of other losses, or beside outliers, begins anew.
+        """
+        start: Start | None = getattr(estimator, "_start", None)
+        if start is None or type(self) is not Learner:
+            return None
+        return start if len(start.mean) == self.data.shape[1] else None
 
     def _common_frequency(self) -> float:
         """How often entries were made in the mean, if noise is to be learned.
@@ -290,6 +303,7 @@ class Learner(PriorLearner):
                 noise=self.noise,
                 noise_tail=self.noise_tail,
                 noise_variance=self.variance,
+                start=self.start,
             )
 
     @property

@@ -11,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.interactions import Interactions
+from skprecgd._estimators.learned import PriorLearner
+from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._linalg.numerics import norm
 from skprecgd._runtime.threads import running_fit
@@ -27,6 +29,7 @@ from skprecgd.kernels import sampled_product
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.optim.path.result import PathResult
 from skprecgd.variational.predictive import EntryDistributions
+from skprecgd.variational.warm import Start
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,22 @@ class RatingsMatrix(PrecGDMatrixSensing):
 
     _tells_unseen = False
     _between_groups = "the offsets"
+    # Who was asked for the prior of the ratings, if one was.
+    _asked: PriorLearner | None = None
+
+    def _learner(self, measured: Measured, rank: int) -> PriorLearner | None:
+        self._asked = super()._learner(measured, rank)
+        return self._asked
+
+    def taken_start(self) -> Start | None:
+        """Where to go on from with more ratings; what it was found from is let go."""
+        learner, self._asked = self._asked, None
+        if learner is None or not learner.has_learned or self.groups_.n_groups > 1:
+            return None
+        if self._noise is None or self._noise.lower_bound is None:
+            return None
+        start: Start | None = learner.posterior.start
+        return start
 
     def _warn(self, result: PathResult) -> None:
         if not result.converged:
@@ -141,16 +160,14 @@ class RatingsMatrix(PrecGDMatrixSensing):
         return super()._known_entries()
 
 
-def learned_from_ratings(
-    given: Interactions, model: PrecGDMatrixSensing
-) -> RatedPreferences:
+def learned_from_ratings(given: Interactions, model: RatingsMatrix) -> RatedPreferences:
     """The posterior means of a fit to ratings.
 
     Parameters
     ----------
     given : Interactions
         With values.
-    model : PrecGDMatrixSensing
+    model : RatingsMatrix
         Is fitted here.
     """
     assert given.values is not None
@@ -254,7 +271,21 @@ class ImplicitModel:
     max_iter: int
 
     @running_fit(one_blas_thread=True)
-    def fit(self, given: Interactions, rng: np.random.RandomState) -> ImplicitFit:
+    def fit(
+        self,
+        given: Interactions,
+        rng: np.random.RandomState,
+        last: Array | None = None,
+    ) -> ImplicitFit:
+        """Sweeps from random factors, or from those of the last fit.
+
+        Parameters
+        ----------
+        given : Interactions
+        rng : RandomState
+        last : ndarray of shape (n_columns, r), default=None
+            Factors of the columns, of unknown ones zero.
+        """
         scaled = ScaledCells.of(given, self.unobserved_weight)
         cells, unit = scaled.cells, scaled.unit
         alpha = _SHARE * noise_edge(cells)
@@ -262,6 +293,8 @@ class ImplicitModel:
             alpha = self.alpha / unit
         ridges = scaled_ridges(cells, alpha, self.alpha_scaling)
         start = random_start(cells, self.n_components, cells.rows.values.dtype, rng)
+        if last is not None:
+            start = _continued(start, last / np.sqrt(scaled.target))
         found = alternate(cells, ridges, start, self.max_iter)
         left, right = found.left, found.right
         if found.vanished:
@@ -273,6 +306,16 @@ class ImplicitModel:
             found.converged,
             found.vanished and bool(found.objective[0]),
         )
+
+
+def _continued(start: Array, last: Array) -> Array:
+    """Random factors of columns with those that are known in their place."""
+    r = min(start.shape[1], last.shape[1])
+    known = np.any(last[:, :r] != 0.0, axis=1)
+    # Components that are zero would stay so.
+    there = np.flatnonzero(np.any(last[:, :r] != 0.0, axis=0))
+    start[np.ix_(known, there)] = last[np.ix_(known, there)]
+    return start
 
 
 def _with_unknown(left: Array, right: Array, unit: float) -> Preferences:

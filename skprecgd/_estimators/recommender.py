@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -15,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skprecgd._estimators.fitting import undone_on_failure
+from skprecgd._estimators.informed import InformedPreferences, learned_directly
 from skprecgd._estimators.interactions import Interactions
 from skprecgd._estimators.lists import Lists, best_columns
 from skprecgd._estimators.preferences import (
@@ -23,11 +25,21 @@ from skprecgd._estimators.preferences import (
     RatingsMatrix,
     learned_from_ratings,
 )
+from skprecgd._estimators.side_information import (
+    KnownIds,
+    Tables,
+    check_alike,
+    merged_tables,
+    not_among,
+    read_tables,
+)
 from skprecgd._linalg.naming import first_few
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.typing import Array, RandomState
-from skprecgd.measurements.pairs import Pairs, read_ids
+from skprecgd.measurements.pairs import Ids, Pairs, read_ids
 from skprecgd.metrics import ndcg_scorer
+from skprecgd.variational.informed_model import SideInformation
+from skprecgd.variational.warm import Start
 
 AUTO = "auto"
 # The weight of a cell without a pair, where pairs have no ratings.
@@ -47,6 +59,58 @@ class Recommendations(NamedTuple):
     rows: Array
     columns: Array
     scores: Array
+
+
+class Known(NamedTuple):
+    """The ids whose preferences are known, and these.
+
+    Attributes
+    ----------
+    rows, columns : Ids or KnownIds
+    preferences : Preferences
+    """
+
+    rows: Ids | KnownIds
+    columns: Ids | KnownIds
+    preferences: Preferences
+
+
+@dataclass(frozen=True)
+class Last:
+    """What the last fit was given, and where it has ended.
+
+    Attributes
+    ----------
+    given : Interactions
+    tables : Tables
+    column_ids : Ids
+    right : ndarray of shape (n_columns, r)
+        Factors of the columns.
+    start : Start or None
+        Where to go on from with more ratings.
+    """
+
+    given: Interactions
+    tables: Tables
+    column_ids: Ids
+    right: Array
+    start: Start | None
+
+    def start_of(self, given: Interactions) -> Start | None:
+        """Where to go on from with other interactions; None if they fall apart."""
+        if self.start is None or given.n_groups > 1:
+            return None
+        n_columns = len(given.column_ids)
+        places = given.column_ids.positions(self.column_ids.labels)
+        # The last column is the one that is not known.
+        return self.start.among(np.append(places, n_columns), n_columns + 1)
+
+    def columns_of(self, given: Interactions) -> Array:
+        """The factors of the columns of other interactions, zero of new ones."""
+        n_columns = len(given.column_ids)
+        right = np.zeros((n_columns, self.right.shape[1]), self.right.dtype)
+        right[given.column_ids.positions(self.column_ids.labels)] = self.right
+        return right
 
 
 class PrecGDRecommender(RegressorMixin, BaseEstimator):
@@ -83,20 +147,28 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         How the posterior of ratings is found, see :class:`PrecGDMatrixSensing`. "gibbs"
         takes longer, and predicts ratings better; it is refused where nothing is
         learned.
+    features : {None, "seen"}, default=None
+        "seen": with ratings, which columns a row has rated at all, and which rows have
+        rated a column, move the prior means of factors and offsets, by as much as is
+        learned (as in SVD++ [3]_). It takes several times as long, and predicts ratings
+        better; see :ref:`side_information`, also for features of your own, which `fit`
+        takes.
     max_iter : int, default=1000
         Most iterations; where every cell counts, most sweeps over rows and columns.
+        Without effect beside features.
     random_state : int, RandomState instance or None, default=None
         Seed of the draws of ``inference="gibbs"``, and of the first factor where every
         cell counts.
     store_pattern : bool, default=True
-        Whether to keep which pairs were seen: what lists leave out, and what standard
-        deviations take. Without, a pickle holds factors and ids, and no data.
+        Whether to keep the pairs: what lists leave out, what standard deviations take,
+        and what `partial_fit` goes on from. Without, a pickle holds factors and ids,
+        and no data.
 
     Attributes
     ----------
     row_labels_, column_labels_ : ndarray of shape (n_rows,), (n_columns,)
         The ids of the rows and columns of the matrix, sorted; as they first came, if
-        they have no order.
+        they have no order. Those that have features and no pair are among them.
     unobserved_weight_ : float
         The parameter, or what "auto" stands for.
     alpha_ : float or "auto"
@@ -127,6 +199,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
        Prediction", KDD Cup and Workshop, 2007.
     .. [2] Y. Hu, Y. Koren, C. Volinsky, "Collaborative Filtering for Implicit Feedback
        Datasets", ICDM 2008.
+    .. [3] Y. Koren, "Factorization Meets the Neighborhood: a Multifaceted Collaborative
+       Filtering Model", KDD 2008.
 
     Examples
     --------
@@ -147,6 +221,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         "alpha": [StrOptions({AUTO}), Interval(Real, 0, None, closed="left")],
         "alpha_scaling": [Interval(Real, 0, None, closed="left")],
         "inference": [StrOptions({"variational", "gibbs"})],
+        "features": [None, StrOptions({"seen"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "store_pattern": ["boolean"],
@@ -164,6 +239,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         alpha: float | str = AUTO,
         alpha_scaling: float = 1.0,
         inference: str = "variational",
+        features: str | None = None,
         max_iter: int = 1000,
         random_state: RandomState = None,
         store_pattern: bool = True,
@@ -173,12 +249,21 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self.alpha = alpha
         self.alpha_scaling = alpha_scaling
         self.inference = inference
+        self.features = features
         self.max_iter = max_iter
         self.random_state = random_state
         self.store_pattern = store_pattern
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        row_features: Any = None,
+        column_features: Any = None,
+    ) -> Self:
         """Fit to pairs of ids.
 
         Parameters
@@ -192,6 +277,14 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             How often each pair counts, such as a number of clicks; one of weight zero
             counts not at all. Of a pair that repeats, each rating counts; where every
             cell counts, its weights add up.
+        row_features, column_features : data frame, or tuple of (ids, matrix), \
+                default=None
+            With ratings, numbers that move the prior means of factors and offsets of
+            rows and columns, by as much as is learned: a frame whose index are ids, or
+            ids and a matrix, also a sparse one, with a row for each. All ids of `X`
+            need some. Others may have some, too: such rows and columns are predicted,
+            and columns listed, by their features alone. All features have one prior, as
+            in a ridge regression: give them similar units.
 
         Returns
         -------
@@ -201,22 +294,115 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         ------
         ValueError
             If X holds no pairs of ids, y or weights are not one finite number for each,
-            or parameters do not go with one another.
+            parameters do not go with one another, features are no finite numbers, or
+            an id of X has none.
         """
         with undone_on_failure(self):
-            given = Interactions.read(self._pairs(X, reset=True), y, sample_weight)
-            weight = weight_of_zeros(self.unobserved_weight, y is not None)
-            self._check_together(weight, y is not None)
-            self._row_ids, self._column_ids = given.row_ids, given.column_ids
-            self.row_labels_ = self._row_ids.labels
-            self.column_labels_ = self._column_ids.labels
-            self._seen = given.pattern() if self.store_pattern else None
-            self.unobserved_weight_ = weight
-            if weight > 0:
-                self._rank(given)
-            else:
-                self._rate(given)
+            tables = read_tables(row_features, column_features)
+            pairs = self._pairs(X, reset=True)
+            given = Interactions.read(pairs, y, sample_weight, _ids_of(tables))
+            self._learn(given, tables)
         return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        on_repeat: str = "replace",
+        row_features: Any = None,
+        column_features: Any = None,
+    ) -> Self:
+        """Go on with more pairs, of known or new ids.
+
+        The fit is that of all pairs there have been. It starts from where the last one
+        has ended, which takes a quarter of the time of one from the beginning where
+        ratings are learned from; with a number for `alpha`, ratings are fitted anew.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`: with ratings if the pairs before had some. A pair of weight
+            zero changes nothing.
+        on_repeat : {"replace", "add"}, default="replace"
+            What becomes of a pair that there was before: "replace" forgets what it was,
+            "add" counts it beside that, like pairs that repeat in `fit`.
+        row_features, column_features : data frame, or tuple of (ids, matrix), \
+                default=None
+            If the pairs before had some: those of new ids, and those that have changed.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            As `fit`; if ratings are missing or new, or if the last fit kept no pairs.
+        """
+        if on_repeat not in ("replace", "add"):
+            raise ValueError(
+                f"on_repeat must be 'replace' or 'add', got {on_repeat!r}."
+            )
+        with undone_on_failure(self):
+            tables = read_tables(row_features, column_features)
+            last = self._last_fit() if self.__sklearn_is_fitted__() else None
+            pairs = self._pairs(X, reset=last is None)
+            if last is not None:
+                tables = merged_tables(last.tables, tables)
+            given = Interactions.read(pairs, y, sample_weight, _ids_of(tables))
+            if last is not None:
+                self._check_alike_rated(last.given, given)
+                replace = on_repeat == "replace"
+                given = last.given.with_more(given, replace=replace)
+            self._learn(given, tables, last)
+        return self
+
+    def _last_fit(self) -> Last:
+        if self._given is None:
+            raise ValueError(
+                "partial_fit fits what is new together with the pairs of the last fit, "
+                "and with store_pattern=False no record of these is kept; fit with "
+                "store_pattern=True."
+            )
+        known = self._column_ids, self._preferences.right[:-1], self._start
+        return Last(self._given, self._tables, *known)
+
+    @staticmethod
+    def _check_alike_rated(last: Interactions, given: Interactions) -> None:
+        if (last.values is None) != (given.values is None):
+            had, got = "no ratings y", "some"
+            if last.values is not None:
+                had, got = "ratings y", "none"
+            raise ValueError(
+                f"partial_fit goes on from a fit that had {had}, and got {got}."
+            )
+
+    def _learn(
+        self, given: Interactions, tables: Tables, last: Last | None = None
+    ) -> None:
+        """Fit interactions, and set the fitted attributes."""
+        rated = given.values is not None
+        weight = weight_of_zeros(self.unobserved_weight, rated)
+        self._check_together(weight, rated)
+        self._check_features(tables, weight)
+        self._row_ids, self._column_ids = given.row_ids, given.column_ids
+        self.row_labels_ = self._row_ids.labels
+        self.column_labels_ = self._column_ids.labels
+        self._seen = given.pattern() if self.store_pattern else None
+        self._given = given if self.store_pattern else None
+        self._tables = tables if self.store_pattern else (None, None)
+        self._start: Start | None = None
+        self._n_features_of = tuple(
+            None if table is None else table.n_features for table in tables
+        )
+        self.unobserved_weight_ = weight
+        if weight > 0:
+            self._rank(given, last)
+        else:
+            self._rate(given, tables, last)
 
     def _pairs(self, X: Any, *, reset: bool) -> Pairs:
         pairs = Pairs.read(X)
@@ -240,15 +426,34 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
                 "inference='variational'."
             )
 
+    def _check_features(self, tables: Tables, weight: float) -> None:
+        """Refuse features where no prior is learned that they could move."""
+        asked = [table.name for table in tables if table is not None]
+        if self.features is not None:
+            asked.append(f"features={self.features!r}")
+        if not asked:
+            return
+        if weight > 0:
+            raise ValueError(
+                f"{asked[0]} needs ratings y and unobserved_weight=0: where every cell "
+                "counts, which pairs there are is what is fitted, and no prior is "
+                "learned that features could move."
+            )
+        if not isinstance(self.alpha, str):
+            raise ValueError(
+                f"{asked[0]} needs alpha='auto', as features move the means of a "
+                f"learned prior, got alpha={self.alpha!r}."
+            )
+
     def _most_components(self, kind: str) -> int:
         asked = self.n_components or self._n_components[kind]
         return int(min(asked, len(self._row_ids), len(self._column_ids)))
 
-    def _rate(self, given: Interactions) -> None:
-        """Fit ratings alone."""
-        learned = isinstance(self.alpha, str)
+    def _rate(self, given: Interactions, tables: Tables, last: Last | None) -> None:
+        """Fit ratings: beside features, from the last fit, or from the beginning."""
+        learned, rank = isinstance(self.alpha, str), self._most_components("ratings")
         model = RatingsMatrix(
-            self._most_components("ratings"),
+            rank,
             center="both",
             alpha=self.alpha,
             alpha_scaling=0.0 if learned else self.alpha_scaling,
@@ -257,11 +462,38 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             random_state=self.random_state,
             store_pattern=self.store_pattern,
         )
-        self._preferences: Preferences = learned_from_ratings(given, model)
         self.alpha_ = self.alpha
-        self.n_components_, self.n_iter_ = model.n_components_, model.n_iter_
+        features = self._side_information(given, tables)
+        start = last.start_of(given) if last is not None and learned else None
+        if features is None and start is None:
+            self._preferences: Preferences = learned_from_ratings(given, model)
+            self.n_components_, self.n_iter_ = model.n_components_, model.n_iter_
+            found = model.taken_start()
+        else:
+            fit = learned_directly(given, model, rank, features, start)
+            self._preferences = fit.preferences
+            self.n_components_, self.n_iter_ = fit.n_components, fit.n_iter
+            found = fit.start
+        self._start = found if self.store_pattern else None
 
-    def _rank(self, given: Interactions) -> None:
+    def _side_information(
+        self, given: Interactions, tables: Tables
+    ) -> SideInformation | None:
+        """The features of all rows and columns; None if there are none."""
+        sides = zip(
+            tables,
+            (given.row_ids, given.column_ids),
+            (given.rows, given.columns),
+            strict=True,
+        )
+        rows, columns = (
+            None if table is None else table.of(ids, seen) for table, ids, seen in sides
+        )
+        if rows is None and columns is None and self.features is None:
+            return None
+        return SideInformation(rows, columns, self.features == "seen")
+
+    def _rank(self, given: Interactions, last: Last | None) -> None:
         """Fit targets beside the zeros of all other cells."""
         model = ImplicitModel(
             self._most_components("every cell"),
@@ -270,7 +502,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             self.alpha_scaling,
             self.max_iter,
         )
-        found = model.fit(given, check_random_state(self.random_state))
+        start = None if last is None else last.columns_of(given)
+        found = model.fit(given, check_random_state(self.random_state), start)
         self._preferences = found.preferences
         self.alpha_, self.n_iter_ = found.alpha, found.n_iter
         self.n_components_ = found.preferences.left.shape[1]
@@ -292,7 +525,14 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_preferences")
 
-    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
+    def predict(
+        self,
+        X: Any,
+        return_std: bool = False,
+        *,
+        row_features: Any = None,
+        column_features: Any = None,
+    ) -> Array | tuple[Array, Array]:
         """Predict the targets of pairs, seen or not.
 
         Parameters
@@ -303,7 +543,10 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             or columns.
         return_std : bool, default=False
             Whether to return standard deviations, too: with ratings whose noise was
-            learned.
+            learned, of ids that the fit knows.
+        row_features, column_features : data frame, or tuple of (ids, matrix), \
+                default=None
+            The same features as in `fit`, of ids that it does not know.
 
         Returns
         -------
@@ -315,7 +558,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X holds no pairs of ids; with `return_std`, if no noise was learned.
+            If X holds no pairs of ids; with `return_std`, if no noise was learned; if
+            features are not like those of the fit.
 
         Warns
         -----
@@ -324,13 +568,32 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         pairs = self._pairs(X, reset=False)
-        rows = self._row_ids.positions(pairs.rows)
-        columns = self._column_ids.positions(pairs.columns)
+        known = self._known(row_features, column_features)
+        rows = known.rows.positions(pairs.rows)
+        columns = known.columns.positions(pairs.columns)
         self._warn_about_unknown(
             row=pairs.rows[rows < 0], column=pairs.columns[columns < 0]
         )
-        mean = self._preferences.means(rows, columns)
-        return (mean, self._preferences.std(rows, columns)) if return_std else mean
+        mean = known.preferences.means(rows, columns)
+        return (mean, known.preferences.std(rows, columns)) if return_std else mean
+
+    def _known(self, row_features: Any, column_features: Any) -> Known:
+        """What the fit knows, and what it says of others by their features."""
+        given = (row_features, column_features)
+        if all(features is None for features in given):
+            return Known(self._row_ids, self._column_ids, self._preferences)
+        ids, tables = (self._row_ids, self._column_ids), read_tables(*given)
+        for table, n_features in zip(tables, self._n_features_of, strict=True):
+            if table is not None:
+                check_alike(table, n_features)
+        news = [not_among(*each) for each in zip(tables, ids, strict=True)]
+        rows, columns = (
+            one if table is None else KnownIds(one, table.known)
+            for one, table in zip(ids, news, strict=True)
+        )
+        assert isinstance(self._preferences, InformedPreferences)
+        matrices = (None if table is None else table.in_order() for table in news)
+        return Known(rows, columns, self._preferences.extended(*matrices))
 
     def recommend(
         self,
@@ -340,6 +603,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         exclude_seen: bool = True,
         rank_by: str = "mean",
         as_frame: bool = False,
+        row_features: Any = None,
+        column_features: Any = None,
     ) -> Any:
         """The columns that suit rows best.
 
@@ -359,6 +624,10 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         as_frame : bool, default=False
             Whether to return a pandas data frame, in which the ids have the names that
             they had in `fit`.
+        row_features, column_features : data frame, or tuple of (ids, matrix), \
+                default=None
+            The same features as in `fit`, of ids that it does not know; such columns
+            are listed, too.
 
         Returns
         -------
@@ -369,7 +638,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         ------
         ValueError
             If a parameter is none of these; with `rank_by` "lower", if no noise was
-            learned; if what was seen is to be left out and was not stored.
+            learned; if what was seen is to be left out and was not stored; if features
+            are not like those of the fit.
 
         Warns
         -----
@@ -379,14 +649,16 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         _check_list(n, rank_by)
         asked = read_ids(rows, "rows")
-        positions = self._row_ids.positions(asked)
+        known = self._known(row_features, column_features)
+        positions = known.rows.positions(asked)
         self._warn_about_unknown(row=asked[positions < 0])
-        told = self._preferences
+        told = known.preferences
         scores = told.scores if rank_by == "mean" else told.lower
         excluded = self._excluded(positions) if exclude_seen else None
         found = best_columns(scores, positions, told.n_columns, n, excluded)
         names = getattr(self, "feature_names_in_", ("row", "column"))
-        return self._named(asked, found, (*names, "score"), as_frame)
+        named = asked, found, known.columns.labels, (*names, "score")
+        return _named(*named, as_frame)
 
     def _excluded(self, rows: Array) -> sparse.csr_array:
         """What was seen of rows."""
@@ -438,19 +710,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             sparse.csr_array(themselves, shape=(len(asked), len(vectors))),
         )
         name = getattr(self, "feature_names_in_", ("row", "column"))[1]
-        return self._named(asked, found, (name, f"similar_{name}", "score"), as_frame)
-
-    def _named(
-        self, asked: Array, found: Lists, names: tuple[str, ...], as_frame: bool
-    ) -> Any:
-        """Lists of ids in place of positions."""
-        labels = self._column_ids.labels[found.columns]
-        lists = Recommendations(asked[found.rows], labels, found.scores)
-        if not as_frame:
-            return lists
-        frame = _pandas().DataFrame(dict(enumerate(lists)))
-        frame.columns = list(names)
-        return frame
+        names = name, f"similar_{name}", "score"
+        return _named(asked, found, self._column_ids.labels, names, as_frame)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """How well pairs are predicted that the fit has not seen.
@@ -507,11 +768,29 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         return tags
 
 
+def _ids_of(tables: Tables) -> tuple[Array | None, Array | None]:
+    """The ids that have features."""
+    rows, columns = (None if table is None else table.ids for table in tables)
+    return rows, columns
+
+
 def weight_of_zeros(unobserved_weight: Any, rated: bool) -> float:
     """What the parameter `unobserved_weight` stands for, with or without ratings."""
     if not isinstance(unobserved_weight, str):
         return float(unobserved_weight)
     return 0.0 if rated else UNOBSERVED_WEIGHT
+
+
+def _named(
+    asked: Array, found: Lists, labels: Array, names: tuple[str, ...], as_frame: bool
+) -> Any:
+    """Lists of ids in place of positions."""
+    lists = Recommendations(asked[found.rows], labels[found.columns], found.scores)
+    if not as_frame:
+        return lists
+    frame = _pandas().DataFrame(dict(enumerate(lists)))
+    frame.columns = list(names)
+    return frame
 
 
 def _pandas() -> Any:
@@ -531,9 +810,9 @@ def _check_list(n: Any, rank_by: Any) -> None:
 
 
 def _rows_of(seen: sparse.csr_array, positions: Array) -> sparse.csr_array:
-    """The rows at some positions; those at -1 store nothing."""
-    chosen = seen[np.maximum(positions, 0)]
-    unknown = positions < 0
+    """The rows at some positions; those at others than its own store nothing."""
+    unknown = (positions < 0) | (positions >= seen.shape[0])
+    chosen = seen[np.where(unknown, 0, positions)]
     if not np.any(unknown):
         return chosen
     known = sparse.diags_array((~unknown).astype(float)).tocsr()

@@ -16,6 +16,7 @@ from skprecgd._estimators.fitting import undone_on_failure
 from skprecgd._estimators.interactions import Interactions
 from skprecgd._estimators.preferences import usual_ridge
 from skprecgd._estimators.recommender import AUTO, PrecGDRecommender, weight_of_zeros
+from skprecgd._estimators.side_information import read_tables
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.compat import fit_context, validate_params
 from skprecgd._runtime.typing import RandomState
@@ -72,6 +73,8 @@ class PrecGDRecommenderCV(PrecGDRecommender):
     alpha_scaling : float or list of floats, default=1.0
         See :class:`PrecGDRecommender`.
     inference : {"variational", "gibbs"}, default="variational"
+        See :class:`PrecGDRecommender`.
+    features : {None, "seen"}, default=None
         See :class:`PrecGDRecommender`.
     max_iter : int, default=1000
         See :class:`PrecGDRecommender`.
@@ -143,6 +146,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         alpha: Any = AUTO,
         alpha_scaling: Any = 1.0,
         inference: str = "variational",
+        features: str | None = None,
         max_iter: int = 1000,
         cv: Any = None,
         scoring: Any = None,
@@ -156,6 +160,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             alpha=alpha,
             alpha_scaling=alpha_scaling,
             inference=inference,
+            features=features,
             max_iter=max_iter,
             random_state=random_state,
             store_pattern=store_pattern,
@@ -165,7 +170,15 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         self.n_jobs = n_jobs
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        row_features: Any = None,
+        column_features: Any = None,
+    ) -> Self:
         """Choose by cross-validation, then fit all pairs.
 
         Parameters
@@ -174,6 +187,9 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         y : array-like of shape (n,), default=None
         sample_weight : array-like of shape (n,), default=None
             See :class:`PrecGDRecommender`. The default scores do not heed weights.
+        row_features, column_features : data frame, or tuple of (ids, matrix), \
+                default=None
+            See :meth:`PrecGDRecommender.fit`. They go to every fit.
 
         Returns
         -------
@@ -189,6 +205,9 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             self._check_candidates()
             pairs = self._pairs(X, reset=True)
             given = Interactions.read(pairs, y, sample_weight)
+            # Tables that were read are no arrays, which would be cut into folds.
+            rows, columns = read_tables(row_features, column_features)
+            told = {"row_features": rows, "column_features": columns}
             weights = {} if sample_weight is None else {"sample_weight": sample_weight}
             search = GridSearchCV(
                 Candidate(**self._shared()),
@@ -201,10 +220,48 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             )
             # Weights go to every fit, whatever is asked of scikit-learn elsewhere.
             with config_context(enable_metadata_routing=False):
-                search.fit(X, y, **weights)
+                search.fit(X, y, **weights, **told)
             one = PrecGDRecommender(**self._shared(), **search.best_params_)
             one.set_params(store_pattern=self.store_pattern)
-            self._adopt(search, one.fit(X, y, sample_weight))
+            self._adopt(search, one.fit(X, y, sample_weight, **told))
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        on_repeat: str = "replace",
+        row_features: Any = None,
+        column_features: Any = None,
+    ) -> Self:
+        """Go on with more pairs and the parameters that were chosen.
+
+        The first call chooses them, as `fit` does.
+
+        Parameters
+        ----------
+        X, y, sample_weight, on_repeat, row_features, column_features
+            See :meth:`PrecGDRecommender.partial_fit`.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            As :meth:`PrecGDRecommender.partial_fit`.
+        """
+        told = {"row_features": row_features, "column_features": column_features}
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, y, sample_weight, **told)
+        one = PrecGDRecommender(**self._shared(), **self.best_params_)
+        one.set_params(store_pattern=self.store_pattern)
+        _take_fit(one, self)
+        one.partial_fit(X, y, sample_weight, on_repeat=on_repeat, **told)
+        _take_fit(self, one)
         return self
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -248,7 +305,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
 
     def _shared(self) -> dict[str, Any]:
         """The parameters that all candidates share."""
-        names = "inference", "max_iter", "random_state"
+        names = "inference", "features", "max_iter", "random_state"
         return {name: getattr(self, name) for name in names}
 
     def _grid(self, given: Interactions) -> list[dict[str, list[Any]]]:
@@ -300,11 +357,16 @@ class PrecGDRecommenderCV(PrecGDRecommender):
 
     def _adopt(self, search: GridSearchCV, refitted: PrecGDRecommender) -> None:
         """Take over what the search and the refit have found."""
-        for name, value in vars(refitted).items():
-            if name.endswith("_") or name.startswith("_"):
-                setattr(self, name, value)
+        _take_fit(self, refitted)
         for name in ("cv_results_", "best_index_", "best_params_", "best_score_"):
             setattr(self, name, getattr(search, name))
+
+
+def _take_fit(model: PrecGDRecommender, other: PrecGDRecommender) -> None:
+    """Take over the fitted attributes of another."""
+    for name, value in vars(other).items():
+        if name.endswith("_") or name.startswith("_"):
+            setattr(model, name, value)
 
 
 def _scorer(scoring: Any) -> Any:

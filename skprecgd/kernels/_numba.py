@@ -666,7 +666,13 @@ def _line_posteriors(  # type: ignore[no-untyped-def]
         q = at[i, i]
         for k in range(n):
             seconds[q, k] += precision[a]
-            means[i, k] = moments[i, k] + pull[a]
+            means[i, k] = moments[i, k]
+        if len(pull) == 1:
+            for k in range(n):
+                means[i, k] += pull[0, a]
+        else:
+            for k in range(n):
+                means[i, k] += pull[k, a]
         logs[a] += _sum_of_logs(seconds[q], n)
         if fixed >= 0:
             q = at[i, fixed]
@@ -947,13 +953,14 @@ def _uncertain_rows(
                     indptr[i + 1],
                 )
             own = noise[start : start + n]
+            pulls = pull if len(pull) == 1 else pull[start : start + n]
             _side_by_side(gram, own, own_grams)
             _side_by_side(moment, own, own_moments)
             determinant += _line_posteriors(
                 own_grams,
                 own_moments,
                 precision,
-                pull,
+                pulls,
                 free,
                 fixed[0],
                 value[0],
@@ -1024,6 +1031,7 @@ def _uncertain_lines(
         for start in range(bounds[p], bounds[p + 1], _LANES):
             n = min(_LANES, bounds[p + 1] - start)
             own = noise[start : start + n]
+            pulls = pull if len(pull) == 1 else pull[start : start + n]
             _side_by_side(grams[start : start + n], own, own_grams)
             _side_by_side(moments[start : start + n], own, own_moments)
             totals[:] = own_moments[size]
@@ -1031,7 +1039,7 @@ def _uncertain_lines(
                 own_grams,
                 own_moments,
                 precision,
-                pull,
+                pulls,
                 free,
                 fixed[0],
                 value[0],
@@ -1150,9 +1158,10 @@ def _drawn_rows(
             own = noise[i]
             for q in range(packed):
                 gram[q] *= own
+            pulled = pull[i] if len(pull) > 1 else pull[0]
             for a in range(f):
                 gram[a * (a + 3) // 2] += own_precision[a]
-                target[a] = own * target[a] + pull[a]
+                target[a] = own * target[a] + pulled[a]
             _line_drawn(gram, target, chance[i], means[i], draws[i])
             total = 0.0
             for e in range(indptr[i], indptr[i + 1]):
@@ -1465,7 +1474,8 @@ def drawn_rows(
         _drawn_rows,
         *_indices(indptr, indices),
         *_floats(np.dtype(float), values, np.empty(0) if weights is None else weights),
-        *_floats(np.dtype(float), *others, *prior, noise, chance, products),
+        *_floats(np.dtype(float), *others, prior.precision, np.atleast_2d(prior.pull)),
+        *_floats(np.dtype(float), noise, chance, products),
         *(means, draws, squares, bounds),
     )
     threads = _threads(len(values) * products.shape[1])
@@ -1519,7 +1529,8 @@ def _of_tail(tail: Tail | None) -> tuple[Array, ...]:
 
 
 def _of_unknown(unknown: Unknown) -> tuple[Array, ...]:
-    floats = _floats(np.dtype(float), unknown.precision, unknown.pull)
+    pull = np.atleast_2d(unknown.pull)
+    floats = _floats(np.dtype(float), unknown.precision, pull)
     fixed = -1 if unknown.fixed is None else unknown.fixed
     value = np.array([unknown.value])
     whole = (unknown.free, np.array([fixed]))

@@ -184,7 +184,8 @@ def uncertain_rows(
         )
         own = noise[part, None]
         sums = own * np.column_stack([rows @ mean, squares_of @ others.precision])
-        lines = _posteriors(own * (gaps @ second), sums, np.ones(len(own)), unknown)
+        of_part = np.ones(len(own)), unknown.of_lines(part)
+        lines = _posteriors(own * (gaps @ second), sums, *of_part)
         squares = lines.squares / noise[part]
         if learned.rate[0] >= 0.0:
             counts = learned.counts[part]
@@ -210,7 +211,7 @@ def uncertain_lines(
 ) -> Lines:
     size = moments.shape[1] - 1
     parts = [
-        _posteriors(grams[part], moments[part], noise[part], unknown)
+        _posteriors(grams[part], moments[part], noise[part], unknown.of_lines(part))
         for part in slabs((len(grams), size**2), _UNCERTAIN_NUMBERS)
     ]
     return Lines(
@@ -233,10 +234,11 @@ def drawn_rows(
         for numbers in (each, each * own)
     )
     products, scaled = others.products(), others.precision[:, None] * others.basis
+    pull = np.broadcast_to(prior.pull, chance.shape)
     means, draws = np.empty_like(chance), np.empty_like(chance)
     for part in slabs((len(chance), f**2), _UNCERTAIN_NUMBERS):
         grams = noise[part, None] * (_lines_of(gaps, part) @ products)
-        target = noise[part, None] * (_lines_of(moments, part) @ scaled) + prior.pull
+        target = noise[part, None] * (_lines_of(moments, part) @ scaled) + pull[part]
         inverse = unpacked(grams, lower_index(f))
         inverse[:, np.arange(f), np.arange(f)] += prior.precision
         root = np.linalg.cholesky(inverse)

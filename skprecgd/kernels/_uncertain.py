@@ -6,7 +6,7 @@ moments ``E x x^T`` are the upper triangles of symmetric matrices, row by row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, Self
 
@@ -88,8 +88,10 @@ class Unknown:
     ----------
     free : ndarray of int, shape (f,)
         Coordinates that are found.
-    precision, pull : ndarray of shape (f,)
-        Of their prior: inverse variances, and these times the means.
+    precision : ndarray of shape (f,)
+        Inverse variances of their prior.
+    pull : ndarray of shape (f,) or (n_lines, f)
+        These times the means of the prior, of all lines or of each.
     fixed : int or None
         A coordinate that is given.
     value : float
@@ -104,6 +106,10 @@ class Unknown:
     fixed: int | None
     value: float
     at: Array
+
+    def of_lines(self, part: slice) -> Unknown:
+        """What is to be found of some of the lines."""
+        return self if self.pull.ndim == 1 else replace(self, pull=self.pull[part])
 
 
 class Totals(NamedTuple):
@@ -202,8 +208,10 @@ class Prior(NamedTuple):
 
     Attributes
     ----------
-    precision, pull : ndarray of shape (f,)
-        Inverse variances, and these times the means.
+    precision : ndarray of shape (f,)
+        Inverse variances.
+    pull : ndarray of shape (f,) or (n_lines, f)
+        These times the means, of all lines or of each.
     """
 
     precision: Array

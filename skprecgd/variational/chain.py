@@ -7,16 +7,18 @@ itself, and their mean is the best prediction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import OthersDrawn, Pattern, Prior, drawn_rows, sampled_product
 from skprecgd.unknown.coordinates import Side
+from skprecgd.variational.informed_model import InformedModel
 from skprecgd.variational.lines_in_memory import LongMeans
 from skprecgd.variational.model import Model
 from skprecgd.variational.precisions import Precisions, precisions_of
+from skprecgd.variational.prior_means import Regression, expected_lines
 from skprecgd.variational.tail import HeavyTail
 from skprecgd.variational.tuning import CHAIN, ChainTuning
 
@@ -40,6 +42,8 @@ class DrawnSide:
         Of their noise.
     prior_lines : float
         See `ChainTuning`.
+    regressions : sequence of Regression, default=()
+        On features, which move the prior means of the lines.
 
     Attributes
     ----------
@@ -61,8 +65,11 @@ class DrawnSide:
         variances: Array,
         precisions: Precisions,
         prior_lines: float,
+        regressions: Sequence[Regression] = (),
     ) -> None:
         self.pattern, self.side, self.precisions = pattern, side, precisions
+        self.regressions = list(regressions)
+        self._first_weights = [each.variances for each in regressions]
         self.values, self.mean, self.variances = mean, mean, variances
         self._prior_lines, self._first = prior_lines, variances
         self.given, self.centre = 1.0, 0.0
@@ -73,6 +80,8 @@ class DrawnSide:
         pull = np.zeros(len(precision))
         if self.side.centred:
             pull[-1] = self.centre * precision[-1]
+        if self.regressions:
+            pull = pull + precision * expected_lines(self.regressions)
         return Prior(precision, pull)
 
     def seen_by(self, other: DrawnSide) -> OthersDrawn:
@@ -99,8 +108,10 @@ class DrawnSide:
         return whole
 
     def draw_prior(self, rng: np.random.Generator) -> None:
-        """Draw the prior variances, and the prior mean of the offsets."""
+        """Draw the prior variances, and the prior means."""
         lines = self.values[:, self.side.free]
+        if self.regressions:
+            lines = lines - self._draw_regressions(lines, rng)
         squares = np.sum(lines**2, axis=0)
         n = len(lines)
         if self.side.centred:
@@ -112,6 +123,19 @@ class DrawnSide:
         shape = 0.5 * (n + self._prior_lines)
         drawn = rate / rng.standard_gamma(shape, len(squares))
         self.variances = np.maximum(drawn, _LEAST_VARIANCE)
+
+    def _draw_regressions(self, lines: Array, rng: np.random.Generator) -> Array:
+        """Draw the weights of features, and return what they expect of the lines."""
+        each = [one.expected for one in self.regressions]
+        base = np.zeros(lines.shape[1])
+        if self.side.centred:
+            base[-1] = self.centre
+        for k, one in enumerate(self.regressions):
+            left = lines - base - (np.sum(each, axis=0) - each[k])
+            first = self._first_weights[k]
+            self.regressions[k] = one.drawn(left, self.variances, first, rng)
+            each[k] = self.regressions[k].expected
+        return np.asarray(np.sum(each, axis=0))
 
 
 class Chain:
@@ -156,8 +180,11 @@ class Chain:
         assert isinstance(model.long, LongMeans)
         at_long = model.long.mean, model.long_prior, long
         at_short = model.short.mean, model.short_prior, short
-        self.long = DrawnSide(own, coordinates.long, *at_long, lines)
-        self.short = DrawnSide(other, coordinates.short, *at_short, lines)
+        told: list[Sequence[Regression]] = [(), ()]
+        if isinstance(model, InformedModel):
+            told = [model.long_regressions, model.short_regressions]
+        self.long = DrawnSide(own, coordinates.long, *at_long, lines, told[0])
+        self.short = DrawnSide(other, coordinates.short, *at_short, lines, told[1])
         self.long.centre = self.short.centre = model.centre
         if coordinates.flat:
             self.short.given = model.centre

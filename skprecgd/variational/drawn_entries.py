@@ -62,11 +62,12 @@ class DrawnPredictive(LearnedEntries):
             yield from repeat(np.zeros(0))
         lines, of_rows = np.unique(rows, return_inverse=True)
         pattern, units = self._pattern(lines), self.columns.units.at(columns)
+        features = self._features(lines)
         while True:
             for k in rng.permutation(len(self.columns.draws)):
                 draw = self.columns.draws[k]
                 chance = rng.standard_normal((len(lines), len(draw.variances)))
-                found = draw.solved(pattern, chance).values[of_rows]
+                found = draw.solved(pattern, features, chance).values[of_rows]
                 mean = draw.shift[columns] + _products(found, draw, columns)
                 own = noise
                 if own is None:
@@ -86,9 +87,10 @@ class DrawnPredictive(LearnedEntries):
     def _variances(self, rows: Array, columns: Array) -> Array:
         lines, where = np.unique(rows, return_inverse=True)
         pattern, draws = self._pattern(lines), self.columns.draws
+        features = self._features(lines)
         first = total = squares = np.zeros(len(rows))
         for k, draw in enumerate(draws):
-            mean = draw.solved(pattern).mean[where]
+            mean = draw.solved(pattern, features).mean[where]
             found = draw.shift[columns] + _products(mean, draw, columns)
             # Squares of differences from a number nearby lose nothing.
             first = found if k == 0 else first
@@ -98,7 +100,16 @@ class DrawnPredictive(LearnedEntries):
         between = np.maximum(squares - total**2 / n, 0.0) / max(1, n - 1)
         chosen = spread_out(n, self.columns.tuning.covariances)
         within = sum(self._given(draws[k], lines, where, columns) for k in chosen)
-        return between + within / len(chosen)
+        found = between + within / len(chosen)
+        if self.columns.knows_unseen:
+            unseen = self.counts[columns] == 0
+            means = [draws[k].solved(pattern, features).mean for k in chosen]
+            each = [
+                _of_unseen(draws[k], mean)
+                for k, mean in zip(chosen, means, strict=True)
+            ]
+            found += np.where(unseen, np.mean(each, axis=0)[where], 0.0)
+        return found
 
     def _given(
         self, draw: ColumnDraw, lines: Array, where: Array, columns: Array
@@ -116,6 +127,14 @@ class DrawnPredictive(LearnedEntries):
         own = np.einsum("nij,nj->ni", roots[where], basis[columns])
         return np.sum(own**2, axis=1)
 
+    def _features(self, lines: Array) -> Array | None:
+        """Turned features of some rows; one that was never seen has none."""
+        features = self.columns.features
+        if features is None:
+            return None
+        known = (lines >= 0) & (lines < len(features))
+        return np.where(known[:, None], features[np.where(known, lines, 0)], 0.0)
+
     def _pattern(self, lines: Array) -> Pattern:
         """The observed entries of some rows."""
         seen, values = self.seen, with_values(self.seen, self.values)
@@ -124,6 +143,13 @@ class DrawnPredictive(LearnedEntries):
         if seen.dtype != np.int8:
             weights = seen[lines].data
         return self.columns.pattern(part, weights)
+
+
+def _of_unseen(draw: ColumnDraw, rows: Array) -> Array:
+    """The prior variance of entries of rows in a column without entries."""
+    own = draw.own_variances
+    assert own is not None
+    return np.asarray(rows[:, : len(own) - 1] ** 2 @ own[:-1] + own[-1])
 
 
 def _products(rows: Array, draw: ColumnDraw, columns: Array) -> Array:

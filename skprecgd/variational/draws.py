@@ -15,12 +15,22 @@ from skprecgd.factors import FactorPair
 from skprecgd.kernels import Drawn, OthersDrawn, Pattern, Prior, drawn_rows
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
-from skprecgd.variational.chain import Chain
+from skprecgd.variational.chain import Chain, DrawnSide
 from skprecgd.variational.entries import Units
 from skprecgd.variational.given import GivenInMemory
 from skprecgd.variational.posterior import Posterior, Problem
+from skprecgd.variational.prior_means import (
+    NewLines,
+    Regression,
+    of_all_lines,
+    of_new_lines,
+)
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.tuning import CHAIN, ChainTuning
+
+# Weight of features among the columns whose axes are found: they are carried along,
+# and have no say in these.
+_UNHEARD = 1e-6
 
 
 class ColumnDraw(NamedTuple):
@@ -35,20 +45,35 @@ class ColumnDraw(NamedTuple):
         noise: zero for columns that say nothing.
     variances : ndarray of shape (f,)
         Of the prior of a row.
+    weights : ndarray of shape (q, f), default=None
+        What turned features of a row add to its prior mean.
+    own_variances : ndarray of shape (r + 1,), default=None
+        Of the prior of the factors and the offset of a column; None without features
+        of columns.
     """
 
     basis: Array
     shift: Array
     precision: Array
     variances: Array
+    weights: Array | None = None
+    own_variances: Array | None = None
 
-    def solved(self, pattern: Pattern, chance: Array | None = None) -> Drawn:
+    def solved(
+        self,
+        pattern: Pattern,
+        features: Array | None = None,
+        chance: Array | None = None,
+    ) -> Drawn:
         """Rows given these columns; without chance, their means alone."""
         f = len(self.variances)
         if chance is None:
             chance = np.zeros((len(pattern.indptr) - 1, f))
         columns = OthersDrawn(*(np.asarray(part, np.float64) for part in self[:3]))
-        prior = Prior(1.0 / self.variances, np.zeros(f))
+        pull = np.zeros(f)
+        if features is not None and self.weights is not None:
+            pull = features @ self.weights / self.variances
+        prior = Prior(1.0 / self.variances, pull)
         return drawn_rows(pattern, columns, prior, np.ones(len(chance)), chance)
 
 
@@ -74,6 +99,8 @@ class ColumnDraws:
     first : ColumnPosterior, default=None
         What tells the noise of rows and entries, if they have noise of their own.
     tuning : ChainTuning
+    features : ndarray of shape (n_rows, q), default=None
+        Turned features of the rows of the fit.
     """
 
     units: Units
@@ -83,6 +110,7 @@ class ColumnDraws:
     signs: Array
     first: ColumnPosterior | None = None
     tuning: ChainTuning = CHAIN
+    features: Array | None = None
 
     @property
     def n_draws(self) -> int:
@@ -96,6 +124,11 @@ class ColumnDraws:
     def freedom(self) -> float:
         """Degrees of freedom of the noise of an entry; infinite if it is normal."""
         return np.inf if self.first is None else self.first.freedom
+
+    @property
+    def knows_unseen(self) -> bool:
+        """Whether features tell of columns without entries."""
+        return self.draws[0].own_variances is not None
 
     @property
     def learns_of_rows(self) -> bool:
@@ -139,6 +172,17 @@ class ColumnDraws:
             turns.append(turn)
         return turns
 
+    def turn_of_features(self, regressions: Sequence[Regression]) -> Array | None:
+        """What features that new rows may have add to coordinates along the axes."""
+        first = 0
+        for each in regressions:
+            own, first = slice(first, first + len(each.mean)), first + len(each.mean)
+            if each.features.turn is not None:
+                pairs = zip(self.draws, self._turns, strict=True)
+                total = sum(_weights_of(draw)[own] @ turn for draw, turn in pairs)
+                return np.asarray(each.features.turn @ (total / len(self.draws)))
+        return None
+
     def rows(self, entries: sparse.csr_array, weights: Weights = ONCE) -> RowPosterior:
         """The rows that show some entries, along the axes.
 
@@ -164,7 +208,7 @@ class ColumnDraws:
         pattern = self.pattern(entries, each)
         total = np.zeros((n, self.axes.shape[1] + self.row_offset))
         for draw, turn in zip(self.draws, self._turns, strict=True):
-            total += draw.solved(pattern).mean @ turn
+            total += draw.solved(pattern, self.features).mean @ turn
         return RowPosterior(total / len(self.draws), np.zeros(n), noise, share)
 
     def squares(self, entries: sparse.csr_array, weights: Weights = ONCE) -> Array:
@@ -174,7 +218,7 @@ class ColumnDraws:
         total = np.zeros(n)
         for k in chosen:
             chance = np.tile(self.signs[k], (n, 1))
-            total += self.draws[k].solved(pattern, chance).squares
+            total += self.draws[k].solved(pattern, self.features, chance).squares
         return total / len(chosen)
 
     def squares_of(
@@ -192,6 +236,11 @@ class ColumnDraws:
         columns = entries.indices
         values = (entries.data - self.units.shift[columns]) / self.units.scale[columns]
         return Pattern(entries.indptr, columns, np.asarray(values, np.float64), weights)
+
+
+def _weights_of(draw: ColumnDraw) -> Array:
+    assert draw.weights is not None
+    return draw.weights
 
 
 def spread_out(n: int, count: int) -> Array:
@@ -235,10 +284,10 @@ def sampled_posterior(
     signs = rng.choice([-1.0, 1.0], (len(found.draws), len(chain.rows.side.free)))
     axes = np.zeros((problem.given.shape[1], chain.coordinates.rank))
     if len(axes.T):
-        axes[problem.useful.columns] = found.axes
+        axes[found.columns] = found.axes
     first = posterior.columns if posterior.columns.learns_of_rows else None
     given = problem.units, found.draws, axes, posterior.row_offset, signs, first, tuning
-    columns = ColumnDraws(*given)
+    columns = ColumnDraws(*given, features=_turned_features(chain.rows))
     rows = columns.rows(entries.matrix, entries.weights)
     squares = columns.squares_of(rows, entries.matrix, entries.weights)
     freedom, equal = posterior.noise.freedom, posterior.noise.is_equal
@@ -250,7 +299,15 @@ def sampled_posterior(
         rows=replace(rows, squares=squares),
         noise=problem.noise_of(precision, freedom, is_equal=equal),
         factor_scales=problem.spread * found.scales,
+        new_lines=found.new_lines(columns, chain),
     )
+
+
+def _turned_features(side: DrawnSide) -> Array | None:
+    """Those of all lines of a side, of every kind."""
+    if not side.regressions:
+        return None
+    return np.hstack([each.features.turned for each in side.regressions])
 
 
 @dataclass(frozen=True)
@@ -261,18 +318,25 @@ class _Collected:
     ----------
     draws : list of ColumnDraw
         Of all columns.
-    axes : ndarray of shape (n_kept, rank)
+    columns : ndarray of int, shape (n_told,)
+        Those of which something is known.
+    axes : ndarray of shape (n_told, rank)
         Leading right singular vectors of the mean over the draws, without offsets.
     precision : ndarray of shape (n_kept,)
         Mean inverse variances of the noise of the columns.
     scales : ndarray of shape (rank,)
         See `Posterior.factor_scales`; in units of the entries' own spread.
+    of_features : tuple of ndarray or None
+        What features that new columns may have add to the axes, and to the offsets;
+        None without any.
     """
 
     draws: list[ColumnDraw]
+    columns: Array
     axes: Array
     precision: Array
     scales: Array
+    of_features: tuple[Array, Array] | None
 
     @classmethod
     def of(cls, problem: Problem, chain: Chain, tuning: ChainTuning) -> _Collected:
@@ -281,31 +345,79 @@ class _Collected:
         every = min(-(-numbers // tuning.most_numbers), tuning.kept // tuning.fewest)
         every = max(1, every)
         mean, draws = _MeanProduct(r, tuning), []
+        told = problem.useful.columns
+        if chain.columns.regressions:
+            told = np.append(told, _without_entries(problem))
         precision = np.zeros(len(problem.useful.columns))
-        scales = np.zeros(r)
+        scales, offsets = np.zeros(r), np.zeros(())
         for is_kept in chain.swept(tuning, every):
-            mean.add(*chain.factors())
+            left, right = chain.factors()
+            added = _expected_columns(problem, chain)
+            weights = of_new_lines(chain.columns.regressions)
+            if weights is not None:
+                added = [*added, _UNHEARD * weights[:, :r]]
+                offsets = offsets + weights[:, -1] / tuning.kept
+            mean.add(left, np.vstack([right, *added]))
             precision += chain.precision_of_columns / tuning.kept
             products = chain.long.variances[:r] * chain.short.variances[:r]
             scales += np.sort(np.sqrt(products))[::-1] / tuning.kept
             if is_kept:
                 draws.append(_of_all_columns(problem, chain))
-        return cls(draws, mean.axes(), precision, scales)
+        axes, of_features = mean.axes(), None
+        if weights is not None:
+            of_axes = axes[len(told) :] if r else np.zeros((len(weights), 0))
+            of_features = of_axes / _UNHEARD, offsets
+        axes = axes[: len(told)]
+        return cls(draws, told, axes, precision, scales, of_features)
+
+    def new_lines(self, columns: ColumnDraws, chain: Chain) -> NewLines:
+        """What features tell of other rows and columns, in units of the data."""
+        rows = columns.turn_of_features(chain.rows.regressions)
+        if self.of_features is None:
+            return NewLines(rows)
+        scale = float(columns.units.scale[0])
+        basis, offsets = (scale * np.asarray(part) for part in self.of_features)
+        own = np.zeros((len(basis), int(columns.row_offset)))
+        return NewLines(rows, np.hstack([basis, own]), offsets)
+
+
+def _without_entries(problem: Problem) -> Array:
+    """The columns that have no useful entry."""
+    every = np.arange(problem.given.shape[1])
+    return np.setdiff1d(every, problem.useful.columns)
+
+
+def _expected_columns(problem: Problem, chain: Chain) -> list[Array]:
+    """The factors to expect of columns without entries, by their features."""
+    told = of_all_lines(chain.columns.regressions)
+    if told is None:
+        return []
+    return [told[_without_entries(problem), : chain.coordinates.rank]]
 
 
 def _of_all_columns(problem: Problem, chain: Chain) -> ColumnDraw:
     """The columns as they are drawn now, in single precision."""
     found, rows = chain.columns.seen_by(chain.rows), chain.rows.side
-    n, kept = problem.given.shape[1], problem.useful.columns
+    n, kept, r = problem.given.shape[1], problem.useful.columns, chain.coordinates.rank
     basis = np.zeros((n, len(rows.free)), np.float32)
     if rows.offset is not None:
         basis[:, -1] = 1.0
     # Nothing is known of other columns but that they are like these.
     shift = np.full(n, chain.columns.centre if problem.units.are_one else 0.0)
     shift, precision = shift.astype(np.float32), np.zeros(n, np.float32)
+    told = of_all_lines(chain.columns.regressions)
+    if told is not None:
+        basis[:, :r] = told[:, :r]
+        shift += told[:, -1].astype(np.float32)
     basis[kept], shift[kept] = found.basis, found.shift
     precision[kept] = problem.useful.trust * chain.precision_of_columns
-    return ColumnDraw(basis, shift, precision, chain.rows.variances)
+    own = chain.rows.regressions
+    weights = None
+    if own:
+        weights = np.vstack([each.mean for each in own]).astype(np.float32)
+    variances = chain.columns.variances if told is not None else None
+    of_rows = chain.rows.variances, weights
+    return ColumnDraw(basis, shift, precision, *of_rows, variances)
 
 
 class _MeanProduct:

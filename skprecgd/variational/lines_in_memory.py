@@ -224,7 +224,8 @@ class LinesInMemory(EntryLines):
         moments[:, :-1] = rows @ (scaled * others.mean)
         grams = np.asarray(gaps @ (scaled * others.second))
         noise = np.ones(self.sides[0]) if side.noise is None else side.noise
-        return uncertain_lines(grams, moments, noise[which], side.unknown)
+        unknown = side.unknown.of_lines(which)
+        return uncertain_lines(grams, moments, noise[which], unknown)
 
     def residual(self, long: LongSide, short: Array) -> ResidualInMemory:
         assert isinstance(long, LongMeans)

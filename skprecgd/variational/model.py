@@ -47,6 +47,8 @@ class Model:
         Prior variances of the coordinates that are found.
     centre : float
         Prior mean of the offsets of the data's columns, or the one offset of all.
+    n_steps : int
+        How many steps have led here.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Model:
         self.entries, self.noise, self.tail = entries, noise, tail
         self.coordinates = Coordinates.of(entries.center, entries.columns_are_long)
         n_short, size = entries.sides[1], self.coordinates.size
-        self.centre = 0.0
+        self.centre, self.n_steps = 0.0, 0
         self.long = entries.lines.unknown_lines(size)
         self.long_prior = np.ones(len(self.coordinates.long.free))
         self.short_prior = np.ones(len(self.coordinates.short.free))
@@ -139,6 +141,7 @@ class Model:
         drop : bool, default=False
             Leave out the weakest column if the evidence is higher without it.
         """
+        self.n_steps += 1
         if self.coordinates.size == 0:
             self._learn_noise_alone()
             return
@@ -172,7 +175,11 @@ class Model:
         self.short = self.short._replace(squares=short)
 
     def unknown(self, *, of_long: bool) -> Unknown:
-        """What is to be found of a line of a side, and its prior."""
+        """What is to be found of the lines of a side, and their prior."""
+        return self.unknown_line(of_long=of_long)
+
+    def unknown_line(self, *, of_long: bool) -> Unknown:
+        """What is to be found of a line of which nothing else is known."""
         side = self.coordinates.long if of_long else self.coordinates.short
         precision = 1.0 / (self.long_prior if of_long else self.short_prior)
         value = 1.0 if of_long else self._fixed_value
@@ -206,16 +213,22 @@ class Model:
         self.centre = float(left / (weight @ grams[:, at[last, last]]))
 
     def _learn_priors(self, *, shared: bool) -> None:
-        n_long, n_short = self.entries.sides
-        long, short = self.coordinates.long, self.coordinates.short
-        self.long_prior = self._variances(self.long_totals, long, n_long)
-        self.short_prior = self._variances(self.short.totals, short, n_short)
+        self.long_prior = self._variances(of_long=True)
+        self.short_prior = self._variances(of_long=False)
         if shared and self.rank:
             for prior in (self.long_prior, self.short_prior):
                 prior[: self.rank] = prior[: self.rank].mean()
 
-    def _variances(self, totals: Totals, side: Side, n: int) -> Array:
+    def _side(self, *, of_long: bool) -> tuple[Totals, Side, int]:
+        """The sums over the lines of a side, its coordinates, and how many it has."""
+        n_long, n_short = self.entries.sides
+        if of_long:
+            return self.long_totals, self.coordinates.long, n_long
+        return self.short.totals, self.coordinates.short, n_short
+
+    def _variances(self, *, of_long: bool) -> Array:
         """The prior variances at which the evidence is highest."""
+        totals, side, n = self._side(of_long=of_long)
         at = self.coordinates.at
         squares = totals.second[at[side.free, side.free]] / n
         if side.centred:
@@ -241,9 +254,8 @@ class Model:
         if self.rank == 0:
             return
         n_long, n_short = self.entries.sides
-        at, r = self.coordinates.at, self.rank
-        own = unpacked(self.long_totals.second, at)[:r, :r] / n_long
-        other = unpacked(self.short.totals.second, at)[:r, :r] / n_short
+        own = self._about_prior(of_long=True) / n_long
+        other = self._about_prior(of_long=False) / n_short
         values, vectors = np.linalg.eigh(own)
         values = np.maximum(values, values[-1] * 1e-15)
         root = vectors * np.sqrt(values)
@@ -254,14 +266,31 @@ class Model:
         to_long = fourth[:, None] * (inverse_root @ turn).T
         to_short = (root @ turn).T / fourth[:, None]
         log = float(np.sum(np.log(fourth)) - 0.5 * np.sum(np.log(values)))
+        self._turn(to_long, to_short, log)
+
+    def _turn(self, to_long: Array, to_short: Array, log: float) -> None:
+        """Turn the factors of both sides by matrices that leave their product.
+
+        Parameters
+        ----------
+        to_long, to_short : ndarray of shape (rank, rank)
+        log : float
+            Log determinant of the first.
+        """
+        n_long, n_short = self.entries.sides
         whole_long, whole_short = self._whole(to_long), self._whole(to_short)
         self.long = self.long.turned(whole_long)
         self.long_totals = self._turned(self.long_totals, whole_long, n_long * log)
         totals = self._turned(self.short.totals, whole_short, -n_short * log)
-        second = unpacked(self.short.second, at)
+        second = unpacked(self.short.second, self.coordinates.at)
         second = packed_of(whole_short @ second @ whole_short.T)
         mean = self.short.mean @ whole_short.T
         self.short = Lines(mean, second, self.short.squares, totals)
+
+    def _about_prior(self, *, of_long: bool) -> Array:
+        """The sum of the second moments of the factors about their prior means."""
+        totals, r = self._side(of_long=of_long)[0], self.rank
+        return unpacked(totals.second, self.coordinates.at)[:r, :r]
 
     def _whole(self, turn: Array) -> Array:
         """A turn of the factors as one of all coordinates."""
@@ -278,17 +307,14 @@ class Model:
 
     def evidence(self) -> float:
         """The lower bound of the log density of the entries."""
-        n_long, n_short = self.entries.sides
-        sides = (
-            (self.long_totals, self.coordinates.long, n_long, self.long_prior),
-            (self.short.totals, self.coordinates.short, n_short, self.short_prior),
-        )
-        cost = sum(self._divergence(*side) for side in sides)
+        cost = sum(self._divergence(of_long=of_long) for of_long in (True, False))
         of_tail = 0.0 if self.tail is None else self.tail.evidence()
         return self.noise.evidence(self.short.squares) + of_tail - cost
 
-    def _divergence(self, totals: Totals, side: Side, n: int, prior: Array) -> float:
+    def _divergence(self, *, of_long: bool) -> float:
         """From the prior to the posterior of all lines of a side."""
+        totals, side, n = self._side(of_long=of_long)
+        prior = self.long_prior if of_long else self.short_prior
         at = self.coordinates.at
         squares = totals.second[at[side.free, side.free]].copy()
         if side.centred:
@@ -322,7 +348,11 @@ class Model:
         long = self.long_totals.second[diagonal] / n_long
         short = self.short.totals.second[diagonal] / n_short
         k = int(np.argmin(long * short))
-        gain = n_long * np.log(max(long[k], _LEAST_VARIANCE))
+        long, short = (
+            np.diag(self._about_prior(of_long=of_long)) / n
+            for of_long, n in ((True, n_long), (False, n_short))
+        )
+        gain = self._cost_of_means(k) + n_long * np.log(max(long[k], _LEAST_VARIANCE))
         gain += self.long_totals.log_diagonal[k]
         gain += n_short * np.log(max(short[k], _LEAST_VARIANCE))
         gain += self.short.totals.log_diagonal[k]
@@ -330,6 +360,10 @@ class Model:
         more = 2.0 * self.short.mean[:, k] * moments[:, k]
         more -= 2.0 * crossed.sum(axis=1) - crossed[:, k]
         return k, more if gain > float(self.noise.short @ more) else None
+
+    def _cost_of_means(self, k: int) -> float:
+        """Twice what learning prior means of a factor costs the evidence."""
+        return 0.0
 
     def keep(self, columns: Array) -> tuple[Array, Array]:
         """Leave out all factors but some.

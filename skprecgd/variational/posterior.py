@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels import packed_squares
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import NoisyEntries, Units, Within
@@ -19,6 +20,7 @@ from skprecgd.variational.gross import (
     are_one_number,
     range_without_errors,
 )
+from skprecgd.variational.informed_model import InformedModel, SideInformation
 from skprecgd.variational.model import Model
 from skprecgd.variational.noise_choice import (
     HeavyTails,
@@ -27,9 +29,16 @@ from skprecgd.variational.noise_choice import (
     SameNoise,
     errs_less_in_most,
 )
-from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
+from skprecgd.variational.prior_means import (
+    NOTHING_NEW,
+    NewLines,
+    of_all_lines,
+    of_new_lines,
+)
+from skprecgd.variational.recipe import Learned, follow_recipe, go_on, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
+from skprecgd.variational.warm import Start
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ class Posterior:
         took none.
     problem : Problem or None
         What was asked; None where the answer is known in closed form.
+    new_lines : NewLines
+        What features tell of other rows and columns.
     """
 
     columns: Any
@@ -102,11 +113,26 @@ class Posterior:
     missed: float
     model: Model | None
     problem: Problem | None
+    new_lines: NewLines = NOTHING_NEW
 
     @property
     def n_draws(self) -> int:
         """Of how many draws the means are; zero if there was no need of any."""
         return self.columns.n_draws
+
+    @property
+    def start(self) -> Start | None:
+        """Where to go on from with more entries; None if these are to be fitted anew.
+
+        Of a variational posterior. Columns that have not varied may do so with more
+        entries, and have no unit yet; one offset of all is no coordinate of a line.
+        """
+        model = self.model
+        if model is None or self.exact or self.rank == 0:
+            return None
+        if model.coordinates.flat or not self.columns.units.varies.all():
+            return None
+        return Start.of(model, self.columns)
 
     @property
     def noise_variance(self) -> float | Array:
@@ -167,6 +193,8 @@ def posterior_of(
     noise: str,
     noise_tail: str,
     noise_variance: float | None,
+    features: SideInformation | None = None,
+    start: Start | None = None,
 ) -> Posterior:
     """`learn_posterior` of entries wherever they are.
 
@@ -175,11 +203,18 @@ def posterior_of(
     given : GivenEntries
     rank, center, noise, noise_tail, noise_variance
         See `learn_posterior`.
+    features : SideInformation, default=None
+        What moves the prior means of rows and columns; with ``center="both"``.
+    start : Start, default=None
+        What was learned of most of the entries, with the same centre.
     """
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None
-    problem = Problem.of(given, center, own=own)
-    assumed = Assumed(noise, noise_tail, noise_variance)
+    units = None if start is None else start.units
+    problem = Problem.of(given, center, own=own, units=units)
+    assumed = Assumed(noise, noise_tail, noise_variance, features)
+    if start is not None:
+        return problem.posterior(assumed.learned_on(problem, rank, start))
     plain = None if noise_tail == "normal" else problem.without_gross_errors()
     if plain is None:
         return problem.posterior(assumed.learned(problem, rank))
@@ -195,7 +230,7 @@ def posterior_of(
 
 @dataclass(frozen=True)
 class Assumed:
-    """What is assumed of the noise.
+    """What is assumed of the noise, and known of rows and columns.
 
     Attributes
     ----------
@@ -203,27 +238,45 @@ class Assumed:
     tail : {"normal", "t", "auto"}
     variance : float or None
         See `learn_posterior`.
+    features : SideInformation or None
+        See `posterior_of`.
     """
 
     noise: str
     tail: str
     variance: float | None
+    features: SideInformation | None = None
 
     def learned(self, problem: Problem, rank: int) -> Learned:
         """What the recipe ends with under that noise."""
+        offsets = self._offsets(problem)
+        if self.tail == "t":
+            offsets = HeavyTails().added_to(offsets)
+        choices: list[NoiseChoice] = []
+        if self.noise == "auto" and self.variance is None:
+            choices += [SameNoise(), LoudRows()]
+        if self.tail == "auto" and self.variance is None:
+            choices.append(HeavyTails())
+        return follow_recipe(offsets, rank, choices)
+
+    def learned_on(self, problem: Problem, rank: int, start: Start) -> Learned:
+        """What is learned from where another iteration has ended."""
+        given = problem.given
+        assert isinstance(given, GivenInMemory)
+        begun = start.begun(self._offsets(problem), given, problem.useful)
+        return go_on(begun, rank)
+
+    def _offsets(self, problem: Problem) -> Model:
+        """The model without factors, before anything is learned."""
         scaled, known = problem.entries, None
         if self.variance is not None:
             known = self.variance / float(scaled.units.scale[0]) ** 2
         kind = "columns" if self.noise == "auto" else self.noise
-        offsets = Model(scaled, make_noise(scaled, kind, known))
-        if self.tail == "t":
-            offsets = HeavyTails().added_to(offsets)
-        choices: list[NoiseChoice] = []
-        if self.noise == "auto" and known is None:
-            choices += [SameNoise(), LoudRows()]
-        if self.tail == "auto" and known is None:
-            choices.append(HeavyTails())
-        return follow_recipe(offsets, rank, choices)
+        noise = make_noise(scaled, kind, known)
+        if self.features is None:
+            return Model(scaled, noise)
+        told = self.features.of_useful(problem.given, problem.useful)
+        return InformedModel(scaled, noise, *told)
 
 
 @dataclass(frozen=True)
@@ -312,7 +365,19 @@ class Problem:
             learned.missed,
             model,
             self,
+            self._new_lines(model) if isinstance(model, InformedModel) else NOTHING_NEW,
         )
+
+    def _new_lines(self, model: InformedModel) -> NewLines:
+        of_long, scale = self.entries.columns_are_long, float(self.units.scale[0])
+        rows = of_new_lines(model.regressions(of_long=not of_long))
+        columns = of_new_lines(model.regressions(of_long=of_long))
+        if columns is None:
+            return NewLines(rows, None, None)
+        # The last coordinates of rows and columns are their offsets.
+        basis = scale * columns[:, : model.rank]
+        basis = np.hstack([basis, np.zeros((len(basis), 1))])
+        return NewLines(rows, basis, scale * columns[:, -1])
 
     def _row_counts(self) -> Array:
         """How many entries tell of the noise of each row."""
@@ -348,12 +413,25 @@ class Problem:
         precision[kept] = model.precision_of_columns
         trust = np.zeros(n_columns)
         trust[kept] = self.useful.trust
-        unknown = model.unknown(of_long=not of_long)
+        unknown = model.unknown_line(of_long=not of_long)
         of_rows, tail = model.noise.of_rows, model.tail
+        expected, told = None, None
+        if isinstance(model, InformedModel):
+            expected = of_all_lines(model.regressions(of_long=not of_long))
+            told = of_all_lines(model.regressions(of_long=of_long))
+            if told is not None:
+                others = np.setdiff1d(np.arange(n_columns), kept)
+                mean[np.ix_(others, side.free)] += told[others]
+                second[others] = packed_squares(mean[others])
+                own = coordinates.at[side.free, side.free]
+                precision_of_prior = model.unknown_line(of_long=of_long).precision
+                second[np.ix_(others, own)] += 1.0 / precision_of_prior
         return ColumnPosterior(
             *(self.units, mean, second, precision, trust, unknown),
             strength=np.inf if of_rows is None else of_rows.strength,
             freedom=np.inf if tail is None else tail.freedom,
+            expected=expected,
+            knows_unseen=told is not None,
         )
 
     @property

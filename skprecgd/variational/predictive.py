@@ -311,6 +311,8 @@ class LearnedEntries(EntryDistributions):
 
     def _of_unseen(self, columns: Array) -> Array:
         """The variance of entries of columns of which nothing was seen."""
+        if self.columns.knows_unseen:
+            return np.zeros(len(columns))
         return np.where(self.counts[columns] > 0, 0.0, self.typical_variance)
 
     def _of_units(self, columns: Array) -> tuple[Array, Array]:

@@ -107,6 +107,33 @@ def follow_recipe(
     return Learned(best, evidence, min(found, best.rank), missed=missed)
 
 
+def go_on(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> Learned:
+    """Learn on from where a recipe has ended, with more entries than it saw.
+
+    Columns that the evidence does not pay for are left out within a few steps, and
+    spare ones start from what is left, as in the last part of the recipe: steps that
+    went on with weak columns, chunk after chunk, would switch them off.
+
+    Parameters
+    ----------
+    model : Model
+        With columns, and lines of the shorter side that are known.
+    rank : int
+        Columns at most.
+    tuning : RecipeTuning
+    """
+    rank = min(rank, min(model.entries.sides) - 1)
+    for _ in range(tuning.warm_steps):
+        model.step(drop=True)
+    evidence, found = model.evidence(), model.rank
+    if model.exact:
+        return Learned(model, evidence, found, exact=True)
+    best = _with_weak_columns(
+        model, max(rank, found), replace(tuning, last_steps=tuning.warm_last_steps)
+    )
+    return Learned(best, evidence, min(found, best.rank))
+
+
 def is_doubtful(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> bool:
     """Whether what a model leaves may be no noise, but signal of at most that rank.
 

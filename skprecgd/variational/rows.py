@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -55,6 +55,10 @@ class ColumnPosterior:
         none.
     freedom : float
         Degrees of freedom of the noise of an entry; infinite if it is normal.
+    expected : ndarray of shape (n_rows, f), default=None
+        What features of the rows of the fit add to their prior means.
+    knows_unseen : bool, default=False
+        Whether features tell of columns without entries, and second moments are theirs.
     """
 
     units: Units
@@ -65,6 +69,8 @@ class ColumnPosterior:
     unknown: Unknown
     strength: float = np.inf
     freedom: float = np.inf
+    expected: Array | None = None
+    knows_unseen: bool = False
     n_draws: ClassVar[int] = 0
 
     @property
@@ -108,11 +114,29 @@ class ColumnPosterior:
         parts = slabs((entries.shape[0], self.second.shape[1]), _NUMBERS)
         return RowPosterior.of([self._solved(entries, weights, part) for part in parts])
 
+    def lines(self, entries: sparse.csr_array, weights: Weights) -> Lines:
+        """The rows with their second moments, all in memory, of no own noise.
+
+        Parameters
+        ----------
+        entries : csr_array of shape (n_rows, n_columns)
+        weights : Weights
+        """
+        shown = _Shown.of(self, entries, weights, slice(0, entries.shape[0]))
+        return shown.lines(np.ones(len(shown.counts)), np.ones(len(shown.values)))
+
     def squares_of(
         self, rows: RowPosterior, entries: sparse.csr_array, weights: Weights
     ) -> Array:
         """Expected squared residuals of rows that were found: they are known."""
         return rows.squares
+
+    def unknown_rows(self, part: slice) -> Unknown:
+        """What is to be found of some rows, which are those of the fit or plain."""
+        if self.expected is None:
+            return self.unknown
+        pull = self.unknown.pull + self.unknown.precision * self.expected[part]
+        return replace(self.unknown, pull=pull)
 
     def _solved(
         self, entries: sparse.csr_array, weights: Weights, part: slice
@@ -185,12 +209,15 @@ class _Shown:
         By what precisions differ beside those of the columns.
     values : ndarray of shape (n_entries,)
         In units of the columns.
+    unknown : Unknown
+        Of the rows.
     """
 
     columns: ColumnPosterior
     pattern: sparse.csr_array
     precision: Array | float
     values: Array
+    unknown: Unknown
 
     @classmethod
     def of(
@@ -210,7 +237,8 @@ class _Shown:
         shape = part.stop - part.start, entries.shape[1]
         pattern = unchecked_csr(indptr, index, each, shape)
         precision = 1.0 if weights.precision is None else weights.precision
-        return cls(columns, pattern, precision, values / units.scale[index])
+        scaled = values / units.scale[index]
+        return cls(columns, pattern, precision, scaled, columns.unknown_rows(part))
 
     @cached_property
     def rows(self) -> Array:
@@ -237,7 +265,7 @@ class _Shown:
         grams = np.asarray(gaps @ (scaled * columns.second))
         squares = self._summed(each * self.values**2, columns.weight)
         moments = np.column_stack([values @ (scaled * columns.mean), squares])
-        return uncertain_lines(grams, moments, noise, columns.unknown)
+        return uncertain_lines(grams, moments, noise, self.unknown)
 
     def squares(self, lines: Lines) -> Array:
         """Expected squared residuals of the entries, in units of the columns' noise."""

@@ -293,6 +293,9 @@ class RecipeTuning:
     vanished : float
         A column has vanished if its means are a smaller share of what it may be: the
         root of the ratio of the squared means to the expected squares.
+    warm_steps, warm_last_steps : int
+        Steps with the columns that were there, and with spare ones, where an iteration
+        goes on with more entries.
     """
 
     first_room: int = 20
@@ -317,6 +320,8 @@ class RecipeTuning:
     last_steps: int = 16
     sure_steps: int = 3
     vanished: float = 0.1
+    warm_steps: int = 3
+    warm_last_steps: int = 5
 
 
 @dataclass(frozen=True)
