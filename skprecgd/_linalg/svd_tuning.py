@@ -166,6 +166,116 @@ class SvdTuning:
 
 
 @dataclass(frozen=True)
+class GramRoute:
+    """When `energy_svd` forms the Gram matrix of the shorter side.
+
+    Attributes
+    ----------
+    size : int
+        Largest shorter side for which it is formed whatever the rank: a Krylov space
+        would take as many products.
+    share : float
+        Share of all triplets above which it is formed for any shorter side.
+    """
+
+    size: int = 256
+    share: float = 0.2
+
+
+@dataclass(frozen=True)
+class EnergyGoal:
+    """When a Krylov space holds enough of the energy of the leading triplets.
+
+    Energies are sums of squared singular values. Randomized subspace iteration with q
+    iterations and p more columns than the rank k leaves
+    ``s_k^2 (s_(k+p+1) / s_k)^(4 q + 2)`` of the best energy, or a few times that.
+
+    Attributes
+    ----------
+    left : float
+        Energy that may be missing, as a share of what the best matrix of the rank
+        leaves of the data.
+    iterations, oversamples : int, int
+        q and p of the rival that must not capture more. Those of scikit-learn.
+    of_rival : float
+        Energy that may be missing, as a share of what the rival leaves.
+    least : float
+        A `left` below this is not asked for.
+    values : float
+        Relative error of the singular values that stand apart.
+    apart : float
+        Squared singular values larger than the first beyond the rank by this factor
+        stand apart (1.05 in the values themselves).
+    most, most_blocks : float, int
+        Columns of the space, as a multiple of rank and oversamples and in blocks beyond
+        that, from which on energy is no longer waited for: hardly anything is to be
+        told apart (a flat spectrum), and the rival stopped long ago.
+    slowest : float
+        Ratio of two successive gains that a prediction counts with at most.
+    rounding : float
+        Energy, as a share of all, below which gains are rounding.
+    alike : float
+        Relative difference of squared singular values that may be one value, repeated.
+    """
+
+    left: float = 1e-5
+    iterations: int = 5
+    oversamples: int = 10
+    of_rival: float = 0.1
+    least: float = 1e-9
+    values: float = 3e-5
+    apart: float = 1.1
+    most: float = 4.0
+    most_blocks: int = 6
+    slowest: float = 0.95
+    rounding: float = 1e-15
+    alike: float = 1e-3
+
+
+@dataclass(frozen=True)
+class SeenBySquares:
+    """What products in one precision show of singular values, by their squares.
+
+    Attributes
+    ----------
+    share : float
+        Smallest wanted singular value, as a share of the largest.
+    energy : float
+        Energy that rounding of the vectors loses, as a share of that of the data.
+    """
+
+    share: float
+    energy: float
+
+
+@dataclass(frozen=True)
+class EnergyTuning:
+    """The numbers that tune `energy_svd`.
+
+    Attributes
+    ----------
+    width : int
+        Columns of a block.
+    gram : GramRoute
+    goal : EnergyGoal
+    single, double : SeenBySquares
+    cast : SinglePrecision
+        How data are converted. Norms of products with ``X^T X`` are squared, so their
+        range is a fourth of that of float32.
+    tol : float
+        Error of the vectors, as of `truncated_svd`, where squares show too little.
+    """
+
+    width: int = 16
+    gram: GramRoute = field(default_factory=GramRoute)
+    goal: EnergyGoal = field(default_factory=EnergyGoal)
+    single: SeenBySquares = field(default=SeenBySquares(share=5e-3, energy=2e-10))
+    double: SeenBySquares = field(default=SeenBySquares(share=1e-5, energy=0.0))
+    cast: SinglePrecision = field(default_factory=lambda: SinglePrecision(exponent=20))
+    tol: float = 1e-6
+
+
+@dataclass(frozen=True)
 class ArpackTuning:
     """The numbers that tune `leading_triplets` and `leading_eigenpairs`.
 
@@ -207,5 +317,6 @@ class BidiagonalTuning:
 
 
 SVD = SvdTuning()
+ENERGY = EnergyTuning()
 ARPACK = ArpackTuning()
 BIDIAGONAL = BidiagonalTuning()

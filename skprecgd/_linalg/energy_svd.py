@@ -1,0 +1,187 @@
+"""Leading singular triplets to the accuracy that the captured energy asks for.
+
+What a truncated SVD is used for, scores and explained variance, depends on the energy
+that the leading vectors capture. That is found long before each vector is: a Krylov
+space of the Gram matrix that is hardly larger than the rank will do, and in most cases
+in single precision. One product in the precision of the data turns the vectors found
+into triplets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+from sklearn.utils import check_random_state
+
+from skprecgd._linalg.energy_goal import EnergyJudge
+from skprecgd._linalg.gram_space import GramSpace
+from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.numerics import UnitTuning, working_dtype
+from skprecgd._linalg.rayleigh_ritz import triplets_within
+from skprecgd._linalg.svd_tuning import (
+    ENERGY,
+    SVD,
+    EnergyTuning,
+    SeenBySquares,
+)
+from skprecgd._linalg.truncated_svd import TruncatedSvd, truncated_svd
+from skprecgd._runtime.typing import Array, RandomState
+
+# Squares of squares of such sizes are numbers in single precision.
+UNIT_OF_SQUARES = UnitTuning(ordinary=2.0**20)
+
+
+def energy_svd(
+    X: Any,
+    rank: int,
+    *,
+    max_blocks: int = 1000,
+    random_state: RandomState = None,
+    size: float | None = None,
+    tuning: EnergyTuning = ENERGY,
+) -> TruncatedSvd:
+    """Leading triplets that capture as much energy as a randomized method does, or more.
+
+    Parameters
+    ----------
+    X : Matrix, ndarray, sparse array or LinearOperator of shape (n_rows, n_columns)
+    rank : int
+        How many triplets, at most ``min(X.shape)``.
+    max_blocks : int, default=1000
+        Most products with X and its transpose, unless `rank` vectors take more.
+    random_state : int, RandomState instance or None, default=None
+        Draws the first block.
+    size : float or None, default=None
+        Frobenius norm of X, where it is known.
+    tuning : EnergyTuning
+
+    Returns
+    -------
+    TruncatedSvd
+    """
+    matrix = as_matrix(X)
+    size = matrix.frobenius_norm() if size is None else size
+    wide = matrix.shape[0] < matrix.shape[1]
+    search = _Search(
+        matrix.T if wide else matrix, rank, size, max_blocks, random_state, tuning
+    )
+    found = search.found() if size > 0 else None
+    if found is not None:
+        return found.transposed() if wide else found
+    return truncated_svd(
+        matrix,
+        rank,
+        tol=tuning.tol,
+        max_blocks=max_blocks,
+        random_state=random_state,
+        size=size,
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One search for leading triplets, by whichever way is the cheapest that will do.
+
+    Parameters
+    ----------
+    X : Matrix of shape (n_rows, n_columns)
+        It has at least as many rows as columns.
+    rank, size, max_blocks, random_state, tuning
+        See `energy_svd`.
+    """
+
+    X: Matrix
+    rank: int
+    size: float
+    max_blocks: int
+    random_state: RandomState
+    tuning: EnergyTuning
+
+    def found(self) -> TruncatedSvd | None:
+        """The triplets, or None where squares do not show them."""
+        tuning = self.tuning
+        unit = UNIT_OF_SQUARES.unit(self.size, self.X.dtype)
+        X = self.X if unit == 1.0 else (1.0 / unit) * self.X
+        search = replace(self, X=X, size=self.size / unit)
+        if search._is_left_to_gram():
+            found = search._by_gram()
+        else:
+            found = search._by_krylov(search._in_single(), tuning.single)
+            if found is None and search._double is not None:
+                found = search._by_krylov((search._double, 1.0), tuning.double)
+        if found is None or unit == 1.0:
+            return found
+        return replace(found, s=(found.s * unit).astype(found.s.dtype))
+
+    @cached_property
+    def _double(self) -> Matrix | None:
+        return self.X.in_double()
+
+    def _in_single(self) -> tuple[Matrix, float] | None:
+        if self.X.dtype == np.float32:
+            return self.X, 1.0
+        return self.X.in_single(self.size, self.tuning.cast)
+
+    def _is_left_to_gram(self) -> bool:
+        route, n_columns = self.tuning.gram, self.X.shape[1]
+        small = n_columns <= route.size or self.rank > route.share * n_columns
+        return small and self.X.forms_gram and self._double is not None
+
+    def _by_gram(self) -> TruncatedSvd | None:
+        n = self.X.shape[1]
+        squares, v = linalg.eigh(
+            self.X.gram(),
+            subset_by_index=[n - self.rank, n - 1],
+            overwrite_a=True,
+            check_finite=False,
+        )
+        if not self._shown(squares[::-1], self.tuning.double):
+            return None
+        return self._within(self._double, v[:, ::-1], 1, 0.0, True)
+
+    def _by_krylov(
+        self, cast: tuple[Matrix, float] | None, seen: SeenBySquares
+    ) -> TruncatedSvd | None:
+        if cast is None:
+            return None
+        X, factor = cast
+        total = (self.size * factor) ** 2
+        judge = EnergyJudge(self.rank, total, self.tuning.goal)
+        rng = check_random_state(self.random_state)
+        space = GramSpace(X, self.tuning.width, rng, SVD.rounding)
+        goal = self.tuning.goal
+        most = goal.most * judge.size + goal.most_blocks * space.width
+        while True:
+            space.expand()
+            last = space.n_blocks >= self.max_blocks and space.size >= self.rank
+            if space.size < judge.size and not (last or space.exhausted):
+                continue
+            judge.take(space.values())
+            enough = judge.enough(waits=space.size < most)
+            if enough and judge.may_hide(space.width) and not space.exhausted:
+                space.widen()
+                judge.forget()
+                continue
+            if enough or last or space.exhausted:
+                break
+        hidden = judge.allowed < seen.energy * total
+        if hidden or not self._shown(judge.values, seen):
+            return None
+        v = space.vectors(self.rank)
+        X = self.X if seen is self.tuning.single else X
+        done = enough or not last or space.exhausted
+        return self._within(X, v, space.n_blocks, 0.0, done)
+
+    def _shown(self, squares: Array, seen: SeenBySquares) -> bool:
+        return bool(squares[self.rank - 1] > seen.share**2 * squares[0])
+
+    def _within(
+        self, X: Matrix, v: Array, n_blocks: int, error: float, converged: bool
+    ) -> TruncatedSvd:
+        dtype = working_dtype(np.dtype(self.X.dtype))
+        u, s, v = (part.astype(dtype, copy=False) for part in triplets_within(X, v))
+        return TruncatedSvd(u, s, v, n_blocks, error, converged)
