@@ -64,6 +64,7 @@ from skprecgd._estimators.parameters import (
     check_init,
     check_together,
     needs_each_entry,
+    tolerance_of,
 )
 from skprecgd._estimators.reading import read_data
 from skprecgd._estimators.row_space import RowSpace
@@ -86,6 +87,7 @@ from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.loop import check_unit
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.signal import Signal, find_signal
@@ -220,10 +222,14 @@ class PrecGDFactorization(
         Ranks without a lower held-out loss before the held-out path stops.
     max_iter : int, default=1000
         Most iterations (complete data: blocks).
-    tol : float, default=1e-9
-        Missing entries: as in `PrecGDMatrixSensing`. Complete data: the singular
-        vectors are accurate to ``100 * tol``, the singular values far beyond. With a
-        tol of 1e-4 or more, computed in single precision where that is accurate enough.
+    tol : "auto" or float, default="auto"
+        Missing entries: as in `PrecGDMatrixSensing`. Complete data: with "auto", as
+        accurate as the energy that the components capture asks for, which is no less
+        than that of `sklearn.decomposition.TruncatedSVD` with its defaults; singular
+        values that are 5 % larger than the first left out are accurate to 1e-4. With a
+        number, the singular vectors are accurate to ``100 * tol``, the singular values
+        far beyond. With "auto", or a tol of 1e-4 or more, products are computed in
+        single precision where that is accurate enough.
     random_state : int, RandomState instance or None, default=None
         Seed of random starts, of the entries hidden by `score`, and of the draws of
         ``inference="gibbs"``.
@@ -368,7 +374,7 @@ class PrecGDFactorization(
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         max_iter: int = 1000,
-        tol: float = 1e-9,
+        tol: float | str = "auto",
         random_state: RandomState = None,
         warm_start: bool = False,
         store_pattern: bool = True,
@@ -500,6 +506,18 @@ class PrecGDFactorization(
             fit, stopped = in_spite_of_interrupt(noise)
         return replace(fit, stopped=stopped)
 
+    def _path_settings(
+        self,
+        objective: Objective,
+        max_rank: int,
+        unknown: Unknown,
+        block: Block | None = None,
+    ) -> PathSettings:
+        settings = super()._path_settings(objective, max_rank, unknown, block)
+        # A group without holes is a part of data with holes.
+        by_energy = isinstance(self.tol, str) and block is None
+        return replace(settings, by_energy=by_energy)
+
     def _searched(
         self, objective: Objective, offsets: Offsets, unknown: Unknown
     ) -> tuple[Objective, int, Signal | None]:
@@ -559,16 +577,17 @@ class PrecGDFactorization(
         rank: int,
     ) -> Found:
         """What the estimator keeps of the result of a search."""
-        kept = kept_factors(objective, result, self.tol, seen, rank)
+        tol = tolerance_of(self)
+        kept = kept_factors(objective, result, tol, seen, rank)
         within = means.within(kept)
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
-        gross = objective.gross_errors(within, result.relative_residual, self.tol)
+        gross = objective.gross_errors(within, result.relative_residual, tol)
         components = within.low_rank if offsets.of_rows else None
         solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self), components
         )
-        rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
+        rank = numerical_rank(objective, result, tol, factors, offsets.size)
         left = partial(mean_square_left, objective, result, within, gross)
         return Found(
             objective,

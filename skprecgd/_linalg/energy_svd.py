@@ -10,7 +10,6 @@ into triplets.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from sklearn.utils import check_random_state
 
 from skprecgd._linalg.energy_goal import EnergyJudge
 from skprecgd._linalg.gram_space import GramSpace
-from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.matrices import Matrix, ScaledMatrix, as_matrix
 from skprecgd._linalg.numerics import UnitTuning, working_dtype
 from skprecgd._linalg.rayleigh_ritz import triplets_within
 from skprecgd._linalg.svd_tuning import (
@@ -44,7 +43,7 @@ def energy_svd(
     size: float | None = None,
     tuning: EnergyTuning = ENERGY,
 ) -> TruncatedSvd:
-    """Leading triplets that capture as much energy as a randomized method does, or more.
+    """Leading triplets that capture no less energy than those of a randomized method.
 
     Parameters
     ----------
@@ -105,43 +104,41 @@ class _Search:
         """The triplets, or None where squares do not show them."""
         tuning = self.tuning
         unit = UNIT_OF_SQUARES.unit(self.size, self.X.dtype)
-        X = self.X if unit == 1.0 else (1.0 / unit) * self.X
+        X = self.X if unit == 1.0 else ScaledMatrix(self.X, 1.0 / unit, self.X.dtype)
         search = replace(self, X=X, size=self.size / unit)
-        if search._is_left_to_gram():
-            found = search._by_gram()
+        double, found = X.in_double(), None
+        if search._is_left_to_gram and double is not None:
+            found = search._by_gram(double)
         else:
             found = search._by_krylov(search._in_single(), tuning.single)
-            if found is None and search._double is not None:
-                found = search._by_krylov((search._double, 1.0), tuning.double)
+            if found is None and double is not None:
+                found = search._by_krylov((double, 1.0), tuning.double)
         if found is None or unit == 1.0:
             return found
         return replace(found, s=(found.s * unit).astype(found.s.dtype))
-
-    @cached_property
-    def _double(self) -> Matrix | None:
-        return self.X.in_double()
 
     def _in_single(self) -> tuple[Matrix, float] | None:
         if self.X.dtype == np.float32:
             return self.X, 1.0
         return self.X.in_single(self.size, self.tuning.cast)
 
+    @property
     def _is_left_to_gram(self) -> bool:
         route, n_columns = self.tuning.gram, self.X.shape[1]
         small = n_columns <= route.size or self.rank > route.share * n_columns
-        return small and self.X.forms_gram and self._double is not None
+        return small and self.X.forms_gram
 
-    def _by_gram(self) -> TruncatedSvd | None:
-        n = self.X.shape[1]
+    def _by_gram(self, X: Matrix) -> TruncatedSvd | None:
+        n = X.shape[1]
         squares, v = linalg.eigh(
-            self.X.gram(),
+            X.gram(),
             subset_by_index=[n - self.rank, n - 1],
             overwrite_a=True,
             check_finite=False,
         )
         if not self._shown(squares[::-1], self.tuning.double):
             return None
-        return self._within(self._double, v[:, ::-1], 1, 0.0, True)
+        return self._within(X, v[:, ::-1], 1, 0.0, True)
 
     def _by_krylov(
         self, cast: tuple[Matrix, float] | None, seen: SeenBySquares

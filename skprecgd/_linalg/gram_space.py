@@ -54,8 +54,9 @@ class GramSpace:
     ) -> None:
         self._X, self._rng, self._rounding = X, rng, rounding
         self._n = X.shape[1]
-        self._dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-        self.eps = float(np.finfo(self._dtype).eps)
+        single = X.dtype == np.float32
+        self._dtype = np.dtype(np.float32 if single else np.float64)
+        self.eps = float(np.finfo(np.float32 if single else np.float64).eps)
         self.width = width
         # Columns of the basis are rows of the buffer, which grows.
         self._buffer = np.empty((0, self._n), self._dtype)
@@ -83,7 +84,7 @@ class GramSpace:
         back = self._X.gram_times(block)
         scale = largest_column(back)
         self._largest = max(self._largest, scale)
-        # The large coefficients first: rounding that they leave is removed with the rest.
+        # The large coefficients first: what they leave by rounding goes with the rest.
         near = max(0, size - self._last)
         rest, large = orthogonalised(back, V[:, near:])
         rest, coefficients = orthogonalised(rest, V)

@@ -532,7 +532,9 @@ class ScaledMatrix(Matrix):
 
     def in_double(self) -> Matrix | None:
         double = self._matrix.in_double()
-        return None if double is None else self._factor * double
+        if double is None:
+            return None
+        return ScaledMatrix(double, self._factor, np.float64)
 
 
 class LineScaledMatrix(Matrix):

@@ -18,6 +18,7 @@ from skprecgd._linalg.numerics import (
     norm,
     slabs,
 )
+from skprecgd._linalg.svd_tuning import SinglePrecision
 from skprecgd._runtime.typing import Array
 
 
@@ -41,21 +42,24 @@ SWEEPS = SweepTuning()
 # A difference below this share of its terms has lost three digits, so that it is summed
 # again term by term.
 _CANCELLED = 1e-3
+# Size of data, as a multiple of that of what offsets leave of them, up to which single
+# precision shows enough of the rest.
+_MOSTLY_OFFSET = 10.0
 
 
-class OffsetMatrix(Matrix):
-    """``X - rows 1^T - 1 columns^T`` for a sparse X, never formed.
+class ShiftedMatrix(Matrix):
+    """``X - rows 1^T - 1 columns^T``, never formed.
 
     Parameters
     ----------
-    X : sparse array of shape (n_rows, n_columns)
+    X : Matrix of shape (n_rows, n_columns)
     rows, columns : ndarray of shape (n_rows,), (n_columns,)
+        In the precision of X.
     """
 
-    def __init__(self, X: Any, rows: Array, columns: Array) -> None:
+    def __init__(self, X: Matrix, rows: Array, columns: Array) -> None:
         super().__init__(X.shape, X.dtype)
-        self.X, self.rows, self.columns = X, rows, columns
-        self._data = as_matrix(X)
+        self._data, self.rows, self.columns = X, rows, columns
 
     def times(self, block: Array) -> Array:
         product = self._data.times(block)
@@ -64,6 +68,49 @@ class OffsetMatrix(Matrix):
     def transposed_times(self, block: Array) -> Array:
         product = self._data.transposed_times(block)
         return product - _outer(self.columns, block) - self.rows @ block
+
+    def in_single(
+        self, size: float | None, tuning: SinglePrecision
+    ) -> tuple[Matrix, float] | None:
+        whole = self._data.frobenius_norm()
+        size = self.frobenius_norm() if size is None else size
+        # Single precision does not show a small rest of large products.
+        if whole > _MOSTLY_OFFSET * size:
+            return None
+        cast = self._data.in_single(whole, tuning)
+        if cast is None:
+            return None
+        scaled, factor = cast
+        rows, columns = (
+            (factor * part).astype(np.float32) for part in (self.rows, self.columns)
+        )
+        return ShiftedMatrix(scaled, rows, columns), factor
+
+    def in_double(self) -> Matrix | None:
+        if self.dtype == np.float64:
+            return self
+        double = self._data.in_double()
+        if double is None:
+            return None
+        rows, columns = (part.astype(np.float64) for part in (self.rows, self.columns))
+        return ShiftedMatrix(double, rows, columns)
+
+    def _transpose(self) -> Matrix:
+        return ShiftedMatrix(self._data.T, self.columns, self.rows)
+
+
+class OffsetMatrix(ShiftedMatrix):
+    """The same for a sparse X, whose norm and Gram matrix are known, too.
+
+    Parameters
+    ----------
+    X : sparse array of shape (n_rows, n_columns)
+    rows, columns : ndarray of shape (n_rows,), (n_columns,)
+    """
+
+    def __init__(self, X: Any, rows: Array, columns: Array) -> None:
+        super().__init__(as_matrix(X), rows, columns)
+        self.X = X
 
     def frobenius_norm(self) -> float:
         n_rows, n_columns = self.shape

@@ -34,7 +34,7 @@ def explain_complete(
     check_unit(objective.data_norm)
     found = objective.truncated_svd(
         rank,
-        tol=_VECTOR_TOL * settings.tol,
+        tol=None if settings.by_energy else _VECTOR_TOL * settings.tol,
         max_blocks=settings.max_iter,
         random_state=random_state,
     )
