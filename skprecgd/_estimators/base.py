@@ -194,8 +194,11 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
             self.lower_bound_ = noise.lower_bound
 
     def _store_matrix(self, factors: Factors) -> None:
+        known = factors.svd()
         u, s, v = signed_svd(factors)
-        balanced = factors.with_svd(u, s, v)
+        balanced = factors
+        if u is not known[0] or not factors.is_balanced:
+            balanced = factors.with_svd(u, s, v)
         self.n_components_ = len(s)
         self.singular_values_ = s
         self.components_ = np.ascontiguousarray(v.T)

@@ -106,8 +106,8 @@ class GramSpace:
         coordinates = linalg.eigh(
             self._T, subset_by_index=[n - rank, n - 1], check_finite=False
         )[1]
-        basis = self._buffer[:n].T
-        return np.asarray(basis @ coordinates[:, ::-1].astype(self._dtype))
+        turned = coordinates[:, ::-1].T.astype(self._dtype)
+        return np.asarray(turned @ self._buffer[:n]).T
 
     def widen(self) -> None:
         """Let as many random directions as it has columns join the next block.

@@ -17,6 +17,7 @@ from skprecgd._linalg.numerics import (
     is_mapped,
     norm,
     slabs,
+    working_dtype,
 )
 from skprecgd._linalg.svd_tuning import SinglePrecision
 from skprecgd._runtime.typing import Array
@@ -42,6 +43,8 @@ SWEEPS = SweepTuning()
 # A difference below this share of its terms has lost three digits, so that it is summed
 # again term by term.
 _CANCELLED = 1e-3
+# The same for terms in single precision, of which one digit is spared.
+_CANCELLED_SINGLE = 0.1
 # Size of data, as a multiple of that of what offsets leave of them, up to which single
 # precision shows enough of the rest.
 _MOSTLY_OFFSET = 10.0
@@ -299,21 +302,42 @@ def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
     return X - rows[:, None] - columns
 
 
-def total_variance(X: Any, size: float | None = None, unit: float = 1.0) -> float:
+def total_variance(
+    X: Any,
+    unit: float = 1.0,
+    shifted: tuple[Matrix, float] | None = None,
+) -> float:
     """Sum of the columns' variances, in units of the square of `unit`.
 
-    `size` is the Frobenius norm of X where it is known: that saves a pass.
+    Parameters
+    ----------
+    X : ndarray or sparse array of shape (n_rows, n_columns)
+    unit : float, default=1.0
+    shifted : tuple of Matrix and float, default=None
+        X less the same in all rows, and the Frobenius norm of that. It saves passes
+        where its means are small enough.
     """
+    if shifted is not None:
+        matrix, size = shifted
+        variance = _variance_by_norm(matrix, size, unit)
+        if variance is not None:
+            return variance
     if sparse.issparse(X):
         X = X if unit == 1.0 else X / X.dtype.type(unit)
         return float(np.sum(mean_variance_axis(X, axis=0)[1]))
     means = X.mean(axis=0, dtype=np.float64)
-    if size is not None:
-        square = (size / unit) ** 2 / len(X)
-        variance = square - dot(means / unit, means / unit)
-        if variance > _CANCELLED * square:
-            return variance
     return float(np.sum(squared_deviations(X, means, unit))) / len(X)
+
+
+def _variance_by_norm(X: Matrix, size: float, unit: float) -> float | None:
+    """Sum of the columns' variances by their means; None where digits would cancel."""
+    n_rows = X.shape[0]
+    sums = X.transposed_times(np.ones(n_rows, working_dtype(np.dtype(X.dtype))))
+    means = sums.astype(np.float64) / (n_rows * unit)
+    square = (size / unit) ** 2 / n_rows
+    variance = square - dot(means, means)
+    least = _CANCELLED if X.dtype == np.float64 else _CANCELLED_SINGLE
+    return variance if variance > least * square else None
 
 
 def squared_deviations(X: Array, means: Array, unit: float = 1.0) -> Array:

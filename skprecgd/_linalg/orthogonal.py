@@ -72,3 +72,11 @@ def is_independent(triangle: Array, scale: float, least: float = 1e-2) -> bool:
         orthogonality.
     """
     return bool(np.min(np.abs(np.diag(triangle))) > least * scale)
+
+
+def loading_signs(v: Array) -> Array:
+    """Signs with which the largest entry of each column is positive."""
+    turned = np.ascontiguousarray(v.T)
+    columns = np.arange(len(turned))
+    largest = turned[columns, np.argmax(np.abs(turned), axis=1)]
+    return np.where(largest < 0, -1, 1).astype(v.dtype)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from skprecgd._linalg.matrices import Matrix
+from skprecgd._linalg.orthogonal import loading_signs
 from skprecgd._runtime.typing import Array
 
 # Share of the largest singular value below which the roots of squares lose too many
@@ -29,7 +30,7 @@ def triplets_within(X: Matrix, basis: Array) -> Triplets:
     Returns
     -------
     u, s, v : ndarray of shape (n_rows, rank), (rank,), (n_columns, rank)
-        In float64, s descending.
+        In float64, s descending. The largest entry of each column of v is positive.
     """
     basis = basis.astype(np.float64, copy=False)
     image = X.times(basis.astype(X.dtype, copy=False)).astype(np.float64, copy=False)
@@ -41,7 +42,10 @@ def triplets_within(X: Matrix, basis: Array) -> Triplets:
     if s[-1] < _LEAST * s[0]:
         return _by_qr(_solved(triangle, image.T).T, _solved(triangle, basis.T).T)
     turn = linalg.solve_triangular(triangle, turn[:, ::-1], check_finite=False)
-    return image @ (turn / s), s, basis @ turn
+    # Columns of the result are contiguous, as `components_` are.
+    v = (turn.T @ basis.T).T
+    signs = loading_signs(v)
+    return image @ (turn * signs / s), s, v * signs
 
 
 def _solved(triangle: Array, right: Array) -> Array:
@@ -54,4 +58,6 @@ def _by_qr(image: Array, basis: Array) -> Triplets:
     """The triplets by those of the triangle of the image, to the last digit."""
     q, r = np.linalg.qr(image)
     u, s, vt = np.linalg.svd(r)
-    return q @ u, s, basis @ vt.T
+    v = (vt @ basis.T).T
+    signs = loading_signs(v)
+    return q @ (u * signs), s, v * signs

@@ -40,7 +40,7 @@ def explain_complete(
     )
     s = objective.penalty.shrunk(found.s)
     svd = found.u, s, found.v
-    factors = FactorPair.from_svd(*svd).knowing(*svd)
+    factors = FactorPair.from_svd(*svd).knowing(*svd, balanced=True)
     norm = objective.data_norm
     values = found.s.astype(np.float64)
     losses = np.cumsum((values - s) ** 2 - values**2)
