@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import linalg
 from sklearn.utils import check_random_state
 
 from skprecgd._linalg.energy_goal import EnergyJudge
@@ -27,6 +26,7 @@ from skprecgd._linalg.svd_tuning import (
     EnergyTuning,
     SeenBySquares,
 )
+from skprecgd._linalg.symmetric import top_eigenpairs
 from skprecgd._linalg.truncated_svd import TruncatedSvd, truncated_svd
 from skprecgd._runtime.typing import Array, RandomState
 
@@ -64,11 +64,13 @@ def energy_svd(
     """
     matrix = as_matrix(X)
     size = matrix.frobenius_norm() if size is None else size
+    if size == 0.0:
+        return _of_zero(matrix.shape, rank, working_dtype(np.dtype(matrix.dtype)))
     wide = matrix.shape[0] < matrix.shape[1]
     search = _Search(
         matrix.T if wide else matrix, rank, size, max_blocks, random_state, tuning
     )
-    found = search.found() if size > 0 else None
+    found = search.found()
     if found is not None:
         return found.transposed() if wide else found
     return truncated_svd(
@@ -129,16 +131,10 @@ class _Search:
         return small and self.X.forms_gram
 
     def _by_gram(self, X: Matrix) -> TruncatedSvd | None:
-        n = X.shape[1]
-        squares, v = linalg.eigh(
-            X.gram(),
-            subset_by_index=[n - self.rank, n - 1],
-            overwrite_a=True,
-            check_finite=False,
-        )
-        if not self._shown(squares[::-1], self.tuning.double):
+        squares, v = top_eigenpairs(X.gram(), self.rank)
+        if not self._shown(squares, self.tuning.double):
             return None
-        return self._within(X, v[:, ::-1], 1, 0.0, True)
+        return self._within(X, v, 1, 0.0, True)
 
     def _by_krylov(
         self, cast: tuple[Matrix, float] | None, seen: SeenBySquares
@@ -182,3 +178,8 @@ class _Search:
         dtype = working_dtype(np.dtype(self.X.dtype))
         u, s, v = (part.astype(dtype, copy=False) for part in triplets_within(X, v))
         return TruncatedSvd(u, s, v, n_blocks, error, converged)
+
+
+def _of_zero(shape: tuple[int, ...], rank: int, dtype: np.dtype) -> TruncatedSvd:
+    u, v = (np.eye(n, rank, dtype=dtype) for n in shape)
+    return TruncatedSvd(u, np.zeros(rank, dtype), v, 0, 0.0, True)

@@ -15,6 +15,7 @@ from scipy import linalg
 from skprecgd._linalg.matrices import Matrix
 from skprecgd._linalg.orthogonal import largest_column, orthogonalised
 from skprecgd._linalg.svd_tuning import RoundingLevels
+from skprecgd._linalg.symmetric import top_eigenpairs
 from skprecgd._runtime.typing import Array
 
 # A column that kept this share of its size when it was made orthogonal to others has
@@ -102,12 +103,8 @@ class GramSpace:
 
     def vectors(self, rank: int) -> Array:
         """Leading Ritz vectors, orthonormal up to the rounding of the products."""
-        n = self.size
-        coordinates = linalg.eigh(
-            self._T, subset_by_index=[n - rank, n - 1], check_finite=False
-        )[1]
-        turned = coordinates[:, ::-1].T.astype(self._dtype)
-        return np.asarray(turned @ self._buffer[:n]).T
+        coordinates = top_eigenpairs(self._T, rank)[1].astype(self._dtype)
+        return np.asarray(coordinates.T @ self._buffer[: self.size]).T
 
     def widen(self) -> None:
         """Let as many random directions as it has columns join the next block.
