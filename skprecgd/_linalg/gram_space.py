@@ -137,7 +137,8 @@ class GramSpace:
             return
         rounding = self._rounding.direction * self.eps * self._largest
         block, smallest = self._orthonormal(rest)
-        if smallest <= _MARGIN * rounding:
+        room = self._n - self.size
+        if smallest <= _MARGIN * rounding or rest.shape[1] > room:
             block = self._independent(rest, rounding)
         if smallest <= _SHRUNK * scale:
             # A visible remainder of the basis may be left, so it is removed again.
