@@ -18,7 +18,7 @@ from skprecgd._linalg.offsets import subtract
 from skprecgd._linalg.svd_tuning import ENERGY, GramRoute
 
 # No Gram matrix is formed, whatever the size and the rank.
-BY_KRYLOV = replace(ENERGY, gram=GramRoute(size=0, share=np.inf))
+BY_KRYLOV = replace(ENERGY, gram=GramRoute(size=0, columns=0.0, share=np.inf))
 SPECTRA = {
     "harmonic": lambda i: 1.0 / i,
     "slow": lambda i: i**-0.3,

@@ -63,6 +63,7 @@ from skprecgd._estimators.parameters import (
     MissingMarker,
     check_init,
     check_together,
+    looks_for_outliers,
     needs_each_entry,
     tolerance_of,
 )
@@ -80,6 +81,7 @@ from skprecgd._linalg.numerics import UNIT
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
+from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
 from skprecgd.losses import Loss, make_loss
@@ -446,6 +448,17 @@ class PrecGDFactorization(
     def _fit(self, X: Any, entry_weight: Any) -> PathResult:
         check_together(self)
         data = read_data(self, X, entry_weight)
+        # Thin products would leave the other threads of BLAS waiting, at full speed.
+        with running_fit(one_blas_thread=self._is_by_energy(data)):
+            return self._fit_data(data)
+
+    def _is_by_energy(self, data: Data) -> bool:
+        """Whether complete data are decomposed as the captured energy asks for."""
+        closed = make_loss(self.loss).least_squares and not looks_for_outliers(self)
+        default = isinstance(self.tol, str) and self.solver == "auto"
+        return isinstance(data, CompleteData) and default and closed
+
+    def _fit_data(self, data: Data) -> PathResult:
         most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)

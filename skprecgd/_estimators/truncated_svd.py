@@ -11,7 +11,7 @@ from sklearn import decomposition
 from sklearn.utils.validation import validate_data
 
 from skprecgd._linalg.energy_svd import energy_svd
-from skprecgd._linalg.matrices import as_matrix
+from skprecgd._linalg.matrices import Matrix, as_matrix
 from skprecgd._linalg.offsets import score_variances, total_variance
 from skprecgd._linalg.orthogonal import loading_signs
 from skprecgd._linalg.stored import without_duplicates
@@ -145,11 +145,14 @@ class TruncatedSVD(decomposition.TruncatedSVD):
             )
         matrix = as_matrix(without_duplicates(X) if hasattr(X, "tocsr") else X)
         rank = min(self.n_components, X.shape[0])
-        with running_fit(one_blas_thread=not matrix.large_products):
-            size = matrix.frobenius_norm()
-            found = self._decompose(
-                matrix, rank, random_state=self.random_state, size=size
-            )
+        # Thin products would leave the other threads of BLAS waiting, at full speed.
+        with running_fit(one_blas_thread=True):
+            return X, self._keep(X, matrix, rank)
+
+    def _keep(self, X: Any, matrix: Matrix, rank: int) -> Array:
+        """Decompose X, set the attributes, and return the coordinates of its rows."""
+        size = matrix.frobenius_norm()
+        found = self._decompose(matrix, rank, random_state=self.random_state, size=size)
         signs = loading_signs(found.v)
         u, s, v = found.u, found.s, found.v
         if np.any(signs < 0):
@@ -160,7 +163,7 @@ class TruncatedSVD(decomposition.TruncatedSVD):
         total = total_variance(X, 1.0, (matrix, size))
         ratio = self.explained_variance_ / total if total > 0 else 0.0 * s
         self.explained_variance_ratio_ = ratio.astype(s.dtype)
-        return X, u * s
+        return u * s
 
     @property
     def _decompose(self) -> Any:

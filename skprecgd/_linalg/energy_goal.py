@@ -89,6 +89,16 @@ class EnergyJudge:
         most = np.maximum(2.0 * goal.values * values[:k][apart], rounding)
         return bool(np.all(errors <= most))
 
+    def is_below(self, share: float) -> bool:
+        """Whether a wanted singular value will hardly rise to a share of the largest.
+
+        After two steps that show all of them they have come far, but not all the way.
+        """
+        values = self.values
+        few = len(self._seen) < 2 or len(values) < self._rank
+        least = (self._goal.risen * share) ** 2
+        return not few and bool(values[self._rank - 1] < least * values[0])
+
     def may_hide(self, width: int) -> bool:
         """Whether a value is there as often as blocks of that width can show it.
 

@@ -28,6 +28,7 @@ from skprecgd._linalg.svd_tuning import (
 )
 from skprecgd._linalg.symmetric import top_eigenpairs
 from skprecgd._linalg.truncated_svd import TruncatedSvd, truncated_svd
+from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array, RandomState
 
 # Squares of squares of such sizes are numbers in single precision.
@@ -70,7 +71,9 @@ def energy_svd(
     search = _Search(
         matrix.T if wide else matrix, rank, size, max_blocks, random_state, tuning
     )
-    found = search.found()
+    # Thin products would leave the other threads of BLAS waiting, at full speed.
+    with running_fit(one_blas_thread=True):
+        found = search.found()
     if found is not None:
         return found.transposed() if wide else found
     return truncated_svd(
@@ -126,9 +129,7 @@ class _Search:
 
     @property
     def _is_left_to_gram(self) -> bool:
-        route, n_columns = self.tuning.gram, self.X.shape[1]
-        small = n_columns <= route.size or self.rank > route.share * n_columns
-        return small and self.X.forms_gram
+        return self.X.forms_gram and self.tuning.gram.suits(self.X.shape, self.rank)
 
     def _by_gram(self, X: Matrix) -> TruncatedSvd | None:
         squares, v = top_eigenpairs(X.gram(), self.rank)
@@ -154,6 +155,8 @@ class _Search:
             if space.size < judge.size and not (last or space.exhausted):
                 continue
             judge.take(space.values())
+            if judge.is_below(seen.share):
+                return None
             enough = judge.enough(waits=space.size < most)
             if enough and judge.may_hide(space.width) and not space.exhausted:
                 space.widen()

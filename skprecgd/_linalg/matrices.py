@@ -22,6 +22,7 @@ from skprecgd._linalg.left_basis import BasisInMemory, BasisOfArray, LeftBasis
 from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs, working_dtype
 from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._linalg.svd_tuning import SinglePrecision
+from skprecgd._runtime.threads import allowed_threads, share_out
 from skprecgd._runtime.typing import Array
 
 # Columns of the identity that an operator is multiplied with at a time.
@@ -30,8 +31,19 @@ _IDENTITY_COLUMNS = 256
 _IMAGE = 1 << 22
 # Rows that are multiplied with a thin block at a time, there and back.
 _SLAB_ROWS = 256
+# Most parts of them that threads share, each of which has a sum of its own.
+_MOST_PARTS = 8
 # Numbers of a slab that is converted to double precision (2 MB).
 _SLAB_NUMBERS = 1 << 18
+
+
+def _parts(n_rows: int) -> list[range]:
+    """The starts of slabs, in parts that threads share; they depend on nothing else."""
+    step = _SLAB_ROWS * max(1, -(-n_rows // (_SLAB_ROWS * _MOST_PARTS)))
+    return [
+        range(start, min(start + step, n_rows), _SLAB_ROWS)
+        for start in range(0, n_rows, step)
+    ]
 
 
 def as_matrix(X: Any) -> Matrix:
@@ -255,13 +267,17 @@ class ArrayMatrix(Matrix):
         return np.asarray(self._X.T.dot(block))
 
     def gram_times(self, block: Array) -> Array:
-        # A slab is read from memory once, and BLAS is faster from the thin side.
-        turned = block.T
-        total = np.zeros(turned.shape, np.result_type(self._X, block))
-        for start in range(0, len(self._X), _SLAB_ROWS):
-            slab = self._X[start : start + _SLAB_ROWS]
-            total += (turned @ slab.T) @ slab
-        return total.T
+        turned, parts = np.ascontiguousarray(block.T), _parts(len(self._X))
+        sums = np.zeros((len(parts), *turned.shape), np.result_type(self._X, block))
+
+        def add(total: Array, part: range) -> None:
+            # A slab is read from memory once; BLAS is faster from the thin side.
+            for start in part:
+                slab = self._X[start : start + _SLAB_ROWS]
+                total += (turned @ slab.T) @ slab
+
+        share_out(add, zip(sums, parts, strict=True), threads=allowed_threads())
+        return np.asarray(sums.sum(axis=0).T)
 
     def frobenius_norm(self) -> float:
         return norm(self._X)

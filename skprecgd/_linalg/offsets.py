@@ -299,7 +299,9 @@ def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
         return OffsetMatrix(X, rows, columns)
     if is_mapped(X):
         return MappedOffsetMatrix(X, rows, columns)
-    return X - rows[:, None] - columns
+    centred = X - columns
+    # No second temporary of the size of the data where rows have no offsets.
+    return centred - rows[:, None] if rows.any() else centred
 
 
 def total_variance(

@@ -172,14 +172,31 @@ class GramRoute:
     Attributes
     ----------
     size : int
-        Largest shorter side for which it is formed whatever the rank: a Krylov space
-        would take as many products.
+        Largest shorter side for which it is formed in any case.
+    columns, spare_columns : float, int
+        Shorter side up to which it costs hardly more than a Krylov space for a rank k:
+        ``columns * (k + spare_columns)``. Products with the space have a third more
+        columns than the rank and some blocks, and may have to be repeated in double
+        precision; half of the Gram matrix is computed.
+    eigen : float
+        By how much an eigenvalue decomposition costs more than the formation of as
+        large a Gram matrix of as many rows.
     share : float
         Share of all triplets above which it is formed for any shorter side.
     """
 
-    size: int = 256
+    size: int = 128
+    columns: float = 7.5
+    spare_columns: int = 60
+    eigen: float = 6.0
     share: float = 0.2
+
+    def suits(self, shape: tuple[int, ...], rank: int) -> bool:
+        """Whether it is formed of a matrix with no fewer rows than columns."""
+        n_rows, n_columns = shape
+        cost = n_columns * (1.0 + self.eigen * n_columns / n_rows)
+        few = cost <= self.columns * (rank + self.spare_columns)
+        return few or n_columns <= self.size or rank > self.share * n_columns
 
 
 @dataclass(frozen=True)
@@ -214,6 +231,8 @@ class EnergyGoal:
         Ratio of two successive gains that a prediction counts with at most.
     rounding : float
         Energy, as a share of all, below which gains are rounding.
+    risen : float
+        Share of a singular value that is seen at least after two judgements.
     alike : float
         Relative difference of squared singular values that may be one value, repeated.
     """
@@ -229,6 +248,7 @@ class EnergyGoal:
     most_blocks: int = 6
     slowest: float = 0.95
     rounding: float = 1e-15
+    risen: float = 0.3
     alike: float = 1e-3
 
 
