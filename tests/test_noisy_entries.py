@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.ndimage import gaussian_filter
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import GridSearchCV
@@ -192,6 +193,60 @@ def test_noise_of_all_or_of_each_column(rng):
     assert np.all((ratios > 0.4) & (ratios < 2.5))
     every = PrecGDFactorization(4, center="columns", noise="uniform").fit(X)
     assert np.ndim(every.noise_variance_) == 0
+
+
+def field(rng, noise, shape=(30, 400), smooth=2.0):
+    """A smooth field of times and places with noise, half of it hidden; and itself.
+
+    Its singular values fall slowly: there is no rank that would be the true one.
+    """
+    truth = gaussian_filter(rng.normal(size=shape), smooth, mode="nearest")
+    truth /= truth.std()
+    data = truth + noise * rng.normal(size=shape)
+    return np.where(rng.random(shape) < 0.5, data, np.nan), truth
+
+
+def test_noise_of_columns_with_hardly_an_entry_for_each_component_is_the_same(rng):
+    X, truth = field(rng, noise=0.05)
+    found = PrecGDFactorization("auto", center="columns").fit(X)
+    seen = np.where(np.isnan(X), 0.0, X - np.nanmean(X, axis=0))
+    shares = found.noise_variance_ / np.nanvar(X, axis=0)
+    assert_allclose(shares, shares[0])
+    own = PrecGDFactorization("auto", center="columns", noise="columns").fit(X)
+    hidden = np.isnan(X)
+    errors = [
+        root_mean_square((matrix_of(model) - truth)[hidden]) for model in (found, own)
+    ]
+    assert errors[0] < 1.02 * errors[1]
+    assert errors[0] < root_mean_square((truth - seen)[hidden])
+
+
+@pytest.mark.parametrize(("size", "chunks"), [(30.0, None), (1e4, None), (1e3, 60)])
+def test_a_slip_of_the_pen_costs_no_more_than_the_entry(size, chunks, rng):
+    X, truth = table(rng, shape=(120, 15), share=0.7)
+    truth -= truth.mean(axis=1, keepdims=True)
+    X = np.where(np.isnan(X), X, truth + 0.5 * rng.normal(size=X.shape))
+    row, column = np.argwhere(~np.isnan(X))[rng.integers(100)]
+    slipped, without = X.copy(), X.copy()
+    slipped[row, column] += size * truth[:, column].std()
+    without[row, column] = np.nan
+    if chunks is not None:
+        da = pytest.importorskip("dask.array")
+        slipped = da.from_array(slipped, chunks=(chunks, 15))
+    hidden = np.isnan(X[:, column])
+    errors = []
+    for data in (slipped, without):
+        model = PrecGDFactorization(6, center="columns").fit(data)
+        errors.append(np.asarray(matrix_of(model) - truth)[hidden, column])
+    assert root_mean_square(errors[0]) < 1.5 * root_mean_square(errors[1])
+
+
+def test_rare_events_are_no_slips_of_the_pen(rng):
+    X, _ = table(rng, shape=(200, 10), share=0.7)
+    X[:, 3] = np.where(np.isnan(X[:, 3]), np.nan, 0.0)
+    X[rng.choice(np.flatnonzero(X[:, 3] == 0.0)), 3] = 1.0
+    model = PrecGDFactorization(6, center="columns").fit(X)
+    assert model.noise_df_ == np.inf
 
 
 @pytest.mark.parametrize("center", CENTRES)

@@ -167,8 +167,10 @@ class PrecGDFactorization(
         What is learned of the noise where ``alpha="auto"`` learns. "uniform": one
         variance for all entries. "columns": one for each column, those of columns with
         few entries being drawn towards the others', as strongly as the data suggest.
-        "auto": of columns, and rows have noise of their own as well where components
-        would follow that of loud rows. Without effect if `noise_variance` is given.
+        "auto": of columns; rows have noise of their own as well where components
+        would follow that of loud rows, and columns with fewer than two entries for
+        each component have the same, in units of their spread. Without effect if
+        `noise_variance` is given.
     noise_tail : {"auto", "normal", "t"}, default="auto"
         Whether the noise that ``alpha="auto"`` learns is normal, or Student's t with
         learned degrees of freedom, under which entries that fit badly count little.

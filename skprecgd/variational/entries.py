@@ -17,6 +17,8 @@ from skprecgd.variational.entry_lines import EntryLines
 from skprecgd.variational.lines_in_memory import LinesInMemory, lines_of
 
 ColumnSums = Callable[[Array, Array, Sequence[int]], Array]
+# The least and the largest numbers of each column that are counted.
+Within = tuple[Array, Array]
 """Shift, scale and powers -> sums of the columns; see `column_sums`."""
 
 # Spread of numbers that are equal but for rounding, in machine epsilons of the largest.
@@ -107,6 +109,7 @@ def column_sums(
     shift: Array,
     scale: Array,
     powers: Sequence[int],
+    within: Within | None = None,
 ) -> Array:
     """Weighted sums over the entries of each column.
 
@@ -120,11 +123,17 @@ def column_sums(
         Numbers are ``(value - shift) / scale``.
     powers : sequence of int
         Of the numbers that are summed.
+    within : tuple of two ndarrays of shape (n_columns,), optional
+        The least and the largest values that are summed.
 
     Returns
     -------
     ndarray of shape (len(powers), n_columns)
     """
+    if within is not None:
+        counted = (values >= within[0][columns]) & (values <= within[1][columns])
+        columns, values = columns[counted], values[counted]
+        each = None if each is None else each[counted]
     numbers = (values - shift[columns]) / scale[columns]
     sums = np.empty((len(powers), n_columns))
     for k, power in enumerate(powers):

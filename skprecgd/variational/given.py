@@ -15,7 +15,7 @@ from skprecgd._linalg.row_systems import with_values
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product
 from skprecgd.objective import Weights
-from skprecgd.variational.entries import NoisyEntries, Units, column_sums
+from skprecgd.variational.entries import NoisyEntries, Units, Within, column_sums
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 
 
@@ -55,7 +55,13 @@ class GivenEntries(ABC):
         """The largest size among the entries of each column."""
 
     @abstractmethod
-    def sums(self, shift: Array, scale: Array, powers: Sequence[int]) -> Array:
+    def sums(
+        self,
+        shift: Array,
+        scale: Array,
+        powers: Sequence[int],
+        within: Within | None = None,
+    ) -> Array:
         """Weighted sums of the entries of each column; see `column_sums`."""
 
     @property
@@ -162,9 +168,15 @@ class GivenInMemory(GivenEntries):
     def largest(self) -> Array:
         return largest_sizes(self.matrix.indices, self.values, self.shape[1])
 
-    def sums(self, shift: Array, scale: Array, powers: Sequence[int]) -> Array:
+    def sums(
+        self,
+        shift: Array,
+        scale: Array,
+        powers: Sequence[int],
+        within: Within | None = None,
+    ) -> Array:
         at = self.matrix.indices, self.values, self.weights.of_losses, self.shape[1]
-        return column_sums(*at, shift, scale, powers)
+        return column_sums(*at, shift, scale, powers, within)
 
     @cached_property
     def column_counts(self) -> Array:

@@ -11,7 +11,12 @@ import numpy as np
 from skprecgd._linalg.numerics import most_frequent
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
-from skprecgd.variational.entries import NoisyEntries, Units, are_columns_long
+from skprecgd.variational.entries import (
+    NoisyEntries,
+    Units,
+    Within,
+    are_columns_long,
+)
 from skprecgd.variational.given import GivenEntries, GivenInMemory, Useful
 from skprecgd.variational.lines_in_chunks import LinesInChunks
 from skprecgd.variational.lines_in_memory import LinesInMemory, lines_of
@@ -53,8 +58,15 @@ class GivenInChunks(GivenEntries):
         calls = graph.call_each(_largest, self.parts)
         return np.max(graph.gathered(calls), axis=0)
 
-    def sums(self, shift: Array, scale: Array, powers: Sequence[int]) -> Array:
-        return np.asarray(self._sum(_sums, common=(shift, scale, tuple(powers))))
+    def sums(
+        self,
+        shift: Array,
+        scale: Array,
+        powers: Sequence[int],
+        within: Within | None = None,
+    ) -> Array:
+        common = shift, scale, tuple(powers), within
+        return np.asarray(self._sum(_sums, common=common))
 
     @cached_property
     def column_counts(self) -> Array:
@@ -158,9 +170,13 @@ def _largest(part: GivenInMemory) -> Array:
 
 
 def _sums(
-    part: GivenInMemory, shift: Array, scale: Array, powers: tuple[int, ...]
+    part: GivenInMemory,
+    shift: Array,
+    scale: Array,
+    powers: tuple[int, ...],
+    within: Within | None,
 ) -> Array:
-    return part.sums(shift, scale, powers)
+    return part.sums(shift, scale, powers, within)
 
 
 def _column_counts(part: GivenInMemory) -> Array:

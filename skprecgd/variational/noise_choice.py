@@ -1,9 +1,11 @@
-"""Which noise entries have beside that of columns: loud rows, heavy tails.
+"""Which noise entries have but that of columns: the same, loud rows, heavy tails.
 
-Either is suggested by what a fit without it leaves, is tried, and is kept if the
-evidence is higher and it pays for more than densities: heavy tails must predict entries
-better that are left out, since bounded and clumped numbers look heavy-tailed to the
-evidence alone; loud rows must make columns needless, which had followed their noise.
+Each is suggested by what a fit without it leaves, is tried, and is kept if it pays.
+Heavy tails and loud rows must raise the evidence, and do more than that: heavy tails
+must predict entries better that are left out, since bounded and clumped numbers look
+heavy-tailed to the evidence alone; loud rows must make columns needless, which had
+followed their noise. The same noise in all columns needs no proof where the entries of
+a column are too few to tell its own.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from skprecgd._runtime.typing import Array
 from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.model import Model
-from skprecgd.variational.noise import NoiseOfBoth, NoiseOfLines
+from skprecgd.variational.noise import EqualNoise, NoiseOfBoth, NoiseOfLines
 from skprecgd.variational.tail import HeavyTail, Histogram
 from skprecgd.variational.tuning import CHOICE, ChoiceTuning
 
@@ -76,6 +78,39 @@ class NoiseChoice(ABC):
     @abstractmethod
     def _predicts_better(self, before: Model, after: Model) -> bool:
         """Whether predictions are better with it."""
+
+
+@dataclass(frozen=True)
+class SameNoise(NoiseChoice):
+    """All columns have the same noise, in units of their own spread.
+
+    With hardly more entries than components, a column is explained by them whatever it
+    holds: that a few columns seem to have no noise is chance, but the components follow
+    these. Neither the evidence nor entries that are left out one at a time can tell,
+    for both take the noise for known.
+    """
+
+    def is_suggested(self, model: Model) -> bool:
+        noise = model.noise
+        if not isinstance(noise, NoiseOfLines) or model.rank == 0:
+            return False
+        counts = model.entries.counts[0 if model.entries.columns_are_long else 1]
+        return bool(np.median(counts) < self.tuning.telling * model.rank)
+
+    def added_to(self, model: Model) -> Model:
+        other = model.copied()
+        level = max(model.noise.mean_square, model.noise.tuning.least)
+        other.noise = EqualNoise(model.entries.sides, model.entries.count, level)
+        return other
+
+    def is_futile(self, before: Model, after: Model) -> bool:
+        return False
+
+    def pays(self, before: Model, after: Model) -> bool:
+        return not after.explains_most
+
+    def _predicts_better(self, before: Model, after: Model) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -201,6 +236,33 @@ class _Comparison:
         """With residuals no larger than so many robust standard deviations."""
         most = np.median(self.before) * (cap / _NORMAL_MIDDLE) ** 2
         return _Comparison(np.minimum(self.before, most), np.minimum(self.after, most))
+
+    def without_wildest(self, share: float) -> _Comparison:
+        """Without a share of the entries, one at least: the largest after."""
+        n_left = len(self.after) - max(1, int(share * len(self.after)))
+        kept = np.argsort(self.after)[:n_left]
+        return _Comparison(self.before[kept], self.after[kept])
+
+
+def errs_less_in_most(
+    model: Model, other: Model, tuning: ChoiceTuning = CHOICE
+) -> bool:
+    """Whether another model predicts most entries better, whatever it does of the rest.
+
+    Parameters
+    ----------
+    model, other : Model
+        Of the same entries. Errors are told in the units of the other.
+    tuning : ChoiceTuning
+    """
+    entries, its = model.entries, other.entries
+    if entries.shape != its.shape:
+        return False
+    left, right = model.left_out(tuning.most), other.left_out(tuning.most)
+    columns = left.rows if entries.columns_are_long else left.columns
+    ratio = (entries.units.scale / its.units.scale)[columns]
+    compared = _Comparison((ratio * left.residual) ** 2, right.residual**2)
+    return compared.without_wildest(tuning.wildest).better > tuning.clearly
 
 
 def _standard_errors(numbers: Array) -> float:

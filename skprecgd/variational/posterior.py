@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,21 @@ from scipy import sparse
 from skprecgd._runtime.typing import Array
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
-from skprecgd.variational.entries import NoisyEntries, Units
+from skprecgd.variational.entries import NoisyEntries, Units, Within
 from skprecgd.variational.given import GivenEntries, GivenInMemory, Useful
+from skprecgd.variational.gross import (
+    are_gross,
+    are_one_number,
+    range_without_errors,
+)
 from skprecgd.variational.model import Model
-from skprecgd.variational.noise_choice import HeavyTails, LoudRows, NoiseChoice
+from skprecgd.variational.noise_choice import (
+    HeavyTails,
+    LoudRows,
+    NoiseChoice,
+    SameNoise,
+    errs_less_in_most,
+)
 from skprecgd.variational.recipe import Learned, follow_recipe, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
@@ -167,20 +179,51 @@ def posterior_of(
     # Noise of one variance in all columns presupposes that they have the same unit.
     own = noise != "uniform" and noise_variance is None
     problem = Problem.of(given, center, own=own)
-    scaled = problem.entries
-    known = None
-    if noise_variance is not None:
-        known = noise_variance / float(scaled.units.scale[0]) ** 2
-    first = make_noise(scaled, "columns" if noise == "auto" else noise, known)
-    offsets = Model(scaled, first)
+    assumed = Assumed(noise, noise_tail, noise_variance)
+    plain = None if noise_tail == "normal" else problem.without_gross_errors()
+    if plain is None:
+        return problem.posterior(assumed.learned(problem, rank))
+    # Gross errors are plain to heavy tails, in units without them, and to nothing else.
+    robust = replace(assumed, tail="t").learned(plain, rank)
     if noise_tail == "t":
-        offsets = HeavyTails().added_to(offsets)
-    choices: list[NoiseChoice] = []
-    if noise == "auto" and known is None:
-        choices.append(LoudRows())
-    if noise_tail == "auto" and known is None:
-        choices.append(HeavyTails())
-    return problem.posterior(follow_recipe(offsets, rank, choices))
+        return plain.posterior(robust)
+    usual = assumed.learned(problem, rank)
+    if errs_less_in_most(usual.model, robust.model):
+        return plain.posterior(robust)
+    return problem.posterior(usual)
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is assumed of the noise.
+
+    Attributes
+    ----------
+    noise : {"uniform", "columns", "auto"}
+    tail : {"normal", "t", "auto"}
+    variance : float or None
+        See `learn_posterior`.
+    """
+
+    noise: str
+    tail: str
+    variance: float | None
+
+    def learned(self, problem: Problem, rank: int) -> Learned:
+        """What the recipe ends with under that noise."""
+        scaled, known = problem.entries, None
+        if self.variance is not None:
+            known = self.variance / float(scaled.units.scale[0]) ** 2
+        kind = "columns" if self.noise == "auto" else self.noise
+        offsets = Model(scaled, make_noise(scaled, kind, known))
+        if self.tail == "t":
+            offsets = HeavyTails().added_to(offsets)
+        choices: list[NoiseChoice] = []
+        if self.noise == "auto" and known is None:
+            choices += [SameNoise(), LoudRows()]
+        if self.tail == "auto" and known is None:
+            choices.append(HeavyTails())
+        return follow_recipe(offsets, rank, choices)
 
 
 @dataclass(frozen=True)
@@ -211,13 +254,16 @@ class Problem:
         *,
         own: bool,
         units: Units | None = None,
+        within: Within | None = None,
     ) -> Problem:
         """The problem of some entries, whose columns may have their own units.
 
         Equal entries of a column in its own unit say nothing of factors. Units that are
-        given are those of all columns.
+        given are those of all columns. Otherwise they are those of the numbers within
+        some range.
         """
-        at = given.largest(), given.sums, center
+        sums = partial(given.sums, within=within)
+        at = given.largest(), sums, center
         units = Units.of(*at, own=own) if units is None else units
         if not units.varies.any():
             # Nothing varies by much more than rounding, which is then all there is.
@@ -228,9 +274,23 @@ class Problem:
         kept = np.flatnonzero(told)
         trust = np.ones(len(kept))
         if own:
-            trust = trust_in_columns(units, given.column_counts, given.sums)[kept]
+            trust = trust_in_columns(units, given.column_counts, sums)[kept]
         useful = Useful(np.flatnonzero(given.seen_rows(told)), kept, trust)
         return cls(given.noisy(useful, units, center), given, useful, units)
+
+    def without_gross_errors(self) -> Problem | None:
+        """The same in units without them, or None if there are none."""
+        given, center, kept = self.given, self.entries.center, self.useful.columns
+        counts = given.column_counts[kept]
+        gross = are_gross(self.useful.trust, counts)
+        if gross.any():
+            gross &= ~are_one_number(self.entries, counts)
+        if not gross.any():
+            return None
+        which = np.zeros(given.shape[1], dtype=bool)
+        which[kept] = gross
+        within = range_without_errors(given, center, which, self.units)
+        return Problem.of(given, center, own=True, within=within)
 
     def posterior(self, learned: Learned) -> Posterior:
         """What was learned, for all rows and columns and in the units of the data."""

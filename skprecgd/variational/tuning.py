@@ -64,6 +64,33 @@ class SpreadTuning:
 
 
 @dataclass(frozen=True)
+class GrossTuning:
+    """Which entries make the spread of their column.
+
+    Attributes
+    ----------
+    trust : float
+        See `trust_in_columns`: of columns with less of it, one or two entries make
+        most of the spread.
+    many : float
+        Entries a column must have, so that this is no chance.
+    one_number : float
+        Share of the most frequent number of a column above which others are events.
+    reach : float
+        Standard deviations, with such entries, within which all others are. A single
+        one of N entries is less than the root of N of them from the mean.
+    rounds : int
+        How often entries are left out, those that others have hidden after these.
+    """
+
+    trust: float = 0.4
+    many: float = 20.0
+    one_number: float = 0.5
+    reach: float = 4.0
+    rounds: int = 5
+
+
+@dataclass(frozen=True)
 class ChainTuning:
     """How long a chain of draws is, and what is kept of it.
 
@@ -162,6 +189,9 @@ class ChoiceTuning:
 
     Attributes
     ----------
+    telling : float
+        Entries for each component that a column must have, at the median, to tell of
+        its own noise.
     loud, loud_row : float
         What noise of its own in each row must add to the log density of an entry, and
         of the entries of a row, so that it is tried: less changes intervals, but hardly
@@ -188,6 +218,8 @@ class ChoiceTuning:
         does not predict better yet.
     cap : float
         Size at which residuals are cut then, in robust standard deviations.
+    wildest : float
+        Share of entries that may be gross errors.
     clearly : float
         Standard errors by which errors of entries that are left out must be smaller.
     some, most : int
@@ -195,6 +227,7 @@ class ChoiceTuning:
         decision.
     """
 
+    telling: float = 2.0
     loud: float = 0.015
     loud_row: float = 0.75
     found: float = 0.02
@@ -205,6 +238,7 @@ class ChoiceTuning:
     wild: float = 0.1
     promising: float = 0.05
     cap: float = 3.0
+    wildest: float = 0.005
     clearly: float = 2.0
     some: int = 1 << 15
     most: int = 1 << 17
@@ -491,6 +525,7 @@ CHOICE = ChoiceTuning()
 ITERATIVE = IterativeTuning()
 SENSING = SensingTuning()
 SPREAD = SpreadTuning()
+GROSS = GrossTuning()
 CHAIN = ChainTuning()
 NOISE = NoiseTuning()
 WORKING = WorkingTuning()
