@@ -69,7 +69,7 @@ def energy_svd(
         return _of_zero(matrix.shape, rank, working_dtype(np.dtype(matrix.dtype)))
     wide = matrix.shape[0] < matrix.shape[1]
     search = _Search(
-        matrix.T if wide else matrix, rank, size, max_blocks, random_state, tuning
+        matrix.T if wide else matrix, wide, rank, size, max_blocks, random_state, tuning
     )
     # Thin products would leave the other threads of BLAS waiting, at full speed.
     with running_fit(one_blas_thread=True):
@@ -94,11 +94,14 @@ class _Search:
     ----------
     X : Matrix of shape (n_rows, n_columns)
         It has at least as many rows as columns.
+    transposed : bool
+        Whether it is the transpose of the data.
     rank, size, max_blocks, random_state, tuning
         See `energy_svd`.
     """
 
     X: Matrix
+    transposed: bool
     rank: int
     size: float
     max_blocks: int
@@ -111,13 +114,18 @@ class _Search:
         unit = UNIT_OF_SQUARES.unit(self.size, self.X.dtype)
         X = self.X if unit == 1.0 else ScaledMatrix(self.X, 1.0 / unit, self.X.dtype)
         search = replace(self, X=X, size=self.size / unit)
-        double, found = X.in_double(), None
-        if search._is_left_to_gram and double is not None:
-            found = search._by_gram(double)
-        else:
+        found = None
+        by_gram = search._is_left_to_gram
+        if not by_gram:
             found = search._by_krylov(search._in_single(), tuning.single)
-            if found is None and double is not None:
-                found = search._by_krylov((double, 1.0), tuning.double)
+        # What is in double precision is made when it is needed.
+        double = X.in_double() if found is None else None
+        if double is not None:
+            found = (
+                search._by_gram(double)
+                if by_gram
+                else search._by_krylov((double, 1.0), tuning.double)
+            )
         if found is None or unit == 1.0:
             return found
         return replace(found, s=(found.s * unit).astype(found.s.dtype))
@@ -167,10 +175,12 @@ class _Search:
         hidden = judge.allowed < seen.energy * total
         if hidden or not self._shown(judge.values, seen):
             return None
-        v = space.vectors(self.rank)
-        X = self.X if seen is self.tuning.single else X
+        v, n_blocks = space.vectors(self.rank), space.n_blocks
         done = enough or not last or space.exhausted
-        return self._within(X, v, space.n_blocks, 0.0, done)
+        precise = self.X if seen is self.tuning.single else X
+        # The space and the data in single precision make room for the triplets.
+        del space, X, cast
+        return self._within(precise, v, n_blocks, 0.0, done)
 
     def _shown(self, squares: Array, seen: SeenBySquares) -> bool:
         return bool(squares[self.rank - 1] > seen.share**2 * squares[0])
@@ -179,7 +189,8 @@ class _Search:
         self, X: Matrix, v: Array, n_blocks: int, error: float, converged: bool
     ) -> TruncatedSvd:
         dtype = working_dtype(np.dtype(self.X.dtype))
-        u, s, v = (part.astype(dtype, copy=False) for part in triplets_within(X, v))
+        found = triplets_within(X, v, transposed=self.transposed)
+        u, s, v = (part.astype(dtype, copy=False) for part in found)
         return TruncatedSvd(u, s, v, n_blocks, error, converged)
 
 

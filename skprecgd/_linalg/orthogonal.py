@@ -76,7 +76,5 @@ def is_independent(triangle: Array, scale: float, least: float = 1e-2) -> bool:
 
 def loading_signs(v: Array) -> Array:
     """Signs with which the largest entry of each column is positive."""
-    turned = np.ascontiguousarray(v.T)
-    columns = np.arange(len(turned))
-    largest = turned[columns, np.argmax(np.abs(turned), axis=1)]
-    return np.where(largest < 0, -1, 1).astype(v.dtype)
+    smallest, largest = v.min(axis=0, initial=0.0), v.max(axis=0, initial=0.0)
+    return np.where(largest < -smallest, -1, 1).astype(v.dtype)

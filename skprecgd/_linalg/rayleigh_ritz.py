@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from skprecgd._linalg.matrices import Matrix
+from skprecgd._linalg.numerics import slabs, working_dtype
 from skprecgd._linalg.orthogonal import loading_signs
 from skprecgd._runtime.typing import Array
 
@@ -16,7 +17,7 @@ _LEAST = 1e-3
 Triplets = tuple[Array, Array, Array]
 
 
-def triplets_within(X: Matrix, basis: Array) -> Triplets:
+def triplets_within(X: Matrix, basis: Array, *, transposed: bool = False) -> Triplets:
     """Singular triplets of X restricted to the span of a basis of its row space.
 
     One product with X. The squares of its numbers must be numbers.
@@ -26,26 +27,49 @@ def triplets_within(X: Matrix, basis: Array) -> Triplets:
     X : Matrix of shape (n_rows, n_columns)
     basis : ndarray of shape (n_columns, rank)
         Orthonormal up to the rounding of single precision.
+    transposed : bool, default=False
+        Whether X is the transpose of the data, so that u are the components.
 
     Returns
     -------
     u, s, v : ndarray of shape (n_rows, rank), (rank,), (n_columns, rank)
-        In float64, s descending. The largest entry of each column of v is positive.
+        In the precision of X, s descending. The largest entry of each component is
+        positive, and components are contiguous.
     """
-    basis = basis.astype(np.float64, copy=False)
-    image = X.times(basis.astype(X.dtype, copy=False)).astype(np.float64, copy=False)
+    dtype = working_dtype(np.dtype(X.dtype))
+    basis = basis.astype(dtype, copy=False)
+    image = X.times(basis).astype(dtype, copy=False)
     # The basis is made orthonormal and turned at once, by a small matrix.
-    triangle = linalg.cholesky(basis.T @ basis, check_finite=False)
-    half = _solved(triangle, image.T @ image)
+    triangle = linalg.cholesky(_gram(basis), check_finite=False)
+    half = _solved(triangle, _gram(image))
     squares, turn = np.linalg.eigh(_solved(triangle, half.T))
     s = np.sqrt(np.maximum(squares[::-1], 0.0))
     if s[-1] < _LEAST * s[0]:
-        return _by_qr(_solved(triangle, image.T).T, _solved(triangle, basis.T).T)
+        u, s, v = _by_qr(_solved(triangle, image.T).T, _solved(triangle, basis.T).T)
+        signs = loading_signs(u if transposed else v)
+        return u * signs, s, v * signs
     turn = linalg.solve_triangular(triangle, turn[:, ::-1], check_finite=False)
-    # Columns of the result are contiguous, as `components_` are.
+    scaled, turn = (turn / s).astype(dtype), turn.astype(dtype)
+    if transposed:
+        u = (scaled.T @ image.T).T
+        signs = loading_signs(u)
+        u *= signs
+        return u, s, basis @ (turn * signs)
     v = (turn.T @ basis.T).T
     signs = loading_signs(v)
-    return image @ (turn * signs / s), s, v * signs
+    v *= signs
+    return image @ (scaled * signs), s, v
+
+
+def _gram(block: Array) -> Array:
+    """``block^T block`` in float64, without a copy of the block."""
+    if block.dtype == np.float64:
+        return np.asarray(block.T @ block)
+    total = np.zeros((block.shape[1], block.shape[1]))
+    for rows in slabs(block.shape):
+        part = block[rows].astype(np.float64)
+        total += part.T @ part
+    return total
 
 
 def _solved(triangle: Array, right: Array) -> Array:
@@ -58,6 +82,4 @@ def _by_qr(image: Array, basis: Array) -> Triplets:
     """The triplets by those of the triangle of the image, to the last digit."""
     q, r = np.linalg.qr(image)
     u, s, vt = np.linalg.svd(r)
-    v = (vt @ basis.T).T
-    signs = loading_signs(v)
-    return q @ (u * signs), s, v * signs
+    return q @ u, s, (vt @ basis.T).T
