@@ -1,4 +1,4 @@
-"""The numbers behind the three ways to leading singular triplets.
+"""The numbers behind the ways to leading singular triplets.
 
 `truncated_svd` (block Golub-Kahan-Lanczos bidiagonalisation with thick restarts)
     It gives the final answer on complete data: tens of accurate triplets of a large
@@ -7,6 +7,14 @@
     LAPACK does it if X is an array in memory (which LAPACK copies) whose *smaller* side
     has at most 256 entries (`DirectSvd.size`), or if more than a fifth of all triplets
     are wanted: the rival is a whole iteration of some twenty blocks.
+
+`energy_svd` (one-sided block Lanczos on ``X^T X``, no restarts)
+    It gives the answer on complete data at default settings: as much energy as a
+    randomized method captures, in half of its products or less, most of them in single
+    precision. Where squares of singular values show too little, `truncated_svd` does it.
+
+    The Gram matrix is formed where the *shorter* side is so short that it costs no more
+    (`GramRoute`).
 
 `leading_triplets`, `leading_eigenpairs` (ARPACK, implicitly restarted Lanczos)
     They give a known number of triplets of the gradient in the matrix: to machine
