@@ -7,6 +7,7 @@ from skprecgd._estimators.recommender import PrecGDRecommender
 from skprecgd._estimators.recommender_cv import PrecGDRecommenderCV
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.sensing_cv import PrecGDMatrixSensingCV
+from skprecgd._estimators.truncated_svd import TruncatedSVD
 from skprecgd._show_versions import show_versions
 from skprecgd._version import __version__
 from skprecgd.measurements import observed_entries
@@ -19,6 +20,7 @@ __all__ = [
     "PrecGDMatrixSensingCV",
     "PrecGDRecommender",
     "PrecGDRecommenderCV",
+    "TruncatedSVD",
     "__version__",
     "observed_entries",
     "show_versions",

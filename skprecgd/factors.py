@@ -32,9 +32,12 @@ class Factors(ABC):
         How many of the two factors one block stands for (1 in a pair, 2 in a
         symmetric factor). The metric carries it, so that one step size means
         the same for both.
+    is_balanced : bool
+        Whether the blocks are known to be those that `with_svd` makes of `svd`.
     """
 
     multiplicity: int
+    is_balanced: bool = False
     _triplets: Triplets | None = None
 
     def __init__(self, *blocks: Array) -> None:
@@ -85,9 +88,9 @@ class Factors(ABC):
     def with_svd(self, u: Array, s: Array, v: Array) -> Self:
         """The same kind by balanced factors of ``U diag(s) V^T``."""
 
-    def knowing(self, u: Array, s: Array, v: Array) -> Self:
-        """The same object, whose `svd` is known."""
-        self._triplets = u, s, v
+    def knowing(self, u: Array, s: Array, v: Array, *, balanced: bool = False) -> Self:
+        """The same object, whose `svd` is known, and whether it was made of that."""
+        self._triplets, self.is_balanced = (u, s, v), balanced
         return self
 
     @property

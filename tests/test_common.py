@@ -20,6 +20,7 @@ from skprecgd import (
     PrecGDImputer,
     PrecGDMatrixSensing,
     PrecGDMatrixSensingCV,
+    TruncatedSVD,
 )
 from skprecgd.losses import HuberLoss
 
@@ -110,6 +111,7 @@ class LabelSensing(PrecGDMatrixSensing):
         PrecGDImputer(missing_values=-1, add_indicator=True),
         PrecGDImputer(missing_values=0, keep_empty_features=False),
         PrecGDImputer(sample_posterior=True),
+        TruncatedSVD(),
     ]
 )
 def test_sklearn_checks(estimator, check):

@@ -189,7 +189,7 @@ def test_large_and_mapped_arrays_are_not_copied_to_single_precision(rng, tmp_pat
         assert isinstance(scaled, SlabMatrix)
 
 
-@pytest.mark.parametrize("kind", ["operator", "sparse less offsets", "chunks"])
+@pytest.mark.parametrize("kind", ["operator", "chunks"])
 def test_numbers_that_are_not_at_hand_are_not_cast(kind, rng, tmp_path):
     matrix = as_matrix(KINDS[kind](rng.standard_normal((13, 7)), tmp_path))
     assert matrix.in_single(None, SinglePrecision()) is None

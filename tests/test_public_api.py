@@ -140,6 +140,7 @@ def test_the_top_level_is_small():
         "PrecGDMatrixSensingCV",
         "PrecGDRecommender",
         "PrecGDRecommenderCV",
+        "TruncatedSVD",
         "__version__",
         "observed_entries",
         "show_versions",

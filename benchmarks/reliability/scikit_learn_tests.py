@@ -3,7 +3,8 @@
 The installed `test_truncated_svd.py` and the fitting parts of `test_pca.py` are run as
 they are; only the name `TruncatedSVD`, or `PCA`, means a stand-in: PrecGDFactorization
 with default parameters, which drops the parameters of the other's algorithms and, for
-PCA, takes off the columns' means and counts variances with one degree of freedom less.
+PCA, takes off the columns' means, counts variances with one degree of freedom less, and
+has ``tol=1e-9``, since vectors are compared with exact ones.
 Where a test compares two algorithms, the exact one ("arpack", "full") stays
 scikit-learn's, so that the comparison is one with it. What is left out is printed with
 its reason: an algorithm's own limits and error messages, `n_components` as a share or
@@ -58,7 +59,10 @@ class InsteadOfPCA(PrecGDFactorization):
         random_state: Any = None,
         **of_algorithms: Any,
     ) -> None:
-        super().__init__(n_components, center="columns", random_state=random_state)
+        # These tests compare vectors with those of a full decomposition.
+        super().__init__(
+            n_components, center="columns", tol=1e-9, random_state=random_state
+        )
 
     def fit(self, X: Any, y: Any = None, *, entry_weight: Any = None) -> Any:
         shape = X.shape if hasattr(X, "shape") else np.shape(X)

@@ -15,7 +15,7 @@ from skprecgd._estimators.fitted import signed_svd
 from skprecgd._estimators.fitting import iteration_callback
 from skprecgd._estimators.groups import start_of_group, within
 from skprecgd._estimators.learned import NoiseFound
-from skprecgd._estimators.parameters import SHARED_CONSTRAINTS
+from skprecgd._estimators.parameters import SHARED_CONSTRAINTS, tolerance_of
 from skprecgd._estimators.uncertain import UncertainEntries
 from skprecgd._estimators.weighting import has_variances
 from skprecgd._linalg.containers import marked
@@ -121,7 +121,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
         init = self.init
         if block is not None:
             init = start_of_group(init, block, max_rank)
-        tol = objective.working_tol(self.tol)
+        tol = objective.working_tol(tolerance_of(self))
         return PathSettings(**given, unknown=unknown, init=init, tol=tol)
 
     def _last_solution(
@@ -194,15 +194,18 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
             self.lower_bound_ = noise.lower_bound
 
     def _store_matrix(self, factors: Factors) -> None:
+        known = factors.svd()
         u, s, v = signed_svd(factors)
-        balanced = factors.with_svd(u, s, v)
+        balanced = factors
+        if u is not known[0] or not factors.is_balanced:
+            balanced = factors.with_svd(u, s, v)
         self.n_components_ = len(s)
         self.singular_values_ = s
         self.components_ = np.ascontiguousarray(v.T)
         self.left_, self.right_ = balanced.left, balanced.right
 
     def _warn(self, result: PathResult) -> None:
-        if result.converged or self.tol == 0:
+        if result.converged or tolerance_of(self) == 0:
             return
         if result.status in (Status.INTERRUPTED, Status.CALLBACK):
             return
@@ -213,8 +216,8 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
             advice = "use another init or rank_search='path'"
         warnings.warn(
             f"{type(self).__name__} did not converge: {result.message} Relative "
-            f"residual {result.relative_residual:.3g}, tol={self.tol:g} after "
-            f"{result.n_iter} iterations; {advice}. The best iterate is kept.",
+            f"residual {result.relative_residual:.3g}, tol={tolerance_of(self):g} "
+            f"after {result.n_iter} iterations; {advice}. The best iterate is kept.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -21,7 +21,7 @@ from skprecgd._estimators.noisy_data import NoisyData
 from skprecgd._estimators.parameters import needs_each_entry
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.scoring import hidden_rounds
-from skprecgd._estimators.validation import validated
+from skprecgd._estimators.validation import checked_finite, validated
 from skprecgd._estimators.weighting import (
     checked_numbers,
     has_variances,
@@ -49,7 +49,7 @@ from skprecgd._linalg.offsets import (
 )
 from skprecgd._linalg.ratings import StoredValues
 from skprecgd._linalg.row_systems import solve_rows, weighted_least_squares
-from skprecgd._linalg.stored import is_incomplete, without_duplicates
+from skprecgd._linalg.stored import without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
@@ -584,9 +584,10 @@ class CompleteData(Data, Rows):
     ) -> float | None:
         if not objective.has_closed_form:
             return None
-        # The objective knows the norm of data that were not centred: no pass is needed.
-        known = objective.data_norm if offsets.are_zero else None
-        return total_variance(self.X, known, unit)
+        if offsets.rows.any():
+            return total_variance(self.X, unit)
+        known = objective.complete_matrix, objective.data_norm
+        return total_variance(self.X, unit, known)
 
     # ---- for coordinates of rows
 
@@ -602,10 +603,13 @@ class CompleteData(Data, Rows):
         return EntryData(*matrix_entries(self.X, np.nan))
 
     def least_squares(self, space: RowSpace, ridge: Array) -> Array:
+        z = self.projected(space)
+        if not np.any(ridge):
+            return z
         with np.errstate(over="ignore"):
             # A ridge without bound leaves nothing of a coordinate.
             shrinkage = (1.0 + ridge).astype(space.basis.dtype)
-        return self.projected(space) / shrinkage
+        return z / shrinkage
 
     def counts(self) -> Array:
         return np.full(self.shape[0], float(self.shape[1]))
@@ -729,9 +733,11 @@ def read_rows(
             reset=reset,
             accept_sparse=["csr", "csc"],
             dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan" if np.isnan(missing_values) else True,
+            ensure_all_finite=False,
         )
-    if is_incomplete(X, missing_values):
+        name = type(estimator).__name__
+        has_nan = checked_finite(X, np.isnan(missing_values), name)
+    if missing_values == 0 or has_nan:
         data = EntryData(*matrix_entries(X, missing_values))
         if reset:
             check_any_observed(data.values)

@@ -65,7 +65,9 @@ from skprecgd._estimators.parameters import (
     MissingMarker,
     check_init,
     check_together,
+    looks_for_outliers,
     needs_each_entry,
+    tolerance_of,
 )
 from skprecgd._estimators.reading import read_data
 from skprecgd._estimators.row_space import RowSpace
@@ -81,6 +83,7 @@ from skprecgd._linalg.numerics import UNIT
 from skprecgd._linalg.offsets import score_variances
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
+from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.rows import as_dask_array
 from skprecgd.losses import Loss, make_loss
@@ -88,6 +91,7 @@ from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.loop import check_unit
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.signal import Signal, find_signal
@@ -225,10 +229,14 @@ class PrecGDFactorization(
         Ranks without a lower held-out loss before the held-out path stops.
     max_iter : int, default=1000
         Most iterations (complete data: blocks).
-    tol : float, default=1e-9
-        Missing entries: as in `PrecGDMatrixSensing`. Complete data: the singular
-        vectors are accurate to ``100 * tol``, the singular values far beyond. With a
-        tol of 1e-4 or more, computed in single precision where that is accurate enough.
+    tol : "auto" or float, default="auto"
+        Missing entries: as in `PrecGDMatrixSensing`. Complete data: with "auto", as
+        accurate as the energy that the components capture asks for, which is no less
+        than that of `sklearn.decomposition.TruncatedSVD` with its defaults; singular
+        values that are 5 % larger than the first left out are accurate to 1e-4. With a
+        number, the singular vectors are accurate to ``100 * tol``, the singular values
+        far beyond. With "auto", or a tol of 1e-4 or more, products are computed in
+        single precision where that is accurate enough.
     random_state : int, RandomState instance or None, default=None
         Seed of random starts, of the entries hidden by `score`, and of the draws of
         ``inference="gibbs"``.
@@ -378,7 +386,7 @@ class PrecGDFactorization(
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         max_iter: int = 1000,
-        tol: float = 1e-9,
+        tol: float | str = "auto",
         random_state: RandomState = None,
         warm_start: bool = False,
         store_pattern: bool = True,
@@ -500,6 +508,17 @@ class PrecGDFactorization(
         else:
             self._start, data = None, read_data(self, X, entry_weight)
         self._found_start = None
+        # Thin products would leave the other threads of BLAS waiting, at full speed.
+        with running_fit(one_blas_thread=self._is_by_energy(data)):
+            return self._fit_data(data, goes_on=goes_on)
+
+    def _is_by_energy(self, data: Data) -> bool:
+        """Whether complete data are decomposed as the captured energy asks for."""
+        closed = make_loss(self.loss).least_squares and not looks_for_outliers(self)
+        default = isinstance(self.tol, str) and self.solver == "auto"
+        return isinstance(data, CompleteData) and default and closed
+
+    def _fit_data(self, data: Data, *, goes_on: bool) -> PathResult:
         most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
@@ -581,6 +600,18 @@ class PrecGDFactorization(
             fit, stopped = in_spite_of_interrupt(noise)
         return replace(fit, stopped=stopped)
 
+    def _path_settings(
+        self,
+        objective: Objective,
+        max_rank: int,
+        unknown: Unknown,
+        block: Block | None = None,
+    ) -> PathSettings:
+        settings = super()._path_settings(objective, max_rank, unknown, block)
+        # A group without holes is a part of data with holes.
+        by_energy = isinstance(self.tol, str) and block is None
+        return replace(settings, by_energy=by_energy)
+
     def _searched(
         self, objective: Objective, offsets: Offsets, unknown: Unknown
     ) -> tuple[Objective, int, Signal | None]:
@@ -642,16 +673,17 @@ class PrecGDFactorization(
         rank: int,
     ) -> Found:
         """What the estimator keeps of the result of a search."""
-        kept = kept_factors(objective, result, self.tol, seen, rank)
+        tol = tolerance_of(self)
+        kept = kept_factors(objective, result, tol, seen, rank)
         within = means.within(kept)
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
-        gross = objective.gross_errors(within, result.relative_residual, self.tol)
+        gross = objective.gross_errors(within, result.relative_residual, tol)
         components = within.low_rank if offsets.of_rows else None
         solver = make_row_solver(
             objective, result, factors, gross, needs_each_entry(self), components
         )
-        rank = numerical_rank(objective, result, self.tol, factors, offsets.size)
+        rank = numerical_rank(objective, result, tol, factors, offsets.size)
         left = partial(mean_square_left, objective, result, within, gross)
         return Found(
             objective,

@@ -75,7 +75,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         counts ("logistic", "poisson"), which held-out entries end, also in the folds.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
-    tol : float, default=1e-9
+    tol : "auto" or float, default="auto"
         See :class:`PrecGDFactorization`.
     cv : int, splitter or iterable, default=None
         How *entries* are held out. An integer (None is 5) is the number of folds of
@@ -201,7 +201,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         max_iter: int = 1000,
-        tol: float = 1e-9,
+        tol: float | str = "auto",
         cv: Any = None,
         scoring: Any = None,
         refit_rule: str = "best",

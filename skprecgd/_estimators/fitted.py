@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._linalg.numerics import norm, power_of_two
+from skprecgd._linalg.orthogonal import loading_signs
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import GrossErrors, Objective
@@ -176,9 +177,9 @@ def minimised(objective: Objective, result: PathResult) -> Objective:
 def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
     """``U, s, V`` with scikit-learn's signs: the largest loading is positive."""
     u, s, v = factors.svd()
-    largest = np.argmax(np.abs(v), axis=0)
-    signs = np.where(v[largest, np.arange(v.shape[1])] < 0, -1, 1).astype(v.dtype)
-    return u * signs, s, v * signs
+    signs = loading_signs(v)
+    # Long vectors are not copied where nothing changes.
+    return (u, s, v) if np.all(signs > 0) else (u * signs, s, v * signs)
 
 
 def outlier_matrix(

@@ -19,6 +19,7 @@ from skprecgd._estimators.measured import Measured
 from skprecgd._estimators.parameters import (
     draws_posterior,
     looks_for_outliers,
+    tolerance_of,
 )
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.threads import running_fit
@@ -144,7 +145,7 @@ def sensing_learner_of(
     chunked = isinstance(measured.measurements, ChunkedMeasurements)
     held_out = estimator.early_stopping is True
     # Without a tolerance it is not known whether a path would have explained the data.
-    endless = estimator.tol == 0
+    endless = tolerance_of(estimator) == 0
     nothing = not may_learn(estimator) or looks_for_outliers(estimator)
     if chunked or held_out or endless or nothing:
         return None

@@ -20,6 +20,9 @@ from skprecgd.optim import (
 )
 from skprecgd.variational.working import has_parabolas
 
+# What ``tol="auto"`` is wherever steps lead to the factors.
+_AUTO_TOL = 1e-9
+
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "loss": [StrOptions(set(LOSSES)), Loss],
     "solver": [StrOptions({"auto", *SOLVERS}), Solver],
@@ -51,7 +54,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
-    "tol": [Interval(Real, 0, None, closed="left")],
+    "tol": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
     "random_state": ["random_state"],
     "warm_start": ["boolean"],
     "verbose": ["verbose"],
@@ -66,6 +69,11 @@ class MissingMarker(Options):
 
     def __str__(self) -> str:
         return "0 (replace another marker first: np.where(X == marker, np.nan, X))"
+
+
+def tolerance_of(estimator: Any) -> float:
+    """The tolerance of steps: "auto" asks for all that double precision gives."""
+    return _AUTO_TOL if isinstance(estimator.tol, str) else float(estimator.tol)
 
 
 def looks_for_outliers(estimator: Any) -> bool:

@@ -38,6 +38,7 @@ from skprecgd._estimators.parameters import (
     draws_posterior,
     looks_for_outliers,
     ridge_of,
+    tolerance_of,
 )
 from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._estimators.search_rank import AUTO
@@ -429,7 +430,7 @@ class RankPathCV:
                 stacklevel=5,
             )
         cut = sum(path.is_cut for path in paths)
-        if cut and self.tol > 0:
+        if cut and tolerance_of(self) > 0:
             warnings.warn(
                 f"{cut} of {len(paths)} paths ended after max_iter={self.max_iter} "
                 "iterations; the ranks they did not reach are scored as the last that "

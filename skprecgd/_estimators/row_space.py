@@ -43,7 +43,8 @@ class RowSpace:
 
     def coordinates(self, X: Array) -> Array:
         """Least-squares coordinates of complete rows, shape (n_rows, r)."""
-        return np.asarray(X @ self.basis) - self.offsets @ self.basis
+        z = np.asarray(X @ self.basis)
+        return z - self.offsets @ self.basis if self.offsets.any() else z
 
     def entries(self, z: Array, rows: Array, columns: Array) -> Array:
         """Entries of the rows with coordinates `z`, one for each row and column."""

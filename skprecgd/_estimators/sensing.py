@@ -60,6 +60,7 @@ from skprecgd._estimators.parameters import (
     check_init,
     check_together,
     needs_each_entry,
+    tolerance_of,
 )
 from skprecgd._estimators.recovered import Recovered
 from skprecgd._estimators.scoring import (
@@ -212,11 +213,11 @@ class PrecGDMatrixSensing(
         Most iterations, all ranks together; a refit, or another draw of held-out
         counts, has as many again, and where scarce measurements need more than a path
         those come on top (:ref:`which_solver`).
-    tol : float, default=1e-9
+    tol : "auto" or float, default="auto"
         Stop when the residual, or the part of it that moving the factors can still
-        remove, is at most `tol` times the norm of the data. 0 runs `max_iter`
-        iterations without a warning, and nothing is learned then unless the
-        measurements are single entries.
+        remove, is at most `tol` times the norm of the data. "auto" is 1e-9. 0 runs
+        `max_iter` iterations without a warning, and nothing is learned then unless
+        the measurements are single entries.
     random_state : int, RandomState instance or None, default=None
         Seed of random starts, and of the draws of ``inference="gibbs"``.
     warm_start : bool, default=False
@@ -362,7 +363,7 @@ class PrecGDMatrixSensing(
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         max_iter: int = 1000,
-        tol: float = 1e-9,
+        tol: float | str = "auto",
         random_state: RandomState = None,
         warm_start: bool = False,
         store_pattern: bool = True,
@@ -566,11 +567,12 @@ class PrecGDMatrixSensing(
         fitted : Objective
             The convex problem that they solve.
         """
-        factors = seen_part(found_factors(objective, result, self.tol), seen)
+        tol = tolerance_of(self)
+        factors = seen_part(found_factors(objective, result, tol), seen)
         within = means.within(factors)
         offsets = means.with_found(within, seen)
         factors = offsets.with_rows(within)
-        gross = objective.gross_errors(within, result.relative_residual, self.tol)
+        gross = objective.gross_errors(within, result.relative_residual, tol)
         errors = None if gross is None else gross.values
         fitted = minimised(objective, result)
         if errors is not None:

@@ -77,7 +77,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         measurements end, also in the folds.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
-    tol : float, default=1e-9
+    tol : "auto" or float, default="auto"
         See :class:`PrecGDMatrixSensing`.
     cv : int, splitter or iterable, default=None
         An integer (None is 5) is the number of folds: for single entries those of
@@ -202,7 +202,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         max_iter: int = 1000,
-        tol: float = 1e-9,
+        tol: float | str = "auto",
         cv: Any = None,
         scoring: Any = None,
         refit_rule: str = "best",

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_array, check_X_y, validate_data
+
+from skprecgd._linalg.products import all_finite
+from skprecgd._linalg.stored import stored_values
 
 # What scikit-learn's function takes for no targets, where None is a mistake.
 _NO_TARGETS = "no_validation"
@@ -35,3 +40,23 @@ def validated(
     if isinstance(y, str) and y == _NO_TARGETS:
         return check_array(matrix, input_name="X", **options)
     return check_X_y(matrix, y, **options)
+
+
+def checked_finite(X: Any, allow_nan: bool, name: str) -> bool:
+    """Whether X holds NaN; infinity is refused in scikit-learn's words.
+
+    scikit-learn looks for infinity and does not tell whether there was NaN: that would
+    take a second pass over X.
+
+    Parameters
+    ----------
+    X : ndarray or sparse array
+    allow_nan : bool
+    name : str
+        Of the estimator.
+    """
+    values = stored_values(X)
+    if all_finite(values):
+        return False
+    assert_all_finite(X, allow_nan=allow_nan, estimator_name=name, input_name="X")
+    return bool(np.any(np.isnan(values)))

@@ -22,12 +22,28 @@ from skprecgd._linalg.left_basis import BasisInMemory, BasisOfArray, LeftBasis
 from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs, working_dtype
 from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._linalg.svd_tuning import SinglePrecision
+from skprecgd._runtime.threads import allowed_threads, share_out
 from skprecgd._runtime.typing import Array
 
 # Columns of the identity that an operator is multiplied with at a time.
 _IDENTITY_COLUMNS = 256
 # Most numbers of their product with it (32 MB), where that is more than a column.
 _IMAGE = 1 << 22
+# Rows that are multiplied with a thin block at a time, there and back.
+_SLAB_ROWS = 256
+# Most parts of them that threads share, each of which has a sum of its own.
+_MOST_PARTS = 8
+# Numbers of a slab that is converted to double precision (2 MB).
+_SLAB_NUMBERS = 1 << 18
+
+
+def _parts(n_rows: int) -> list[range]:
+    """The starts of slabs, in parts that threads share; they depend on nothing else."""
+    step = _SLAB_ROWS * max(1, -(-n_rows // (_SLAB_ROWS * _MOST_PARTS)))
+    return [
+        range(start, min(start + step, n_rows), _SLAB_ROWS)
+        for start in range(0, n_rows, step)
+    ]
 
 
 def as_matrix(X: Any) -> Matrix:
@@ -75,10 +91,14 @@ class Matrix(LinearOperator, ABC):
     reads_once : bool
         Whether a product mostly reads the matrix from memory, so that several columns
         take about as long as one.
+    forms_gram : bool
+        Whether `gram` costs about as much as products with half as many columns as it
+        has.
     """
 
     large_products: bool = False
     reads_once: bool = False
+    forms_gram: bool = False
 
     def __init__(self, shape: tuple[int, int], dtype: Any) -> None:
         super().__init__(dtype, shape)
@@ -116,6 +136,10 @@ class Matrix(LinearOperator, ABC):
     def both_products(self, left: Array, right: Array) -> tuple[Array, Array]:
         """``X @ right`` and ``X.T @ left``: one pass where the data are far away."""
         return self.times(right), self.transposed_times(left)
+
+    def gram_times(self, block: Array) -> Array:
+        """``X.T @ (X @ block)``: one pass where the data are far away."""
+        return self.transposed_times(self.times(block))
 
     def frobenius_norm(self) -> float:
         """Euclidean norm of all entries, by products with the identity in blocks."""
@@ -185,6 +209,10 @@ class Matrix(LinearOperator, ABC):
         """
         return None
 
+    def in_double(self) -> Matrix | None:
+        """The matrix with products in double precision, or None without such a form."""
+        return self if self.dtype == np.float64 else None
+
     # ---- as a SciPy operator
 
     def _matmat(self, block: Array) -> Array:
@@ -225,6 +253,7 @@ class ArrayMatrix(Matrix):
 
     large_products = True
     reads_once = True
+    forms_gram = True
 
     def __init__(self, X: Array) -> None:
         super().__init__(X.shape, X.dtype)
@@ -236,6 +265,19 @@ class ArrayMatrix(Matrix):
 
     def transposed_times(self, block: Array) -> Array:
         return np.asarray(self._X.T.dot(block))
+
+    def gram_times(self, block: Array) -> Array:
+        turned, parts = np.ascontiguousarray(block.T), _parts(len(self._X))
+        sums = np.zeros((len(parts), *turned.shape), np.result_type(self._X, block))
+
+        def add(total: Array, part: range) -> None:
+            # A slab is read from memory once; BLAS is faster from the thin side.
+            for start in part:
+                slab = self._X[start : start + _SLAB_ROWS]
+                total += (turned @ slab.T) @ slab
+
+        share_out(add, zip(sums, parts, strict=True), threads=allowed_threads())
+        return np.asarray(sums.sum(axis=0).T)
 
     def frobenius_norm(self) -> float:
         return norm(self._X)
@@ -268,12 +310,17 @@ class ArrayMatrix(Matrix):
         copy = np.empty_like(X, dtype=np.float32, subok=False)
         return ArrayMatrix(_cast(X, factor, copy)), factor
 
+    def in_double(self) -> Matrix | None:
+        if self.dtype == np.float64:
+            return self
+        return SlabMatrix(self._X, 1.0, _SLAB_NUMBERS, np.dtype(np.float64))
+
     def _transpose(self) -> Matrix:
         return ArrayMatrix(self._X.T)
 
 
 class SlabMatrix(Matrix):
-    """A float64 array times a factor; products with it in single precision.
+    """An array times a factor; products with it in another precision.
 
     The numbers are converted a slab at a time, for every product anew: no copy of the
     array is made, and converting what has to be read anyway is cheap.
@@ -284,13 +331,17 @@ class SlabMatrix(Matrix):
     factor : float
     slab : int
         Most numbers that are converted at a time.
+    dtype : dtype, default=float32
+        Of the products.
     """
 
     large_products = True
     reads_once = True
 
-    def __init__(self, X: Array, factor: float, slab: int) -> None:
-        super().__init__(X.shape, np.float32)
+    def __init__(
+        self, X: Array, factor: float, slab: int, dtype: Any = np.float32
+    ) -> None:
+        super().__init__(X.shape, np.dtype(dtype))
         self._X, self._factor, self._slab = X, factor, slab
 
     def times(self, block: Array) -> Array:
@@ -300,7 +351,20 @@ class SlabMatrix(Matrix):
         return self._product(self._X.T, block)
 
     def _transpose(self) -> Matrix:
-        return SlabMatrix(self._X.T, self._factor, self._slab)
+        return SlabMatrix(self._X.T, self._factor, self._slab, self.dtype)
+
+    def gram_times(self, block: Array) -> Array:
+        turned = block.T
+        total = np.zeros(turned.shape, self.dtype)
+        for _, slab in self._slabs(self._X):
+            total += (turned @ slab.T) @ slab
+        return total.T
+
+    def gram(self) -> Array:
+        total = np.zeros((self.shape[1], self.shape[1]))
+        for _, slab in self._slabs(self._X):
+            total += slab.T @ slab
+        return total
 
     def _product(self, X: Array, block: Array) -> Array:
         product = np.zeros((block.shape[1], X.shape[0]), self.dtype)
@@ -326,6 +390,8 @@ class SparseMatrix(Matrix):
     ----------
     X : sparse array or matrix of shape (n_rows, n_columns)
     """
+
+    forms_gram = True
 
     def __init__(self, X: Any) -> None:
         super().__init__(X.shape, X.dtype)
@@ -362,6 +428,9 @@ class SparseMatrix(Matrix):
         values = _cast(X.data, factor, np.empty(X.data.shape, np.float32))
         cast = type(X)((values, X.indices, X.indptr), shape=X.shape)
         return SparseMatrix(cast), factor
+
+    def in_double(self) -> Matrix | None:
+        return self if self.dtype == np.float64 else SparseMatrix(self._X.astype(float))
 
     def _transpose(self) -> Matrix:
         return SparseMatrix(self._turned)
@@ -430,6 +499,16 @@ class TransposedMatrix(Matrix):
     def frobenius_norm(self) -> float:
         return self._matrix.frobenius_norm()
 
+    def in_single(
+        self, size: float | None, tuning: SinglePrecision
+    ) -> tuple[Matrix, float] | None:
+        cast = self._matrix.in_single(size, tuning)
+        return None if cast is None else (cast[0].T, cast[1])
+
+    def in_double(self) -> Matrix | None:
+        double = self._matrix.in_double()
+        return None if double is None else double.T
+
     def _transpose(self) -> Matrix:
         return self._matrix
 
@@ -459,9 +538,19 @@ class ScaledMatrix(Matrix):
     def frobenius_norm(self) -> float:
         return abs(self._factor) * self._matrix.frobenius_norm()
 
+    def gram_times(self, block: Array) -> Array:
+        # The block first: squares of the matrix alone may be no numbers.
+        return self._factor * self._matrix.gram_times(self._factor * block)
+
     def gram_operator(self) -> LinearOperator | None:
         gram = self._matrix.gram_operator()
         return None if gram is None else self._factor**2 * gram
+
+    def in_double(self) -> Matrix | None:
+        double = self._matrix.in_double()
+        if double is None:
+            return None
+        return ScaledMatrix(double, self._factor, np.float64)
 
 
 class LineScaledMatrix(Matrix):

@@ -17,7 +17,9 @@ from skprecgd._linalg.numerics import (
     is_mapped,
     norm,
     slabs,
+    working_dtype,
 )
+from skprecgd._linalg.svd_tuning import SinglePrecision
 from skprecgd._runtime.typing import Array
 
 
@@ -41,21 +43,26 @@ SWEEPS = SweepTuning()
 # A difference below this share of its terms has lost three digits, so that it is summed
 # again term by term.
 _CANCELLED = 1e-3
+# The same for terms in single precision, of which one digit is spared.
+_CANCELLED_SINGLE = 0.1
+# Size of data, as a multiple of that of what offsets leave of them, up to which single
+# precision shows enough of the rest.
+_MOSTLY_OFFSET = 10.0
 
 
-class OffsetMatrix(Matrix):
-    """``X - rows 1^T - 1 columns^T`` for a sparse X, never formed.
+class ShiftedMatrix(Matrix):
+    """``X - rows 1^T - 1 columns^T``, never formed.
 
     Parameters
     ----------
-    X : sparse array of shape (n_rows, n_columns)
+    X : Matrix of shape (n_rows, n_columns)
     rows, columns : ndarray of shape (n_rows,), (n_columns,)
+        In the precision of X.
     """
 
-    def __init__(self, X: Any, rows: Array, columns: Array) -> None:
+    def __init__(self, X: Matrix, rows: Array, columns: Array) -> None:
         super().__init__(X.shape, X.dtype)
-        self.X, self.rows, self.columns = X, rows, columns
-        self._data = as_matrix(X)
+        self._data, self.rows, self.columns = X, rows, columns
 
     def times(self, block: Array) -> Array:
         product = self._data.times(block)
@@ -64,6 +71,49 @@ class OffsetMatrix(Matrix):
     def transposed_times(self, block: Array) -> Array:
         product = self._data.transposed_times(block)
         return product - _outer(self.columns, block) - self.rows @ block
+
+    def in_single(
+        self, size: float | None, tuning: SinglePrecision
+    ) -> tuple[Matrix, float] | None:
+        whole = self._data.frobenius_norm()
+        size = self.frobenius_norm() if size is None else size
+        # Single precision does not show a small rest of large products.
+        if whole > _MOSTLY_OFFSET * size:
+            return None
+        cast = self._data.in_single(whole, tuning)
+        if cast is None:
+            return None
+        scaled, factor = cast
+        rows, columns = (
+            (factor * part).astype(np.float32) for part in (self.rows, self.columns)
+        )
+        return ShiftedMatrix(scaled, rows, columns), factor
+
+    def in_double(self) -> Matrix | None:
+        if self.dtype == np.float64:
+            return self
+        double = self._data.in_double()
+        if double is None:
+            return None
+        rows, columns = (part.astype(np.float64) for part in (self.rows, self.columns))
+        return ShiftedMatrix(double, rows, columns)
+
+    def _transpose(self) -> Matrix:
+        return ShiftedMatrix(self._data.T, self.columns, self.rows)
+
+
+class OffsetMatrix(ShiftedMatrix):
+    """The same for a sparse X, whose norm and Gram matrix are known, too.
+
+    Parameters
+    ----------
+    X : sparse array of shape (n_rows, n_columns)
+    rows, columns : ndarray of shape (n_rows,), (n_columns,)
+    """
+
+    def __init__(self, X: Any, rows: Array, columns: Array) -> None:
+        super().__init__(as_matrix(X), rows, columns)
+        self.X = X
 
     def frobenius_norm(self) -> float:
         n_rows, n_columns = self.shape
@@ -249,24 +299,47 @@ def subtract(X: Any, row_offsets: Array, column_offsets: Array) -> Any:
         return OffsetMatrix(X, rows, columns)
     if is_mapped(X):
         return MappedOffsetMatrix(X, rows, columns)
-    return X - rows[:, None] - columns
+    centred = X - columns
+    # No second temporary of the size of the data where rows have no offsets.
+    return centred - rows[:, None] if rows.any() else centred
 
 
-def total_variance(X: Any, size: float | None = None, unit: float = 1.0) -> float:
+def total_variance(
+    X: Any,
+    unit: float = 1.0,
+    shifted: tuple[Matrix, float] | None = None,
+) -> float:
     """Sum of the columns' variances, in units of the square of `unit`.
 
-    `size` is the Frobenius norm of X where it is known: that saves a pass.
+    Parameters
+    ----------
+    X : ndarray or sparse array of shape (n_rows, n_columns)
+    unit : float, default=1.0
+    shifted : tuple of Matrix and float, default=None
+        X less the same in all rows, and the Frobenius norm of that. It saves passes
+        where its means are small enough.
     """
+    if shifted is not None:
+        matrix, size = shifted
+        variance = _variance_by_norm(matrix, size, unit)
+        if variance is not None:
+            return variance
     if sparse.issparse(X):
         X = X if unit == 1.0 else X / X.dtype.type(unit)
         return float(np.sum(mean_variance_axis(X, axis=0)[1]))
     means = X.mean(axis=0, dtype=np.float64)
-    if size is not None:
-        square = (size / unit) ** 2 / len(X)
-        variance = square - dot(means / unit, means / unit)
-        if variance > _CANCELLED * square:
-            return variance
     return float(np.sum(squared_deviations(X, means, unit))) / len(X)
+
+
+def _variance_by_norm(X: Matrix, size: float, unit: float) -> float | None:
+    """Sum of the columns' variances by their means; None where digits would cancel."""
+    n_rows = X.shape[0]
+    sums = X.transposed_times(np.ones(n_rows, working_dtype(np.dtype(X.dtype))))
+    means = sums.astype(np.float64) / (n_rows * unit)
+    square = (size / unit) ** 2 / n_rows
+    variance = square - dot(means, means)
+    least = _CANCELLED if X.dtype == np.float64 else _CANCELLED_SINGLE
+    return variance if variance > least * square else None
 
 
 def squared_deviations(X: Array, means: Array, unit: float = 1.0) -> Array:

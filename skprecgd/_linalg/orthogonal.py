@@ -72,3 +72,9 @@ def is_independent(triangle: Array, scale: float, least: float = 1e-2) -> bool:
         orthogonality.
     """
     return bool(np.min(np.abs(np.diag(triangle))) > least * scale)
+
+
+def loading_signs(v: Array) -> Array:
+    """Signs with which the largest entry of each column is positive."""
+    smallest, largest = v.min(axis=0, initial=0.0), v.max(axis=0, initial=0.0)
+    return np.where(largest < -smallest, -1, 1).astype(v.dtype)

@@ -1,4 +1,4 @@
-"""The numbers behind the three ways to leading singular triplets.
+"""The numbers behind the ways to leading singular triplets.
 
 `truncated_svd` (block Golub-Kahan-Lanczos bidiagonalisation with thick restarts)
     It gives the final answer on complete data: tens of accurate triplets of a large
@@ -7,6 +7,14 @@
     LAPACK does it if X is an array in memory (which LAPACK copies) whose *smaller* side
     has at most 256 entries (`DirectSvd.size`), or if more than a fifth of all triplets
     are wanted: the rival is a whole iteration of some twenty blocks.
+
+`energy_svd` (one-sided block Lanczos on ``X^T X``, no restarts)
+    It gives the answer on complete data at default settings: as much energy as a
+    randomized method captures, in half of its products or less, most of them in single
+    precision. Where squares of singular values show too little, it is `truncated_svd`.
+
+    The Gram matrix is formed where the *shorter* side is so short that it costs no more
+    (`GramRoute`).
 
 `leading_triplets`, `leading_eigenpairs` (ARPACK, implicitly restarted Lanczos)
     They give a known number of triplets of the gradient in the matrix: to machine
@@ -166,6 +174,136 @@ class SvdTuning:
 
 
 @dataclass(frozen=True)
+class GramRoute:
+    """When `energy_svd` forms the Gram matrix of the shorter side.
+
+    Attributes
+    ----------
+    size : int
+        Largest shorter side for which it is formed in any case.
+    columns, spare_columns : float, int
+        Shorter side up to which it costs hardly more than a Krylov space for a rank k:
+        ``columns * (k + spare_columns)``. Products with the space have a third more
+        columns than the rank and some blocks, and may have to be repeated in double
+        precision; half of the Gram matrix is computed.
+    eigen : float
+        By how much an eigenvalue decomposition costs more than the formation of as
+        large a Gram matrix of as many rows.
+    share : float
+        Share of all triplets above which it is formed for any shorter side.
+    """
+
+    size: int = 128
+    columns: float = 7.5
+    spare_columns: int = 60
+    eigen: float = 6.0
+    share: float = 0.2
+
+    def suits(self, shape: tuple[int, ...], rank: int) -> bool:
+        """Whether it is formed of a matrix with no fewer rows than columns."""
+        n_rows, n_columns = shape
+        cost = n_columns * (1.0 + self.eigen * n_columns / n_rows)
+        few = cost <= self.columns * (rank + self.spare_columns)
+        return few or n_columns <= self.size or rank > self.share * n_columns
+
+
+@dataclass(frozen=True)
+class EnergyGoal:
+    """When a Krylov space holds enough of the energy of the leading triplets.
+
+    Energies are sums of squared singular values. Randomized subspace iteration with q
+    iterations and p more columns than the rank k leaves
+    ``s_k^2 (s_(k+p+1) / s_k)^(4 q + 2)`` of the best energy, or a few times that.
+
+    Attributes
+    ----------
+    left : float
+        Energy that may be missing, as a share of what the best matrix of the rank
+        leaves of the data.
+    iterations, oversamples : int, int
+        q and p of the rival that must not capture more. Those of scikit-learn.
+    of_rival : float
+        Energy that may be missing, as a share of what the rival leaves.
+    least : float
+        A `left` below this is not asked for.
+    values : float
+        Relative error of the singular values that stand apart.
+    apart : float
+        Squared singular values larger than the first beyond the rank by this factor
+        stand apart (1.05 in the values themselves).
+    most, most_blocks : float, int
+        Columns of the space, as a multiple of rank and oversamples and in blocks beyond
+        that, from which on energy is no longer waited for: hardly anything is to be
+        told apart (a flat spectrum), and the rival stopped long ago.
+    slowest : float
+        Ratio of two successive gains that a prediction counts with at most.
+    rounding : float
+        Energy, as a share of all, below which gains are rounding.
+    risen : float
+        Share of a singular value that is seen at least after two judgements.
+    alike : float
+        Relative difference of squared singular values that may be one value, repeated.
+    """
+
+    left: float = 1e-5
+    iterations: int = 5
+    oversamples: int = 10
+    of_rival: float = 0.1
+    least: float = 1e-9
+    values: float = 3e-5
+    apart: float = 1.1
+    most: float = 4.0
+    most_blocks: int = 6
+    slowest: float = 0.95
+    rounding: float = 1e-15
+    risen: float = 0.3
+    alike: float = 1e-3
+
+
+@dataclass(frozen=True)
+class SeenBySquares:
+    """What products in one precision show of singular values, by their squares.
+
+    Attributes
+    ----------
+    share : float
+        Smallest wanted singular value, as a share of the largest.
+    energy : float
+        Energy that rounding of the vectors loses, as a share of that of the data.
+    """
+
+    share: float
+    energy: float
+
+
+@dataclass(frozen=True)
+class EnergyTuning:
+    """The numbers that tune `energy_svd`.
+
+    Attributes
+    ----------
+    width : int
+        Columns of a block.
+    gram : GramRoute
+    goal : EnergyGoal
+    single, double : SeenBySquares
+    cast : SinglePrecision
+        How data are converted. Norms of products with ``X^T X`` are squared, so their
+        range is a fourth of that of float32.
+    tol : float
+        Error of the vectors, as of `truncated_svd`, where squares show too little.
+    """
+
+    width: int = 16
+    gram: GramRoute = field(default_factory=GramRoute)
+    goal: EnergyGoal = field(default_factory=EnergyGoal)
+    single: SeenBySquares = field(default=SeenBySquares(share=5e-3, energy=2e-10))
+    double: SeenBySquares = field(default=SeenBySquares(share=1e-5, energy=0.0))
+    cast: SinglePrecision = field(default_factory=lambda: SinglePrecision(exponent=20))
+    tol: float = 1e-6
+
+
+@dataclass(frozen=True)
 class ArpackTuning:
     """The numbers that tune `leading_triplets` and `leading_eigenpairs`.
 
@@ -207,5 +345,6 @@ class BidiagonalTuning:
 
 
 SVD = SvdTuning()
+ENERGY = EnergyTuning()
 ARPACK = ArpackTuning()
 BIDIAGONAL = BidiagonalTuning()

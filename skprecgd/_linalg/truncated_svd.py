@@ -46,6 +46,10 @@ class TruncatedSvd:
     error: float
     converged: bool
 
+    def transposed(self) -> TruncatedSvd:
+        """The triplets of the transpose."""
+        return replace(self, u=self.v, v=self.u)
+
     def leading(self, rank: int) -> TruncatedSvd:
         """The first of the triplets."""
         return replace(self, u=self.u[:, :rank], s=self.s[:rank], v=self.v[:, :rank])
@@ -98,7 +102,7 @@ def truncated_svd(
         matrix.T if wide else matrix, rank, tol, max_blocks, random_state, tuning
     )
     found = search.in_single(size) or search.in_double()
-    return replace(found, u=found.v, v=found.u) if wide else found
+    return found.transposed() if wide else found
 
 
 def _is_small(shape: tuple[int, ...], rank: int, direct: DirectSvd) -> bool:

@@ -538,7 +538,7 @@ class Objective(ABC):
         self,
         rank: int,
         *,
-        tol: float,
+        tol: float | None,
         max_blocks: int,
         random_state: RandomState = None,
     ) -> TruncatedSvd:
@@ -547,8 +547,11 @@ class Objective(ABC):
         Parameters
         ----------
         rank : int
-        tol, max_blocks, random_state
-            See `skprecgd._linalg.truncated_svd`.
+        tol : float or None
+            See `skprecgd._linalg.truncated_svd`. None: as accurate as the captured
+            energy asks for, see `skprecgd._linalg.energy_svd`.
+        max_blocks, random_state
+            See there.
         """
         raise NotImplementedError(f"{type(self).__name__} has no closed form.")
 

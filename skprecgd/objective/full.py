@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
+from skprecgd._linalg.energy_svd import energy_svd
 from skprecgd._linalg.matrices import Matrix, ScaledMatrix, as_matrix
 from skprecgd._linalg.numerics import dot, gram, working_dtype
 from skprecgd._linalg.stored import without_duplicates
@@ -96,16 +97,16 @@ class FullObjective(Objective):
         self,
         rank: int,
         *,
-        tol: float,
+        tol: float | None,
         max_blocks: int,
         random_state: RandomState = None,
     ) -> TruncatedSvd:
         if self._found is not None and rank <= len(self._found.s):
             return self._found.leading(rank)
-        return truncated_svd(
+        decompose = energy_svd if tol is None else partial(truncated_svd, tol=tol)
+        return decompose(
             self.X,
             rank,
-            tol=tol,
             max_blocks=max_blocks,
             random_state=random_state,
             size=self.data_norm,

@@ -34,13 +34,13 @@ def explain_complete(
     check_unit(objective.data_norm)
     found = objective.truncated_svd(
         rank,
-        tol=_VECTOR_TOL * settings.tol,
+        tol=None if settings.by_energy else _VECTOR_TOL * settings.tol,
         max_blocks=settings.max_iter,
         random_state=random_state,
     )
     s = objective.penalty.shrunk(found.s)
     svd = found.u, s, found.v
-    factors = FactorPair.from_svd(*svd).knowing(*svd)
+    factors = FactorPair.from_svd(*svd).knowing(*svd, balanced=True)
     norm = objective.data_norm
     values = found.s.astype(np.float64)
     losses = np.cumsum((values - s) ** 2 - values**2)

@@ -117,6 +117,9 @@ class PathSettings:
     finish_stages : bool, default=False
         Whether every stage is solved so far that little is left to gain at its rank,
         because others judge the stages.
+    by_energy : bool, default=False
+        Whether complete data are decomposed to the accuracy that the captured energy
+        asks for, in place of `tol`.
     solved : Solved or None, default=None
         The search that has found `init`, if one has.
     judge : NoiseJudge or None, default=None
@@ -140,6 +143,7 @@ class PathSettings:
     keep_factors: bool = False
     ranks_to_visit: tuple[int, ...] = ()
     finish_stages: bool = False
+    by_energy: bool = False
     solved: Solved | None = None
     judge: NoiseJudge | None = field(default=None, repr=False)
     tuning: PathTuning = field(default=PathTuning(), repr=False)
