@@ -508,17 +508,6 @@ class PrecGDFactorization(
         else:
             self._start, data = None, read_data(self, X, entry_weight)
         self._found_start = None
-        # Thin products would leave the other threads of BLAS waiting, at full speed.
-        with running_fit(one_blas_thread=self._is_by_energy(data)):
-            return self._fit_data(data, goes_on=goes_on)
-
-    def _is_by_energy(self, data: Data) -> bool:
-        """Whether complete data are decomposed as the captured energy asks for."""
-        closed = make_loss(self.loss).least_squares and not looks_for_outliers(self)
-        default = isinstance(self.tol, str) and self.solver == "auto"
-        return isinstance(data, CompleteData) and default and closed
-
-    def _fit_data(self, data: Data, *, goes_on: bool) -> PathResult:
         most = SearchRank(self.n_components).most(data.shape, "X.shape")
         seen = data.seen()
         names = None, getattr(self, "feature_names_in_", None)
@@ -528,19 +517,27 @@ class PrecGDFactorization(
         rank = search_rank(most, self.center, data.shape)
         check_init(self.init, data.shape, rank)
         self.groups_ = data.groups(seen)
-        if self.groups_.n_groups > 1:
-            found = self._find_groups(data, most)
-        else:
-            found = self._find(data, seen)
-        self._warn(found.result)
-        warn_about_noise(found.noise, self)
-        if isinstance(data, EntryData):
-            warn_about_worse(self, found.result)
-        warn_about_zero(self, found.factors, data.noisy())
-        _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
+        # Thin products would leave the other threads of BLAS waiting, at full speed.
+        with running_fit(one_blas_thread=self._is_by_energy(data)):
+            if self.groups_.n_groups > 1:
+                found = self._find_groups(data, most)
+            else:
+                found = self._find(data, seen)
+            self._warn(found.result)
+            warn_about_noise(found.noise, self)
+            if isinstance(data, EntryData):
+                warn_about_worse(self, found.result)
+            warn_about_zero(self, found.factors, data.noisy())
+            _, stopped = in_spite_of_interrupt(partial(self._keep, data, found))
         kept = (data, self._found_start) if goes_on else (None, None)
         (self._kept_rows, self._start), self._found_start = kept, None
         return (interrupted(found) if stopped or found.stopped else found).result
+
+    def _is_by_energy(self, data: Data) -> bool:
+        """Whether complete data are decomposed as the captured energy asks for."""
+        closed = make_loss(self.loss).least_squares and not looks_for_outliers(self)
+        default = isinstance(self.tol, str) and self.solver == "auto"
+        return isinstance(data, CompleteData) and default and closed
 
     def _with_kept_rows(self, X: Any) -> CompleteData | EntryData:
         """Rows below those of calls of `partial_fit` before this one."""
