@@ -127,7 +127,7 @@ EXACT = {"tol": 1e-12, "early_stopping": False}
 @parametrize_with_checks(
     [
         PrecGDFactorization(1, loss=HuberLoss(1.0)),
-        PrecGDFactorization(1, loss="absolute"),
+        PrecGDFactorization(1, loss="absolute", alpha=0.01),
         PrecGDFactorization(1, loss="poisson"),
         LabelFactorization(1, loss="logistic"),
         PrecGDMatrixSensing(1, loss="huber", solver="gauss-newton", **EXACT),
@@ -148,7 +148,7 @@ def test_other_losses(estimator, check):
 @parametrize_with_checks(
     [
         PrecGDFactorization(1, missing_values=0),
-        PrecGDFactorization(1, missing_values=0, loss="poisson"),
+        PrecGDFactorization(1, missing_values=0, loss="poisson", alpha=0.01),
         PrecGDMatrixSensing(1, loss="absolute", solver="gauss-newton", **EXACT),
         PrecGDFactorizationCV([1], cv=2, missing_values=0),
         PrecGDFactorizationCV([1], cv=2, loss="huber", alpha=0.01),

@@ -224,7 +224,9 @@ def test_coordinates_are_those_of_the_weighted_fit(center, alpha, rng):
 def test_weights_of_one_leave_the_coordinates(options, rng):
     X, _ = table(rng)
     X[rng.random(X.shape) < 0.3] = np.nan
-    model = PrecGDFactorization(3, early_stopping=False, tol=TOL, **options)
+    model = PrecGDFactorization(
+        3, early_stopping=False, tol=TOL, random_state=0, **options
+    )
     expected = model.fit_transform(X)
     found = model.fit_transform(X, entry_weight=np.ones(X.shape))
     assert distance(found, expected) <= 10 * TOL
