@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,9 @@ from skprecgd._estimators.interactions import Interactions
 from skprecgd._estimators.learned import Learner
 from skprecgd._estimators.preferences import Preferences, RatingsMatrix
 from skprecgd._estimators.weighting import read_weights
-from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair
 from skprecgd.variational.informed_model import SideInformation
-from skprecgd.variational.posterior import Posterior, posterior_of
 from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.prior_means import NewLines
 from skprecgd.variational.warm import Start
@@ -115,20 +112,6 @@ class InformedLearner(Learner):
         super().__init__(data, rank, estimator)
         self.features = features
         self.start = start
-
-    @cached_property
-    def posterior(self) -> Posterior:
-        with running_fit(one_blas_thread=True):
-            return posterior_of(
-                self.data.given(self._often),
-                self.rank,
-                center=self.center,
-                noise=self.noise,
-                noise_tail=self.noise_tail,
-                noise_variance=self.variance,
-                features=self.features,
-                start=self.start,
-            )
 
 
 @dataclass(frozen=True)

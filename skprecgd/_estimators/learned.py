@@ -39,6 +39,7 @@ from skprecgd.optim.result import Status
 from skprecgd.unknown.base import Unknown
 from skprecgd.variational.draws import ColumnDraws, sampled_posterior
 from skprecgd.variational.in_groups import DistributionsInGroups
+from skprecgd.variational.informed_model import SideInformation
 from skprecgd.variational.posterior import Posterior, posterior_of
 from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.recipe import is_doubtful
@@ -228,6 +229,9 @@ class Learner(PriorLearner):
         for `n_components`, what looks like noise counts as such.
     """
 
+    # What moves the prior means of rows and columns.
+    features: SideInformation | None = None
+
     def __init__(self, data: NoisyData, rank: int, estimator: Any) -> None:
         self.data, self.rank = data.without_repeats(), rank
         self.center, self.noise = estimator.center, estimator.noise
@@ -303,6 +307,7 @@ class Learner(PriorLearner):
                 noise=self.noise,
                 noise_tail=self.noise_tail,
                 noise_variance=self.variance,
+                features=self.features,
                 start=self.start,
             )
 
