@@ -145,6 +145,8 @@ def test_lines_have_priors_of_their_own(backend, rng):
         if not sums[0].any():
             expected = problem.unknown.pull / problem.unknown.precision
         np.testing.assert_allclose(lines.mean[:, :-1], expected, rtol=1e-9)
+        means = backend.line_means(*sums, problem.noise, problem.unknown)
+        np.testing.assert_allclose(means, expected, rtol=1e-9)
     part = problem.unknown.of_lines(slice(3, 5))
     np.testing.assert_array_equal(part.pull, problem.unknown.pull[3:5])
 

@@ -51,6 +51,7 @@ from skprecgd._linalg.ratings import StoredValues
 from skprecgd._linalg.row_systems import solve_rows, weighted_least_squares
 from skprecgd._linalg.stored import without_duplicates
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels import unchecked_csr
 from skprecgd.measurements import EntryMeasurements, FullObservation
 from skprecgd.measurements.in_memory import check_any_observed, matrix_entries
 from skprecgd.measurements.tables import looks_long, warn_of_long_table
@@ -536,8 +537,11 @@ class EntryData(Data, Rows, NoisyData):
         values = self.values if values is None else values
         # Rows are sorted, so the row pointer is a cumulative count.
         counts = np.bincount(self.rows, minlength=self.shape[0])
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        return sparse.csr_array((values, self.columns, indptr), shape=self.shape)
+        kind = np.int32 if max(*self.shape, len(values)) < 2**31 else np.int64
+        indptr = np.zeros(self.shape[0] + 1, kind)
+        np.cumsum(counts, out=indptr[1:])
+        columns = self.columns.astype(kind, copy=False)
+        return unchecked_csr(indptr, columns, values, self.shape)
 
     def centred(self, space: RowSpace) -> sparse.csr_array:
         """`csr` without the offsets of the row space, in its precision."""

@@ -627,7 +627,7 @@ class PriorRows(RowSolver):
 
     def coordinates(self, rows: VisibleRows, space: RowSpace) -> Array:
         entries = rows.entries()
-        own = self.columns.rows(entries.csr(), self._weights(entries)).mean
+        own = self.columns.means(entries.csr(), self._weights(entries))
         return self._turned(own, space)
 
     def _weights(self, entries: EntryData) -> Weights:

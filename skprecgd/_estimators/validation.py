@@ -58,5 +58,7 @@ def checked_finite(X: Any, allow_nan: bool, name: str) -> bool:
     values = stored_values(X)
     if all_finite(values):
         return False
-    assert_all_finite(X, allow_nan=allow_nan, estimator_name=name, input_name="X")
-    return bool(np.any(np.isnan(values)))
+    has_nan = bool(np.any(np.isnan(values)))
+    if not (has_nan and allow_nan) or np.any(np.isinf(values)):
+        assert_all_finite(X, allow_nan=allow_nan, estimator_name=name, input_name="X")
+    return has_nan

@@ -60,6 +60,7 @@ __all__ = [
     "description",
     "drawn_rows",
     "leading",
+    "line_means",
     "normal_product",
     "packed_index",
     "packed_of",
@@ -349,6 +350,23 @@ def uncertain_lines(
     """
     size = _CALLS * grams.size * moments.shape[1]
     return _choice.call("uncertain_lines", size, grams, moments, noise, unknown)
+
+
+def line_means(grams: Array, moments: Array, noise: Array, unknown: Unknown) -> Array:
+    """The means of `uncertain_lines`, and nothing else that is known of the lines.
+
+    Parameters
+    ----------
+    grams, moments, noise, unknown
+        See `uncertain_lines`; the last column of `moments` is not read.
+
+    Returns
+    -------
+    ndarray of shape (n, f)
+        Of the coordinates that are found.
+    """
+    size = _CALLS * grams.size * moments.shape[1]
+    return _choice.call("line_means", size, grams, moments, noise, unknown)
 
 
 def drawn_rows(

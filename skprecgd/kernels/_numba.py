@@ -1456,6 +1456,11 @@ def uncertain_lines(
     return Lines(means, seconds, squares, Totals.of(sums.sum(axis=0), packed))
 
 
+def line_means(grams: Array, moments: Array, noise: Array, unknown: Unknown) -> Array:
+    # Second moments are a small part of the work here.
+    return uncertain_lines(grams, moments, noise, unknown).mean[:, unknown.free]
+
+
 def drawn_rows(
     pattern: Pattern, others: OthersDrawn, prior: Prior, noise: Array, chance: Array
 ) -> Drawn:

@@ -222,6 +222,14 @@ def uncertain_lines(
     )
 
 
+def line_means(grams: Array, moments: Array, noise: Array, unknown: Unknown) -> Array:
+    means = [
+        _means(grams[part], moments[part], noise[part], unknown.of_lines(part))
+        for part in slabs((len(grams), moments.shape[1] ** 2), _UNCERTAIN_NUMBERS)
+    ]
+    return np.concatenate(means) if len(means) != 1 else means[0]
+
+
 def drawn_rows(
     pattern: Pattern, others: OthersDrawn, prior: Prior, noise: Array, chance: Array
 ) -> Drawn:
@@ -361,19 +369,35 @@ def _weighted_patterns(
     return first, second, third
 
 
-def _posteriors(grams: Array, moments: Array, noise: Array, unknown: Unknown) -> Lines:
-    """The Gaussians of some lines, all at a time."""
-    free, at, size = unknown.free, unknown.at, moments.shape[1] - 1
-    inverse = noise[:, None, None] * grams[:, at[np.ix_(free, free)]]
+def _systems(
+    grams: Array, moments: Array, noise: Array, unknown: Unknown
+) -> tuple[Array, Array]:
+    """Inverse covariances of some lines, and what their means are solved from."""
+    free, at = unknown.free, unknown.at
+    inverse = noise[:, None, None] * grams[:, at[free[:, None], free]]
     diagonal = np.arange(len(free))
     inverse[:, diagonal, diagonal] += unknown.precision
     target = moments[:, free]
-    mean = np.zeros((len(grams), size))
     if unknown.fixed is not None:
         target = target - unknown.value * grams[:, at[free, unknown.fixed]]
+    return inverse, noise[:, None] * target + unknown.pull
+
+
+def _means(grams: Array, moments: Array, noise: Array, unknown: Unknown) -> Array:
+    """The means of some lines, all at a time."""
+    inverse, target = _systems(grams, moments, noise, unknown)
+    return np.linalg.solve(inverse, target[:, :, None])[:, :, 0]
+
+
+def _posteriors(grams: Array, moments: Array, noise: Array, unknown: Unknown) -> Lines:
+    """The Gaussians of some lines, all at a time."""
+    free, size = unknown.free, moments.shape[1] - 1
+    inverse, target = _systems(grams, moments, noise, unknown)
+    diagonal = np.arange(len(free))
+    mean = np.zeros((len(grams), size))
+    if unknown.fixed is not None:
         mean[:, unknown.fixed] = unknown.value
     covariance = np.linalg.inv(inverse)
-    target = noise[:, None] * target + unknown.pull
     mean[:, free] = np.einsum("nij,nj->ni", covariance, target)
     logs = np.sum(np.log(inverse[:, diagonal, diagonal]), axis=0)
     determinant = -float(np.sum(np.linalg.slogdet(inverse)[1]))

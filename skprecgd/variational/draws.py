@@ -211,6 +211,10 @@ class ColumnDraws:
             total += draw.solved(pattern, self.features).mean @ turn
         return RowPosterior(total / len(self.draws), np.zeros(n), noise, share)
 
+    def means(self, entries: sparse.csr_array, weights: Weights = ONCE) -> Array:
+        """The means of `rows`."""
+        return self.rows(entries, weights).mean
+
     def squares(self, entries: sparse.csr_array, weights: Weights = ONCE) -> Array:
         """Expected squared residuals of rows, in units of the noise; see `rows`."""
         pattern, n = self.pattern(entries, weights.of_losses), entries.shape[0]

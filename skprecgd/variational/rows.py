@@ -16,6 +16,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     Lines,
     Unknown,
+    line_means,
     packed_of,
     sampled_product,
     uncertain_lines,
@@ -113,6 +114,21 @@ class ColumnPosterior:
         """
         parts = slabs((entries.shape[0], self.second.shape[1]), _NUMBERS)
         return RowPosterior.of([self._solved(entries, weights, part) for part in parts])
+
+    def means(self, entries: sparse.csr_array, weights: Weights = ONCE) -> Array:
+        """The posterior means of `rows`, at less cost where nothing else is learned.
+
+        Parameters
+        ----------
+        entries : csr_array of shape (n_rows, n_columns)
+        weights : Weights
+        """
+        if self.learns_of_rows:
+            return self.rows(entries, weights).mean
+        parts = slabs((entries.shape[0], self.second.shape[1]), _NUMBERS)
+        return np.concatenate(
+            [_Shown.of(self, entries, weights, part).means() for part in parts]
+        )
 
     def lines(self, entries: sparse.csr_array, weights: Weights) -> Lines:
         """The rows with their second moments, all in memory, of no own noise.
@@ -233,9 +249,12 @@ class _Shown:
         weights = weights.at(own)
         each = weights.of_losses
         each = np.ones(len(values)) if each is None else each
-        indptr = entries.indptr[part.start : part.stop + 1] - own.start
-        shape = part.stop - part.start, entries.shape[1]
-        pattern = unchecked_csr(indptr, index, each, shape)
+        if part == slice(0, entries.shape[0]):
+            pattern = with_values(entries, each)
+        else:
+            indptr = entries.indptr[part.start : part.stop + 1] - own.start
+            shape = part.stop - part.start, entries.shape[1]
+            pattern = unchecked_csr(indptr, index, each, shape)
         precision = 1.0 if weights.precision is None else weights.precision
         scaled = values / units.scale[index]
         return cls(columns, pattern, precision, scaled, columns.unknown_rows(part))
@@ -257,15 +276,28 @@ class _Shown:
 
     def lines(self, noise: Array, share: Array) -> Lines:
         """The rows, given the noise of them and of their entries."""
-        columns, each = self.columns, self.pattern.data * share
+        each = self.pattern.data * share
+        squares = self._summed(each * self.values**2, self.columns.weight)
+        grams, moments = self._sums(each, squares)
+        return uncertain_lines(grams, moments, noise, self.unknown)
+
+    def means(self) -> Array:
+        """The means of the rows, whose noise is that of the columns alone."""
+        n_rows = self.pattern.shape[0]
+        # Only squared residuals would take the sums of squares.
+        grams, moments = self._sums(self.pattern.data, np.zeros(n_rows))
+        return line_means(grams, moments, np.ones(n_rows), self.unknown)
+
+    def _sums(self, each: Array, squares: Array) -> tuple[Array, Array]:
+        """Gram matrices and moments of rows whose entries count as said."""
+        columns = self.columns
         scaled = columns.weight[:, None]
         gaps, values = (
             with_values(self.pattern, numbers) for numbers in (each, each * self.values)
         )
         grams = np.asarray(gaps @ (scaled * columns.second))
-        squares = self._summed(each * self.values**2, columns.weight)
         moments = np.column_stack([values @ (scaled * columns.mean), squares])
-        return uncertain_lines(grams, moments, noise, self.unknown)
+        return grams, moments
 
     def squares(self, lines: Lines) -> Array:
         """Expected squared residuals of the entries, in units of the columns' noise."""

@@ -87,3 +87,7 @@ class WorkingColumns:
         seen = np.diff(entries.indptr) > 0
         own = np.where(seen[:, None], rows.mean - self.centre, 0.0)
         return replace(rows, mean=own)
+
+    def means(self, entries: sparse.csr_array, weights: Weights = ONCE) -> Array:
+        """The means of `rows`."""
+        return self.rows(entries, weights).mean
