@@ -9,12 +9,14 @@ from the first step, which is linearised where they will be.
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.initialization import make_start
 from skprecgd.objective import Evaluation, Objective, PendingEvaluation
 from skprecgd.optim.path.cluster import Cluster, Triplets
+from skprecgd.optim.path.lone import WithoutLines, are_lone
 from skprecgd.optim.path.settings import PathSettings
 from skprecgd.optim.path.strategy import Strategy
 from skprecgd.optim.steps import make_step
@@ -31,7 +33,7 @@ class Grower:
     """
 
     def __init__(self, strategy: Strategy, rng: np.random.RandomState) -> None:
-        self._strategy = strategy
+        self.strategy = strategy
         self._objective: Objective = strategy.objective
         self._settings: PathSettings = strategy.settings
         self._unknown = strategy.settings.unknown
@@ -99,7 +101,12 @@ class Grower:
         return self.grow(None, 1, 1) is not None
 
     def grow(
-        self, evaluation: Evaluation | None, room: int, count: int | None = None
+        self,
+        evaluation: Evaluation | None,
+        room: int,
+        count: int | None = None,
+        *,
+        known: Triplets | None = None,
     ) -> Evaluation | None:
         """New columns, or None if no rank-one term decreases the objective.
 
@@ -111,9 +118,12 @@ class Grower:
             Largest number of new columns.
         count : int, default=None
             Number of new columns. None takes those that stand out from chance.
+        known : tuple of ndarray, default=None
+            The `directions` there, if they were asked for before.
         """
         if count is None:
-            u, values, v = self._new_directions(evaluation, room)
+            known = self.directions(evaluation, room) if known is None else known
+            u, values, v = known
         else:
             u, values, v = self._descent_directions(evaluation, count)
         descends = values > 0
@@ -124,17 +134,53 @@ class Grower:
             return self._with_columns_ahead(evaluation, triplets)
         return self._with_columns(evaluation, triplets)
 
-    def _new_directions(self, evaluation: Evaluation | None, room: int) -> Triplets:
-        """The directions to grow by: which ones pay does not depend on the room."""
+    def directions(self, evaluation: Evaluation | None, room: int) -> Triplets:
+        """The rank-one terms to grow by: which ones pay does not depend on the room.
+
+        Parameters
+        ----------
+        evaluation : Evaluation or None
+            None is the zero matrix.
+        room : int
+            Largest number of new columns.
+        """
         rank = 0 if evaluation is None else evaluation.factors.rank
-        block = self._strategy.block(rank, room)
-        most = self._strategy.plenty(rank)
-        if most <= block:
-            return self._descent_directions(evaluation, block)
-        found = self._cluster.triplets(evaluation, block, most)
+        block = self.strategy.block(rank, room)
+        most = max(block, self.strategy.plenty(rank))
+        if most > 1 and self.strategy.by_clusters:
+            found = self._cluster.triplets(evaluation, block, most)
+        else:
+            found = self._descent_directions(evaluation, block)
+        if evaluation is not None and self.strategy.by_clusters:
+            found = self._beyond_lines(evaluation, found, most)
         u, values, v = (part[..., :room] for part in found)
         dtype = self._objective.dtype
         return u.astype(dtype), values, v.astype(dtype)
+
+    def _beyond_lines(
+        self, evaluation: Evaluation, found: Triplets, most: int
+    ) -> Triplets:
+        """The directions that serve more than a line each; a lone one if that is all.
+
+        What serves one line tells that it has not converged yet, and no more.
+        """
+        lone = are_lone(found, self._lone)
+        gradient = self._objective.matrix_gradient(evaluation)
+        if lone[0] and sparse.issparse(gradient):
+            trimmed = WithoutLines(found, self._lone)
+            beside = self._cluster.beside(evaluation, trimmed, most)
+            wide = ~are_lone(beside, self._lone)
+            if wide.any():
+                found, lone = beside, ~wide
+        kept = ~lone
+        # Something has to be added, and this is what descends fastest.
+        kept[0] |= not kept.any()
+        u, values, v = found
+        return u[:, kept], values[kept], v[:, kept]
+
+    @property
+    def _lone(self) -> float:
+        return self._settings.tuning.scarce.lone
 
     def _descent_directions(
         self, evaluation: Evaluation | None, count: int
@@ -191,7 +237,7 @@ class Grower:
         gain = 0.5 * float(np.sum(values**2))
         exact = make_step(self._settings.step_size).minimises
         worthwhile = exact and gain > (self._tuning.measured_later + chance) * loss
-        return worthwhile and self._strategy.newton_at_once(rank + len(values))
+        return worthwhile and self.strategy.newton_at_once(rank + len(values))
 
     def _with_columns_ahead(
         self, evaluation: Evaluation | None, triplets: Triplets

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from skprecgd.factors import Factors
+from skprecgd.factors import Factors, Triplets
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path import scarce
 from skprecgd.optim.path.growing import Grower
+from skprecgd.optim.path.lone import are_lone, has_lone_line, without_lone_lines
 from skprecgd.optim.path.strategy import Strategy
 from skprecgd.optim.path.walk import Handover, Walk
 from skprecgd.optim.result import Status
@@ -58,12 +59,15 @@ def pursue(
     grower = Grower(strategy, walk.rng)
     start = Handover(grower.first(max_rank))
     while True:
-        outcome = explore(walk, strategy, start)
+        outcome, known = explore(walk, strategy, start), None
+        if outcome.status is Status.SLOW:
+            room = max(1, max_rank - start.rank)
+            outcome, known = _with_lines_afresh(walk, grower, outcome, room)
         wanted = goes_on(outcome.evaluation.factors) and start.rank < max_rank
         if not wanted or outcome.status is not Status.SLOW:
             return outcome
         room = max_rank - start.rank
-        grown = grower.grow(outcome.evaluation, room)
+        grown = grower.grow(outcome.evaluation, room, known=known)
         if grown is None and walk.objective.penalty.shrinks:
             # If the ridge outweighs all new directions, the present columns may not
             # have converged yet.
@@ -76,7 +80,41 @@ def pursue(
             return replace(outcome, status=Status.GLOBAL)
         start = Handover(grown)
         # The next stage is the only holder of the predictions.
-        del outcome, grown
+        del outcome, grown, known
+
+
+def _with_lines_afresh(
+    walk: Walk, grower: Grower, outcome: Outcome, room: int
+) -> tuple[Outcome, Triplets | None]:
+    """A slow stage, unless single lines hold it up: these are then solved for afresh.
+
+    A line that shows hardly more entries than it has unknowns converges late. And a
+    line with large entries may be thrown far off by the first steps, and the lines that
+    it meets with it, which no descent mends. Either way the direction in which the loss
+    falls fastest is a line's own, and no other stands out from chance. From where such
+    lines are zero the last solver finds them by what the others say. Where measurements
+    are scarce, fresh starts come later (`scarce.py`).
+
+    Returns
+    -------
+    outcome : Outcome
+    directions : tuple of ndarray or None
+        Those to grow by, if they are known.
+    """
+    best = outcome.evaluation
+    if not (scarce.completes(walk) and grower.strategy.may_finish(best.factors.rank)):
+        return outcome, None
+    directions = grower.directions(best, room)
+    lone = walk.settings.tuning.scarce.lone
+    if not are_lone(directions, lone).any():
+        return outcome, directions
+    found = walk.attempt(without_lone_lines(best.factors, directions, lone))
+    if found.evaluation.loss >= best.loss and not walk.stopped:
+        return outcome, directions
+    walk.forget_stages(slice(-1, None))
+    walk.record(found, outcome.n_iter + found.n_iter)
+    walk.remember(found.evaluation.factors)
+    return found, None
 
 
 def pursue_twice(
@@ -92,7 +130,7 @@ def pursue_twice(
     explained = outcome.status is Status.RESIDUAL
     several_at_once = n_stages < factors.rank
     lone = walk.settings.tuning.scarce.lone
-    if not (explained and several_at_once and scarce.has_lone_line(factors, lone)):
+    if not (explained and several_at_once and has_lone_line(factors, lone)):
         return outcome
     again = pursue(walk, max_rank, one_by_one=True)
     lower = again.evaluation.factors.rank < factors.rank

@@ -20,6 +20,7 @@ from skprecgd.factors import Factors
 from skprecgd.initialization import make_start
 from skprecgd.objective.penalty import as_penalty
 from skprecgd.optim.loop import Outcome
+from skprecgd.optim.path.lone import has_lone_line
 from skprecgd.optim.path.posterior import Posterior
 from skprecgd.optim.path.tuning import ScarceTuning
 from skprecgd.optim.path.walk import Walk
@@ -100,25 +101,6 @@ def completes(walk: Walk) -> bool:
     """Whether the factors of a rectangular matrix are sought from its entries."""
     entries = walk.objective.observed_entries()
     return entries is not None and walk.settings.unknown.has_two_factors
-
-
-def has_lone_line(factors: Factors, lone: float = ScarceTuning.lone) -> bool:
-    """Whether a direction serves one row or one column in particular.
-
-    To a matrix that agrees with the entries, one can be added that is zero but in one
-    row, and there in the observed columns: a rank more, and that row is arbitrary.
-
-    Parameters
-    ----------
-    factors : Factors
-    lone : float, default=0.25
-        Leverage beyond the mean from which on a line is lone.
-    """
-    u, _, v = factors.svd()
-    return any(
-        np.max(np.sum(basis**2, axis=1)) > factors.rank / len(basis) + lone
-        for basis in (u, v)
-    )
 
 
 def _beyond_the_path(walk: Walk, ranks: list[int], least: int) -> list[int]:

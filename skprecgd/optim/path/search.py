@@ -12,6 +12,7 @@ from skprecgd.optim.path import scarce
 from skprecgd.optim.path.early_stopping import HoldOut, when_to_hold_out
 from skprecgd.optim.path.growing import Grower
 from skprecgd.optim.path.held_out import choose
+from skprecgd.optim.path.lone import has_lone_line
 from skprecgd.optim.path.noise import NoiseWatch
 from skprecgd.optim.path.pursuit import explore, pursue_twice
 from skprecgd.optim.path.walk import Ending, Handover, Walk
@@ -173,7 +174,7 @@ def _doubtful_ranks(walk: Walk, outcome: Outcome, max_rank: int) -> int:
         return 0
     factors, tuning = outcome.evaluation.factors, walk.settings.tuning.scarce
     per_unknown = walk.strategy.measurements_per_unknown(factors.rank)
-    wild = scarce.completes(walk) and scarce.has_lone_line(factors, tuning.lone)
+    wild = scarce.completes(walk) and has_lone_line(factors, tuning.lone)
     if wild or per_unknown < tuning.hardly_determined:
         return factors.rank - 1
     return 0

@@ -125,6 +125,11 @@ class Strategy:
         solver = self.solvers[-1]
         return [Phase(solver, self._patience(solver, rank))]
 
+    def may_finish(self, rank: int) -> bool:
+        """Whether the last solver may finish a stage that has not had it yet."""
+        others = len(self.solvers) > 1 and not self.newton_at_once(rank)
+        return others and self.by_clusters and not self.scarce(rank)
+
     def trying(self, rank: int) -> list[Phase]:
         """The phases that find out whether the data can be explained at a rank.
 
