@@ -10,8 +10,8 @@ from skprecgd.measurements import EntryMeasurements, as_measurements
 from skprecgd.objective import make_objective
 from skprecgd.optim import rank_path
 from skprecgd.optim.loop import Journal
-from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.lone import has_lone_line
+from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.scarce import explain
 from skprecgd.optim.path.settings import NoiseJudge, PathSettings
 from skprecgd.optim.path.walk import Walk

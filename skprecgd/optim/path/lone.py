@@ -67,19 +67,30 @@ class WithoutLines:
 
 
 def without_lone_lines(
-    factors: Factors, triplets: Triplets, lone: float = ScarceTuning.lone
+    factors: Factors,
+    gradient: sparse.csr_array,
+    triplets: Triplets,
+    lone: float = ScarceTuning.lone,
 ) -> Factors:
-    """The matrix with zeros in the lines that some directions serve in particular.
+    """The matrix with zeros in lone lines, and in all lines that they meet.
+
+    From there a Gauss-Newton step finds the latter by what others say of them, and the
+    next one the former: an entry where two zero lines meet has no slope.
 
     Parameters
     ----------
     factors : Factors
+    gradient : csr_array
+        It stores the observed entries.
     triplets : tuple of ndarray
     lone : float, default=0.25
         See `has_lone_line`.
     """
-    rows, columns = _lone_lines(triplets, lone)
-    return factors.masked(~np.any(rows, axis=1), ~np.any(columns, axis=1))
+    rows, columns = (np.any(each, axis=1) for each in _lone_lines(triplets, lone))
+    stored = gradient.astype(bool)
+    stored.data[:] = True
+    meets_rows, meets_columns = stored @ columns, stored.T @ rows
+    return factors.masked(~(rows | meets_rows), ~(columns | meets_columns))
 
 
 def _lone_lines(triplets: Triplets, lone: float) -> tuple[Array, Array]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from scipy import sparse
+
 from skprecgd.factors import Factors, Triplets
 from skprecgd.optim.loop import Outcome
 from skprecgd.optim.path import scarce
@@ -101,20 +103,35 @@ def _with_lines_afresh(
     directions : tuple of ndarray or None
         Those to grow by, if they are known.
     """
-    best = outcome.evaluation
-    if not (scarce.completes(walk) and grower.strategy.may_finish(best.factors.rank)):
+    rank, known = outcome.evaluation.factors.rank, None
+    if not (scarce.completes(walk) and grower.strategy.may_finish(rank)):
         return outcome, None
-    directions = grower.directions(best, room)
-    lone = walk.settings.tuning.scarce.lone
-    if not are_lone(directions, lone).any():
-        return outcome, directions
-    found = walk.attempt(without_lone_lines(best.factors, directions, lone))
+    for _ in range(walk.settings.tuning.stages.lines_afresh):
+        known = grower.directions(outcome.evaluation, room)
+        found = _lines_afresh(walk, outcome, known)
+        if found is None:
+            break
+        outcome, known = found, None
+        if outcome.status is not Status.SLOW:
+            break
+    return outcome, known
+
+
+def _lines_afresh(walk: Walk, outcome: Outcome, directions: Triplets) -> Outcome | None:
+    """A stage with the lines found afresh that directions serve; None if in vain."""
+    best, lone = outcome.evaluation, walk.settings.tuning.scarce.lone
+    gradient = walk.objective.matrix_gradient(best)
+    if not (sparse.issparse(gradient) and are_lone(directions, lone).any()):
+        return None
+    start = without_lone_lines(best.factors, gradient, directions, lone)
+    found = walk.attempt(start)
     if found.evaluation.loss >= best.loss and not walk.stopped:
-        return outcome, directions
+        return None
+    n_iter = walk.stages[-1].n_iter + found.n_iter
     walk.forget_stages(slice(-1, None))
-    walk.record(found, outcome.n_iter + found.n_iter)
+    walk.record(found, n_iter)
     walk.remember(found.evaluation.factors)
-    return found, None
+    return found
 
 
 def pursue_twice(

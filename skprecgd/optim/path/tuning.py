@@ -53,6 +53,9 @@ class StageTuning:
         Measurements per degree of freedom below which Gauss-Newton finishes a stage
         before the rank may grow. Conjugate steps are slow there even at the true rank,
         and iterating does not repair a rank that is too high.
+    lines_afresh : int
+        How often lines that hold a stage up are found afresh: one after another may
+        have been thrown off.
     """
 
     conjugate: Progress = field(default=Progress(window=5, share=0.2))
@@ -77,6 +80,7 @@ class StageTuning:
     )
     unfinished: float = 0.05
     few: float = 4.0
+    lines_afresh: int = 3
 
 
 @dataclass(frozen=True)
