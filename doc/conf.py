@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 
 import skprecgd
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 matplotlib.use("Agg")
 
 project = "skprecgd"
@@ -20,14 +23,28 @@ version = release = skprecgd.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.intersphinx",
+    "mathml",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates", "examples"]
+exclude_patterns = ["_build", "_ext", "_templates", "examples", "inventories"]
 templates_path = ["_templates"]
 default_role = "literal"
 highlight_language = "python"
+
+# Where names of other projects are documented. The build reads small files, which
+# `inventories/make.py` writes, and needs no network.
+intersphinx_mapping = {
+    project: (address, f"inventories/{project}.inv")
+    for project, address in {
+        "joblib": "https://joblib.readthedocs.io/en/stable/",
+        "numpy": "https://numpy.org/doc/stable/",
+        "python": "https://docs.python.org/3/",
+        "scipy": "https://docs.scipy.org/doc/scipy/",
+        "sklearn": "https://scikit-learn.org/stable/",
+    }.items()
+}
 
 autosummary_generate = True
 autodoc_typehints = "none"
