@@ -46,6 +46,9 @@ intersphinx_mapping = {
     }.items()
 }
 
+# A name that leads nowhere is a warning.
+nitpicky = True
+
 autosummary_generate = True
 autodoc_typehints = "none"
 # The class template lists the members; numpydoc would do it a second time.

@@ -48,4 +48,5 @@ def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
     app.config.html_math_renderer = "mathml"
+    app.add_css_file("math.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

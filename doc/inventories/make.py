@@ -69,17 +69,22 @@ PROJECTS = {
 _ROLE = re.compile(
     rf":(?P<role>{'|'.join(KINDS)}):`(?:[^`<]*<|~)?(?P<name>[\w.]+)>?`", re.ASCII
 )
+# A line of "See Also" in a docstring.
+_SEE_ALSO = re.compile(r"^ +(?P<name>[a-z]\w*(?:\.\w+)+) : ", re.ASCII | re.MULTILINE)
 
 
 def used_names() -> Iterator[tuple[str, str]]:
     """Pairs of role and name in pages, examples and docstrings."""
     pages = [*HERE.parent.glob("*.rst"), *HERE.parent.glob("*/*.rst")]
     code = [*HERE.parent.glob("examples/*.py"), *(ROOT / "skprecgd").rglob("*.py")]
-    for path in sorted(
-        page for page in (*pages, *code) if "generated" not in page.parts
-    ):
-        for found in _ROLE.finditer(path.read_text(encoding="utf-8")):
+    made = {"generated", "auto_examples"}
+    for path in sorted(path for path in (*pages, *code) if not made & {*path.parts}):
+        text = path.read_text(encoding="utf-8")
+        for found in _ROLE.finditer(text):
             yield found["role"], found["name"]
+        for found in _SEE_ALSO.finditer(text):
+            is_class = found["name"].rpartition(".")[2][0].isupper()
+            yield "class" if is_class else "func", found["name"]
 
 
 def project_of(name: str) -> str | None:
