@@ -66,6 +66,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "show_memory": False,
+    # That page would load scripts from the network.
+    "write_computation_times": False,
     # Examples take a minute each; they run side by side.
     "parallel": os.cpu_count() or 1,
 }
@@ -78,7 +80,17 @@ html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"install": [], "getting_started": [], "references": []}
+html_sidebars = {
+    page: []
+    for page in (
+        "install",
+        "getting_started",
+        "coming_from",
+        "faq",
+        "references",
+        "support",
+    )
+}
 html_show_sourcelink = False
 html_copy_source = False
 

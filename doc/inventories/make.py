@@ -107,15 +107,20 @@ def inventory(project: str, names: set[tuple[str, str]]) -> bytes:
     return head.encode() + zlib.compress("".join(lines).encode(), 9)
 
 
-def main() -> None:
+def inventories() -> dict[str, bytes]:
+    """An inventory for each project, of the names that are used."""
     found: dict[str, set[tuple[str, str]]] = {project: set() for project in PROJECTS}
     for role, name in used_names():
         project = project_of(name)
         if project is not None:
             found[project].add((role, name))
-    for project, names in found.items():
-        (HERE / f"{project}.inv").write_bytes(inventory(project, names))
-        print(f"{project}.inv: {len(names)} names")
+    return {project: inventory(project, names) for project, names in found.items()}
+
+
+def main() -> None:
+    for project, content in inventories().items():
+        (HERE / f"{project}.inv").write_bytes(content)
+        print(f"{project}.inv: {len(content)} bytes")
 
 
 if __name__ == "__main__":
