@@ -32,8 +32,10 @@ def fixed_parts(message: ast.expr) -> list[str]:
     return [part.value for part in parts if isinstance(part, ast.Constant)]
 
 
-def longest_part(message: ast.expr) -> str:
-    return squeezed(max(fixed_parts(message), key=len))
+def telling_parts(message: ast.expr) -> list[str]:
+    """The longest part, and all that are more than a word or two."""
+    parts = [squeezed(part) for part in fixed_parts(message)]
+    return [part for part in parts if len(part) > 8 or part == max(parts, key=len)]
 
 
 def warnings_in(path: Path) -> Iterator[tuple[str, ast.expr]]:
@@ -66,12 +68,12 @@ def test_there_are_warnings_and_sentences():
 
 @pytest.mark.parametrize("message", named(ALL_WARNINGS))
 def test_page_has_the_warning(page, message):
-    assert longest_part(message) in page
+    assert [part for part in telling_parts(message) if part not in page] == []
 
 
 @pytest.mark.parametrize("message", named(ALL_SENTENCES))
 def test_page_has_what_learners_say(page, message):
-    assert longest_part(message) in page
+    assert [part for part in telling_parts(message) if part not in page] == []
 
 
 @pytest.mark.parametrize("status", list(Status), ids=lambda status: status.name)
