@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 
 import skprecgd
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 matplotlib.use("Agg")
 
 project = "skprecgd"
@@ -20,14 +23,31 @@ version = release = skprecgd.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.intersphinx",
+    "mathml",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates", "examples"]
+exclude_patterns = ["_build", "_ext", "_templates", "examples", "inventories"]
 templates_path = ["_templates"]
 default_role = "literal"
 highlight_language = "python"
+
+# Where names of other projects are documented. The build reads small files, which
+# `inventories/make.py` writes, and needs no network.
+intersphinx_mapping = {
+    project: (address, f"inventories/{project}.inv")
+    for project, address in {
+        "joblib": "https://joblib.readthedocs.io/en/stable/",
+        "numpy": "https://numpy.org/doc/stable/",
+        "python": "https://docs.python.org/3/",
+        "scipy": "https://docs.scipy.org/doc/scipy/",
+        "sklearn": "https://scikit-learn.org/stable/",
+    }.items()
+}
+
+# A name that leads nowhere is a warning.
+nitpicky = True
 
 autosummary_generate = True
 autodoc_typehints = "none"
@@ -46,6 +66,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "show_memory": False,
+    # That page would load scripts from the network.
+    "write_computation_times": False,
     # Examples take a minute each; they run side by side.
     "parallel": os.cpu_count() or 1,
 }
@@ -58,7 +80,17 @@ html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"install": [], "getting_started": [], "references": []}
+html_sidebars = {
+    page: []
+    for page in (
+        "install",
+        "getting_started",
+        "coming_from",
+        "faq",
+        "references",
+        "support",
+    )
+}
 html_show_sourcelink = False
 html_copy_source = False
 

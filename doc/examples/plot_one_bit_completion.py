@@ -57,21 +57,25 @@ print(f"rank found: {squared.n_components_}, error: {error(numbers):.3f}")
 print(f"from {numbers.min():.1f} to {numbers.max():.1f}")
 
 # %%
-# What the hold-out does
-# ----------------------
+# What a prior is for
+# -------------------
 #
 # Labels could be followed for ever: the loss on the visible ones keeps falling, at any
-# rank. The held-out loss says how far that helps.
+# rank. By default a prior keeps the fit from that, which is learned. Without it,
+# ``alpha=0``, some of the answers are held out, and say how far following helps.
 
-history = model.history_
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+history = model.set_params(alpha=0).fit(X).history_
+figure, axis = plt.subplots(figsize=(5, 3.8), layout="constrained")
 iteration = np.arange(len(history["loss"]))
 for name, label in (("loss", "visible"), ("validation_loss", "held out")):
-    left.plot(iteration, history[name] / history[name][0], label=label)
+    axis.plot(iteration, history[name] / history[name][0], label=label)
 for change in np.flatnonzero(np.diff(history["rank"])) + 1:
-    left.axvline(change, color="0.85", zorder=0)
-left.set(xlabel="iteration (lines: the rank changes)", ylabel="share of the first loss")
-left.legend()
+    axis.axvline(change, color="0.85", zorder=0)
+axis.set(xlabel="iteration (lines: the rank changes)", ylabel="share of the first loss")
+axis.legend()
+
+without = model.inverse_transform(model.transform(X))
+print(f"error: {error(without):.3f}, with the prior {error(estimate):.3f}")
 
 # %%
 # Among the answers with an estimated probability of 0.7, do 70 % say yes? We ask those
@@ -83,7 +87,8 @@ which = np.digitize(estimate[hidden], edges[1:-1])
 counts = np.bincount(which, minlength=10)
 said_yes = np.bincount(which, answers[hidden], minlength=10) / counts
 said_yes_estimate = np.bincount(which, estimate[hidden], minlength=10) / counts
-right.plot([0, 1], [0, 1], color="0.7")
-right.plot(said_yes_estimate, said_yes, "o-")
-right.set(xlabel="estimated probability", ylabel="share of yes among hidden answers")
+figure, axis = plt.subplots(figsize=(5, 3.8), layout="constrained")
+axis.plot([0, 1], [0, 1], color="0.7")
+axis.plot(said_yes_estimate, said_yes, "o-")
+axis.set(xlabel="estimated probability", ylabel="share of yes among hidden answers")
 plt.show()

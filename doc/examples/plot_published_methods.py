@@ -80,7 +80,7 @@ Y = rng.standard_normal((20, 4)) @ rng.standard_normal((4, 20))
 s = np.linalg.svd(Y, compute_uv=False)
 data = make_objective(FullObservation(Y.shape), Y)
 
-figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+histories = {}
 print(" r  truncated SVD  feedback")
 for rank in [2, 3, 4, 6]:
     start = random(data, rank, random_state=0)
@@ -90,12 +90,14 @@ for rank in [2, 3, 4, 6]:
     error = np.linalg.norm(result.factors.matrix() - Y) / np.linalg.norm(Y)
     best = np.linalg.norm(s[rank:]) / np.linalg.norm(s)
     print(f"{rank:2} {best:14.1e} {error:9.1e}")
-    history = result.history
-    axis.semilogx(1 + history["iteration"], history["alignment"], label=f"r = {rank}")
+    histories[rank] = result.history
 
 # %%
 # The factor turns towards the random matrix on the way, which is what makes it work:
 
+figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+for rank, history in histories.items():
+    axis.semilogx(1 + history["iteration"], history["alignment"], label=f"r = {rank}")
 axis.set(xlabel="iteration", ylabel="cosine of the factor and the feedback")
 axis.legend()
 plt.show()

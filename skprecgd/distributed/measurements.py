@@ -84,8 +84,8 @@ class ChunkedMeasurements(Measurements, checked=True):
 
     See Also
     --------
-    as_measurements : Makes them from a dask array of measurement matrices.
-    observed_entries : Makes them from the entries in a dask collection.
+    skprecgd.measurements.as_measurements : Makes them from a dask array of matrices.
+    skprecgd.observed_entries : Makes them from the entries in a dask collection.
 
     Examples
     --------

@@ -1,0 +1,52 @@
+"""What the pages are built with: formulas and links that need no network."""
+
+from __future__ import annotations
+
+import runpy
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOC = Path(__file__).parents[1] / "doc"
+
+pytestmark = pytest.mark.skipif(not DOC.exists(), reason="the pages are not here")
+
+
+def names_of(path: Path) -> dict[str, Any]:
+    """What a script defines."""
+    return runpy.run_path(str(path))
+
+
+def names_in(inventory: bytes) -> list[str]:
+    """The lines of an inventory, whose first four are a head."""
+    return zlib.decompress(inventory.split(b"\n", 4)[4]).decode().splitlines()
+
+
+@pytest.fixture(scope="module")
+def inventories() -> dict[str, bytes]:
+    return names_of(DOC / "inventories" / "make.py")["inventories"]()
+
+
+def test_inventories_hold_the_names_that_pages_link_to(inventories):
+    for project, made in inventories.items():
+        kept = (DOC / "inventories" / f"{project}.inv").read_bytes()
+        assert names_in(kept) == names_in(made), "run doc/inventories/make.py"
+
+
+def test_some_names_of_each_project_are_linked_to(inventories):
+    assert all(names_in(made) for made in inventories.values())
+
+
+@pytest.mark.parametrize(
+    ("formula", "fraction"),
+    [(r"\frac12 x", ("1", "2")), (r"\tfrac12", ("1", "2")), (r"\frac{12}{n}", ("12",))],
+)
+def test_digits_without_braces_are_a_fraction(formula, fraction):
+    pytest.importorskip("sphinx")
+    to_mathml = names_of(DOC / "_ext" / "mathml.py")["to_mathml"]
+    mathml = to_mathml(formula, block=False)
+    assert "mfrac" in mathml
+    for number in fraction:
+        assert f"<mn>{number}</mn>" in mathml
