@@ -1,14 +1,15 @@
-"""What not knowing the rank costs: fits at three times the rank beside fits at the rank.
+"""What not knowing the rank costs: fits at three times the rank beside the rank.
 
-Completion of 500 to 6000 rows, square or ten times as wide as high, with singular values
-that are equal or spread by up to 100, at 4 to 8 entries per degree of freedom; and sensing
-by Gaussian measurements, general and symmetric, at 2 to 6. Every draw comes from its seed.
-The same data are fitted twice at default parameters but `n_components`, which is the true
-rank and three times that. The cost of a fit is the number of its iterations, each weighed
-by its columns: an iteration is the same number of passes over the measurements whatever
-the rank. CPU seconds stand beside it. Both are ratios of the two fits, which run in turn.
+Completion of 500 to 6000 rows, square or ten times as wide as high, with singular
+values that are equal or spread by up to 100, at 4 to 8 entries per degree of freedom;
+and sensing by Gaussian measurements, general and symmetric, at 2 to 6. Every draw comes
+from its seed. The same data are fitted twice at default parameters but `n_components`,
+which is the true rank and three times that. The cost of a fit is the number of its
+iterations, each weighed by its columns: an iteration is the same number of passes over
+the measurements whatever the rank. CPU seconds stand beside it. Both are ratios of the
+two fits, which run in turn.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/rank_path.py              # half an hour
+    OPENBLAS_NUM_THREADS=1 python benchmarks/rank_path.py              # ten minutes
     OPENBLAS_NUM_THREADS=1 python benchmarks/rank_path.py --draws 20 --no-large
 """
 
