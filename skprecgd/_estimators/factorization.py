@@ -953,8 +953,10 @@ class PrecGDFactorization(
         tags.input_tags.sparse = self.missing_values == 0
         # `fit` refuses an unknown loss; a request for tags does not.
         with suppress(ValueError, TypeError):
-            tags.input_tags.sparse |= needs_each_entry(self) is None
-            tags.input_tags.positive_only = make_loss(self.loss).non_negative
+            loss = make_loss(self.loss)
+            of_zeros = loss.least_squares and not looks_for_outliers(self)
+            tags.input_tags.sparse |= of_zeros
+            tags.input_tags.positive_only = loss.non_negative
         tags.input_tags.allow_nan = bool(np.isnan(self.missing_values))
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -296,7 +296,8 @@ class _Shown:
             with_values(self.pattern, numbers) for numbers in (each, each * self.values)
         )
         grams = np.asarray(gaps @ (scaled * columns.second))
-        moments = np.column_stack([values @ (scaled * columns.mean), squares])
+        moments = np.empty((len(grams), columns.mean.shape[1] + 1))
+        moments[:, :-1], moments[:, -1] = values @ (scaled * columns.mean), squares
         return grams, moments
 
     def squares(self, lines: Lines) -> Array:
