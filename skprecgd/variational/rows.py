@@ -27,8 +27,8 @@ from skprecgd.objective.weights import ONCE
 from skprecgd.variational.entries import Units
 from skprecgd.variational.tuning import ROWS
 
-# Numbers of the systems of rows that are summed at a time (32 MB).
-_NUMBERS = 1 << 22
+# Numbers of the systems of rows that are summed at a time (8 MB).
+_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True)
