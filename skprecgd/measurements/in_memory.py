@@ -92,13 +92,13 @@ def _stored_zeros(X: Any) -> Array:
 def _cells(dense: Array, missing_values: float) -> tuple[Array, Array, Array]:
     """Rows, columns and values that are not missing; no mask is as large as X."""
     # Positions take as much memory as values, or half of that.
-    kind = np.int32 if max(dense.shape) < 2**31 else np.int64
+    kind = np.dtype(np.int32 if max(dense.shape) < 2**31 else np.int64)
     parts = []
     for part in slabs(dense.shape):
         block = dense[part]
         seen = observed(block, missing_values)
         rows, columns = (lines.astype(kind) for lines in np.nonzero(seen))
-        parts.append((rows + kind(part.start), columns, block[seen]))
+        parts.append((rows + kind.type(part.start), columns, block[seen]))
     if not parts:
         return np.zeros(0, kind), np.zeros(0, kind), dense.ravel()
     rows, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
