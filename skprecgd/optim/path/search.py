@@ -101,7 +101,7 @@ def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
 
 def _is_noise(outcome: Outcome, watch: NoiseWatch) -> bool:
     """Whether a pursuit has ended at the noise, without any doubt."""
-    if outcome.status not in (Status.SLOW, Status.MAX_ITER):
+    if outcome.status not in (Status.SLOW, Status.MAX_ITER, Status.GLOBAL):
         return False
     return watch.found()
 
