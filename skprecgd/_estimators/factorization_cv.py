@@ -20,6 +20,7 @@ from skprecgd._estimators.rank_path_cv import (
     RankPathCV,
     check_in_memory,
 )
+from skprecgd._estimators.reports import reported
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
@@ -98,7 +99,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Seed of the folds of an integer `cv`, of random starts and of the entries hidden
         by `score`.
     verbose : int, default=0
-        Passed to `joblib.Parallel`.
+        1: one live line: how many of the paths are done, then the refit with its rank,
+        what is going on, the relative residual and the time so far. 2: tables of the
+        paths, the candidates and the iterations of the refit. Both end with
+        `stop_reason_`.
 
     Attributes
     ----------
@@ -141,6 +145,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
+    n_signal_ : int
     history_ : History
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -265,9 +270,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             gives no folds, or no positions among the entries; if every step size
             diverges.
         """
-        with callbacks_told(self, X), undone_on_failure(self):
+        with callbacks_told(self, X), reported(self), undone_on_failure(self):
             self._choose(self._samples(X, entry_weight, groups))
-            model = self._model(**self.best_params_)
+            model = self._model(**self.best_params_, verbose=self.verbose)
             path = model._fit(X, entry_weight)
             self._refitted(model, path)
             pass_on_interrupt(path)

@@ -212,6 +212,7 @@ class LossLearner(Learner):
 
     @cached_property
     def choice(self) -> PriorChoice:
+        self.report.doing("choosing a prior by entries left out")
         room = min(self.rank, PRIOR_PATH.first_room)
         choice = self._chosen(room)
         while room < self.rank and choice.is_crowded:

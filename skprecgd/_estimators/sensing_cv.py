@@ -18,6 +18,7 @@ from skprecgd._estimators.rank_path_cv import (
     RankPathCV,
     check_in_memory,
 )
+from skprecgd._estimators.reports import reported
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import read_weights
 from skprecgd._runtime.compat import fit_context
@@ -99,7 +100,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     random_state : int, RandomState instance or None, default=None
         Seed of the folds of an integer `cv` and of random starts.
     verbose : int, default=0
-        Passed to `joblib.Parallel`.
+        1: one live line: how many of the paths are done, then the refit with its rank,
+        what is going on, the relative residual and the time so far. 2: tables of the
+        paths, the candidates and the iterations of the refit. Both end with
+        `stop_reason_`.
 
     Attributes
     ----------
@@ -144,6 +148,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
+    n_signal_ : int
     history_ : History
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -268,9 +273,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             gives no folds, or no positions among the samples; if every step size
             diverges.
         """
-        with callbacks_told(self, X, y), undone_on_failure(self):
+        with callbacks_told(self, X, y), reported(self), undone_on_failure(self):
             self._choose(self._samples(X, y, sample_weight, groups))
-            model = self._model(**self.best_params_)
+            model = self._model(**self.best_params_, verbose=self.verbose)
             path = model._fit(X, y, sample_weight)
             self._refitted(model, path)
             pass_on_interrupt(path)

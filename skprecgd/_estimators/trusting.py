@@ -104,6 +104,7 @@ class TrustingLearner(Learner):
     def trusted(self) -> Trusted:
         data, given = self.data, {"center": self.center, "noise": self.noise}
         measurements = data.measurements()
+        self.report.doing("telling gross errors from noise")
         corruption = CorruptedTail(self._bound, measurements, data.weights)
         with running_fit(one_blas_thread=True):
             if self._is_complete:
