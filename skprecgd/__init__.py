@@ -1,7 +1,7 @@
 """Low-rank matrix recovery when the rank is unknown, for scikit-learn.
 
-``import skprecgd`` is enough to write ``skprecgd.datasets.make_low_rank``: a module that
-nothing else needs is imported when it is first asked for.
+``import skprecgd`` is enough to write ``skprecgd.datasets.make_low_rank``: a module
+that nothing else needs is imported when it is first asked for.
 """
 
 from importlib import import_module as _import_module
