@@ -72,6 +72,7 @@ autosummary_context = {
     }
 }
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 # The class template lists the members; numpydoc would do it a second time.
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
@@ -87,6 +88,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "show_memory": False,
+    # The figure is what there is to see of these.
+    "ignore_repr_types": r"skprecgd\.display|matplotlib",
     # That page would load scripts from the network.
     "write_computation_times": False,
     # Examples take a minute each; they run side by side.

@@ -69,10 +69,11 @@ _LOOK = """
   const page = document.documentElement;
   const shown = e => e.checkVisibility({checkOpacity: true, checkVisibilityCSS: true});
   // Code, tables and formulas may scroll by themselves, the text of a page may not.
+  const mayScroll = e => !e.querySelector("h1") &&
+    ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
   const scroller = e => {
     for (let p = e.parentElement; p && p !== document.body; p = p.parentElement)
-      if (["auto", "scroll"].includes(getComputedStyle(p).overflowX))
-        return p.querySelector("h1") ? null : p;
+      if (mayScroll(p)) return p;
     return null;
   };
   const cut = [];
@@ -82,21 +83,24 @@ _LOOK = """
     // What is for readers of the screen alone is one pixel large.
     if (box.width < 2 || box.height < 2) continue;
     const hides = ["hidden", "clip"].includes(style.overflowX);
-    if (hides && e.scrollWidth > e.clientWidth + slack) cut.push(name(e));
+    if (hides && e.scrollWidth > e.clientWidth + slack) cut.push(e);
     const within = scroller(e);
     if (within) {
       // What is left of where scrolling begins is never seen.
       const begin = within.getBoundingClientRect().left - within.scrollLeft;
-      if (box.left < begin - slack) cut.push(name(e));
+      if (box.left < begin - slack) cut.push(e);
     } else if (style.position !== "fixed") {
-      // Words that cannot break stick out of their box.
-      const right = Math.max(box.right, box.left + e.scrollWidth);
-      if (right > page.clientWidth + slack || box.left < -slack) cut.push(name(e));
+      // Words that cannot break stick out of their box, unless it scrolls.
+      const inside = mayScroll(e) ? 0 : e.scrollWidth;
+      const right = Math.max(box.right, box.left + inside);
+      if (right > page.clientWidth + slack || box.left < -slack) cut.push(e);
     }
   }
+  // What holds them sticks out as well.
+  const innermost = cut.filter(e => !cut.some(o => o !== e && e.contains(o)));
   return {
     wide: Math.max(0, page.scrollWidth - page.clientWidth - slack),
-    cut: cut.slice(0, 5),
+    cut: innermost.slice(0, 5).map(name),
     missing: images.filter(i => !i.naturalWidth).map(i => i.getAttribute("src")),
     height: Math.ceil(page.scrollHeight),
   };

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
 from sphinx.errors import ExtensionError
 
@@ -63,8 +64,25 @@ GROUPS = {
     "While it runs": ("random_state", "verbose"),
 }
 
-_ITEM = re.compile(r"    \*\*([\w, ]+)\*\*")
+_ITEM = re.compile(r"    \*\*([\w, ]+)\*\*(.*)")
 _FIELD = re.compile(r":[\w ]+:$")
+
+
+class _Item(NamedTuple):
+    """What is said of one parameter, or of several together."""
+
+    names: list[str]
+    kind: str
+    text: list[str]
+
+    def place_in(self, names: Sequence[str]) -> float:
+        """The place of the first of its names among others."""
+        return min((names.index(n) for n in self.names if n in names), default=inf)
+
+    def only(self, names: Sequence[str]) -> list[str]:
+        """The lines for those of its names that are among others, if any are."""
+        own = ", ".join(name for name in self.names if name in names)
+        return [f"    **{own}**{self.kind}", *self.text, ""] if own else []
 
 
 def groups_of(estimator: str, names: Sequence[str]) -> dict[str, list[str]]:
@@ -101,17 +119,17 @@ def regrouped(lines: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list
     begin = lines.index(":Parameters:")
     ends = (k for k, line in enumerate(lines) if k > begin and _FIELD.match(line))
     end = next(ends, len(lines))
-    items: dict[str, list[str]] = {}
+    items: list[_Item] = []
     for line in lines[begin + 1 : end]:
         if match := _ITEM.match(line):
-            items[match[1]] = own = []
-        if items:
-            own.append(line)
+            items.append(_Item(match[1].split(", "), match[2], []))
+        elif items:
+            items[-1].text.append(line)
     made = []
     for title, names in groups.items():
         made += [f":{title}:", ""]
-        made += [line for name in names for line in items.pop(name)]
-        made += [""]
+        for item in sorted(items, key=lambda item: item.place_in(names)):
+            made += item.only(names)
     return [*lines[:begin], *made, *lines[end:]]
 
 

@@ -40,7 +40,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
         to that side. They cost hardly more than the largest alone. "auto" is the
         highest rank with fewer unknowns than there are entries.
-    missing_values, center : default=nan, None
+    missing_values : nan or 0, default=nan
+        See :class:`PrecGDFactorization`.
+    center : {None, "mean", "columns", "both"}, default=None
         See :class:`PrecGDFactorization`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
@@ -65,15 +67,24 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     inference : {"variational", "gibbs"}, default="variational"
         See :class:`PrecGDFactorization`. Of the candidates whose `alpha` is "auto", in
         the folds, too.
-    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
-    noise_variance : default=None
+    loss : str or Loss, default="squared"
+        See :class:`PrecGDFactorization`.
+    damping : str, float or Damping, default="auto"
+        See :class:`PrecGDFactorization`.
+    noise : {"auto", "uniform", "columns"}, default="auto"
+        See :class:`PrecGDFactorization`.
+    noise_tail : {"auto", "normal", "t"}, default="auto"
+        See :class:`PrecGDFactorization`.
+    noise_variance : float, "auto" or array-like, default=None
         See :class:`PrecGDFactorization`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDFactorization`. In the default score, that share of the
         held-out entries, those with the largest residuals, does not count.
-    validation_fraction, n_iter_no_change : default=0.1, 2
+    validation_fraction : float, default=0.1
         As in :class:`PrecGDFactorization`, for `score`, and for fits to labels or
         counts ("logistic", "poisson"), which held-out entries end, also in the folds.
+    n_iter_no_change : int, default=2
+        Ranks without a lower held-out loss before such a fit stops.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : "auto" or float, default="auto"

@@ -42,7 +42,11 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
         to that side. They cost hardly more than the largest alone. "auto" is the
         highest rank with fewer unknowns than there are measurements.
-    matrix_shape, symmetric, center : default=None, False, None
+    matrix_shape : tuple of int, default=None
+        See :class:`PrecGDMatrixSensing`.
+    symmetric : bool, default=False
+        See :class:`PrecGDMatrixSensing`.
+    center : {None, "mean", "columns", "both"}, default=None
         See :class:`PrecGDMatrixSensing`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
@@ -67,15 +71,24 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     inference : {"variational", "gibbs"}, default="variational"
         See :class:`PrecGDMatrixSensing`. Of the candidates whose `alpha` is "auto", in
         the folds, too.
-    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
-    noise_variance : default=None
+    loss : str or Loss, default="squared"
+        See :class:`PrecGDMatrixSensing`.
+    damping : str, float or Damping, default="auto"
+        See :class:`PrecGDMatrixSensing`.
+    noise : {"auto", "uniform", "columns"}, default="auto"
+        See :class:`PrecGDMatrixSensing`.
+    noise_tail : {"auto", "normal", "t"}, default="auto"
+        See :class:`PrecGDMatrixSensing`.
+    noise_variance : float, "auto" or array-like, default=None
         See :class:`PrecGDMatrixSensing`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDMatrixSensing`. In the default score, that share of the
         held-out measurements, those with the largest residuals, does not count.
-    validation_fraction, n_iter_no_change : default=0.1, 2
+    validation_fraction : float, default=0.1
         For fits to labels or counts ("logistic", "poisson"), which held-out
         measurements end, also in the folds.
+    n_iter_no_change : int, default=2
+        Ranks without a lower held-out loss before such a fit stops.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : "auto" or float, default="auto"
