@@ -55,6 +55,21 @@ def test_digits_without_braces_are_a_fraction(formula, fraction):
         assert f"<mn>{number}</mn>" in mathml
 
 
+@pytest.mark.parametrize(
+    ("formula", "spaced"),
+    [
+        (r"\operatorname{rank} M", r"\operatorname{rank}\,M"),
+        (r"f(S) \operatorname{tr} \Sigma", r"f(S)\,\operatorname{tr}\,\Sigma"),
+        (r"\operatorname{tr}(C)", r"\operatorname{tr}(C)"),
+        (r"\operatorname{tr}\bigl(C\bigr)", r"\operatorname{tr}\bigl(C\bigr)"),
+    ],
+)
+def test_names_of_functions_keep_a_distance(formula, spaced):
+    pytest.importorskip("sphinx")
+    to_mathml = names_of(DOC / "_ext" / "mathml.py")["to_mathml"]
+    assert to_mathml(formula, block=False) == to_mathml(spaced, block=False)
+
+
 # -- API pages of estimators begin with the six parameters that matter most
 
 
@@ -117,3 +132,23 @@ def test_texts_follow_their_names(groups):
         ":Attributes:",
         "    **a_**",
     ]
+
+
+# -- pictures of pages
+
+
+def test_what_is_wrong_with_a_page_is_said():
+    faults = names_of(DOC / "screenshots.py")["faults"]
+    fine = {"cut": [], "wide": 0, "missing": [], "height": 900}
+    assert faults(fine, []) == []
+    bad = {"cut": ["h1: Title"], "wide": 7, "missing": ["a.png"], "height": 900}
+    said = faults(bad, ["x is not defined"])
+    assert len(said) == 4
+    for part in ("h1: Title", "7 pixels", "a.png", "x is not defined"):
+        assert any(part in fault for fault in said)
+
+
+def test_pages_that_pictures_are_taken_of_exist():
+    for page in names_of(DOC / "screenshots.py")["PAGES"]:
+        made = page.startswith(("generated/", "auto_examples/"))
+        assert made or (DOC / f"{page}.rst").exists()
