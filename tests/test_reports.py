@@ -18,6 +18,7 @@ from skprecgd import (
     PrecGDImputer,
     PrecGDMatrixSensing,
 )
+from skprecgd._runtime.steps import steps_told_to, tell_step
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.measurements import as_measurements
 from skprecgd.objective import make_objective
@@ -111,6 +112,36 @@ def test_what_takes_time_has_a_name(noisy, parameters, phase, verbose):
     model = PrecGDFactorization(3, random_state=0, verbose=verbose, **parameters)
     lines, _ = said(model, noisy)
     assert any(phase in line for line in lines[1:-1])
+
+
+def test_steps_that_write_no_history_are_counted(noisy):
+    lines, model = said(PrecGDFactorization(3, verbose=2), noisy)
+    rows = [row.split() for row in lines if "learning noise" in row]
+    # The first says what begins; the others are steps, with their columns.
+    numbers = [int(row[0]) for row in rows[1:]]
+    assert numbers == [*range(1, len(rows))]
+    assert int(rows[-1][1]) == model.n_components_
+    lines, _ = said(PrecGDFactorization(3, verbose=1), noisy)
+    assert f"learning noise and prior, step {len(rows) - 1} " in lines[-2]
+
+
+def test_fits_of_folds_have_no_steps_to_tell(noisy):
+    cv = PrecGDFactorizationCV([2], alpha="auto", cv=2, random_state=0, verbose=1)
+    lines, _ = said(cv, noisy)
+    before = [k for k, line in enumerate(lines) if "2 of 2 paths" in line]
+    assert not any("step" in line for line in lines[: before[0]])
+
+
+def test_a_listener_hears_the_steps_of_its_block_alone():
+    heard = []
+    tell_step(1)
+    with steps_told_to(heard.append):
+        tell_step(2)
+        with steps_told_to(None):
+            tell_step(3)
+        tell_step(4)
+    tell_step(5)
+    assert heard == [2, 4]
 
 
 def test_labels_say_what_chooses_their_prior(noisy):

@@ -308,8 +308,8 @@ class Learner(PriorLearner):
 
     @cached_property
     def posterior(self) -> Posterior:
-        self.report.doing("learning noise and prior")
-        with running_fit(one_blas_thread=True):
+        learning = self.report.during("learning noise and prior")
+        with learning, running_fit(one_blas_thread=True):
             return posterior_of(
                 self.data.given(self._often),
                 self.rank,
@@ -337,8 +337,8 @@ class Learner(PriorLearner):
             return learned
         seed = check_random_state(self._seed).randint(2**31 - 1)
         given = self.variance is not None
-        self.report.doing("drawing from the posterior")
-        with running_fit(one_blas_thread=True):
+        drawing = self.report.during("drawing from the posterior")
+        with drawing, running_fit(one_blas_thread=True):
             rng = np.random.default_rng(seed)
             return sampled_posterior(learned, self.noise, rng, is_given=given)
 

@@ -78,8 +78,8 @@ class SensingLearner(PriorLearner):
     @cached_property
     def posterior(self) -> SensingPosterior:
         measured = self.measured
-        self.report.doing("learning noise and prior")
-        with running_fit(one_blas_thread=True):
+        learning = self.report.during("learning noise and prior")
+        with learning, running_fit(one_blas_thread=True):
             return learn_sensing(
                 measured.measurements,
                 measured.targets,

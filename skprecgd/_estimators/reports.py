@@ -7,23 +7,26 @@ it there. Fits of folds run with ``verbose=0`` and have nothing to say.
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from sklearn.utils.parallel import Parallel
 
+from skprecgd._runtime.steps import steps_told_to
 from skprecgd._runtime.tables import duration
 from skprecgd.optim.result import Record
 
 # A terminal is written to at most so often, in seconds: a fit may take a hundred
 # thousand iterations.
 _EVERY = 0.1
-# Characters for what is going on; the longest of the phases has 26.
-_WIDTH = 30
+# Characters for what is going on: in a table, and in a line that counts steps, too.
+_WIDTH, _WIDER = 32, 40
 
 
 class Report:
@@ -33,7 +36,13 @@ class Report:
         """An iteration has been made."""
 
     def doing(self, what: str) -> None:
-        """Something begins that has no iterations to show."""
+        """Something begins that writes no history."""
+
+    @contextmanager
+    def during(self, what: str) -> Iterator[None]:
+        """Something is done in the block that writes no history, but makes steps."""
+        with steps_told_to(None):
+            yield
 
     def tried(self, done: int, total: int) -> None:
         """So many paths of a cross-validation are done."""
@@ -66,6 +75,17 @@ class Spoken(Report):
         self._name, self._started = name, perf_counter()
         self._has_heading = False
 
+    @contextmanager
+    def during(self, what: str) -> Iterator[None]:
+        self.doing(what)
+        numbers = count(1)
+        with steps_told_to(lambda rank: self.step(what, next(numbers), rank)):
+            yield
+
+    @abstractmethod
+    def step(self, what: str, number: int, rank: int) -> None:
+        """A step of what is done has been made."""
+
     def end(self, estimator: Any) -> None:
         self.close()
         n, reason = estimator.n_components_, estimator.stop_reason_
@@ -89,7 +109,7 @@ class LiveLine(Spoken):
     line for each rank and phase, once that is over.
     """
 
-    heading = f"{'rank':>5}  {'what is going on':<{_WIDTH}} {'error':>9}  elapsed"
+    heading = f"{'rank':>5}  {'what is going on':<{_WIDER}} {'error':>9}  elapsed"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -105,6 +125,9 @@ class LiveLine(Spoken):
         self._say((-1, what), "", what, "")
         self._show()
 
+    def step(self, what: str, number: int, rank: int) -> None:
+        self._say((-1, what), str(rank), f"{what}, step {number}", "")
+
     def tried(self, done: int, total: int) -> None:
         what = f"cross-validation: {done} of {total} paths"
         self._say((-1, "paths"), "", what, "")
@@ -119,7 +142,7 @@ class LiveLine(Spoken):
         if stretch != self._stretch and self._line and not _rewrites():
             self._settle()
         self._stretch = stretch
-        self._line = f"{rank:>5}  {what:<{_WIDTH}} {error:>9}  {self._elapsed()}"
+        self._line = f"{rank:>5}  {what:<{_WIDER}} {error:>9}  {self._elapsed()}"
         if _rewrites() and perf_counter() - self._shown > _EVERY:
             self._show()
 
@@ -161,6 +184,9 @@ class IterationTable(Spoken):
 
     def doing(self, what: str) -> None:
         self._row(f"{'':>15}  {what:<{_WIDTH}} {'':>49}")
+
+    def step(self, what: str, number: int, rank: int) -> None:
+        self._row(f"{number:>9} {rank:>5}  {what:<{_WIDTH}} {'':>49}")
 
     def tried(self, done: int, total: int) -> None:
         self.doing(f"cross-validation: {done} of {total} paths")
