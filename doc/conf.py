@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ extensions = [
     "sphinx.ext.intersphinx",
     "mathml",
     "numpydoc",
+    "parameter_groups",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_ext", "_templates", "examples", "inventories"]
@@ -50,7 +53,26 @@ intersphinx_mapping = {
 nitpicky = True
 
 autosummary_generate = True
+
+
+def _unsaid(estimator: type) -> list[str]:
+    """Attributes of a class that are an annotation or a default and no more."""
+    declared = (inspect.get_annotations(parent) for parent in estimator.__mro__)
+    names = {*dir(estimator), *chain.from_iterable(declared)}
+    values = ((name, inspect.getattr_static(estimator, name, None)) for name in names)
+    return sorted(n for n, v in values if not (callable(v) or hasattr(v, "__get__")))
+
+
+# What a fit finds, and what a parent class declares, is in the list of attributes.
+autosummary_context = {
+    "unsaid": {
+        name: _unsaid(getattr(skprecgd, name))
+        for name in skprecgd.__all__
+        if inspect.isclass(getattr(skprecgd, name))
+    }
+}
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 # The class template lists the members; numpydoc would do it a second time.
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
@@ -66,6 +88,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "show_memory": False,
+    # The figure is what there is to see of these.
+    "ignore_repr_types": r"skprecgd\.display|matplotlib",
     # That page would load scripts from the network.
     "write_computation_times": False,
     # Examples take a minute each; they run side by side.
@@ -75,6 +99,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"skprecgd {release}"
 html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
@@ -91,6 +116,8 @@ html_sidebars = {
         "support",
     )
 }
+# Without a mode of its own the theme reports an error on every first visit.
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
 

@@ -6,6 +6,7 @@ matplotlib (the extra ``plot``) is imported when something is drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, Self
 
 import numpy as np
@@ -109,10 +110,10 @@ class RankPathDisplay:
         A fit that held data out to choose its rank shows both errors of that walk;
         another one the training error alone. With `cv_results_`, that is after a
         cross-validation over `n_components`, the held-out error is one minus the mean
-        test score, and the training error that of the same paths, or for a search of
-        scikit-learn that of the estimator fitted last (none with a `scoring` of your
-        own). Of several `groups_` that were fitted each alone, the path of the first
-        that has one is drawn.
+        test score. The training error beside it is that of the same paths (none with a
+        `scoring` of your own), or for a search of scikit-learn one minus the mean
+        training score (none without ``return_train_score=True``). Of several `groups_`
+        that were fitted each alone, the path of the first that has one is drawn.
 
         Parameters
         ----------
@@ -202,7 +203,10 @@ class RankPathDisplay:
 
 
 class ConvergenceDisplay:
-    """The columns of a history by iteration, with the changes of rank marked.
+    """The columns of a history by iteration, with its phases and changes of rank.
+
+    Every phase has a colour of its own behind the lines, which the legend names: with
+    which solver all data were fitted, some held out, or all fitted again.
 
     Use :meth:`from_estimator`, or give the history of an optimization.
 
@@ -222,6 +226,10 @@ class ConvergenceDisplay:
         The held-out loss, beside the loss, where both are known.
     rank_lines_ : list of matplotlib LineCollection
         The marks of the changes of rank, one item for each axes.
+    phases_ : dict of str to list of matplotlib Rectangle
+        The stretches of each phase, on all axes.
+    legend_ : matplotlib Legend or None
+        The names of the phases; None if the history knows none.
 
     Examples
     --------
@@ -304,7 +312,7 @@ class ConvergenceDisplay:
             Itself, with the artists as attributes.
         """
         plt = _pyplot(f"{type(self).__name__}.plot")
-        drawable = sorted({*self.history.columns} - {"iteration"})
+        drawable = sorted({*self.history.columns} - {"iteration", "phase"})
         unknown = [column for column in columns if column not in drawable]
         if unknown or not len(columns):
             raise ValueError(
@@ -314,9 +322,12 @@ class ConvergenceDisplay:
         self.lines_: dict[str, Any] = {}
         self.rank_lines_: list[Any] = []
         self.held_out_line_ = None
+        self.phases_: dict[str, list[Any]] = {}
         for axes, column in zip(self.axes_, columns, strict=True):
             self._draw(axes, column, line_kw or {})
-        self.axes_[-1].set_xlabel("iteration (grey: the rank changes)")
+            self._shade(axes)
+        self.legend_ = self._name_phases(self.axes_[0])
+        self.axes_[-1].set_xlabel("iteration (grey lines: the rank changes)")
         self.figure_ = self.axes_[0].figure
         return self
 
@@ -342,6 +353,39 @@ class ConvergenceDisplay:
             axes.vlines(changes, 0, 1, transform=across, colors="0.85", zorder=0)
         )
         axes.set_ylabel(label)
+
+    def _shade(self, axes: Any) -> None:
+        """Colour the stretches of each phase."""
+        names = list(dict.fromkeys(r.phase for r in self.history if r.phase))
+        for phase, lines in groupby(self.history, lambda record: record.phase):
+            if not phase:
+                continue
+            first, *others = [record.iteration for record in lines]
+            last = others[-1] if others else first
+            colour = f"C{names.index(phase) % 10}"
+            # A line stands for the point that an iteration has led to.
+            span = axes.axvspan(first - 0.5, last + 0.5, color=colour, alpha=0.15, lw=0)
+            self.phases_.setdefault(phase, []).append(span)
+
+    def _name_phases(self, axes: Any) -> Any:
+        """A legend of the phases, above all axes."""
+        if not self.phases_:
+            return None
+        own = axes.get_legend()
+        spans = [spans[0] for spans in self.phases_.values()]
+        legend = axes.legend(
+            spans,
+            list(self.phases_),
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=3,
+            frameon=False,
+            fontsize="small",
+        )
+        if own is not None:
+            # An axes keeps one legend, and shows others as what is drawn on it.
+            axes.add_artist(own)
+        return legend
 
 
 class SingularValueDisplay:
@@ -587,24 +631,31 @@ def _searched(search: Any, results: Mapping[str, Any]) -> dict[str, Any]:
     ranks = sorted(best)
     rows = np.array([best[r] for r in ranks])
     fitted = getattr(search, "best_estimator_", search)
-    history = getattr(fitted, "history_", None)
-    train_error = getattr(search, "train_error_path_", None)
-    shown: dict[str, Any] = {"ranks": np.array([]), "train_error": np.array([])}
-    if train_error is not None:
-        shown.update(ranks=np.array(ranks), train_error=train_error.mean(axis=1)[rows])
-    elif history is not None and len(history):
-        shown.update(_walked(history, None))
-    shown.update(
-        held_out_ranks=np.array(ranks),
-        held_out_error=1.0 - mean[rows],
-        held_out_std=std[rows],
-        chosen_rank=getattr(fitted, "n_components_", None),
-    )
+    shown: dict[str, Any] = {
+        **_training(search, results, np.array(ranks), rows),
+        "held_out_ranks": np.array(ranks),
+        "held_out_error": 1.0 - mean[rows],
+        "held_out_std": std[rows],
+        "chosen_rank": getattr(fitted, "n_components_", None),
+    }
     if getattr(search, "scoring", None) is not None:
-        # Such a score is no share of a loss, so no training error compares with it.
-        shown.update(ranks=np.array([]), train_error=np.array([]))
         shown["error_name"] = "one minus the mean test score"
     return shown
+
+
+def _training(
+    search: Any, results: Mapping[str, Any], ranks: Array, rows: Array
+) -> dict[str, Any]:
+    """The training errors of a cross-validation, if they compare with its scores."""
+    errors = getattr(search, "train_error_path_", None)
+    if "mean_train_score" in results:
+        train_error = 1.0 - np.asarray(results["mean_train_score"], dtype=float)[rows]
+    elif errors is not None and getattr(search, "scoring", None) is None:
+        train_error = errors.mean(axis=1)[rows]
+    else:
+        # Those of the refit are no mean over folds, and may be known at one rank only.
+        ranks = train_error = np.array([])
+    return {"ranks": ranks, "train_error": train_error}
 
 
 def _numbers(searched: Any) -> Any:

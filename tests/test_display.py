@@ -13,7 +13,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 
 from skprecgd import PrecGDFactorization, PrecGDFactorizationCV, PrecGDMatrixSensing
-from skprecgd.datasets import make_matrix_sensing
+from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.display import (
     ConvergenceDisplay,
     RankPathDisplay,
@@ -21,7 +21,7 @@ from skprecgd.display import (
 )
 from skprecgd.measurements import as_measurements
 from skprecgd.objective import make_objective
-from skprecgd.optim import rank_path
+from skprecgd.optim import History, rank_path
 
 DISPLAYS = [ConvergenceDisplay, RankPathDisplay, SingularValueDisplay]
 
@@ -43,6 +43,14 @@ def noisy():
     )
     model = PrecGDMatrixSensing(8, matrix_shape=(20, 15), alpha=0, random_state=0)
     return model.fit(A, y)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Rows of a table with holes, fitted along a path of ranks."""
+    return make_matrix_completion(
+        30, 20, rank=2, observed_fraction=0.8, random_state=0
+    )[0]
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +114,18 @@ def test_search_over_the_rank(pyplot):
     assert display.rank_line_.get_xdata()[0] == search.best_params_["n_components"]
     # Complete data have no path.
     assert display.train_line_ is None
+
+
+def test_a_search_of_scikit_learn_has_no_lone_training_error(pyplot, table):
+    grid = {"n_components": [1, 2, 3]}
+    search = GridSearchCV(PrecGDFactorization(alpha=0, random_state=0), grid, cv=2)
+    display = RankPathDisplay.from_estimator(search.fit(table))
+    assert display.train_line_ is None
+    search.set_params(return_train_score=True).fit(table)
+    display = RankPathDisplay.from_estimator(search)
+    ranks, error = display.train_line_.get_data()
+    assert list(ranks) == [1, 2, 3]
+    assert error == pytest.approx(1 - search.cv_results_["mean_train_score"])
 
 
 def test_search_over_several_grids(pyplot):
@@ -207,6 +227,31 @@ def test_convergence(pyplot, noisy):
     assert n_changes > 2
     for marks in display.rank_lines_:
         assert len(marks.get_segments()) == n_changes
+
+
+def test_phases_are_named_and_cover_every_iteration(pyplot, noisy):
+    display = ConvergenceDisplay.from_estimator(noisy)
+    drawn(display.figure_)
+    phase, iteration = noisy.history_["phase"], noisy.history_["iteration"]
+    assert set(display.phases_) == set(phase)
+    assert {name.split(" (")[0] for name in phase} >= {"held out", "refit"}
+    named = [text.get_text() for text in display.legend_.get_texts()]
+    assert named == list(display.phases_)
+    for name, spans in display.phases_.items():
+        ends = np.array([[s.get_x(), s.get_x() + s.get_width()] for s in spans])
+        inside = (iteration[:, None] > ends[:, 0]) & (iteration[:, None] < ends[:, 1])
+        assert np.array_equal(inside.any(axis=1), phase == name)
+    # The legend of the lines is still there.
+    first = display.axes_[0]
+    texts = [t.get_text() for art in first.artists for t in art.get_texts()]
+    assert texts == ["loss", "held out"]
+
+
+def test_a_history_without_phases_is_drawn_plain(pyplot, noisy):
+    records = [r._replace(phase="") for r in noisy.history_]
+    display = ConvergenceDisplay(History(records)).plot()
+    assert display.phases_ == {}
+    assert display.legend_ is None
 
 
 def test_convergence_on_axes_of_your_own(pyplot, exact):

@@ -295,7 +295,8 @@ def test_status_residual(global_random_seed):
     result = minimize(objective, spectral(objective, 2), solver="precgd-cg", tol=1e-4)
     assert result.status is Status.RESIDUAL
     assert result.relative_residual <= 1e-4
-    assert result.message == Status.RESIDUAL.value
+    left = f"{result.relative_residual:.2g}"
+    assert result.message == f"{Status.RESIDUAL.value} Relative residual {left}."
 
 
 @pytest.mark.parametrize("solver", DESCENDING)
@@ -433,9 +434,9 @@ def test_status_callback(global_random_seed):
     assert result.n_iter == 3
     assert [r.iteration for r in seen] == [0, 1, 2, 3]
     # In the units of the data, as the history is.
-    np.testing.assert_allclose(
-        np.array(seen), np.array(result.history.records), rtol=1e-14
-    )
+    numbers, expected = ([r[:-1] for r in lines] for lines in (seen, result.history))
+    np.testing.assert_allclose(numbers, expected, rtol=1e-14)
+    assert {r.phase for r in seen} == {"fit (precgd)"}
     assert all(isinstance(r, Record) for r in seen)
 
 
@@ -629,6 +630,7 @@ def test_history(global_random_seed):
         "damping",
         "validation_loss",
         "seconds",
+        "phase",
     )
     np.testing.assert_array_equal(history["iteration"], np.arange(result.n_iter + 1))
     assert np.all(history["rank"] == 3)
@@ -663,9 +665,12 @@ def test_history_as_dict_and_text(global_random_seed):
     assert len(lines) == 1 + len(history)
     assert lines[0].split() == list(history.columns)
     assert lines[2].split()[:2] == ["1", "2"]
+    assert lines[2].endswith(" fit (precgd)")
     assert len({len(line) for line in lines}) == 1
-    pandas = pytest.importorskip("pandas")
-    assert pandas.DataFrame(table).shape == (len(history), len(history.columns))
+    pytest.importorskip("pandas")
+    frame = history.to_frame()
+    assert list(frame.columns) == list(history.columns)
+    np.testing.assert_array_equal(frame["loss"], history["loss"])
 
 
 def test_empty_history():

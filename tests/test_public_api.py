@@ -293,7 +293,7 @@ def test_fitted_attributes_of_recommenders_are_documented(estimator):
 
 
 # Attributes that a fit has where noise was left in single entries.
-OF_LEARNED_NOISE = {"factor_scales_", "lower_bound_", "noise_df_"}
+OF_LEARNED_NOISE = {"factor_scales_", "lower_bound_", "n_signal_", "noise_df_"}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -389,9 +389,23 @@ def test_importing_loads_nothing_beyond_what_scikit_learn_loads():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
+    assert "skprecgd.datasets" not in done.stdout.split()
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "skprecgd" in loaded
     assert loaded <= {"skprecgd", *sys.stdlib_module_names}
+
+
+def test_public_modules_are_there_when_they_are_asked_for(monkeypatch):
+    import sys
+
+    monkeypatch.delitem(sys.modules, "skprecgd.datasets")
+    monkeypatch.delattr(skprecgd, "datasets")
+    assert skprecgd.datasets.make_low_rank(3, 2, rank=1).matrix.shape == (3, 2)
+    # Every public module can be completed in an interactive session.
+    public = {m.__name__.partition(".")[2] for m in modules()}
+    assert {name for name in public if name and "." not in name} <= {*dir(skprecgd)}
+    with pytest.raises(AttributeError, match="'skprecgd' has no attribute 'dataset'"):
+        skprecgd.dataset  # noqa: B018
 
 
 def test_type_checkers_read_the_annotations():

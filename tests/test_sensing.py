@@ -495,17 +495,6 @@ def test_too_large_a_step_is_named(global_random_seed):
     assert np.linalg.norm(model.predict(A) - y) <= 2 * np.linalg.norm(y)
 
 
-def test_verbose_prints_a_line_per_iteration(capsys, global_random_seed):
-    A, y, _ = problem(global_random_seed)
-    easy().fit(A, y)
-    assert capsys.readouterr() == ("", "")
-    model = easy(verbose=1).fit(A, y)
-    out, err = capsys.readouterr()
-    lines = [line for line in out.splitlines() if line.strip()]
-    assert len(lines) >= len(model.history_)
-    assert err == ""
-
-
 def test_random_state(global_random_seed):
     A, y, _ = problem(global_random_seed)
     options = {"init": "random", "max_iter": 2, "tol": 0, "rank_search": "fixed"}

@@ -52,6 +52,7 @@ ATTRIBUTES = (
     "noise_variance_",
     "factor_scales_",
     "lower_bound_",
+    "n_signal_",
     "certificate_.relative_gap",
     "n_components_",
     "n_iter_",

@@ -1,7 +1,8 @@
 """Formulas as MathML, which browsers draw by themselves: pages need no network.
 
 The translation from LaTeX is the one that comes with docutils. It knows no macros and
-takes a run of digits for one number, so ``\\frac12`` gets its braces here.
+takes a run of digits for one number, so ``\\frac12`` gets its braces here, and names of
+functions the space that TeX leaves around them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from sphinx.util.math import get_node_equation_number
 
 _BARE_FRACTION = re.compile(r"\\([td]?frac)\s*(\d)\s*(\d)")
 
+_NAME = r"\\operatorname\{\w+\}"
+# No space belongs between the name of a function and what is in parentheses.
+_BEFORE_ARGUMENT = re.compile(rf"({_NAME})\s*(?=[A-Za-z]|\\(?!big|left|[,;]))")
+_AFTER_FACTOR = re.compile(rf"(?<=[\w)}}])\s*({_NAME})")
+
 
 def to_mathml(formula: str, *, block: bool) -> str:
     """A formula in MathML."""
     braced = _BARE_FRACTION.sub(r"\\\1{\2}{\3}", formula)
+    braced = _AFTER_FACTOR.sub(r"\\,\1", _BEFORE_ARGUMENT.sub(r"\1\\,", braced))
     if block and (r"\\" in braced or "&" in braced) and r"\begin" not in braced:
         braced = rf"\begin{{aligned}} {braced} \end{{aligned}}"
     try:

@@ -43,6 +43,15 @@ _PATH_PARAMETERS = (
     "max_iter",
 )
 
+# Fitted attributes that stand for what a fit has learned of the noise.
+OF_NOISE = (
+    "factor_scales_",
+    "lower_bound_",
+    "n_signal_",
+    "noise_df_",
+    "noise_variance_",
+)
+
 
 class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
     """Methods that both estimators share."""
@@ -176,7 +185,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
 
     def _store_noise(self, noise: NoiseFound | None) -> None:
         """Set what is known of the noise, in place of what an earlier fit knew."""
-        for name in ("noise_variance_", "noise_df_", "factor_scales_", "lower_bound_"):
+        for name in OF_NOISE:
             self.__dict__.pop(name, None)
         self._noise = noise
         given = self.noise_variance
@@ -192,6 +201,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
             self.noise_df_ = noise.freedom
             self.factor_scales_ = noise.factor_scales
             self.lower_bound_ = noise.lower_bound
+            self.n_signal_ = noise.n_signal
 
     def _store_matrix(self, factors: Factors) -> None:
         known = factors.svd()
@@ -215,9 +225,9 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
         if result.status is Status.WORSE_THAN_ZERO:
             advice = "use another init or rank_search='path'"
         warnings.warn(
-            f"{type(self).__name__} did not converge: {result.message} Relative "
-            f"residual {result.relative_residual:.3g}, tol={tolerance_of(self):g} "
-            f"after {result.n_iter} iterations; {advice}. The best iterate is kept.",
+            f"{type(self).__name__} did not converge: {result.message} With "
+            f"tol={tolerance_of(self):g}, after {result.n_iter} iterations; {advice}. "
+            "The best iterate is kept.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -70,6 +70,7 @@ from skprecgd._estimators.parameters import (
     tolerance_of,
 )
 from skprecgd._estimators.reading import read_data
+from skprecgd._estimators.reports import report_of, reported
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import make_row_solver
 from skprecgd._estimators.scoring import checked_weight
@@ -248,7 +249,8 @@ class PrecGDFactorization(
         Whether to keep which entries were observed, where noise was learned: what
         standard deviations, intervals and draws of entries take.
     verbose : int, default=0
-        Print a line per iteration.
+        1: one live line: the rank, what is going on, the relative residual and the time
+        so far. 2: a table with a row for each iteration. Both end with `stop_reason_`.
 
     Attributes
     ----------
@@ -312,6 +314,10 @@ class PrecGDFactorization(
         The evidence: a lower bound of the log density of the observed entries under the
         model, with the columns that carry signal; the sum over all groups where it was
         learned, and only there. Compare fits of the same entries by it.
+    n_signal_ : int
+        Number of factors that carry signal: those that the evidence is higher with than
+        without. Only where noise was learned; `n_components_` also counts weak ones,
+        which help to predict.
     history_ : History
         A table; ``history_["loss"]`` is a column. With several groups, those follow one
         another, and ``history_["group"]`` says which it is.
@@ -451,7 +457,7 @@ class PrecGDFactorization(
             If `n_components` exceeds ``min(X.shape)``, nothing is observed, or X is
             infinite or complex.
         """
-        with callbacks_told(self, X), undone_on_failure(self):
+        with callbacks_told(self, X), reported(self), undone_on_failure(self):
             pass_on_interrupt(self._fit(X, entry_weight))
         return self
 
@@ -497,7 +503,7 @@ class PrecGDFactorization(
         >>> model.partial_fit(X[:40]).partial_fit(X[40:]).left_.shape
         (60, 1)
         """
-        with callbacks_told(self, X), undone_on_failure(self):
+        with callbacks_told(self, X), reported(self), undone_on_failure(self):
             pass_on_interrupt(self._fit(X, None, goes_on=True))
         return self
 
@@ -575,13 +581,17 @@ class PrecGDFactorization(
         offsets = subtracted_first(self, data, self.center)
         objective = data.objective(offsets, partial(objective_of, self))
         unknown = self._unknown(objective, seen)
+        if objective.has_closed_form:
+            report_of(self).doing("decomposing complete data")
         objective, most, signal = self._searched(objective, offsets, unknown)
         rank = search_rank(most, self.center, data.shape)
         learner = learner_beside_outliers(self, data, rank)
         last = self._last_solution(unknown, offsets, block)
         result = self._recover(objective, rank, unknown, block, last, learner)
-        if signal is not None:
-            result = replace(result, message=f"{result.message} {signal}")
+        if objective.has_closed_form and self.solver == "auto":
+            left = f"Relative residual {result.relative_residual:.2g}."
+            told = left if signal is None else f"{left} {signal}"
+            result = replace(result, message=f"{result.message} {told}")
         found = partial(self._found, result, objective, unknown, offsets, seen, rank)
         if learner is None:
             fit, stopped = in_spite_of_interrupt(found)

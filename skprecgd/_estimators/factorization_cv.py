@@ -20,6 +20,7 @@ from skprecgd._estimators.rank_path_cv import (
     RankPathCV,
     check_in_memory,
 )
+from skprecgd._estimators.reports import reported
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
 from skprecgd.losses import Loss
@@ -39,7 +40,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
         to that side. They cost hardly more than the largest alone. "auto" is the
         highest rank with fewer unknowns than there are entries.
-    missing_values, center : default=nan, None
+    missing_values : nan or 0, default=nan
+        See :class:`PrecGDFactorization`.
+    center : {None, "mean", "columns", "both"}, default=None
         See :class:`PrecGDFactorization`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
@@ -64,15 +67,24 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     inference : {"variational", "gibbs"}, default="variational"
         See :class:`PrecGDFactorization`. Of the candidates whose `alpha` is "auto", in
         the folds, too.
-    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
-    noise_variance : default=None
+    loss : str or Loss, default="squared"
+        See :class:`PrecGDFactorization`.
+    damping : str, float or Damping, default="auto"
+        See :class:`PrecGDFactorization`.
+    noise : {"auto", "uniform", "columns"}, default="auto"
+        See :class:`PrecGDFactorization`.
+    noise_tail : {"auto", "normal", "t"}, default="auto"
+        See :class:`PrecGDFactorization`.
+    noise_variance : float, "auto" or array-like, default=None
         See :class:`PrecGDFactorization`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDFactorization`. In the default score, that share of the
         held-out entries, those with the largest residuals, does not count.
-    validation_fraction, n_iter_no_change : default=0.1, 2
+    validation_fraction : float, default=0.1
         As in :class:`PrecGDFactorization`, for `score`, and for fits to labels or
         counts ("logistic", "poisson"), which held-out entries end, also in the folds.
+    n_iter_no_change : int, default=2
+        Ranks without a lower held-out loss before such a fit stops.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : "auto" or float, default="auto"
@@ -98,7 +110,10 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
         Seed of the folds of an integer `cv`, of random starts and of the entries hidden
         by `score`.
     verbose : int, default=0
-        Passed to `joblib.Parallel`.
+        1: one live line: how many of the paths are done, then the refit with its rank,
+        what is going on, the relative residual and the time so far. 2: tables of the
+        paths, the candidates and the iterations of the refit. Both end with
+        `stop_reason_`.
 
     Attributes
     ----------
@@ -141,6 +156,7 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
     noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
+    n_signal_ : int
     history_ : History
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -265,9 +281,9 @@ class PrecGDFactorizationCV(RankPathCV, PrecGDFactorization):
             gives no folds, or no positions among the entries; if every step size
             diverges.
         """
-        with callbacks_told(self, X), undone_on_failure(self):
+        with callbacks_told(self, X), reported(self), undone_on_failure(self):
             self._choose(self._samples(X, entry_weight, groups))
-            model = self._model(**self.best_params_)
+            model = self._model(**self.best_params_, verbose=self.verbose)
             path = model._fit(X, entry_weight)
             self._refitted(model, path)
             pass_on_interrupt(path)

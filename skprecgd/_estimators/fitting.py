@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from skprecgd._estimators.reports import SILENT, report_of
 from skprecgd._runtime.compat import callback_context, new_callback_context
 from skprecgd.optim.loop import Callback
 from skprecgd.optim.path.result import PathResult
-from skprecgd.optim.result import Record, Status, format_record
+from skprecgd.optim.result import Record, Status
 
 T = TypeVar("T")
 
@@ -80,17 +81,16 @@ def iteration_callback(estimator: Any) -> Callback | None:
 
     None if there is nothing to print and no callback.
     """
-    context = callback_context(estimator)
-    if context is None and not estimator.verbose:
+    context, report = callback_context(estimator), report_of(estimator)
+    if context is None and report is SILENT:
         return None
 
-    def report(record: Record) -> bool:
-        if estimator.verbose:
-            print(format_record(record))
+    def tell(record: Record) -> bool:
+        report.iteration(record)
         if context is None:
             return False
         task = context.subcontext(task_name="iteration")
         task.call_on_fit_task_begin(estimator=estimator)
         return bool(task.call_on_fit_task_end(estimator=estimator))
 
-    return report
+    return tell

@@ -110,7 +110,9 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Seed of the draws.
     verbose : int, default=0
-        Print a line per iteration.
+        1: one live line: the rank, what is going on, the relative residual and the time
+        so far. 2: a table with a row for each iteration. Both end with the
+        `stop_reason_` of `factorization_`.
 
     Attributes
     ----------

@@ -22,6 +22,7 @@ from skprecgd._estimators.parameters import (
     learns_prior,
     looks_for_outliers,
 )
+from skprecgd._estimators.reports import Report, report_of
 from skprecgd._estimators.row_space import RowSpace
 from skprecgd._estimators.rows import RowSolver
 from skprecgd._estimators.search_rank import SearchRank
@@ -92,6 +93,8 @@ class NoiseFound:
         Of how many draws the matrix is the mean; 0 if it was found without.
     measured : MeasuredDistribution, default=None
         What is known of measurements that are no single entries.
+    n_signal : int, default=0
+        Columns of the factors that carry signal.
     """
 
     variance: float | Array
@@ -102,6 +105,7 @@ class NoiseFound:
     freedom: float = np.inf
     n_draws: int = 0
     measured: MeasuredDistribution | None = None
+    n_signal: int = 0
 
     @classmethod
     def left_by(
@@ -157,7 +161,9 @@ class NoiseFound:
         freedom = min(part.freedom for part in learned)
         draws = max(part.n_draws for part in learned)
         scales = np.sort(scales)[::-1]
-        return cls(variance, scales, bound, missed, entries, freedom, draws)
+        signal = sum(part.n_signal for part in learned)
+        learned_of_all = variance, scales, bound, missed, entries, freedom, draws
+        return cls(*learned_of_all, n_signal=signal)
 
 
 class PriorLearner(NoiseJudge):
@@ -167,6 +173,8 @@ class PriorLearner(NoiseJudge):
     """What was learned; a cached property."""
     is_to_draw: bool = False
     """Whether the answer is a mean of draws."""
+    report: Report
+    """Who is told what begins, as it may take long."""
 
     @property
     def has_learned(self) -> bool:
@@ -245,6 +253,7 @@ class Learner(PriorLearner):
         variance = estimator.noise_variance
         self.variance = variance if is_number(variance) else data.unit_variance
         self._often = self._common_frequency()
+        self.report = report_of(estimator)
 
     def _start_of(self, estimator: Any) -> Start | None:
         """Where a fit of most of the data has ended; None if these are other columns.
@@ -299,7 +308,8 @@ class Learner(PriorLearner):
 
     @cached_property
     def posterior(self) -> Posterior:
-        with running_fit(one_blas_thread=True):
+        learning = self.report.during("learning noise and prior")
+        with learning, running_fit(one_blas_thread=True):
             return posterior_of(
                 self.data.given(self._often),
                 self.rank,
@@ -327,7 +337,8 @@ class Learner(PriorLearner):
             return learned
         seed = check_random_state(self._seed).randint(2**31 - 1)
         given = self.variance is not None
-        with running_fit(one_blas_thread=True):
+        drawing = self.report.during("drawing from the posterior")
+        with drawing, running_fit(one_blas_thread=True):
             rng = np.random.default_rng(seed)
             return sampled_posterior(learned, self.noise, rng, is_given=given)
 
@@ -371,6 +382,7 @@ class Learner(PriorLearner):
             entries,
             posterior.columns.freedom,
             posterior.n_draws,
+            n_signal=posterior.n_signal,
         )
 
     def in_words(self) -> str:

@@ -212,6 +212,12 @@ class LossLearner(Learner):
 
     @cached_property
     def choice(self) -> PriorChoice:
+        choosing = self.report.during("choosing a prior")
+        with choosing, running_fit(one_blas_thread=True):
+            return self._chosen_in_room()
+
+    def _chosen_in_room(self) -> PriorChoice:
+        """The choice with as many columns as it needs, up to the rank."""
         room = min(self.rank, PRIOR_PATH.first_room)
         choice = self._chosen(room)
         while room < self.rank and choice.is_crowded:
@@ -240,8 +246,9 @@ class LossLearner(Learner):
 
     @cached_property
     def posterior(self) -> LossPosterior:  # type: ignore[override]
-        with running_fit(one_blas_thread=True):
-            choice, problem = self.choice, self._problem(self.data)
+        choice, learning = self.choice, self.report.during("learning the prior")
+        with learning, running_fit(one_blas_thread=True):
+            problem = self._problem(self.data)
             *_, model = islice(problem.candidates(choice.rank), choice.best + 1)
             model.keep(known_columns(model))
             columns = problem.columns(model)

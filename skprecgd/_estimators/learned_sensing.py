@@ -21,6 +21,7 @@ from skprecgd._estimators.parameters import (
     looks_for_outliers,
     tolerance_of,
 )
+from skprecgd._estimators.reports import report_of
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.threads import running_fit
 from skprecgd.distributed.measurements import ChunkedMeasurements
@@ -44,6 +45,7 @@ class SensingLearner(PriorLearner):
 
     def __init__(self, measured: Measured, rank: int, estimator: Any) -> None:
         self.measured, self.rank = measured, rank
+        self.report = report_of(estimator)
         self._keeps_pattern = estimator.store_pattern
         self.unknown: Unknown = unknown_of(estimator.symmetric)
         given = estimator.noise_variance
@@ -76,7 +78,8 @@ class SensingLearner(PriorLearner):
     @cached_property
     def posterior(self) -> SensingPosterior:
         measured = self.measured
-        with running_fit(one_blas_thread=True):
+        learning = self.report.during("learning noise and prior")
+        with learning, running_fit(one_blas_thread=True):
             return learn_sensing(
                 measured.measurements,
                 measured.targets,
@@ -107,6 +110,7 @@ class SensingLearner(PriorLearner):
             posterior.factor_scales,
             posterior.evidence,
             measured=posterior.measured if self._keeps_pattern else None,
+            n_signal=posterior.n_signal,
         )
 
     def in_words(self) -> str:

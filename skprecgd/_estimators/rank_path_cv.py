@@ -14,9 +14,9 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
-from skprecgd._estimators.base import BasePrecGD
+from skprecgd._estimators.base import OF_NOISE, BasePrecGD
 from skprecgd._estimators.candidates import (
     Candidate,
     LearnedRanks,
@@ -40,6 +40,7 @@ from skprecgd._estimators.parameters import (
     ridge_of,
     tolerance_of,
 )
+from skprecgd._estimators.reports import TellingParallel, report_of
 from skprecgd._estimators.scoring import explained_share, without_largest
 from skprecgd._estimators.search_rank import AUTO
 from skprecgd._estimators.sensing import regressor_of
@@ -106,14 +107,7 @@ CV_CONSTRAINTS: dict[str, list[Any]] = {
 
 
 # Fitted attributes that a refit may lack.
-_NOT_ALWAYS_SET = (
-    "alpha_max_",
-    "certificate_",
-    "factor_scales_",
-    "lower_bound_",
-    "noise_df_",
-    "noise_variance_",
-)
+_NOT_ALWAYS_SET = ("alpha_max_", "certificate_", *OF_NOISE)
 
 
 @dataclass(frozen=True)
@@ -256,7 +250,10 @@ class RankPathCV:
         # Workers are given the whole arrays, which joblib lets them share, and the
         # positions of training and test samples.
         prefer = "threads" if samples.suits_threads else None
-        paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose, prefer=prefer)(
+        report = report_of(self)
+        paths = TellingParallel(
+            report, len(routes) * len(splits), n_jobs=self.n_jobs, prefer=prefer
+        )(
             delayed(score_route)(samples, route, split, held_out, seed)
             for route in routes
             for split in splits
@@ -274,6 +271,7 @@ class RankPathCV:
         self.best_params_ = self.cv_results_["params"][self.best_index_]
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self._warn_if_useless(samples)
+        report.scores(self.cv_results_, self.best_index_)
         self.step_size_ = self.best_params_["step_size"]
         self.alpha_ = self.best_params_["alpha"]
 

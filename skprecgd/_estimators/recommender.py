@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -35,6 +34,7 @@ from skprecgd._estimators.side_information import (
 )
 from skprecgd._linalg.naming import first_few
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
+from skprecgd._runtime.extras import import_extra
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.measurements.pairs import Ids, Pairs, read_ids
 from skprecgd.metrics import ndcg_scorer
@@ -788,18 +788,11 @@ def _named(
     lists = Recommendations(asked[found.rows], labels[found.columns], found.scores)
     if not as_frame:
         return lists
-    frame = _pandas().DataFrame(dict(enumerate(lists)))
+    frame = import_extra("pandas", "as_frame=True", "frames").DataFrame(
+        dict(enumerate(lists))
+    )
     frame.columns = list(names)
     return frame
-
-
-def _pandas() -> Any:
-    try:
-        return import_module("pandas")
-    except ImportError as error:
-        raise ImportError(
-            "as_frame=True needs pandas; install it, or take the arrays."
-        ) from error
 
 
 def _check_list(n: Any, rank_by: Any) -> None:

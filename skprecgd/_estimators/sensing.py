@@ -63,6 +63,7 @@ from skprecgd._estimators.parameters import (
     tolerance_of,
 )
 from skprecgd._estimators.recovered import Recovered
+from skprecgd._estimators.reports import reported
 from skprecgd._estimators.scoring import (
     at_unit_scale,
     checked_weight,
@@ -227,7 +228,8 @@ class PrecGDMatrixSensing(
         Whether to keep what standard deviations, intervals and draws take, where noise
         was learned: which entries were observed, or covariances of the factors.
     verbose : int, default=0
-        Print a line per iteration.
+        1: one live line: the rank, what is going on, the relative residual and the time
+        so far. 2: a table with a row for each iteration. Both end with `stop_reason_`.
 
     Attributes
     ----------
@@ -289,6 +291,10 @@ class PrecGDMatrixSensing(
         The evidence: a lower bound of the log density of the targets under the model,
         with the columns that carry signal; the sum over all groups where it was
         learned, and only there. Compare fits of the same measurements by it.
+    n_signal_ : int
+        Number of factors that carry signal: those that the evidence is higher with than
+        without. Only where noise was learned; `n_components_` also counts weak ones,
+        which help to predict.
     history_ : History
         A table; ``history_["loss"]`` is a column. With several groups, those follow one
         another, and ``history_["group"]`` says which it is.
@@ -435,7 +441,7 @@ class PrecGDMatrixSensing(
             data are not finite or not real, weights are negative, or an operator
             returns NaN or infinity or has a wrong adjoint.
         """
-        with callbacks_told(self, X, y), undone_on_failure(self):
+        with callbacks_told(self, X, y), reported(self), undone_on_failure(self):
             pass_on_interrupt(self._fit(X, y, sample_weight))
         return self
 

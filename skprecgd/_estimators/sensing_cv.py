@@ -18,6 +18,7 @@ from skprecgd._estimators.rank_path_cv import (
     RankPathCV,
     check_in_memory,
 )
+from skprecgd._estimators.reports import reported
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import read_weights
 from skprecgd._runtime.compat import fit_context
@@ -41,7 +42,11 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         Ranks to try, each from 1 to the shorter side of the matrix. None: 1 to 10, or
         to that side. They cost hardly more than the largest alone. "auto" is the
         highest rank with fewer unknowns than there are measurements.
-    matrix_shape, symmetric, center : default=None, False, None
+    matrix_shape : tuple of int, default=None
+        See :class:`PrecGDMatrixSensing`.
+    symmetric : bool, default=False
+        See :class:`PrecGDMatrixSensing`.
+    center : {None, "mean", "columns", "both"}, default=None
         See :class:`PrecGDMatrixSensing`. A fold has offsets of its own.
     step_size : {"auto", "exact", ...}, float, StepRule, or list of these, \
             default="auto"
@@ -66,15 +71,24 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     inference : {"variational", "gibbs"}, default="variational"
         See :class:`PrecGDMatrixSensing`. Of the candidates whose `alpha` is "auto", in
         the folds, too.
-    loss, damping, noise, noise_tail : default="squared", "auto", "auto", "auto"
-    noise_variance : default=None
+    loss : str or Loss, default="squared"
+        See :class:`PrecGDMatrixSensing`.
+    damping : str, float or Damping, default="auto"
+        See :class:`PrecGDMatrixSensing`.
+    noise : {"auto", "uniform", "columns"}, default="auto"
+        See :class:`PrecGDMatrixSensing`.
+    noise_tail : {"auto", "normal", "t"}, default="auto"
+        See :class:`PrecGDMatrixSensing`.
+    noise_variance : float, "auto" or array-like, default=None
         See :class:`PrecGDMatrixSensing`.
     outlier_fraction : float or "auto", default=0.0
         See :class:`PrecGDMatrixSensing`. In the default score, that share of the
         held-out measurements, those with the largest residuals, does not count.
-    validation_fraction, n_iter_no_change : default=0.1, 2
+    validation_fraction : float, default=0.1
         For fits to labels or counts ("logistic", "poisson"), which held-out
         measurements end, also in the folds.
+    n_iter_no_change : int, default=2
+        Ranks without a lower held-out loss before such a fit stops.
     max_iter : int, default=1000
         Most iterations of a path, and of the refit.
     tol : "auto" or float, default="auto"
@@ -99,7 +113,10 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     random_state : int, RandomState instance or None, default=None
         Seed of the folds of an integer `cv` and of random starts.
     verbose : int, default=0
-        Passed to `joblib.Parallel`.
+        1: one live line: how many of the paths are done, then the refit with its rank,
+        what is going on, the relative residual and the time so far. 2: tables of the
+        paths, the candidates and the iterations of the refit. Both end with
+        `stop_reason_`.
 
     Attributes
     ----------
@@ -144,6 +161,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
     noise_df_ : float
     factor_scales_ : ndarray of shape (n_factors,)
     lower_bound_ : float
+    n_signal_ : int
     history_ : History
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -268,9 +286,9 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             gives no folds, or no positions among the samples; if every step size
             diverges.
         """
-        with callbacks_told(self, X, y), undone_on_failure(self):
+        with callbacks_told(self, X, y), reported(self), undone_on_failure(self):
             self._choose(self._samples(X, y, sample_weight, groups))
-            model = self._model(**self.best_params_)
+            model = self._model(**self.best_params_, verbose=self.verbose)
             path = model._fit(X, y, sample_weight)
             self._refitted(model, path)
             pass_on_interrupt(path)

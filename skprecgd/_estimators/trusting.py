@@ -105,7 +105,8 @@ class TrustingLearner(Learner):
         data, given = self.data, {"center": self.center, "noise": self.noise}
         measurements = data.measurements()
         corruption = CorruptedTail(self._bound, measurements, data.weights)
-        with running_fit(one_blas_thread=True):
+        telling = self.report.during("telling gross errors from noise")
+        with telling, running_fit(one_blas_thread=True):
             if self._is_complete:
                 matrix = data.values.reshape(data.shape)
                 return trust_matrix(matrix, self.rank, corruption, **given)

@@ -20,13 +20,25 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._runtime.extras import import_extra
+from skprecgd._runtime.tables import html_table
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
 from skprecgd.objective import Objective
 from skprecgd.unknown.base import GENERAL, Unknown, unknown_of
 
+# What the numbers of a certificate are, for readers of its table.
+_MEANINGS = {
+    "gap": "the objective less that of the global optimum, at most",
+    "relative_gap": "the same as a share of the objective at zero",
+    "stationarity": "how far moving the factors could still go",
+    "violation": "how much one more component could gain, for each unit of its size",
+    "trace_bound": "the largest nuclear norm that the optimum is taken to have",
+    "value_at_zero": "the objective of the zero matrix",
+}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """An upper bound of the distance to the global optimum, with its ingredients.
 
@@ -60,6 +72,9 @@ class Certificate:
     ...     12, rank=1, n_measurements=100, symmetric=True, random_state=0
     ... )
     >>> model = PrecGDMatrixSensing(4, symmetric=True).fit(A, y)
+    >>> model.certificate_
+    <Certificate: the objective is at most ... of its value at zero above the global \
+optimum (estimated)>
     >>> model.certificate_.relative_gap < 1e-6
     True
     >>> model.certificate_.with_trace_bound(100.0).trace_source
@@ -93,6 +108,35 @@ class Certificate:
         if not trace_bound >= 0:
             raise ValueError(f"trace_bound must be >= 0, got {trace_bound!r}.")
         return replace(self, trace_bound=float(trace_bound), trace_source="given")
+
+    def to_frame(self) -> Any:
+        """All numbers in one row of a `pandas.DataFrame`, to be put below others.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        pandas = import_extra("pandas", "Certificate.to_frame", "frames")
+        bounds = {"gap": self.gap, "relative_gap": self.relative_gap}
+        return pandas.DataFrame([{**bounds, **vars(self)}])
+
+    def __repr__(self) -> str:
+        return f"<Certificate: {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name.replace("_", " "), f"{getattr(self, name):.3g}", meaning)
+            for name, meaning in _MEANINGS.items()
+        ]
+        return html_table(self._in_words(), ("", "value", "what it is"), rows)
+
+    def _in_words(self) -> str:
+        sure = "estimated" if self.trace_source == "iterate" else "proved"
+        return (
+            f"the objective is at most {self.relative_gap:.2g} of its value at zero "
+            f"above the global optimum ({sure})"
+        )
 
     @classmethod
     def of_groups(cls, parts: Sequence[Certificate]) -> Certificate:

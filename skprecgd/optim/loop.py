@@ -76,6 +76,7 @@ class Journal:
         step: float,
         damping: float,
         extra: Mapping[str, float] | None = None,
+        solver: str = "uncertain rows",
     ) -> bool:
         """Add a line; True if the callback asks to stop."""
         validation = np.nan
@@ -91,6 +92,7 @@ class Journal:
             damping,
             validation,
             perf_counter() - self.started,
+            f"{self._purpose} ({solver})",
         )
         if extra:
             record = record.with_extra(extra)
@@ -98,6 +100,15 @@ class Journal:
         if self.callback is None:
             return False
         return self.callback(History([record]).scaled(self.unit).records[0]) is True
+
+    @property
+    def _purpose(self) -> str:
+        """What the next line is about, in a word or two."""
+        if self.validation_loss is not None:
+            return "held out"
+        last = self.history.records[-1:]
+        chosen = any(r.phase.startswith(("held out", "refit")) for r in last)
+        return "refit" if chosen else "fit"
 
 
 @dataclass(frozen=True)
@@ -202,7 +213,9 @@ def descend(
             best.know(evaluation, gradient_norm)
             extra = method.direction.diagnostics(evaluation.factors)
             damping = local.metric.damping
-            stop = journal.write(evaluation, gradient_norm, step, damping, extra)
+            stop = journal.write(
+                evaluation, gradient_norm, step, damping, extra, method.name
+            )
             if watch.by_held_out and watch.lower_held_out(journal.held_out):
                 best.take(evaluation, gradient_norm)
             status = watch.status(evaluation, gradient_norm)
@@ -460,7 +473,7 @@ def make_result(outcome: Outcome, journal: Journal) -> Result:
     return Result(
         factors=best.factors.scaled(unit),
         status=outcome.status,
-        message=outcome.message,
+        message=f"{outcome.message} Relative residual {best.relative_residual:.2g}.",
         n_iter=max(1, outcome.n_iter),
         loss=best.loss * unit**2,
         relative_residual=best.relative_residual,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from skprecgd._runtime.extras import import_extra
+from skprecgd._runtime.tables import duration, html_table
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 
@@ -16,16 +19,17 @@ from skprecgd.factors import Factors
 class Status(Enum):
     """Why an optimization stopped; the value is the sentence shown to users."""
 
-    RESIDUAL = "The relative residual is at most tol."
+    RESIDUAL = "The data are explained to within tol."
     STATIONARY = (
-        "The gradient in the metric is at most tol times the data norm: "
-        "a stationary point."
+        "The best factors of this rank are found: their gradient is within tol."
     )
-    PRECISION = "No further decrease is possible in working precision."
-    GLOBAL = "No rank-one term decreases the objective: the global optimum."
+    PRECISION = "The best factors are found as exactly as working precision allows."
+    GLOBAL = (
+        "The global optimum is found: no further component decreases the objective."
+    )
     HELD_OUT = "The held-out loss stopped falling."
     NOISE = "Noise is left that no rank explains."
-    SLOW = "Progress became slow at this rank."
+    SLOW = "Progress became slow at this rank, before the data were explained."
     MAX_ITER = "max_iter was reached."
     WORSE_THAN_ZERO = (
         "The loss is above that of the zero matrix: a bad start, or a local optimum."
@@ -47,7 +51,7 @@ class Status(Enum):
 
 
 class _Numbers(NamedTuple):
-    """The numbers of a `Record`."""
+    """The fields of a `Record`."""
 
     iteration: int
     rank: int
@@ -58,10 +62,11 @@ class _Numbers(NamedTuple):
     damping: float
     validation_loss: float
     seconds: float
+    phase: str = ""
 
 
 class Record(_Numbers):
-    """One line of the history: a tuple of numbers with names.
+    """One line of the history: a tuple with names.
 
     Attributes
     ----------
@@ -83,6 +88,9 @@ class Record(_Numbers):
         Loss on held-out measurements (nan where none were held out).
     seconds : float
         Since the start.
+    phase : str, default=""
+        What is going on, with the solver: "fit (precgd-cg)"; "held out (...)" where
+        some measurements are kept back to choose the rank, "refit (...)" after that.
     extra : mapping of str to float
         Numbers that the solver's direction adds (`Direction.diagnostics`), by the
         name of its column in the history. No part of the tuple, and empty for most
@@ -113,7 +121,8 @@ class History:
     """Table of an optimization: ``history["loss"]`` is a column, as an array.
 
     Its columns are the fields of `Record`, and one more for everything that a solver
-    reports besides; a line without a report holds nan there.
+    reports besides; a line without a report holds nan there. ``print(history)`` shows
+    every line, and a notebook what each rank and phase has come to.
 
     Parameters
     ----------
@@ -126,6 +135,8 @@ class History:
     >>> history = History([Record(0, 2, 0.5, 1.0, 0.7, 0.0, 1.0, 0.1, 0.0)])
     >>> history["rank"], len(history)
     (array([2]), 1)
+    >>> history
+    <History: 1 iterations in 0.00 s, ended at rank 2 with relative residual 1.00e+00>
     """
 
     def __init__(self, records: list[Record] | None = None) -> None:
@@ -139,11 +150,12 @@ class History:
         return {"numbers": numbers, "reported": reported}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        columns = (state["numbers"][name].tolist() for name in Record._fields)
+        # Tables of earlier versions lack the last columns, which have defaults.
+        columns = (column.tolist() for column in state["numbers"].values())
         reported = state["reported"]
         self.records = [
-            Record(*numbers).with_extra(reported.get(k, {}))
-            for k, numbers in enumerate(zip(*columns, strict=True))
+            Record(*fields).with_extra(reported.get(k, {}))
+            for k, fields in enumerate(zip(*columns, strict=True))
         ]
 
     @property
@@ -166,8 +178,24 @@ class History:
         return np.array([record.extra.get(column, np.nan) for record in self.records])
 
     def to_dict(self) -> dict[str, Array]:
-        """All columns by name, ready for ``pandas.DataFrame``."""
+        """All columns by name."""
         return {column: self[column] for column in self.columns}
+
+    def to_frame(self) -> Any:
+        """The table as a `pandas.DataFrame`, one row an iteration.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        pandas = import_extra("pandas", "History.to_frame", "frames")
+        return pandas.DataFrame(self.to_dict())
+
+    def stretches(self) -> Iterator[History]:
+        """Lines that follow one another with the same phase and rank, as tables."""
+        for _, lines in groupby(self.records, lambda r: (r.phase, r.rank)):
+            yield History(list(lines))
 
     def scaled(self, unit: float) -> History:
         """The same history in the data's units (loss times unit squared)."""
@@ -185,27 +213,43 @@ class History:
 
     def __str__(self) -> str:
         columns = self.columns
-        header = " ".join(f"{column:>17}" for column in columns)
-        return "\n".join([header, *(format_record(r, columns) for r in self.records)])
+        table = [columns, *(_cells(r, columns) for r in self.records)]
+        width = max(17, *(len(cell) for row in table for cell in row))
+        return "\n".join(" ".join(f"{c:>{width}}" for c in row) for row in table)
+
+    def __repr__(self) -> str:
+        return f"<History: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        header = ("phase", "rank", "iterations", "relative residual", "held-out loss")
+        rows = []
+        for stretch in self.stretches():
+            last = stretch.records[-1]
+            held_out = last.validation_loss
+            numbers = last.rank, len(stretch), f"{last.relative_residual:.2e}"
+            shown = "" if np.isnan(held_out) else f"{held_out:.4g}"
+            rows.append((last.phase, *(str(number) for number in numbers), shown))
+        return html_table(f"History: {self._summary()}", header, rows)
+
+    def _summary(self) -> str:
+        """How long it is, and where it ends."""
+        if not self.records:
+            return "empty"
+        last = self.records[-1]
+        return (
+            f"{len(self)} iterations in {duration(last.seconds)}, ended at rank "
+            f"{last.rank} with relative residual {last.relative_residual:.2e}"
+        )
 
 
-def format_record(record: Record, columns: Iterable[str] | None = None) -> str:
-    """One line of text, aligned with the header of ``str(history)``.
-
-    Parameters
-    ----------
-    record : Record
-    columns : iterable of str, default=None
-        The columns of the header. None takes those of the record.
-    """
+def _cells(record: Record, columns: Iterable[str]) -> list[str]:
+    """The fields of a line as text; nan for what was not reported."""
     values = {**record._asdict(), **record.extra}
-    names = values if columns is None else columns
-    numbers = (values.get(name, np.nan) for name in names)
-    cells = (f"{v:d}" if isinstance(v, int) else f"{v:.4g}" for v in numbers)
-    return " ".join(f"{cell:>17}" for cell in cells)
+    fields = (values.get(name, np.nan) for name in columns)
+    return [f"{v:.4g}" if isinstance(v, float) else f"{v}" for v in fields]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Outcome of `minimize`.
 
@@ -229,7 +273,16 @@ class Result:
     loss: float
     relative_residual: float
     gradient_norm: float
-    history: History = field(repr=False)
+    history: History
+
+    def __repr__(self) -> str:
+        rows, columns = self.factors.matrix_shape
+        ended = "converged" if self.converged else "not converged"
+        return (
+            f"<{type(self).__name__}: {rows} x {columns} matrix of rank "
+            f"{self.factors.rank}, {ended}, relative residual "
+            f"{self.relative_residual:.2e} after {self.n_iter} iterations>"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # Not every format for models knows enumerations (that of skops does not), but

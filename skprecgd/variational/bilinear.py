@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
+from skprecgd._runtime.steps import tell_step
 from skprecgd._runtime.typing import Array
 from skprecgd.variational.gaussian import Gaussian
 from skprecgd.variational.measured import JointSpread, Observed, System
@@ -171,6 +172,7 @@ class PairModel(FactorModel):
         return self.left, self.right
 
     def step(self, *, shared: bool = False) -> None:
+        tell_step(self.rank)
         data = self.data
         self.left, _ = self._solved(0, data.seen @ self.right.mean)
         self.right, squares = self._solved(1, data.seen.T @ self.left.mean)
@@ -257,6 +259,7 @@ class SquareModel(FactorModel):
         return (self.side,)
 
     def step(self, *, shared: bool = False) -> None:
+        tell_step(self.rank)
         self._move(self.noise)
         system = self._system(self.noise)
         spread, log = system.spread()

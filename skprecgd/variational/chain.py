@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from skprecgd._runtime.steps import tell_step
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import OthersDrawn, Pattern, Prior, drawn_rows, sampled_product
 from skprecgd.unknown.coordinates import Side
@@ -221,6 +222,7 @@ class Chain:
 
     def sweep(self) -> None:
         """Draw everything once."""
+        tell_step(self.coordinates.rank)
         self.long.draw(self.short, self._rng)
         self.short.draw(self.long, self._rng)
         if self.coordinates.flat:

@@ -7,6 +7,7 @@ from copy import copy
 import numpy as np
 
 from skprecgd._linalg.leading import leading_right
+from skprecgd._runtime.steps import tell_step
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
     Lines,
@@ -142,6 +143,7 @@ class Model:
             Leave out the weakest column if the evidence is higher without it.
         """
         self.n_steps += 1
+        tell_step(self.rank)
         if self.coordinates.size == 0:
             self._learn_noise_alone()
             return

@@ -53,7 +53,7 @@ class Stage:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PathResult(Result):
     """A `Result` with the stages of the path, in the order they were visited.
 
