@@ -334,7 +334,7 @@ class NoiseTuning:
     slow_stages: int = 4
     much_left: float = 0.5
     far_below: float = 1e-3
-    doubtful: float = 1.7
+    doubtful: float = 2.5
 
 
 @dataclass(frozen=True)
