@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.validation import as_number_array, as_real_array
 from skprecgd.objective import Objective
 from skprecgd.unknown.base import GENERAL, Unknown, unknown_of
 
@@ -298,7 +298,8 @@ def given_factors(
         raise ValueError(
             f"init as arrays must be a pair (left, right), got {len(init)} items."
         )
-    left, right = (as_real_array(block, "init", (2,)) for block in init)
+    checked = as_number_array if unknown.of_complex else as_real_array
+    left, right = (checked(block, "init", (2,)) for block in init)
     rank = left.shape[1] if rank is None else rank
     wanted = tuple((n, rank) for n in matrix_shape)
     if (left.shape, right.shape) != wanted:

@@ -143,11 +143,12 @@ def sensing_learner_of(
     if estimator.noise_tail == "t":
         raise ValueError(NO_TAIL)
     chunked = isinstance(measured.measurements, ChunkedMeasurements)
+    of_complex = measured.measurements.of_complex
     held_out = estimator.early_stopping is True
     # Without a tolerance it is not known whether a path would have explained the data.
     endless = tolerance_of(estimator) == 0
     nothing = not may_learn(estimator) or looks_for_outliers(estimator)
-    if chunked or held_out or endless or nothing:
+    if chunked or of_complex or held_out or endless or nothing:
         return None
     return SensingLearner(measured, rank, estimator)
 

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
+from skprecgd._estimators.complex_measured import in_real_numbers, measured_values
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import (
@@ -78,6 +79,7 @@ from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, make_loss
+from skprecgd.measurements import Measurements
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
@@ -400,7 +402,7 @@ class PrecGDMatrixSensing(
     def matrix_(self) -> Array:
         """The recovered matrix, shape (n_rows, n_columns), formed on demand."""
         check_is_fitted(self)
-        return np.asarray(self.left_ @ self.right_.T + self.center_)
+        return np.asarray(self.left_ @ self.right_.conj().T + self.center_)
 
     @property
     def _n_features_out(self) -> int:
@@ -444,7 +446,8 @@ class PrecGDMatrixSensing(
         measured = self._read(X, y, sample_weight)
         shape = measured.measurements.matrix_shape
         rank = SearchRank(self.n_components).most(shape)
-        check_init(self.init, shape, rank)
+        of_complex = measured.measurements.of_complex
+        check_init(self.init, shape, rank, of_complex=of_complex)
         measured = measured.in_natural_order()
         groups = measured.measurements.groups(symmetric=self.symmetric)
         if self._tells_unseen:
@@ -612,7 +615,8 @@ class PrecGDMatrixSensing(
         measured = read_measured(self, X, y)
         measured = measured.weighted(sample_weight, self.noise_variance)
         self._check(measured)
-        return measured
+        loss = make_loss(self.loss)
+        return in_real_numbers(measured, loss, hermitian=self.symmetric)
 
     def _check(self, measured: Measured) -> None:
         """Refuse what no matrix can be recovered from."""
@@ -698,8 +702,12 @@ class PrecGDMatrixSensing(
                 predictions, y = compute(predictions, y)
             weight = checked_weight(sample_weight, len(predictions))
             y = np.asarray(unmasked(y, "y"))
+            if y.dtype.kind == "c" or predictions.dtype.kind == "c":
+                # One minus sum |y - z|^2 / sum |y - mean|^2.
+                y, predictions = (_in_two_columns(z) for z in (y, predictions))
             y, predictions, _ = at_unit_scale(y, predictions, self._loss)
-            return float(r2_score(y, predictions, sample_weight=weight))
+            how = {"sample_weight": weight, "multioutput": "variance_weighted"}
+            return float(r2_score(y, predictions, **how))
         z = self._measure(X)
         y = unmasked(y, "y")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
@@ -713,7 +721,11 @@ class PrecGDMatrixSensing(
         if self.center_.any():
             left = np.hstack([left, np.ones_like(left, shape=(len(left), 1))])
             right = np.hstack([right, self.center_[:, None]])
-        return read_measurements(self, X).forward(left, right)
+        return self._values(read_measurements(self, X), left, right)
+
+    def _values(self, measurements: Measurements, left: Array, right: Array) -> Array:
+        hermitian = self.left_ is self.right_
+        return measured_values(measurements, left, right, hermitian=hermitian)
 
     def transform(self, X: Any) -> Array:
         """Contribution of each singular component to each measurement.
@@ -735,7 +747,9 @@ class PrecGDMatrixSensing(
             return by_samples(self, "transform", X, self._n_features_out)
         measurements = read_measurements(self, X)
         columns = [
-            measurements.forward(self.left_[:, k : k + 1], self.right_[:, k : k + 1])
+            self._values(
+                measurements, self.left_[:, k : k + 1], self.right_[:, k : k + 1]
+            )
             for k in range(self.n_components_)
         ]
         return np.stack(columns, axis=1)
@@ -753,6 +767,11 @@ class PrecGDMatrixSensing(
             # are not zero as a rule, and the measurements cannot shift them.
             tags.regressor_tags.poor_score = loss.generalized
         return tags
+
+
+def _in_two_columns(values: Array) -> Array:
+    """Real and imaginary parts beside each other."""
+    return np.stack([values.real, values.imag], axis=1)
 
 
 def regressor_of(factors: Factors, loss: Loss) -> PrecGDMatrixSensing:

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, svds
 from sklearn.utils import check_random_state
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.numerics import adjoint_of
 from skprecgd._linalg.products import all_finite
 from skprecgd._linalg.svd_tuning import ARPACK, ArpackTuning
 from skprecgd._runtime.typing import Array, RandomState
@@ -138,7 +139,7 @@ def leading_eigenpairs(
     *,
     tuning: ArpackTuning = ARPACK,
 ) -> tuple[Array, Array]:
-    """Largest eigenvalues of the symmetric part, descending, and their vectors.
+    """Largest eigenvalues of the Hermitian part, descending, and their vectors.
 
     Parameters
     ----------
@@ -157,13 +158,13 @@ def leading_eigenpairs(
     n = matrix.shape[0]
     if n <= tuning.direct_size or rank >= n // 2:
         dense = _finite(matrix.formed())
-        values, vectors = np.linalg.eigh(0.5 * (dense + dense.T))
+        values, vectors = np.linalg.eigh(0.5 * (dense + dense.conj().T))
     else:
         rng = check_random_state(random_state)
         if _is_zero(matrix, rng):
             return np.zeros(rank), np.eye(n, rank)
         v0 = rng.standard_normal(n).astype(matrix.dtype)
-        even = 0.5 * (matrix + matrix.T)
+        even = 0.5 * (matrix + adjoint_of(matrix))
 
         def iterate(tol: float, maxiter: int) -> tuple[Array, Array]:
             return eigsh(even, k=rank, which="LA", v0=v0, tol=tol, maxiter=maxiter)
@@ -187,12 +188,12 @@ def _svds_by_gram(
     how = {**how, "tol": how["tol"] ** 2}
     basis = np.linalg.qr(np.asarray(eigsh(gram, k=rank, which="LM", **how)[1]))[0]
     u, s, vt = np.linalg.svd(matrix.times(basis), full_matrices=False)
-    return u, s, basis @ vt.T
+    return u, s, basis @ vt.conj().T
 
 
 def _descending(u: Array, s: Array, vt: Array, rank: int) -> Triplets:
     order = np.argsort(s)[::-1][:rank]
-    return u[:, order], s[order], vt[order].T
+    return u[:, order], s[order], vt[order].conj().T
 
 
 def _tolerant(

@@ -6,6 +6,7 @@ from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.full import FullObservation
 from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
 from skprecgd.measurements.multi_output import MultiOutputMeasurements, multi_output
+from skprecgd.measurements.pauli import PauliMeasurements
 from skprecgd.measurements.rank_one import RankOneMeasurements
 from skprecgd.measurements.readers import as_measurements, observed_entries
 from skprecgd.measurements.sparse import SparseMeasurements
@@ -17,6 +18,7 @@ __all__ = [
     "LinearOperatorMeasurements",
     "Measurements",
     "MultiOutputMeasurements",
+    "PauliMeasurements",
     "RankOneMeasurements",
     "SparseMeasurements",
     "as_measurements",

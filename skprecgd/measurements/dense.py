@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from skprecgd._linalg.numerics import is_mapped, norm, selected_rows, slabs, square
+from skprecgd._linalg.numerics import (
+    column_squares,
+    is_mapped,
+    norm,
+    selected_rows,
+    slabs,
+    square,
+)
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
@@ -18,7 +26,7 @@ from skprecgd.kernels import (
     there_and_back,
 )
 from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.validation import as_number_array
 
 # Numbers of the stack whose squares are summed at a time (1 MB of float64).
 _CHUNK = 1 << 17
@@ -30,12 +38,13 @@ _RAY_CHUNK = 1 << 19
 
 
 class DenseMeasurements(Measurements, checked=True):
-    """A stack of dense measurement matrices.
+    """A stack of dense measurement matrices, real or complex.
 
     Parameters
     ----------
     stack : array-like of shape (n, n_rows * n_columns) or (n, n_rows, n_columns)
-        The measurement matrices, each row flattened in C order.
+        The measurement matrices, each row flattened in C order. Complex ones measure
+        ``tr(A^H M)``, which for a Hermitian A is ``tr(A M)``.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from a 3-D stack; for a 2-D stack the
         most balanced shape with that many cells.
@@ -49,13 +58,12 @@ class DenseMeasurements(Measurements, checked=True):
     array([1., 2., 1., 2., 1., 2.])
     """
 
-    keeps_adjoint = True
     has_design = True
     shared_bytes: ClassVar[int] = 1 << 26
     """Bytes above which all folds read the stack in place, instead of copying it."""
 
     def __init__(self, stack: Any, matrix_shape: tuple[int, int] | None = None) -> None:
-        stack = as_real_array(stack, "the measurements", (2, 3))
+        stack = as_number_array(stack, "the measurements", (2, 3))
         if stack.ndim == 3:
             own_shape = stack.shape[1:]
             if matrix_shape is not None and tuple(matrix_shape) != own_shape:
@@ -76,6 +84,8 @@ class DenseMeasurements(Measurements, checked=True):
 
     def _hold(self, stack: Array, matrix_shape: tuple[int, int]) -> None:
         self.stack, self.matrix_shape, self.dtype = stack, matrix_shape, stack.dtype
+        # The fused passes are those of real numbers.
+        self.keeps_adjoint = not self.of_complex
         # Decided by the user's array: joblib gives every large one to worker processes
         # as a map of a file.
         self._in_file = is_mapped(stack)
@@ -90,8 +100,26 @@ class DenseMeasurements(Measurements, checked=True):
         size = self.n_measurements * self.stack.shape[1]
         return not (self.stack.flags.c_contiguous and are_compiled(size))
 
+    @cached_property
+    def hermitian(self) -> bool:  # type: ignore[override]
+        n_rows, n_columns = self.matrix_shape
+        if n_rows != n_columns:
+            return False
+        # Products of factors are Hermitian up to rounding.
+        close = float(np.sqrt(np.finfo(self.dtype).eps))
+        for _, rows in self._blocks(_CHUNK):
+            matrices = rows.reshape(-1, n_rows, n_rows)
+            apart = matrices - matrices.conj().transpose(0, 2, 1)
+            if np.any(_lengths(apart) > close * _lengths(matrices)):
+                return False
+        return True
+
+    @cached_property
+    def sees_imaginary_part(self) -> bool:  # type: ignore[override]
+        return any(np.any(rows.imag) for _, rows in self._blocks(_CHUNK))
+
     def forward(self, left: Array, right: Array) -> Array:
-        return self._times(left @ right.T)[0]
+        return self._times(left @ right.conj().T)[0]
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
@@ -130,7 +158,8 @@ class DenseMeasurements(Measurements, checked=True):
         n_rows, n_columns = self.matrix_shape
         # A stack in a file may be larger than memory: the result must be far smaller.
         share = 1 / 8 if self._in_file else 1 / 2
-        return (n_rows + n_columns) * rank <= share * n_rows * n_columns
+        small = (n_rows + n_columns) * rank <= share * n_rows * n_columns
+        return small and not self.of_complex
 
     def rows(self, index: Array) -> DenseMeasurements:
         if self._in_file:
@@ -165,11 +194,7 @@ class DenseMeasurements(Measurements, checked=True):
     def _sizes(self) -> Array:
         sizes = np.empty(self.n_measurements)
         for part, rows in self._blocks(_CHUNK):
-            # Squares of very small or very large numbers would be zero or infinite.
-            unit = float(np.max(np.abs(rows), initial=0.0)) or 1.0
-            scaled = rows / unit
-            squares = np.einsum("ij,ij->i", scaled, scaled, dtype=np.float64)
-            sizes[part] = unit * np.sqrt(squares)
+            sizes[part] = _lengths(rows)
         return sizes
 
     @property
@@ -187,12 +212,13 @@ class DenseMeasurements(Measurements, checked=True):
         # Block by block, two products with a vector take less time than one with a
         # matrix of two columns, which BLAS packs as if it had many.
         out = np.empty((len(matrices), self.n_measurements), self.dtype)
-        flat = [matrix.astype(self.dtype, copy=False).ravel() for matrix in matrices]
+        # The matrices are conjugated here, and what was measured in the end: no stack.
+        flat = [m.astype(self.dtype, copy=False).conj().ravel() for m in matrices]
         most = _RAY_CHUNK if len(flat) > 1 else self.stack.size
         for part, rows in self._blocks(most):
             for measured, cells in zip(out, flat, strict=True):
                 np.dot(rows, cells, out=measured[part])
-        return out
+        return np.asarray(out.conj())
 
     def _transposed_times(self, weights: Array) -> Array:
         return np.asarray(weights @ self.stack)
@@ -211,8 +237,16 @@ def _ray(
 ) -> tuple[Array, Array]:
     """The two matrices that are measured for a ray."""
     # The first is a sum of two products, which are computed as one.
-    linear = np.hstack([d_left, left]) @ np.hstack([right, d_right]).T
-    return linear, d_left @ d_right.T
+    linear = np.hstack([d_left, left]) @ np.hstack([right, d_right]).conj().T
+    return linear, d_left @ d_right.conj().T
+
+
+def _lengths(stack: Array) -> Array:
+    """The norm of each measurement matrix, in float64."""
+    # Squares of very small or very large numbers would be zero or infinite.
+    unit = float(np.max(np.abs(stack), initial=0.0)) or 1.0
+    scaled = stack.reshape(len(stack), -1) / unit
+    return np.asarray(unit * np.sqrt(column_squares(scaled.T)))
 
 
 class DenseSelection(DenseMeasurements):

@@ -1,0 +1,128 @@
+"""Complex measurements and targets, as the real numbers that a fit sees."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from skprecgd._estimators.measured import Measured
+from skprecgd._linalg.numerics import complex_numbers, norm
+from skprecgd._runtime.typing import Array
+from skprecgd.losses import Loss
+from skprecgd.measurements import Measurements
+from skprecgd.measurements.real_numbers import RealNumbers, RealParts, RealValues
+
+
+@dataclass(frozen=True, eq=False)
+class ComplexMeasured(Measured):
+    """Real numbers that were read off complex measurements, in their natural order.
+
+    Attributes
+    ----------
+    given : Measured
+        The complex measurements, with their complex or real targets.
+    """
+
+    given: Measured | None = None
+
+    def in_natural_order(self) -> Measured:
+        return self
+
+    def in_input_order(self, values: Array) -> Array:
+        assert self.given is not None
+        if isinstance(self.measurements, RealParts):
+            values = complex_numbers(values)
+        return self.given.in_input_order(values)
+
+
+def in_real_numbers(measured: Measured, loss: Loss, *, hermitian: bool) -> Measured:
+    """The measurements and targets of an objective; real ones are what they are.
+
+    Parameters
+    ----------
+    measured : Measured
+        With weights, one for each complex measurement.
+    loss : Loss
+    hermitian : bool
+        Whether the matrix is.
+
+    Raises
+    ------
+    ValueError
+        If complex targets cannot be what was measured, or the loss has no meaning for
+        them.
+    """
+    if not measured.measurements.of_complex:
+        return measured
+    given = measured.in_natural_order()
+    numbers = _numbers_of(given, loss, hermitian=hermitian)
+    weights = given.weights
+    if isinstance(numbers, RealParts):
+        weights = weights.at(np.repeat(np.arange(len(given.targets)), 2))
+    targets = numbers.read(given.targets)
+    return ComplexMeasured(numbers, targets, weights, given=given)
+
+
+def measured_values(
+    measurements: Measurements, left: Array, right: Array, *, hermitian: bool
+) -> Array:
+    """The measurements of a matrix that was found.
+
+    Parameters
+    ----------
+    measurements : Measurements
+    left, right : ndarray of shape (n_rows, r), (n_columns, r)
+    hermitian : bool
+        Whether the matrix is: then Hermitian measurements of it are real.
+    """
+    if left.dtype.kind == "c" and not measurements.of_complex:
+        raise ValueError(
+            "The matrix is complex, but the measurements are real; give complex ones, "
+            f"got {measurements!r}."
+        )
+    values = measurements.forward(left, right)
+    return values.real if hermitian and measurements.hermitian else values
+
+
+def _numbers_of(given: Measured, loss: Loss, *, hermitian: bool) -> RealNumbers:
+    """What an objective sees: real values, or real and imaginary parts."""
+    if hermitian and given.measurements.hermitian:
+        _check_real(given.targets)
+        _warn_if_real(given.measurements)
+        return RealValues(given.measurements)
+    if hermitian and given.targets.dtype.kind != "c":
+        raise ValueError(
+            "y is real, but the measurement matrices are not Hermitian, so that the "
+            "measurements of a Hermitian matrix are complex; give a complex y, or "
+            "matrices that equal their conjugate transposes."
+        )
+    if loss.generalized:
+        raise ValueError(
+            f"loss={loss.name!r} needs real targets, those of Hermitian measurements "
+            "with symmetric=True; use loss='squared'."
+        )
+    return RealParts(given.measurements)
+
+
+def _check_real(targets: Array) -> None:
+    """Refuse targets whose imaginary part is more than rounding."""
+    close = float(np.sqrt(np.finfo(targets.real.dtype).eps))
+    if norm(targets.imag) > close * norm(targets):
+        raise ValueError(
+            "y is complex, but Hermitian measurements of a Hermitian matrix are real; "
+            "give real numbers, or symmetric=False for a matrix that is not Hermitian."
+        )
+
+
+def _warn_if_real(measurements: Measurements) -> None:
+    if measurements.sees_imaginary_part:
+        return
+    warnings.warn(
+        "All measurement matrices are real, so the imaginary part of a Hermitian "
+        "matrix cannot be seen; add some that are not, or give them as real numbers "
+        "to recover a real symmetric matrix.",
+        UserWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,199 @@
+"""Measurements of complex numbers as an objective sees them: as real numbers.
+
+A complex target is two real ones, its real and its imaginary part; where measurement
+matrices and the matrix are Hermitian, it is a single one. The inner product of matrices
+is ``Re tr(A^H M)`` in both cases.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from skprecgd._linalg.numerics import (
+    complex_dtype,
+    complex_numbers,
+    norm,
+    real_dtype,
+    real_parts,
+    square,
+)
+from skprecgd._runtime.typing import Array
+from skprecgd.measurements.base import Measurements
+
+
+class RealNumbers(Measurements, checked=True):
+    """Real numbers that are read off complex measurements.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        Of complex numbers.
+    """
+
+    def __init__(self, measurements: Measurements) -> None:
+        self.measurements = measurements
+        self.matrix_shape = measurements.matrix_shape
+        self.dtype = real_dtype(measurements.dtype)
+
+    @abstractmethod
+    def read(self, values: Array) -> Array:
+        """The real numbers of complex targets or predictions, an array of its own.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_complex,)
+        """
+
+    @abstractmethod
+    def _weights(self, weights: Array) -> Array:
+        """The complex weights whose adjoint is that of real ones."""
+
+    @property
+    def of_complex(self) -> bool:
+        return True
+
+    @property
+    def large_products(self) -> bool:
+        return self.measurements.large_products
+
+    def forward(self, left: Array, right: Array) -> Array:
+        return self.read(self.measurements.forward(left, right))
+
+    def forward_ray(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> tuple[Array, Array]:
+        both = self.measurements.forward_ray(left, right, d_left, d_right)
+        return self.read(both[0]), self.read(both[1])
+
+    def forward_tangent(
+        self, left: Array, right: Array, d_left: Array, d_right: Array
+    ) -> Array:
+        given = left, right, d_left, d_right
+        return self.read(self.measurements.forward_tangent(*given))
+
+    def adjoint(self, weights: Array) -> Any:
+        return self.measurements.adjoint(self._weights(weights))
+
+    def adjoint_products(
+        self, weights: Array, left: Array, right: Array
+    ) -> tuple[Array, Array]:
+        weights = self._weights(weights)
+        return self.measurements.adjoint_products(weights, left, right)
+
+    def check_adjoint(self) -> None:
+        self.measurements.check_adjoint()
+
+    def _mean_square(self) -> float:
+        return square(self._size())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.measurements!r})"
+
+
+class RealValues(RealNumbers, checked=True):
+    """Measurements of a Hermitian matrix by Hermitian ones, which are real numbers.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        Of complex numbers, with Hermitian measurement matrices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import DenseMeasurements
+    >>> from skprecgd.measurements.real_numbers import RealValues
+    >>> Y = np.array([[[0.0, -1j], [1j, 0.0]]])
+    >>> x = np.array([[1.0], [1j]])
+    >>> RealValues(DenseMeasurements(Y)).forward(x, x)
+    array([2.])
+    """
+
+    @property
+    def n_measurements(self) -> int:
+        return self.measurements.n_measurements
+
+    def read(self, values: Array) -> Array:
+        return values.real.copy()
+
+    def _weights(self, weights: Array) -> Array:
+        return weights.astype(self.measurements.dtype)
+
+    def rows(self, index: Array) -> RealValues:
+        return RealValues(self.measurements.rows(index))
+
+    def _size(self) -> float:
+        return self.measurements.size
+
+    def _sizes(self) -> Array:
+        return self.measurements.sizes()
+
+
+class RealParts(RealNumbers, checked=True):
+    """The real and the imaginary parts of complex measurements, in turn.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        Of complex numbers.
+    index : ndarray of int, default=None
+        Which of the parts, of which measurement k has number 2 k and 2 k + 1; None is
+        all of them in turn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.measurements import DenseMeasurements
+    >>> from skprecgd.measurements.real_numbers import RealParts
+    >>> A = DenseMeasurements(np.array([[[1.0, 1j]]]))
+    >>> left, right = np.array([[2.0 + 3.0j]]), np.array([[1.0], [1j]])
+    >>> A.forward(left, right)
+    array([-1.-1.j])
+    >>> RealParts(A).forward(left, right)
+    array([-1., -1.])
+    """
+
+    def __init__(self, measurements: Measurements, index: Array | None = None) -> None:
+        super().__init__(measurements)
+        self._index = index
+
+    @property
+    def n_measurements(self) -> int:
+        if self._index is None:
+            return 2 * self.measurements.n_measurements
+        return len(self._index)
+
+    def read(self, values: Array) -> Array:
+        kind = complex_dtype(values.dtype)
+        parts = real_parts(np.ascontiguousarray(values, dtype=kind))
+        return parts.copy() if self._index is None else parts[self._index]
+
+    def _weights(self, weights: Array) -> Array:
+        weights = weights.astype(self.dtype, copy=False)
+        if self._index is not None:
+            scattered = np.zeros(2 * self.measurements.n_measurements, self.dtype)
+            # A part may be selected twice (bootstrap), so add.
+            np.add.at(scattered, self._index, weights)
+            weights = scattered
+        return complex_numbers(weights)
+
+    def rows(self, index: Array) -> RealParts:
+        parts = np.asarray(index) if self._index is None else self._index[index]
+        wanted, place = np.unique(parts // 2, return_inverse=True)
+        return RealParts(self.measurements.rows(wanted), 2 * place + parts % 2)
+
+    def _size(self) -> float:
+        if self._index is None:
+            # Each of the two parts has half of the square.
+            return self.measurements.size / float(np.sqrt(2.0))
+        n_cells = self.matrix_shape[0] * self.matrix_shape[1]
+        n_numbers = max(1, self.n_measurements) * n_cells
+        return norm(self._sizes()) / float(np.sqrt(n_numbers))
+
+    def _sizes(self) -> Array:
+        sizes = self.measurements.sizes() / np.sqrt(2.0)
+        index = self._index
+        return np.repeat(sizes, 2) if index is None else sizes[index // 2]

@@ -1,0 +1,338 @@
+"""Complex matrices: Hermitian ones and general ones, from complex measurements."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_predict, cross_val_score
+
+from skprecgd import PrecGDMatrixSensing
+from skprecgd.factors import FactorPair, SymmetricFactor
+from skprecgd.initialization import spectral
+from skprecgd.measurements import DenseMeasurements, PauliMeasurements
+from skprecgd.measurements.real_numbers import RealParts, RealValues
+from skprecgd.objective import make_objective
+from skprecgd.optim import minimize
+from skprecgd.testing import check_measurements, check_objective
+from skprecgd.unknown.base import unknown_of
+
+PAULI = {
+    "I": np.eye(2),
+    "X": np.array([[0, 1], [1, 0]]),
+    "Y": np.array([[0, -1j], [1j, 0]]),
+    "Z": np.diag([1, -1]),
+}
+
+
+def gaussian(rng, *shape):
+    return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+
+
+def unitary(rng, n):
+    return np.linalg.qr(gaussian(rng, n, n))[0]
+
+
+def strings(rng, n_qubits, count):
+    """Different labels, drawn at random."""
+    codes = rng.choice(4**n_qubits, size=count, replace=False)
+    return ["".join("IXYZ"[c >> 2 * k & 3] for k in range(n_qubits)) for c in codes]
+
+
+def state(rng, n, rank):
+    """A factor of a density matrix."""
+    x = gaussian(rng, n, rank)
+    return x / np.linalg.norm(x)
+
+
+def error(model, truth):
+    return np.linalg.norm(model.matrix_ - truth) / np.linalg.norm(truth)
+
+
+@pytest.fixture
+def tomography(rng):
+    """Strings, expectation values and the state: ``tomography(qubits, rank, n)``."""
+
+    def measured(n_qubits, rank, count):
+        x = state(rng, 2**n_qubits, rank)
+        A = PauliMeasurements(strings(rng, n_qubits, count))
+        return A, A.forward(x, x).real, x @ x.conj().T
+
+    return measured
+
+
+@pytest.fixture
+def sensing(rng):
+    """Dense complex measurements of a complex matrix: ``sensing(shape, rank, n)``."""
+
+    def measured(shape, rank, count):
+        A = DenseMeasurements(gaussian(rng, count, *shape))
+        left, right = (gaussian(rng, n, rank) for n in shape)
+        return A, A.forward(left, right), left @ right.conj().T
+
+    return measured
+
+
+# ---- measurements
+
+
+def test_a_string_is_the_kronecker_product_of_its_letters(rng):
+    labels = ["".join(letters) for letters in product("IXYZ", repeat=3)]
+    matrices = []
+    for label in labels:
+        first, second, third = (PAULI[letter] for letter in label)
+        matrices.append(np.kron(np.kron(first, second), third))
+    A, dense = PauliMeasurements(labels), DenseMeasurements(np.array(matrices))
+    np.testing.assert_array_equal(A.stacked(slice(None)), dense.stack)
+    left, right, weights = gaussian(rng, 8, 2), gaussian(rng, 8, 2), gaussian(rng, 64)
+    np.testing.assert_allclose(A.forward(left, right), dense.forward(left, right))
+    np.testing.assert_allclose(A.adjoint(weights), dense.adjoint(weights), atol=1e-12)
+
+
+@pytest.mark.parametrize("n_qubits", [1, 4, 5])
+def test_pauli_strings_keep_the_contract(rng, n_qubits):
+    labels = strings(rng, n_qubits, 4)
+    assert check_measurements(PauliMeasurements([*labels, labels[0]])) < 1e-12
+
+
+def test_dense_complex_measurements_keep_the_contract(rng):
+    assert check_measurements(DenseMeasurements(gaussian(rng, 9, 5, 4))) < 1e-12
+    single = DenseMeasurements(gaussian(rng, 9, 5, 4).astype(np.complex64))
+    assert check_measurements(single) < 1e-4
+
+
+@pytest.mark.parametrize("kind", [RealValues, RealParts])
+def test_real_numbers_of_complex_measurements_keep_the_contract(rng, kind):
+    numbers = kind(PauliMeasurements(strings(rng, 3, 7)))
+    assert check_measurements(numbers) < 1e-12
+
+
+def test_an_inner_product_is_the_trace_with_the_conjugate_transpose(rng):
+    A, left, right = gaussian(rng, 6, 5, 4), gaussian(rng, 5, 2), gaussian(rng, 4, 2)
+    M = left @ right.conj().T
+    expected = [np.trace(each.conj().T @ M) for each in A]
+    np.testing.assert_allclose(DenseMeasurements(A).forward(left, right), expected)
+
+
+# ---- points
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_points_count_complex_dimensions(rng, symmetric):
+    x = gaussian(rng, 9, 1)
+    twice = np.hstack([x, 1j * x])
+    point = unknown_of(symmetric, of_complex=True).of_pair(twice, twice)
+    assert point.numerical_rank == 1
+    np.testing.assert_allclose(point.balanced().matrix(), twice @ twice.conj().T)
+    u, s, v = point.svd()
+    np.testing.assert_allclose(u * s @ v.conj().T, point.matrix())
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_gradient_is_the_slope_of_the_objective(rng, symmetric):
+    A = DenseMeasurements(gaussian(rng, 30, 6, 6))
+    objective = make_objective(RealParts(A), rng.standard_normal(60), alpha=0.1)
+    x, y = gaussian(rng, 6, 2), gaussian(rng, 6, 2)
+    point = SymmetricFactor(x) if symmetric else FactorPair(x, y)
+    assert check_objective(objective, point) < 1e-6
+
+
+@pytest.mark.parametrize("solver", ["precgd", "precgd-cg", "gauss-newton"])
+def test_iterates_do_not_depend_on_a_unitary_turn(rng, solver):
+    x = state(rng, 8, 2)
+    A = PauliMeasurements(strings(rng, 3, 60))
+    objective = make_objective(RealValues(A), A.forward(x, x).real)
+    start, turn = gaussian(rng, 8, 3), unitary(rng, 3)
+    ends = [
+        minimize(objective, SymmetricFactor(each), solver=solver, max_iter=8)
+        for each in (start, start @ turn)
+    ]
+    first, second = (end.factors.matrix() for end in ends)
+    assert np.linalg.norm(first - second) < 1e-10 * np.linalg.norm(first)
+
+
+def test_columns_x_and_ix_end_at_rank_one(rng):
+    x = state(rng, 8, 1)
+    A = PauliMeasurements(strings(rng, 3, 60))
+    y = A.forward(x, x).real
+    twice = np.hstack([x, 1j * x])
+    model = PrecGDMatrixSensing(2, symmetric=True, rank_search="fixed")
+    model.set_params(init=(twice, twice)).fit(A, y)
+    assert model.n_components_ == 1
+    assert error(model, x @ x.conj().T) < 1e-8
+
+
+# ---- fits
+
+
+@pytest.mark.parametrize("search_rank", [2, 4, 8])
+def test_a_state_of_five_qubits_comes_out_of_400_strings(tomography, search_rank):
+    A, y, truth = tomography(5, 2, 400)
+    model = PrecGDMatrixSensing(search_rank, symmetric=True, tol=1e-11).fit(A, y)
+    assert model.n_components_ == 2
+    assert error(model, truth) < 1e-10
+    assert model.converged_
+    assert model.certificate_.relative_gap < 1e-9
+
+
+def test_a_complex_matrix_comes_out_of_gaussian_measurements(sensing):
+    A, y, truth = sensing((12, 9), 2, 120)
+    model = PrecGDMatrixSensing(5, tol=1e-11).fit(A, y)
+    assert model.n_components_ == 2
+    assert error(model, truth) < 1e-10
+
+
+def test_what_a_fit_knows_of_a_complex_matrix(sensing):
+    A, y, truth = sensing((12, 9), 2, 120)
+    model = PrecGDMatrixSensing(5).fit(A, y)
+    np.testing.assert_allclose(model.left_ @ model.right_.conj().T, model.matrix_)
+    s = np.linalg.svd(truth, compute_uv=False)
+    np.testing.assert_allclose(model.singular_values_, s[:2])
+    scores = (model.left_ * np.sqrt(model.singular_values_)) @ model.components_
+    np.testing.assert_allclose(scores, model.matrix_)
+    # The largest loading of each component is positive.
+    loadings = model.components_[np.arange(2), np.abs(model.components_).argmax(axis=1)]
+    np.testing.assert_allclose(loadings.imag, 0, atol=1e-12)
+    assert (loadings.real > 0).all()
+    np.testing.assert_allclose(model.predict(A), y)
+    np.testing.assert_allclose(model.transform(A).sum(axis=1), y)
+
+
+def test_predictions_of_a_state_are_real(tomography):
+    A, y, _ = tomography(3, 1, 60)
+    model = PrecGDMatrixSensing(3, symmetric=True).fit(A, y)
+    assert model.predict(A).dtype == np.float64
+    np.testing.assert_allclose(model.predict(A), y, atol=1e-8)
+
+
+def test_the_score_is_the_share_of_the_squared_sizes(sensing, rng):
+    A, y, _ = sensing((8, 6), 1, 60)
+    model = PrecGDMatrixSensing(2).fit(A, y)
+    noisy = y + gaussian(rng, 60)
+    z = model.predict(A)
+    left = np.sum(np.abs(noisy - z) ** 2) / np.sum(np.abs(noisy - noisy.mean()) ** 2)
+    assert model.score(A, noisy) == pytest.approx(1 - left)
+
+
+def test_a_given_ridge_is_that_of_the_nuclear_norm(rng):
+    # The whole matrix is measured, so the minimiser shrinks the singular values.
+    n = 6
+    truth = gaussian(rng, n, 3) @ gaussian(rng, 3, n)
+    A = DenseMeasurements(np.eye(n * n).astype(complex), (n, n))
+    alpha = 0.3 * np.linalg.norm(truth, 2)
+    model = PrecGDMatrixSensing(alpha=alpha).fit(A, truth.ravel())
+    u, s, vh = np.linalg.svd(truth)
+    shrunk = (u * np.maximum(s - alpha, 0)) @ vh
+    np.testing.assert_allclose(model.matrix_, shrunk, atol=1e-5 * s[0])
+    assert model.certificate_.relative_gap < 1e-6
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_fit_of_weights_is_that_of_repeated_measurements(sensing, rng, symmetric):
+    A, y, _ = sensing((6, 6), 2, 90)
+    y = y + 0.1 * gaussian(rng, 90)
+    often = rng.integers(0, 3, size=90)
+    repeated = np.repeat(np.arange(90), often)
+    model = PrecGDMatrixSensing(2, symmetric=symmetric, alpha=1.0)
+    weighted = clone(model).fit(A, y, sample_weight=often)
+    copied = clone(model).fit(A[repeated], y[repeated])
+    difference = weighted.matrix_ - copied.matrix_
+    assert np.linalg.norm(difference) < 1e-6 * np.linalg.norm(copied.matrix_)
+
+
+def test_measurements_are_held_out_as_a_whole(sensing):
+    A, y, _ = sensing((6, 6), 1, 60)
+    model = PrecGDMatrixSensing(2)
+    assert np.min(cross_val_score(model, A, y, cv=3)) > 1 - 1e-9
+    np.testing.assert_allclose(cross_val_predict(model, A, y, cv=3), y, atol=1e-6)
+
+
+def test_complex_numbers_without_an_imaginary_part_are_real_problems(rng):
+    left, right = rng.standard_normal((9, 2)), rng.standard_normal((7, 2))
+    stack = rng.standard_normal((160, 9, 7))
+    y = DenseMeasurements(stack).forward(left, right)
+    real = PrecGDMatrixSensing(4, tol=1e-11).fit(stack, y)
+    fitted = PrecGDMatrixSensing(4, tol=1e-11)
+    fitted.fit(DenseMeasurements(stack.astype(complex)), y)
+    assert fitted.n_components_ == real.n_components_ == 2
+    difference = np.linalg.norm(fitted.matrix_ - real.matrix_)
+    assert difference < 1e-8 * np.linalg.norm(real.matrix_)
+
+
+def test_a_fit_goes_on_from_the_last_one(sensing):
+    A, y, _ = sensing((12, 9), 2, 120)
+    model = PrecGDMatrixSensing(5, warm_start=True).fit(A, y)
+    before = model.matrix_
+    model.fit(A, y)
+    assert "last one had ended" in model.stop_reason_
+    np.testing.assert_allclose(model.matrix_, before)
+
+
+def test_a_spectral_start_of_complex_numbers(sensing):
+    A, y, truth = sensing((12, 9), 1, 2000)
+    objective = make_objective(RealParts(A), RealParts(A).read(y))
+    start = minimize(objective, spectral(objective, 1), max_iter=1)
+    assert np.linalg.norm(start.factors.matrix() - truth) < 0.5 * np.linalg.norm(truth)
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["XX", "X"], "lengths run from 1 to 2"),
+        (["XA"], "letters I, X, Y and Z, got 'XA'"),
+        (["XAX"], "got 'XAX'"),
+        ([""], "at least one qubit"),
+        ([], "at least one qubit"),
+        ("XX", "must be a list of strings"),
+    ],
+)
+def test_labels_that_name_no_string(labels, message):
+    with pytest.raises(ValueError, match=message):
+        PauliMeasurements(labels)
+
+
+def test_complex_targets_of_real_values(tomography):
+    A, y, _ = tomography(2, 1, 12)
+    model = PrecGDMatrixSensing(symmetric=True)
+    with pytest.raises(ValueError, match="y is complex, but Hermitian measurements"):
+        model.fit(A, 1j * y)
+    assert model.fit(A, y + 0j).converged_
+
+
+def test_real_targets_of_matrices_that_are_not_hermitian(sensing):
+    A, y, _ = sensing((4, 4), 1, 20)
+    with pytest.raises(ValueError, match="matrices are not Hermitian"):
+        PrecGDMatrixSensing(symmetric=True).fit(A, y.real)
+
+
+def test_a_hermitian_matrix_seen_by_real_matrices_alone():
+    labels = ["".join(letters) for letters in product("IXZ", repeat=2)]
+    A = PauliMeasurements(labels)
+    x = np.full((4, 1), 0.5)
+    with pytest.warns(UserWarning, match="imaginary part of a Hermitian matrix cannot"):
+        PrecGDMatrixSensing(symmetric=True).fit(A, A.forward(x, x).real)
+
+
+def test_a_complex_matrix_is_not_measured_by_real_ones(sensing):
+    A, y, _ = sensing((4, 3), 1, 30)
+    model = PrecGDMatrixSensing(1).fit(A, y)
+    with pytest.raises(ValueError, match="The matrix is complex"):
+        model.predict(np.ones((2, 12)))
+
+
+def test_labels_of_classes_have_no_imaginary_part(sensing):
+    A, y, _ = sensing((4, 3), 1, 30)
+    with pytest.raises(ValueError, match="needs real targets"):
+        PrecGDMatrixSensing(1, loss="logistic").fit(A, y)
+
+
+def test_not_every_number_is_a_target(sensing):
+    A, y, _ = sensing((4, 3), 1, 30)
+    for wrong, message in ((y[1:], "30 measurements and y 29"), (y * np.nan, "NaN")):
+        with pytest.raises(ValueError, match=message):
+            PrecGDMatrixSensing(1).fit(A, wrong)
