@@ -6,13 +6,23 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.sparse.linalg import aslinearoperator
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_predict, cross_val_score
 
-from skprecgd import PrecGDMatrixSensing
+from skprecgd import PrecGDMatrixSensing, observed_entries
 from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.initialization import spectral
-from skprecgd.measurements import DenseMeasurements, PauliMeasurements
+from skprecgd.measurements import (
+    ComplexEntryMeasurements,
+    DenseMeasurements,
+    LinearOperatorMeasurements,
+    PauliMeasurements,
+    RankOneMeasurements,
+    SparseMeasurements,
+    as_measurements,
+)
 from skprecgd.measurements.real_numbers import RealParts, RealValues
 from skprecgd.objective import make_objective
 from skprecgd.optim import minimize
@@ -107,6 +117,64 @@ def test_dense_complex_measurements_keep_the_contract(rng):
 def test_real_numbers_of_complex_measurements_keep_the_contract(rng, kind):
     numbers = kind(PauliMeasurements(strings(rng, 3, 7)))
     assert check_measurements(numbers) < 1e-12
+
+
+def complex_kinds(rng, shape):
+    """A few measurements of each kind, by name."""
+    stack = gaussian(rng, 9, *shape)
+    flat = stack.reshape(9, -1)
+    few = np.where(rng.random(flat.shape) < 0.6, 0, flat)
+    a, b = gaussian(rng, 9, shape[0]), gaussian(rng, 9, shape[1])
+    rows, columns = (rng.integers(0, n, size=9) for n in shape)
+    return {
+        "rank one": RankOneMeasurements(a, b),
+        "intensities": RankOneMeasurements(a),
+        "real and complex": RankOneMeasurements(a.real, b),
+        "sparse": SparseMeasurements(sparse.csr_array(few), shape),
+        "entries": ComplexEntryMeasurements(rows, columns, shape),
+        "operator": LinearOperatorMeasurements(aslinearoperator(flat), shape),
+    }
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (4, 4), (1, 6)])
+@pytest.mark.parametrize("kind", complex_kinds(np.random.default_rng(0), (4, 4)))
+def test_complex_kinds_keep_the_contract(rng, kind, shape):
+    A = complex_kinds(rng, shape)[kind]
+    assert A.of_complex
+    assert check_measurements(A) < 1e-12
+    assert check_measurements(RealParts(A)) < 1e-12
+    if A.hermitian:
+        assert check_measurements(RealValues(A)) < 1e-12
+
+
+@pytest.mark.parametrize("kind", complex_kinds(np.random.default_rng(0), (4, 4)))
+def test_a_kind_measures_by_its_matrices(rng, kind):
+    A = complex_kinds(rng, (4, 4))[kind]
+    left, right = gaussian(rng, 4, 2), gaussian(rng, 4, 2)
+    dense = DenseMeasurements(A.stacked(slice(None)), (4, 4))
+    np.testing.assert_allclose(A.forward(left, right), dense.forward(left, right))
+    assert A.hermitian == dense.hermitian
+    for block in (0, 1):
+        np.testing.assert_allclose(A.design(left, block), dense.design(left, block))
+
+
+def test_hermitian_stacks_are_recognised(rng):
+    a = gaussian(rng, 9, 4)
+    stack = a[:, :, None] * a[:, None, :].conj()
+    flat = sparse.csr_array(stack.reshape(9, -1))
+    assert DenseMeasurements(stack).hermitian
+    assert SparseMeasurements(flat, (4, 4)).hermitian
+    stack[3, 0, 1] *= 1j
+    assert not DenseMeasurements(stack).hermitian
+    flat = sparse.csr_array(stack.reshape(9, -1))
+    assert not SparseMeasurements(flat, (4, 4)).hermitian
+
+
+def test_an_operator_is_multiplied_with_the_flat_matrix(rng):
+    A, left, right = gaussian(rng, 9, 20), gaussian(rng, 5, 2), gaussian(rng, 4, 2)
+    operator = LinearOperatorMeasurements(aslinearoperator(A), (5, 4))
+    expected = A @ (left @ right.conj().T).ravel()
+    np.testing.assert_allclose(operator.forward(left, right), expected)
 
 
 def test_an_inner_product_is_the_trace_with_the_conjugate_transpose(rng):
@@ -277,7 +345,69 @@ def test_a_spectral_start_of_complex_numbers(sensing):
     assert np.linalg.norm(start.factors.matrix() - truth) < 0.5 * np.linalg.norm(truth)
 
 
+def test_a_field_is_completed_from_some_of_its_entries(rng):
+    truth = gaussian(rng, 30, 2) @ gaussian(rng, 2, 20)
+    seen = np.where(rng.random(truth.shape) < 0.5, truth, np.nan)
+    A, y = observed_entries(seen)
+    model = PrecGDMatrixSensing(4).fit(A, y)
+    assert model.n_components_ == 2
+    assert error(model, truth) < 1e-6
+
+
+def test_a_hermitian_matrix_is_completed_from_entries(rng):
+    x = gaussian(rng, 25, 2)
+    cells = rng.choice(25 * 25, size=350, replace=False)
+    A = ComplexEntryMeasurements(*np.divmod(cells, 25), (25, 25))
+    model = PrecGDMatrixSensing(4, symmetric=True).fit(A, A.forward(x, x))
+    assert model.n_components_ == 2
+    assert error(model, x @ x.conj().T) < 1e-6
+
+
+def test_phases_are_retrieved_from_intensities(rng):
+    x = gaussian(rng, 24, 1)
+    A = RankOneMeasurements(gaussian(rng, 160, 24))
+    intensities = np.abs(A.a.conj() @ x[:, 0]) ** 2
+    model = PrecGDMatrixSensing(3, symmetric=True).fit(A, intensities)
+    assert model.n_components_ == 1
+    assert error(model, x @ x.conj().T) < 1e-6
+
+
+@pytest.mark.parametrize("solver", ["gd", "alternating", "alternating-scaledgd"])
+def test_baselines_take_complex_matrices(sensing, solver):
+    A, y, truth = sensing((8, 6), 1, 100)
+    model = PrecGDMatrixSensing(1, solver=solver, rank_search="fixed", tol=1e-4)
+    assert error(model.fit(A, y), truth) < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:.*did not converge")
+@pytest.mark.parametrize("solver", ["feedback", "feedback-star"])
+def test_feedback_takes_complex_matrices(sensing, solver):
+    A, y, truth = sensing((8, 6), 1, 100)
+    # How long it takes depends on how its random matrix lies to the factors.
+    model = PrecGDMatrixSensing(1, solver=solver, rank_search="fixed", max_iter=50)
+    assert error(model.fit(A, y), truth) < 0.99
+
+
+def test_measurements_of_other_matrices_than_hermitian_in_every_container(rng):
+    left, right = gaussian(rng, 6, 1), gaussian(rng, 5, 1)
+    flat = gaussian(rng, 60, 30)
+    truth = left @ right.conj().T
+    for X in (flat, sparse.csr_array(flat)):
+        A = as_measurements(X, (6, 5))
+        model = PrecGDMatrixSensing(2).fit(A, flat.conj() @ truth.ravel())
+        assert error(model, truth) < 1e-6
+    operator = aslinearoperator(flat)
+    model = PrecGDMatrixSensing(2, matrix_shape=(6, 5))
+    assert error(model.fit(operator, flat @ truth.ravel()), truth) < 1e-6
+
+
 # ---- refusals
+
+
+def test_complex_arrays_are_no_measurements_by_themselves(sensing):
+    A, y, _ = sensing((4, 3), 1, 30)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        PrecGDMatrixSensing(1).fit(A.stack, y)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,8 @@ def largest_sizes(groups: Array, values: Array, n: int) -> Array:
 
 def largest_size(a: Array) -> float:
     """The largest absolute value, without a copy of the array; 0 if there is none."""
+    if a.dtype.kind == "c":
+        return float(np.max(np.abs(a), initial=0.0))
     return max(float(np.max(a, initial=0.0)), -float(np.min(a, initial=0.0)))
 
 

@@ -1,6 +1,7 @@
 """Linear measurements of a low-rank matrix, one kind a file."""
 
 from skprecgd.measurements.base import Measurements
+from skprecgd.measurements.complex_entries import ComplexEntryMeasurements
 from skprecgd.measurements.dense import DenseMeasurements
 from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.full import FullObservation
@@ -12,6 +13,7 @@ from skprecgd.measurements.readers import as_measurements, observed_entries
 from skprecgd.measurements.sparse import SparseMeasurements
 
 __all__ = [
+    "ComplexEntryMeasurements",
     "DenseMeasurements",
     "EntryMeasurements",
     "FullObservation",

@@ -250,8 +250,10 @@ class Measurements(ABC):
     def design(self, other: Array, block: int) -> Array:
         """The measurement matrices times a factor: the design for the other factor.
 
-        ``<A_i, Z other^T>`` is the inner product of Z with ``A_i other``. The base
-        class reads all measurement matrices, block by block.
+        ``<A_i, Z other^T>`` is the inner product of Z with ``A_i other``, and that of
+        ``A_i`` with ``other Z^T`` is the one of ``A_i^T other`` with Z (of complex
+        numbers ``A_i^H other``). The base class reads all measurement matrices, block
+        by block.
 
         Parameters
         ----------
@@ -269,7 +271,8 @@ class Measurements(ABC):
         out = np.empty((self.n_measurements, n, r), self.dtype)
         for part in slabs(self.shape):
             matrices = self.stacked(part).reshape(-1, *self.matrix_shape)
-            out[part] = (matrices.transpose(0, 2, 1) if block else matrices) @ other
+            turned = matrices.conj().transpose(0, 2, 1)
+            out[part] = (turned if block else matrices) @ other
         return out
 
     def sizes(self) -> Array:

@@ -58,6 +58,7 @@ class DenseMeasurements(Measurements, checked=True):
     array([1., 2., 1., 2., 1., 2.])
     """
 
+    keeps_adjoint = True
     has_design = True
     shared_bytes: ClassVar[int] = 1 << 26
     """Bytes above which all folds read the stack in place, instead of copying it."""
@@ -84,8 +85,6 @@ class DenseMeasurements(Measurements, checked=True):
 
     def _hold(self, stack: Array, matrix_shape: tuple[int, int]) -> None:
         self.stack, self.matrix_shape, self.dtype = stack, matrix_shape, stack.dtype
-        # The fused passes are those of real numbers.
-        self.keeps_adjoint = not self.of_complex
         # Decided by the user's array: joblib gives every large one to worker processes
         # as a map of a file.
         self._in_file = is_mapped(stack)
@@ -142,7 +141,7 @@ class DenseMeasurements(Measurements, checked=True):
     def forward_and_back(
         self, left: Array, right: Array, weights: Any
     ) -> tuple[Array, Array]:
-        (measured,), (back,) = self._there_and_back([left @ right.T], weights)
+        (measured,), (back,) = self._there_and_back([left @ right.conj().T], weights)
         return measured, back
 
     def adjoint(self, weights: Array) -> Array:
@@ -227,6 +226,11 @@ class DenseMeasurements(Measurements, checked=True):
         self, matrices: Sequence[Array], weights: Any
     ) -> tuple[Array, Array]:
         """Measure the matrices, and take the adjoint of the weighted measurements."""
+        if self.of_complex:
+            # The fused pass is one over real numbers.
+            z = self._times(*matrices)
+            back = np.stack([self._transposed_times(weights * each) for each in z])
+            return z, back.reshape(-1, *self.matrix_shape)
         cells = np.stack([m.ravel() for m in matrices]).astype(self.dtype, copy=False)
         measured, back = there_and_back(self.stack, self._positions, cells, weights)
         return measured, back.reshape(-1, *self.matrix_shape)

@@ -87,7 +87,7 @@ def _better(given: Evaluation, best: Evaluation, settings: PathSettings) -> Eval
 def _direction(factors: Factors, max_rank: int, penalty: Penalty) -> Factors | None:
     """The leading part of the matrix, its size one; None for zero."""
     # The product of very small or very large factors might be zero or infinite.
-    units = [power_of_two(largest_size(np.abs(block))) for block in factors.blocks]
+    units = [power_of_two(largest_size(block)) for block in factors.blocks]
     near = factors.divided(units)
     leading = near.truncated(min(near.rank, max_rank))
     size = penalty.size(leading)
