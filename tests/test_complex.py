@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.sparse.linalg import aslinearoperator
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_predict, cross_val_score
 
-from skprecgd import PrecGDMatrixSensing, observed_entries
+from skprecgd import PrecGDMatrixSensing, PrecGDMatrixSensingCV, observed_entries
 from skprecgd.factors import FactorPair, SymmetricFactor
 from skprecgd.initialization import spectral
 from skprecgd.measurements import (
@@ -399,6 +400,108 @@ def test_measurements_of_other_matrices_than_hermitian_in_every_container(rng):
     operator = aslinearoperator(flat)
     model = PrecGDMatrixSensing(2, matrix_shape=(6, 5))
     assert error(model.fit(operator, flat @ truth.ravel()), truth) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"init": "nystrom"},
+        {"init": "random"},
+        {"rank_search": "fixed"},
+        {"n_components": "auto"},
+        {"early_stopping": True},
+        {"loss": "huber"},
+        {"loss": "absolute"},
+        {"outlier_fraction": 0.05},
+        {"noise_variance": 0},
+        {"damping": "geometric"},
+        {"step_size": "backtracking"},
+        {"solver": "gauss-newton"},
+        {"random_state": 3, "verbose": 0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_every_parameter_means_what_it_means(sensing, options, symmetric):
+    A, y, truth = sensing((6, 6), 1, 90)
+    if symmetric:
+        x = A.stack[0].reshape(6, 6)[:, :1]
+        y, truth = A.forward(x, x), x @ x.conj().T
+    given = {"n_components": 3, "symmetric": symmetric, **options}
+    model = PrecGDMatrixSensing(**given).fit(A, y)
+    assert model.n_components_ == 1
+    assert error(model, truth) < 1e-5
+
+
+def test_gross_errors_of_complex_targets_are_found(sensing, rng):
+    A, y, truth = sensing((6, 6), 1, 150)
+    wrong = y.copy()
+    wrong[[3, 77]] += 50 * gaussian(rng, 2)
+    model = PrecGDMatrixSensing(3, outlier_fraction=0.1).fit(A, wrong)
+    assert error(model, truth) < 1e-6
+    np.testing.assert_allclose(wrong - model.outliers_, y, atol=1e-5)
+
+
+def test_a_variance_is_that_of_real_and_imaginary_part(sensing, rng):
+    A, y, truth = sensing((6, 6), 1, 150)
+    variance = np.where(np.arange(150) < 30, 25.0, 1e-8)
+    noisy = y + np.sqrt(variance) * gaussian(rng, 150)
+    model = PrecGDMatrixSensing(1, noise_variance=variance, alpha=0.0).fit(A, noisy)
+    assert error(model, truth) < 1e-4
+
+
+def test_single_precision_stays(sensing):
+    A, y, truth = sensing((6, 6), 1, 90)
+    single = DenseMeasurements(A.stack.astype(np.complex64), (6, 6))
+    model = PrecGDMatrixSensing(2, tol=1e-5).fit(single, y.astype(np.complex64))
+    assert model.left_.dtype == model.matrix_.dtype == np.complex64
+    assert error(model, truth) < 1e-4
+
+
+def test_a_fit_can_be_stored(tomography):
+    A, y, _ = tomography(3, 1, 60)
+    model = PrecGDMatrixSensing(2, symmetric=True).fit(A, y)
+    again, strings_again = pickle.loads(pickle.dumps((model, A)))
+    predicted = again.predict(strings_again)
+    assert predicted.dtype == np.float64
+    np.testing.assert_array_equal(predicted, model.predict(A))
+
+
+# ---- cross-validation
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_folds_choose_the_complex_rank(rng, sensing, tomography, symmetric):
+    if symmetric:
+        A, y, truth = tomography(3, 2, 60)
+        y = y + 1e-3 * rng.standard_normal(60)
+    else:
+        A, y, truth = sensing((6, 6), 2, 120)
+        y = y + 1e-2 * gaussian(rng, 120)
+    model = PrecGDMatrixSensingCV(symmetric=symmetric, alpha=0.0, cv=3)
+    model.set_params(n_components=[1, 2, 3], refit_rule="one_standard_error")
+    assert model.fit(A, y).n_components_ == 2
+    assert error(model, truth) < 0.1
+
+
+def test_a_ridge_is_chosen_by_folds(sensing, rng):
+    A, y, _ = sensing((6, 6), 1, 60)
+    noisy = y + gaussian(rng, 60)
+    model = PrecGDMatrixSensingCV(alpha=[0.0, 1.0], n_components=[2], cv=3)
+    model.fit(A, noisy)
+    assert model.best_params_["alpha"] in (0.0, 1.0)
+    assert np.all(model.cv_results_["mean_test_score"] > 0.5)
+
+
+def test_the_score_of_a_fold_is_that_of_the_estimator(sensing, rng):
+    A, y, _ = sensing((6, 6), 1, 80)
+    noisy = y + gaussian(rng, 80) + 5
+    train, test = np.arange(60), np.arange(60, 80)
+    chosen = PrecGDMatrixSensingCV(n_components=[1], alpha=0.0, cv=[(train, test)])
+    chosen.fit(A, noisy)
+    alone = PrecGDMatrixSensing(1, alpha=0.0).fit(A[train], noisy[train])
+    expected = alone.score(A[test], noisy[test])
+    assert chosen.best_score_ == pytest.approx(expected, rel=0.02)
 
 
 # ---- refusals

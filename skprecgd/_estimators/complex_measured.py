@@ -17,12 +17,12 @@ from skprecgd.measurements.real_numbers import RealNumbers, RealParts, RealValue
 
 @dataclass(frozen=True, eq=False)
 class ComplexMeasured(Measured):
-    """Real numbers that were read off complex measurements, in their natural order.
+    """Real numbers that were read off complex measurements.
 
     Attributes
     ----------
     given : Measured
-        The complex measurements, with their complex or real targets.
+        The complex measurements in the same order, with their targets.
     """
 
     given: Measured | None = None
@@ -38,7 +38,7 @@ class ComplexMeasured(Measured):
 
 
 def in_real_numbers(measured: Measured, loss: Loss, *, hermitian: bool) -> Measured:
-    """The measurements and targets of an objective; real ones are what they are.
+    """Complex measurements and targets, as an objective sees them.
 
     Parameters
     ----------
@@ -54,15 +54,31 @@ def in_real_numbers(measured: Measured, loss: Loss, *, hermitian: bool) -> Measu
         If complex targets cannot be what was measured, or the loss has no meaning for
         them.
     """
-    if not measured.measurements.of_complex:
-        return measured
-    given = measured.in_natural_order()
-    numbers = _numbers_of(given, loss, hermitian=hermitian)
-    weights = given.weights
+    numbers = _numbers_of(measured, loss, hermitian=hermitian)
+    weights = measured.weights
     if isinstance(numbers, RealParts):
-        weights = weights.at(np.repeat(np.arange(len(given.targets)), 2))
-    targets = numbers.read(given.targets)
-    return ComplexMeasured(numbers, targets, weights, given=given)
+        weights = weights.at(np.repeat(np.arange(len(measured.targets)), 2))
+    targets = numbers.read(measured.targets)
+    return ComplexMeasured(numbers, targets, weights, given=measured)
+
+
+def both_parts(index: Array) -> Array:
+    """Where the real and the imaginary part of complex measurements stand, in turn."""
+    return np.repeat(2 * index, 2) + np.tile([0, 1], len(index))
+
+
+def warn_if_real(measured: Measured) -> None:
+    """Warn of a Hermitian matrix of which only the real part is seen."""
+    numbers = measured.measurements
+    if not isinstance(numbers, RealValues) or numbers.measurements.sees_imaginary_part:
+        return
+    warnings.warn(
+        "All measurement matrices are real, so the imaginary part of a Hermitian "
+        "matrix cannot be seen; add some that are not, or give them as real numbers "
+        "to recover a real symmetric matrix.",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def measured_values(
@@ -90,7 +106,6 @@ def _numbers_of(given: Measured, loss: Loss, *, hermitian: bool) -> RealNumbers:
     """What an objective sees: real values, or real and imaginary parts."""
     if hermitian and given.measurements.hermitian:
         _check_real(given.targets)
-        _warn_if_real(given.measurements)
         return RealValues(given.measurements)
     if hermitian and given.targets.dtype.kind != "c":
         raise ValueError(
@@ -114,15 +129,3 @@ def _check_real(targets: Array) -> None:
             "y is complex, but Hermitian measurements of a Hermitian matrix are real; "
             "give real numbers, or symmetric=False for a matrix that is not Hermitian."
         )
-
-
-def _warn_if_real(measurements: Measurements) -> None:
-    if measurements.sees_imaginary_part:
-        return
-    warnings.warn(
-        "All measurement matrices are real, so the imaginary part of a Hermitian "
-        "matrix cannot be seen; add some that are not, or give them as real numbers "
-        "to recover a real symmetric matrix.",
-        UserWarning,
-        stacklevel=2,
-    )

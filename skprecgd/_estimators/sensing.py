@@ -22,7 +22,11 @@ from sklearn.utils.validation import (
 
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
-from skprecgd._estimators.complex_measured import in_real_numbers, measured_values
+from skprecgd._estimators.complex_measured import (
+    in_real_numbers,
+    measured_values,
+    warn_if_real,
+)
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import (
@@ -615,8 +619,12 @@ class PrecGDMatrixSensing(
         measured = read_measured(self, X, y)
         measured = measured.weighted(sample_weight, self.noise_variance)
         self._check(measured)
-        loss = make_loss(self.loss)
-        return in_real_numbers(measured, loss, hermitian=self.symmetric)
+        if not measured.measurements.of_complex:
+            return measured
+        loss, ordered = make_loss(self.loss), measured.in_natural_order()
+        numbers = in_real_numbers(ordered, loss, hermitian=self.symmetric)
+        warn_if_real(numbers)
+        return numbers
 
     def _check(self, measured: Measured) -> None:
         """Refuse what no matrix can be recovered from."""
