@@ -18,7 +18,9 @@ from skprecgd.initialization import spectral
 from skprecgd.measurements import (
     ComplexEntryMeasurements,
     DenseMeasurements,
+    DiffractionMeasurements,
     LinearOperatorMeasurements,
+    LocalMeasurements,
     PauliMeasurements,
     RankOneMeasurements,
     SparseMeasurements,
@@ -137,6 +139,24 @@ def complex_kinds(rng, shape):
     }
 
 
+def square_kinds(rng):
+    """Kinds that measure square matrices by their nature, of 6 x 6, by name."""
+    labels = PauliMeasurements(["XY", "ZI", "XY"])
+    masks = gaussian(rng, 2, 2, 3)
+    return {
+        "qubit and qutrit": LocalMeasurements(
+            [gaussian(rng, 9, 2, 2), gaussian(rng, 9, 3, 3)]
+        ),
+        "one site": LocalMeasurements([gaussian(rng, 9, 6, 6)]),
+        "real sites": LocalMeasurements([rng.standard_normal((9, 6, 6))]),
+        "Pauli strings": labels,
+        "images": DiffractionMeasurements(masks),
+        "real masks": DiffractionMeasurements(masks.real),
+        "lines": DiffractionMeasurements(gaussian(rng, 3, 6)),
+        "some pixels": DiffractionMeasurements(masks)[[7, 0, 3, 3]],
+    }
+
+
 @pytest.mark.parametrize("shape", [(5, 4), (4, 4), (1, 6)])
 @pytest.mark.parametrize("kind", complex_kinds(np.random.default_rng(0), (4, 4)))
 def test_complex_kinds_keep_the_contract(rng, kind, shape):
@@ -148,11 +168,30 @@ def test_complex_kinds_keep_the_contract(rng, kind, shape):
         assert check_measurements(RealValues(A)) < 1e-12
 
 
-@pytest.mark.parametrize("kind", complex_kinds(np.random.default_rng(0), (4, 4)))
+@pytest.mark.parametrize("kind", square_kinds(np.random.default_rng(0)))
+def test_square_kinds_keep_the_contract(rng, kind):
+    A = square_kinds(rng)[kind]
+    assert check_measurements(A) < 1e-12
+    if A.of_complex:
+        assert check_measurements(RealParts(A)) < 1e-12
+    if A.of_complex and A.hermitian:
+        assert check_measurements(RealValues(A)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *complex_kinds(np.random.default_rng(0), (6, 6)),
+        *square_kinds(np.random.default_rng(0)),
+    ],
+)
 def test_a_kind_measures_by_its_matrices(rng, kind):
-    A = complex_kinds(rng, (4, 4))[kind]
-    left, right = gaussian(rng, 4, 2), gaussian(rng, 4, 2)
-    dense = DenseMeasurements(A.stacked(slice(None)), (4, 4))
+    A = {**complex_kinds(rng, (6, 6)), **square_kinds(rng)}[kind]
+    n = A.matrix_shape[0]
+    left, right = gaussian(rng, n, 2), gaussian(rng, n, 2)
+    if not A.of_complex:
+        left, right = left.real, right.real
+    dense = DenseMeasurements(A.stacked(slice(None)), (n, n))
     np.testing.assert_allclose(A.forward(left, right), dense.forward(left, right))
     assert A.hermitian == dense.hermitian
     for block in (0, 1):
@@ -169,6 +208,37 @@ def test_hermitian_stacks_are_recognised(rng):
     assert not DenseMeasurements(stack).hermitian
     flat = sparse.csr_array(stack.reshape(9, -1))
     assert not SparseMeasurements(flat, (4, 4)).hermitian
+
+
+def test_local_measurements_are_kronecker_products(rng):
+    sites = [gaussian(rng, 5, d, d) for d in (2, 3, 2)]
+    products = [np.kron(np.kron(a, b), c) for a, b, c in zip(*sites, strict=True)]
+    A = LocalMeasurements(sites)
+    np.testing.assert_allclose(A.stacked(slice(None)), np.reshape(products, (5, -1)))
+
+
+def test_local_pauli_matrices_are_pauli_strings(rng):
+    labels = strings(rng, 3, 20)
+    sites = [np.array([PAULI[label[k]] for label in labels]) for k in range(3)]
+    A, x = LocalMeasurements(sites), state(rng, 8, 2)
+    assert A.hermitian
+    expected = PauliMeasurements(labels).forward(x, x)
+    np.testing.assert_allclose(A.forward(x, x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("label", "seen"), [("YY", False), ("XY", True)])
+def test_whether_local_measurements_are_real(label, seen):
+    sites = [PAULI[letter][None] + 0j for letter in label]
+    assert LocalMeasurements(sites).sees_imaginary_part == seen
+    assert PauliMeasurements([label]).sees_imaginary_part == seen
+
+
+def test_patterns_are_squares_of_fourier_transforms(rng):
+    image, masks = gaussian(rng, 4, 5), gaussian(rng, 3, 4, 5)
+    x = image.reshape(-1, 1)
+    measured = DiffractionMeasurements(masks).forward(x, x)
+    expected = np.abs(np.fft.fft2(masks * image)) ** 2
+    np.testing.assert_allclose(measured.real, expected.ravel())
 
 
 def test_an_operator_is_multiplied_with_the_flat_matrix(rng):
@@ -373,6 +443,30 @@ def test_phases_are_retrieved_from_intensities(rng):
     assert error(model, x @ x.conj().T) < 1e-6
 
 
+@pytest.mark.parametrize("search_rank", [1, 3])
+def test_an_image_comes_out_of_coded_patterns(rng, search_rank):
+    image = gaussian(rng, 12, 10)
+    masks = rng.choice([1, -1, 1j, -1j], size=(8, 12, 10))
+    A, x = DiffractionMeasurements(masks), image.reshape(-1, 1)
+    patterns = np.abs(np.fft.fft2(masks * image)) ** 2
+    model = PrecGDMatrixSensing(search_rank, symmetric=True).fit(A, patterns.ravel())
+    assert model.n_components_ == 1
+    phase = np.vdot(model.left_, x) / np.linalg.norm(x) ** 2
+    assert np.linalg.norm(model.left_ * phase - x) < 1e-7 * np.linalg.norm(x)
+
+
+def test_a_state_of_a_qubit_and_a_qutrit(rng):
+    x = state(rng, 6, 1)
+    sites = []
+    for d in (2, 3):
+        vectors = gaussian(rng, 80, d)
+        sites.append(vectors[:, :, None] * vectors[:, None].conj())
+    A = LocalMeasurements(sites)
+    model = PrecGDMatrixSensing(3, symmetric=True).fit(A, A.forward(x, x).real)
+    assert model.n_components_ == 1
+    assert error(model, x @ x.conj().T) < 1e-6
+
+
 @pytest.mark.parametrize("solver", ["gd", "alternating", "alternating-scaledgd"])
 def test_baselines_take_complex_matrices(sensing, solver):
     A, y, truth = sensing((8, 6), 1, 100)
@@ -527,6 +621,24 @@ def test_complex_arrays_are_no_measurements_by_themselves(sensing):
 def test_labels_that_name_no_string(labels, message):
     with pytest.raises(ValueError, match=message):
         PauliMeasurements(labels)
+
+
+@pytest.mark.parametrize(
+    ("sites", "message"),
+    [
+        ([], "at least one array"),
+        ([np.ones((3, 2, 1))], "must be square"),
+        ([np.ones((3, 2, 2)), np.ones((4, 2, 2))], "from 3 to 4"),
+    ],
+)
+def test_sites_that_make_no_measurement(sites, message):
+    with pytest.raises(ValueError, match=message):
+        LocalMeasurements(sites)
+
+
+def test_masks_without_pixels():
+    with pytest.raises(ValueError, match="no pixel"):
+        DiffractionMeasurements(np.ones((2, 0, 3)))
 
 
 def test_complex_targets_of_real_values(tomography):
