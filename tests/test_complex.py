@@ -27,6 +27,7 @@ from skprecgd.measurements import (
     as_measurements,
 )
 from skprecgd.measurements.real_numbers import RealParts, RealValues
+from skprecgd.measurements.tall import TallMeasurements, tall
 from skprecgd.objective import make_objective
 from skprecgd.optim import minimize
 from skprecgd.testing import check_measurements, check_objective
@@ -255,6 +256,37 @@ def test_an_inner_product_is_the_trace_with_the_conjugate_transpose(rng):
     np.testing.assert_allclose(DenseMeasurements(A).forward(left, right), expected)
 
 
+@pytest.mark.parametrize("kind", complex_kinds(np.random.default_rng(0), (5, 4)))
+def test_a_complex_matrix_is_a_real_one_of_twice_its_sides(rng, kind):
+    A = complex_kinds(rng, (5, 4))[kind]
+    left, right = (gaussian(rng, n, 2) for n in A.matrix_shape)
+    for numbers in (RealParts(A), RealParts(A)[[3, 0, 7]]):
+        wide = TallMeasurements(numbers)
+        assert check_measurements(wide) < 1e-12
+        np.testing.assert_allclose(
+            wide.forward(tall(left), tall(right)), numbers.forward(left, right)
+        )
+        assert_design(wide, rng)
+
+
+def test_strings_are_real_matrices_of_twice_their_sides(rng):
+    wide = TallMeasurements(RealValues(PauliMeasurements(strings(rng, 2, 9))))
+    assert check_measurements(wide) < 1e-12
+    assert_design(wide, rng)
+
+
+def assert_design(measurements, rng):
+    """The design of a kind is that of its stacked matrices."""
+    dense = DenseMeasurements(
+        measurements.stacked(slice(None)).reshape(-1, *measurements.matrix_shape)
+    )
+    for block in (0, 1):
+        other = rng.standard_normal((measurements.matrix_shape[1 - block], 2))
+        np.testing.assert_allclose(
+            measurements.design(other, block), dense.design(other, block)
+        )
+
+
 # ---- points
 
 
@@ -410,7 +442,7 @@ def test_a_fit_goes_on_from_the_last_one(sensing):
 
 
 def test_a_spectral_start_of_complex_numbers(sensing):
-    A, y, truth = sensing((12, 9), 1, 2000)
+    A, y, truth = sensing((12, 9), 1, 800)
     objective = make_objective(RealParts(A), RealParts(A).read(y))
     start = minimize(objective, spectral(objective, 1), max_iter=1)
     assert np.linalg.norm(start.factors.matrix() - truth) < 0.5 * np.linalg.norm(truth)
@@ -561,6 +593,61 @@ def test_a_fit_can_be_stored(tomography):
     np.testing.assert_array_equal(predicted, model.predict(A))
 
 
+# ---- noise
+
+
+@pytest.fixture
+def noisy_state(rng, tomography):
+    """Noisy expectation values of a state of rank 1: A, y, the state, their noise."""
+    A, y, truth = tomography(3, 1, 63)
+    return A, y + 0.03 * rng.standard_normal(63), truth, y
+
+
+def test_the_noise_of_a_state_is_learned(noisy_state):
+    A, y, truth, _ = noisy_state
+    model = PrecGDMatrixSensing(4, symmetric=True).fit(A, y)
+    assert model.n_components_ == 1
+    assert np.sqrt(model.noise_variance_) == pytest.approx(0.03, rel=0.4)
+    told = PrecGDMatrixSensing(1, symmetric=True, alpha=0.0).fit(A, y)
+    assert error(model, truth) < 1.5 * error(told, truth)
+    assert "Noise of about" in model.stop_reason_
+    np.testing.assert_array_equal(model.matrix_, model.matrix_.conj().T)
+
+
+def test_the_noise_of_complex_targets_is_learned(sensing, rng):
+    A, y, truth = sensing((8, 6), 1, 90)
+    noisy = y + 0.5 * gaussian(rng, 90)
+    model = PrecGDMatrixSensing(3).fit(A, noisy)
+    assert model.n_components_ == 1
+    # The variance is that of the real and of the imaginary part.
+    assert np.sqrt(model.noise_variance_) == pytest.approx(0.5, rel=0.3)
+    told = PrecGDMatrixSensing(1, alpha=0.0).fit(A, noisy)
+    assert error(model, truth) < 1.5 * error(told, truth)
+    # A complex target has the noise of both parts.
+    mean, std = model.predict(A, return_std=True)
+    assert mean.dtype == np.complex128
+    assert np.all(std > np.sqrt(2 * model.noise_variance_))
+
+
+def test_predictions_of_a_noisy_state_have_standard_deviations(noisy_state):
+    A, y, _, exact = noisy_state
+    model = PrecGDMatrixSensing(4, symmetric=True).fit(A, y)
+    mean, std = model.predict(A, return_std=True)
+    of_matrix = np.sqrt(std**2 - model.noise_variance_)
+    # Two standard deviations of what is not known of the matrix hold nearly all.
+    assert np.mean(np.abs(mean - exact) <= 2 * of_matrix) > 0.6
+    assert np.all(of_matrix < 0.1)
+
+
+def test_a_noisy_fit_goes_on_from_the_last_one(noisy_state):
+    A, y, _, _ = noisy_state
+    model = PrecGDMatrixSensing(4, symmetric=True, warm_start=True).fit(A, y)
+    before = model.matrix_
+    model.fit(A, y)
+    np.testing.assert_allclose(model.matrix_, before, atol=1e-3)
+    assert model.predict(A).dtype == np.float64
+
+
 # ---- cross-validation
 
 
@@ -576,6 +663,14 @@ def test_folds_choose_the_complex_rank(rng, sensing, tomography, symmetric):
     model.set_params(n_components=[1, 2, 3], refit_rule="one_standard_error")
     assert model.fit(A, y).n_components_ == 2
     assert error(model, truth) < 0.1
+
+
+def test_folds_find_the_noise_of_a_state(noisy_state):
+    A, y, truth, _ = noisy_state
+    model = PrecGDMatrixSensingCV(symmetric=True, n_components=[1, 2], cv=2)
+    model.set_params(alpha="auto").fit(A, y)
+    assert model.best_score_ > 0.5
+    assert error(model, truth) < 0.3
 
 
 def test_a_ridge_is_chosen_by_folds(sensing, rng):

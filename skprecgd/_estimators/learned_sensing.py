@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,10 +24,19 @@ from skprecgd._estimators.parameters import (
 )
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.threads import running_fit
+from skprecgd._runtime.typing import Array
 from skprecgd.distributed.measurements import ChunkedMeasurements
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.measurements import Measurements
+from skprecgd.measurements.real_numbers import RealNumbers, RealParts, RealValues
+from skprecgd.measurements.tall import TallMeasurements, as_complex
 from skprecgd.unknown.base import Unknown, unknown_of
-from skprecgd.variational.sensing import SensingPosterior, learn_sensing
+from skprecgd.variational.sensing import (
+    KnownMeasurements,
+    MeasuredDistribution,
+    SensingPosterior,
+    learn_sensing,
+)
 from skprecgd.variational.tuning import SENSING
 
 
@@ -45,10 +55,21 @@ class SensingLearner(PriorLearner):
     def __init__(self, measured: Measured, rank: int, estimator: Any) -> None:
         self.measured, self.rank = measured, rank
         self._keeps_pattern = estimator.store_pattern
-        self.unknown: Unknown = unknown_of(estimator.symmetric)
+        self.unknown: Unknown = self._unknown_of(estimator.symmetric)
         given = estimator.noise_variance
         known = measured.weights.unit_variance
         self.variance = given if is_number(given) else known
+
+    def _unknown_of(self, symmetric: bool) -> Unknown:
+        return unknown_of(symmetric)
+
+    def _measurements(self) -> Measurements:
+        """What the posterior is learned of."""
+        return self.measured.measurements
+
+    def _block(self, mean: Array) -> Array:
+        """A block of the factors, given its posterior mean."""
+        return mean
 
     @property
     def n_iter(self) -> float:
@@ -78,7 +99,7 @@ class SensingLearner(PriorLearner):
         measured = self.measured
         with running_fit(one_blas_thread=True):
             return learn_sensing(
-                measured.measurements,
+                self._measurements(),
                 measured.targets,
                 self.rank,
                 symmetric=not self.unknown.has_two_factors,
@@ -92,9 +113,9 @@ class SensingLearner(PriorLearner):
         left, right = posterior.left.astype(dtype), posterior.right.astype(dtype)
         if left.shape[1] == 0:
             left, right = (np.zeros((len(each), 1), dtype) for each in (left, right))
-        if self.unknown.has_two_factors:
-            return FactorPair(left, right)
-        return SymmetricFactor(left)
+        if not self.unknown.has_two_factors:
+            return SymmetricFactor(self._block(left))
+        return FactorPair(self._block(left), self._block(right))
 
     @property
     def offsets(self) -> Offsets:
@@ -106,8 +127,12 @@ class SensingLearner(PriorLearner):
             posterior.noise_variance,
             posterior.factor_scales,
             posterior.evidence,
-            measured=posterior.measured if self._keeps_pattern else None,
+            measured=self._distribution() if self._keeps_pattern else None,
         )
+
+    def _distribution(self) -> KnownMeasurements:
+        """What is known of measurements, old ones or new."""
+        return self.posterior.measured
 
     def in_words(self) -> str:
         posterior = self.posterior
@@ -118,6 +143,58 @@ class SensingLearner(PriorLearner):
             f"Noise of about {size} was left; {posterior.n_signal} of {self.rank} "
             "columns carry signal."
         )
+
+
+class ComplexSensingLearner(SensingLearner):
+    """The same of complex matrices, whose factors are real ones twice as tall."""
+
+    def _unknown_of(self, symmetric: bool) -> Unknown:
+        return unknown_of(symmetric, of_complex=True)
+
+    def _measurements(self) -> Measurements:
+        numbers = self.measured.measurements
+        assert isinstance(numbers, RealNumbers)
+        return TallMeasurements(numbers)
+
+    def _block(self, mean: Array) -> Array:
+        return as_complex(mean)
+
+    def _distribution(self) -> KnownMeasurements:
+        hermitian = not self.unknown.has_two_factors
+        return ComplexDistribution(self.posterior.measured, hermitian)
+
+
+@dataclass(frozen=True)
+class ComplexDistribution:
+    """What is known of complex measurements of a matrix.
+
+    Attributes
+    ----------
+    measured : MeasuredDistribution
+        Of the real matrix that is twice as tall.
+    hermitian : bool
+        Whether the complex one is.
+    """
+
+    measured: MeasuredDistribution
+    hermitian: bool
+
+    def std(self, measurements: Measurements) -> Array:
+        """Standard deviations, of a complex number the root of both variances.
+
+        Parameters
+        ----------
+        measurements : Measurements
+            Of complex numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_measurements,)
+        """
+        if self.hermitian and measurements.hermitian:
+            return self.measured.std(TallMeasurements(RealValues(measurements)))
+        parts = self.measured.std(TallMeasurements(RealParts(measurements)))
+        return np.hypot(parts[::2], parts[1::2])
 
 
 def sensing_learner_of(
@@ -143,14 +220,15 @@ def sensing_learner_of(
     if estimator.noise_tail == "t":
         raise ValueError(NO_TAIL)
     chunked = isinstance(measured.measurements, ChunkedMeasurements)
-    of_complex = measured.measurements.of_complex
     held_out = estimator.early_stopping is True
     # Without a tolerance it is not known whether a path would have explained the data.
     endless = tolerance_of(estimator) == 0
     nothing = not may_learn(estimator) or looks_for_outliers(estimator)
-    if chunked or of_complex or held_out or endless or nothing:
+    if chunked or held_out or endless or nothing:
         return None
-    return SensingLearner(measured, rank, estimator)
+    of_complex = measured.measurements.of_complex
+    kind = ComplexSensingLearner if of_complex else SensingLearner
+    return kind(measured, rank, estimator)
 
 
 def no_std(estimator: Any) -> str:

@@ -301,6 +301,4 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         entries = measured.entries(symmetric=self.symmetric)
         whole = isinstance(measured.measurements, FullObservation)
         plain = measured.weights is ONCE
-        if measured.measurements.of_complex:
-            return False
         return entries is None or not (whole and plain)

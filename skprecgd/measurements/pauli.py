@@ -74,6 +74,7 @@ class PauliMeasurements(Measurements, checked=True):
     dtype = np.dtype(np.complex128)
     hermitian = True
     large_products = False
+    has_design = True
 
     def __init__(self, labels: Sequence[str]) -> None:
         letters = _letters(labels)
@@ -122,6 +123,14 @@ class PauliMeasurements(Measurements, checked=True):
         out[each, columns ^ flips[:, None], columns] = np.where(odd, -1.0, 1.0)
         out *= self._phases[part, None, None]
         return out.reshape(len(out), -1)
+
+    def design(self, other: Array, block: int) -> Array:
+        # The strings are Hermitian: both designs are the same.
+        rows = np.arange(self.matrix_shape[0])
+        columns = rows ^ self._flips[:, None]
+        odd = _parity(columns & self._signs[:, None])
+        signs = np.where(odd, -1.0, 1.0) * self._phases[:, None]
+        return np.asarray(signs[:, :, None] * other[columns])
 
     @cached_property
     def _flipped(self) -> tuple[Array, Array]:

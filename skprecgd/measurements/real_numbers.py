@@ -51,6 +51,10 @@ class RealNumbers(Measurements, checked=True):
     def _weights(self, weights: Array) -> Array:
         """The complex weights whose adjoint is that of real ones."""
 
+    @abstractmethod
+    def matrix_sizes(self) -> Array:
+        """The Frobenius norm of the complex matrix of each number."""
+
     @property
     def of_complex(self) -> bool:
         return True
@@ -85,6 +89,14 @@ class RealNumbers(Measurements, checked=True):
 
     def check_adjoint(self) -> None:
         self.measurements.check_adjoint()
+
+    def stacked(self, part: slice) -> Array:
+        """The complex matrices A of ``Re tr(A^H M)``, flattened."""
+        return self.measurements.stacked(part)
+
+    def design(self, other: Array, block: int) -> Array:
+        """The complex design of the same matrices; see `Measurements.design`."""
+        return self.measurements.design(other, block)
 
     def _mean_square(self) -> float:
         return square(self._size())
@@ -125,11 +137,14 @@ class RealValues(RealNumbers, checked=True):
     def rows(self, index: Array) -> RealValues:
         return RealValues(self.measurements.rows(index))
 
+    def matrix_sizes(self) -> Array:
+        return self.measurements.sizes()
+
     def _size(self) -> float:
         return self.measurements.size
 
     def _sizes(self) -> Array:
-        return self.measurements.sizes()
+        return self.matrix_sizes()
 
 
 class RealParts(RealNumbers, checked=True):
@@ -193,7 +208,29 @@ class RealParts(RealNumbers, checked=True):
         n_numbers = max(1, self.n_measurements) * n_cells
         return norm(self._sizes()) / float(np.sqrt(n_numbers))
 
+    @property
+    def _parts(self) -> Array:
+        """The numbers of the parts that are measured."""
+        return np.arange(self.n_measurements) if self._index is None else self._index
+
+    def matrix_sizes(self) -> Array:
+        return self.measurements.sizes()[self._parts // 2]
+
     def _sizes(self) -> Array:
-        sizes = self.measurements.sizes() / np.sqrt(2.0)
-        index = self._index
-        return np.repeat(sizes, 2) if index is None else sizes[index // 2]
+        return self.matrix_sizes() / np.sqrt(2.0)
+
+    def stacked(self, part: slice) -> Array:
+        parts = self._parts[part]
+        wanted, place = np.unique(parts // 2, return_inverse=True)
+        matrices = self.measurements.rows(wanted).stacked(slice(None))[place]
+        return matrices * _phases(parts)[:, None]
+
+    def design(self, other: Array, block: int) -> Array:
+        design = self.measurements.design(other, block)[self._parts // 2]
+        phases = _phases(self._parts)[:, None, None]
+        return design * (phases.conj() if block else phases)
+
+
+def _phases(parts: Array) -> Array:
+    """1 and i: the imaginary part of ``tr(A^H M)`` is the real one with iA for A."""
+    return np.where(parts % 2, 1j, 1.0)
