@@ -87,7 +87,7 @@ def spectral(
     >>> bool(np.allclose(spectral(objective, 1).matrix(), 1.0))
     True
     """
-    return _spectral(objective, rank, unknown_of(symmetric), random_state)
+    return _spectral(objective, rank, _unknown(symmetric, objective), random_state)
 
 
 def _spectral(
@@ -123,7 +123,7 @@ def nystrom(
     rank : int
         Search rank.
     symmetric : bool, default=False
-        Return a `SymmetricFactor`.
+        Return a `SymmetricFactor`. The factors of a complex matrix are complex.
     random_state : int, RandomState instance or None, default=None
         Seed of the random numbers.
     tuning : StartTuning, default=START
@@ -144,7 +144,9 @@ def nystrom(
     array([[0.],
            [0.]])
     """
-    return _nystrom(objective, rank, unknown_of(symmetric), random_state, tuning)
+    return _nystrom(
+        objective, rank, _unknown(symmetric, objective), random_state, tuning
+    )
 
 
 def _nystrom(
@@ -187,7 +189,7 @@ def random(
     rank : int
         Search rank.
     symmetric : bool, default=False
-        Return a `SymmetricFactor`.
+        Return a `SymmetricFactor`. The factors of a complex matrix are complex.
     random_state : int, RandomState instance or None, default=None
         Seed of the random numbers.
     tuning : StartTuning, default=START
@@ -208,7 +210,9 @@ def random(
     >>> float(np.linalg.norm(start.matrix()) / objective.data_norm)
     0.01
     """
-    return _random(objective, rank, unknown_of(symmetric), random_state, tuning)
+    return _random(
+        objective, rank, _unknown(symmetric, objective), random_state, tuning
+    )
 
 
 def _random(
@@ -356,3 +360,7 @@ def _shortened(start: Factors, objective: Objective) -> Factors:
                 break
             start, value = shorter, below
     return start
+
+
+def _unknown(symmetric: bool, objective: Objective) -> Unknown:
+    return unknown_of(symmetric, of_complex=objective.of_complex)

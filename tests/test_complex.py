@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_predict, cross_val_score
 
 from skprecgd import PrecGDMatrixSensing, PrecGDMatrixSensingCV, observed_entries
 from skprecgd.factors import FactorPair, SymmetricFactor
-from skprecgd.initialization import spectral
+from skprecgd.initialization import nystrom, random, spectral
 from skprecgd.measurements import (
     ComplexEntryMeasurements,
     DenseMeasurements,
@@ -29,7 +29,7 @@ from skprecgd.measurements import (
 from skprecgd.measurements.real_numbers import RealParts, RealValues
 from skprecgd.measurements.tall import TallMeasurements, tall
 from skprecgd.objective import make_objective
-from skprecgd.optim import minimize
+from skprecgd.optim import minimize, rank_path
 from skprecgd.testing import check_measurements, check_objective
 from skprecgd.unknown.base import unknown_of
 
@@ -441,11 +441,21 @@ def test_a_fit_goes_on_from_the_last_one(sensing):
     np.testing.assert_allclose(model.matrix_, before)
 
 
-def test_a_spectral_start_of_complex_numbers(sensing):
-    A, y, truth = sensing((12, 9), 1, 800)
-    objective = make_objective(RealParts(A), RealParts(A).read(y))
-    start = minimize(objective, spectral(objective, 1), max_iter=1)
-    assert np.linalg.norm(start.factors.matrix() - truth) < 0.5 * np.linalg.norm(truth)
+@pytest.mark.parametrize("start", [spectral, nystrom, random])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_functions_take_complex_measurements(rng, start, symmetric):
+    x, y = gaussian(rng, 8, 1), gaussian(rng, 8, 1)
+    A = DenseMeasurements(gaussian(rng, 120, 8, 8))
+    y = x if symmetric else y
+    objective = make_objective(A, A.forward(x, y), symmetric=symmetric)
+    at = start(objective, 2, symmetric=symmetric, random_state=0)
+    assert at.is_complex
+    result = minimize(objective, at, tol=1e-8)
+    truth = x @ y.conj().T
+    scale = np.linalg.norm(truth)
+    assert np.linalg.norm(result.factors.matrix() - truth) < 1e-6 * scale
+    path = rank_path(objective, 3, symmetric=symmetric)
+    assert np.linalg.norm(path.factors.matrix() - truth) < 1e-6 * scale
 
 
 def test_a_field_is_completed_from_some_of_its_entries(rng):

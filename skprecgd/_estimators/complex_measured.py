@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from skprecgd._estimators.measured import Measured
-from skprecgd._linalg.numerics import complex_numbers, norm
+from skprecgd._linalg.numerics import complex_numbers
 from skprecgd._runtime.typing import Array
 from skprecgd.losses import Loss
 from skprecgd.measurements import Measurements
-from skprecgd.measurements.real_numbers import RealNumbers, RealParts, RealValues
+from skprecgd.measurements.real_numbers import (
+    RealParts,
+    RealValues,
+    real_numbers_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,8 @@ def in_real_numbers(measured: Measured, loss: Loss, *, hermitian: bool) -> Measu
         If complex targets cannot be what was measured, or the loss has no meaning for
         them.
     """
-    numbers = _numbers_of(measured, loss, hermitian=hermitian)
+    given = measured.measurements, measured.targets
+    numbers = real_numbers_of(*given, loss, hermitian=hermitian)
     weights = measured.weights
     if isinstance(numbers, RealParts):
         weights = weights.at(np.repeat(np.arange(len(measured.targets)), 2))
@@ -100,32 +105,3 @@ def measured_values(
         )
     values = measurements.forward(left, right)
     return values.real if hermitian and measurements.hermitian else values
-
-
-def _numbers_of(given: Measured, loss: Loss, *, hermitian: bool) -> RealNumbers:
-    """What an objective sees: real values, or real and imaginary parts."""
-    if hermitian and given.measurements.hermitian:
-        _check_real(given.targets)
-        return RealValues(given.measurements)
-    if hermitian and given.targets.dtype.kind != "c":
-        raise ValueError(
-            "y is real, but the measurement matrices are not Hermitian, so that the "
-            "measurements of a Hermitian matrix are complex; give a complex y, or "
-            "matrices that equal their conjugate transposes."
-        )
-    if loss.generalized:
-        raise ValueError(
-            f"loss={loss.name!r} needs real targets, those of Hermitian measurements "
-            "with symmetric=True; use loss='squared'."
-        )
-    return RealParts(given.measurements)
-
-
-def _check_real(targets: Array) -> None:
-    """Refuse targets whose imaginary part is more than rounding."""
-    close = float(np.sqrt(np.finfo(targets.real.dtype).eps))
-    if norm(targets.imag) > close * norm(targets):
-        raise ValueError(
-            "y is complex, but Hermitian measurements of a Hermitian matrix are real; "
-            "give real numbers, or symmetric=False for a matrix that is not Hermitian."
-        )

@@ -21,6 +21,7 @@ from skprecgd._linalg.numerics import (
     square,
 )
 from skprecgd._runtime.typing import Array
+from skprecgd.losses import Loss
 from skprecgd.measurements.base import Measurements
 
 
@@ -234,3 +235,50 @@ class RealParts(RealNumbers, checked=True):
 def _phases(parts: Array) -> Array:
     """1 and i: the imaginary part of ``tr(A^H M)`` is the real one with iA for A."""
     return np.where(parts % 2, 1j, 1.0)
+
+
+def real_numbers_of(
+    measurements: Measurements, targets: Array, loss: Loss, *, hermitian: bool
+) -> RealNumbers:
+    """What an objective sees of complex measurements.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        Of complex numbers.
+    targets : ndarray of shape (n_measurements,)
+        Complex, or real ones; `RealNumbers.read` makes those of the objective of them.
+    loss : Loss
+    hermitian : bool
+        Whether the matrix is.
+
+    Raises
+    ------
+    ValueError
+        If the targets cannot be what was measured, or the loss has no meaning for them.
+    """
+    if hermitian and measurements.hermitian:
+        _check_real(targets)
+        return RealValues(measurements)
+    if hermitian and targets.dtype.kind != "c":
+        raise ValueError(
+            "y is real, but the measurement matrices are not Hermitian, so that the "
+            "measurements of a Hermitian matrix are complex; give a complex y, or "
+            "matrices that equal their conjugate transposes."
+        )
+    if loss.generalized:
+        raise ValueError(
+            f"loss={loss.name!r} needs real targets, those of Hermitian measurements "
+            "with symmetric=True; use loss='squared'."
+        )
+    return RealParts(measurements)
+
+
+def _check_real(targets: Array) -> None:
+    """Refuse targets whose imaginary part is more than rounding."""
+    close = float(np.sqrt(np.finfo(real_dtype(targets.dtype)).eps))
+    if norm(targets.imag) > close * norm(targets):
+        raise ValueError(
+            "y is complex, but Hermitian measurements of a Hermitian matrix are real; "
+            "give real numbers, or symmetric=False for a matrix that is not Hermitian."
+        )
