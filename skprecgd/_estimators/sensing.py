@@ -97,13 +97,14 @@ class PrecGDMatrixSensing(
 ):
     """Recover a low-rank matrix of unknown rank from linear measurements.
 
-    A sample is one measurement matrix ``A_i``, its target the measured number
-    ``y_i = <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``),
-    and the factors are found by preconditioned gradient descent [1]_, which does not
-    slow down when `n_components` exceeds the true rank or the matrix is
-    ill-conditioned. Where the measurements are noisy, noise and prior are learned from
-    them, and the matrix is a posterior mean [2]_, [3]_: see :ref:`noisy_entries` for
-    single entries, :ref:`noisy_measurements` for all others.
+    A sample is one measurement matrix ``A_i``, its target the measured number ``y_i =
+    <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``), and the
+    factors are found by preconditioned gradient descent [1]_, which does not slow down
+    when `n_components` exceeds the true rank or the matrix is ill-conditioned.
+    Measurements of complex numbers recover complex matrices, ``L R^H`` or ``X X^H``:
+    see :ref:`complex`. Where the measurements are noisy, noise and prior are learned
+    from them, and the matrix is a posterior mean [2]_, [3]_: see :ref:`noisy_entries`
+    for single entries, :ref:`noisy_measurements` for all others.
 
     Parameters
     ----------
@@ -119,8 +120,9 @@ class PrecGDMatrixSensing(
         (a square one with ``symmetric=True``): `stop_reason_` names such a guess if it
         is not square.
     symmetric : bool, default=False
-        The matrix is symmetric positive semidefinite, ``M = X X^T``. A matrix that
-        is not is then replaced by the closest fit that is.
+        The matrix is symmetric positive semidefinite, ``M = X X^T``, or Hermitian where
+        measurements are complex. A matrix that is not is then replaced by the closest
+        fit that is.
     center : {None, "mean", "columns", "both"}, default=None
         Offsets that are estimated together with the factors and are in no component:
         none, one for all entries, one for each column, or one for each row, too. Only
@@ -179,7 +181,8 @@ class PrecGDMatrixSensing(
         ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would learn.
         0: there is no noise, and nothing is learned. "auto": estimated
         from the residual of the fit, or learned. An array has the variance of each
-        target: the squared residuals are then weighed by their inverse. Only with the
+        target: the squared residuals are then weighed by their inverse. Of complex
+        targets it is that of the real and of the imaginary part each. Only with the
         squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
@@ -245,10 +248,12 @@ class PrecGDMatrixSensing(
         ``(n_rows, n_columns)``: the parameter, or what was read or guessed.
     singular_values_ : ndarray of shape (n_components_,)
     components_ : ndarray of shape (n_components_, n_columns)
-        Right singular vectors of the recovered matrix.
+        Right singular vectors of the recovered matrix: the rows of ``V^T``, of a
+        complex matrix those of ``V^H``.
     left_, right_ : ndarray of shape (n_rows, n_components_), \
             (n_columns, n_components_)
-        Balanced factors; the matrix is ``left_ @ right_.T + center_``.
+        Balanced factors; the matrix is ``left_ @ right_.T + center_``, if it is complex
+        ``left_ @ right_.conj().T``.
     center_ : ndarray of shape (n_columns,)
         Offsets of the columns; zeros without a `center`.
     matrix_ : ndarray of shape (n_rows, n_columns)
@@ -423,7 +428,8 @@ class PrecGDMatrixSensing(
             The measurement matrices, one a sample. A dask array is read chunk by
             chunk where it is, see :ref:`large_data`.
         y : array-like of shape (n,)
-            The measured numbers; also as a dask array, if `X` is in chunks.
+            The measured numbers, which may be complex where `X` are Measurements of
+            complex numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
             zero not at all. Where noise of single entries is learned, weights count as
@@ -438,8 +444,8 @@ class PrecGDMatrixSensing(
         ------
         ValueError
             If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
-            data are not finite or not real, weights are negative, or an operator
-            returns NaN or infinity or has a wrong adjoint.
+            data are not finite, arrays are complex, weights are negative, or an
+            operator returns NaN or infinity or has a wrong adjoint.
         """
         with callbacks_told(self, X, y), undone_on_failure(self):
             pass_on_interrupt(self._fit(X, y, sample_weight))
@@ -650,7 +656,8 @@ class PrecGDMatrixSensing(
             means: the measurements are their log-odds and their logarithms.
         std : ndarray of shape (n,)
             Only with `return_std`. Of new measurements: what is not known of the
-            matrix, and noise. Where `noise_variance` was given for each target, of ones
+            matrix, and noise (of a complex number the root of the variances of both
+            parts). Where `noise_variance` was given for each target, of ones
             as precise as those in the (harmonic) mean.
 
         Raises
@@ -698,7 +705,8 @@ class PrecGDMatrixSensing(
         -------
         float
             R^2, or with another loss D^2: the share of the loss of the best constant
-            prediction that is gone. 1 is perfect; 0 is as good as a constant.
+            prediction that is gone (of complex targets, the squared loss is that of
+            ``|y - z|``). 1 is perfect; 0 is as good as a constant.
         """
         check_is_fitted(self)
         if self._loss.least_squares:

@@ -149,7 +149,7 @@ class DenseMeasurements(Measurements, checked=True):
         return self._transposed_times(weights).reshape(self.matrix_shape)
 
     def tangent(self, left: Array, right: Array) -> Tangent:
-        if not self.contracts(left.shape[1]):
+        if self.of_complex or not self.contracts(left.shape[1]):
             return Tangent(self, left, right)
         return _ContractedTangent(self, left, right)
 
@@ -157,8 +157,7 @@ class DenseMeasurements(Measurements, checked=True):
         n_rows, n_columns = self.matrix_shape
         # A stack in a file may be larger than memory: the result must be far smaller.
         share = 1 / 8 if self._in_file else 1 / 2
-        small = (n_rows + n_columns) * rank <= share * n_rows * n_columns
-        return small and not self.of_complex
+        return (n_rows + n_columns) * rank <= share * n_rows * n_columns
 
     def rows(self, index: Array) -> DenseMeasurements:
         if self._in_file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -214,12 +214,16 @@ def _signed_sums(values: Array) -> Array:
 
 
 def _of_slab(values: Array) -> Array:
-    shape = values.shape
-    size, before = shape[1], 1
-    while before < size:
-        few = min(size // before, 1 << _QUBITS_AT_ONCE)
+    shape, before = values.shape, 1
+    while before < shape[1]:
+        few = min(shape[1] // before, 1 << _QUBITS_AT_ONCE)
         # Kronecker factors act on groups of bits, one group after the other.
-        split = values.reshape(shape[0] * (size // before // few), few, before)
-        values = np.matmul(hadamard(few).astype(values.real.dtype), split)
+        values = np.matmul(_signs(few), values.reshape(-1, few, before))
         before *= few
     return values.reshape(shape)
+
+
+@lru_cache(maxsize=_QUBITS_AT_ONCE)
+def _signs(n: int) -> Array:
+    """The Hadamard matrix ``(-1)^popcount(j & k)``."""
+    return hadamard(n).astype(np.complex128)

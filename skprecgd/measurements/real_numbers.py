@@ -16,13 +16,16 @@ from skprecgd._linalg.numerics import (
     complex_dtype,
     complex_numbers,
     norm,
+    power_of_two,
     real_dtype,
     real_parts,
     square,
 )
+from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
+from skprecgd.kernels import contracted_dtype, normal_product
 from skprecgd.losses import Loss
-from skprecgd.measurements.base import Measurements
+from skprecgd.measurements.base import Measurements, Tangent
 
 
 class RealNumbers(Measurements, checked=True):
@@ -98,6 +101,14 @@ class RealNumbers(Measurements, checked=True):
     def design(self, other: Array, block: int) -> Array:
         """The complex design of the same matrices; see `Measurements.design`."""
         return self.measurements.design(other, block)
+
+    def contracts(self, rank: int) -> bool:
+        return self.measurements.contracts(rank)
+
+    def tangent(self, left: Array, right: Array) -> Tangent:
+        if not self.contracts(left.shape[1]):
+            return Tangent(self, left, right)
+        return _ContractedTangent(self, left, right)
 
     def _mean_square(self) -> float:
         return square(self._size())
@@ -214,6 +225,10 @@ class RealParts(RealNumbers, checked=True):
         """The numbers of the parts that are measured."""
         return np.arange(self.n_measurements) if self._index is None else self._index
 
+    def contracts(self, rank: int) -> bool:
+        # There are two numbers for each measurement matrix.
+        return self.measurements.contracts(2 * rank)
+
     def matrix_sizes(self) -> Array:
         return self.measurements.sizes()[self._parts // 2]
 
@@ -230,6 +245,38 @@ class RealParts(RealNumbers, checked=True):
         design = self.measurements.design(other, block)[self._parts // 2]
         phases = _phases(self._parts)[:, None, None]
         return design * (phases.conj() if block else phases)
+
+
+class _ContractedTangent(Tangent):
+    """All measurement matrices times both factors, so that `normal` needs no other."""
+
+    def __init__(self, numbers: RealNumbers, left: Array, right: Array) -> None:
+        super().__init__(numbers, left, right)
+        self._unit = power_of_two(numbers.measurements.size)
+        self._shapes = left.shape, right.shape
+        n, width = numbers.n_measurements, 2 * (left.size + right.size)
+        dtype = contracted_dtype(n * width, numbers.dtype)
+        self._design = empty(n * width, dtype).reshape(n, width)
+        split = 2 * left.size
+        for block, columns in ((0, slice(0, split)), (1, slice(split, None))):
+            other = (left if block else right) / left.real.dtype.type(self._unit)
+            design = numbers.design(other, block).reshape(n, -1)
+            self._design[:, columns] = real_parts(np.ascontiguousarray(design))
+
+    def normal(
+        self, d_left: Array, d_right: Array, weights: Any
+    ) -> tuple[Array, Array]:
+        moves = np.concatenate([d_left.ravel(), d_right.ravel()])
+        tangent = real_parts(moves)
+        # The square of the unit may leave the range of single precision.
+        scaled = np.multiply(weights, self._unit**2, dtype=np.float64)
+        each = np.full(len(self._design), scaled, tangent.dtype)
+        both = complex_numbers(normal_product(self._design, each, tangent))
+        split = d_left.size
+        return (
+            both[:split].reshape(self._shapes[0]),
+            both[split:].reshape(self._shapes[1]),
+        )
 
 
 def _phases(parts: Array) -> Array:
