@@ -624,6 +624,17 @@ def test_the_noise_of_a_state_is_learned(noisy_state):
     np.testing.assert_array_equal(model.matrix_, model.matrix_.conj().T)
 
 
+def test_as_many_unknowns_as_strings_prove_nothing(rng):
+    # Rank 3 of two qubits has 15 unknowns, and explains the noise of all 15 strings.
+    bell = np.zeros((4, 1))
+    bell[[0, 3]] = np.sqrt(0.5)
+    A = PauliMeasurements(["".join(pair) for pair in product("IXYZ", repeat=2)][1:])
+    y = A.forward(bell, bell).real + 0.02 * rng.standard_normal(15)
+    model = PrecGDMatrixSensing(symmetric=True).fit(A, y)
+    assert model.n_components_ == 1
+    assert error(model, bell @ bell.T) < 0.15
+
+
 def test_the_noise_of_complex_targets_is_learned(sensing, rng):
     A, y, truth = sensing((8, 6), 1, 90)
     noisy = y + 0.5 * gaussian(rng, 90)
@@ -635,7 +646,7 @@ def test_the_noise_of_complex_targets_is_learned(sensing, rng):
     assert error(model, truth) < 1.5 * error(told, truth)
     # A complex target has the noise of both parts.
     mean, std = model.predict(A, return_std=True)
-    assert mean.dtype == np.complex128
+    assert (mean.dtype, std.dtype) == (np.complex128, np.float64)
     assert np.all(std > np.sqrt(2 * model.noise_variance_))
 
 
@@ -643,6 +654,7 @@ def test_predictions_of_a_noisy_state_have_standard_deviations(noisy_state):
     A, y, _, exact = noisy_state
     model = PrecGDMatrixSensing(4, symmetric=True).fit(A, y)
     mean, std = model.predict(A, return_std=True)
+    assert mean.dtype == std.dtype == np.float64
     of_matrix = np.sqrt(std**2 - model.noise_variance_)
     # Two standard deviations of what is not known of the matrix hold nearly all.
     assert np.mean(np.abs(mean - exact) <= 2 * of_matrix) > 0.6

@@ -92,7 +92,10 @@ class SensingLearner(PriorLearner):
             # So few measurements say nothing of noise.
             return False
         freedom = self.unknown.degrees_of_freedom(shape, factors.rank)
-        return n < freedom and self.signal() is not None
+        # As many unknowns as measurements explain anything, at a rank below the full.
+        rank_deficient = factors.rank < min(shape)
+        few = n <= freedom if rank_deficient else n < freedom
+        return few and self.signal() is not None
 
     @cached_property
     def posterior(self) -> SensingPosterior:

@@ -77,6 +77,7 @@ from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._estimators.trusting import learner_beside_outliers
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block, Groups
+from skprecgd._linalg.numerics import real_dtype
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
@@ -685,7 +686,7 @@ class PrecGDMatrixSensing(
         measurements = read_measurements(self, X)
         known = None if self._noise is None else self._noise.measured
         if known is not None:
-            return known.std(measurements).astype(self.left_.dtype)
+            return known.std(measurements).astype(real_dtype(self.left_.dtype))
         cells = measurements.cells()
         if cells is None:
             raise ValueError(no_std(self))

@@ -176,11 +176,11 @@ class RealParts(RealNumbers, checked=True):
     >>> from skprecgd.measurements import DenseMeasurements
     >>> from skprecgd.measurements.real_numbers import RealParts
     >>> A = DenseMeasurements(np.array([[[1.0, 1j]]]))
-    >>> left, right = np.array([[2.0 + 3.0j]]), np.array([[1.0], [1j]])
+    >>> left, right = np.array([[2.0 + 3.0j]]), np.array([[1.0], [0.0]])
     >>> A.forward(left, right)
-    array([-1.-1.j])
+    array([2.+3.j])
     >>> RealParts(A).forward(left, right)
-    array([-1., -1.])
+    array([2., 3.])
     """
 
     def __init__(self, measurements: Measurements, index: Array | None = None) -> None:
