@@ -271,8 +271,7 @@ class Measurements(ABC):
         out = np.empty((self.n_measurements, n, r), self.dtype)
         for part in slabs(self.shape):
             matrices = self.stacked(part).reshape(-1, *self.matrix_shape)
-            turned = matrices.conj().transpose(0, 2, 1)
-            out[part] = (turned if block else matrices) @ other
+            out[part] = matrices_times(matrices, other, block)
         return out
 
     def sizes(self) -> Array:
@@ -484,6 +483,14 @@ class Measurements(ABC):
             f"{type(self).__name__}({self.n_measurements} measurements of a "
             f"{n_rows} x {n_columns} matrix, {self.dtype})"
         )
+
+
+def matrices_times(matrices: Array, other: Array, block: int) -> Array:
+    """``A_i R``, or ``A_i^H L``, of a stack of matrices."""
+    if not block:
+        return np.asarray(matrices @ other)
+    # The factor is conjugated, and not the stack.
+    return np.asarray((matrices.transpose(0, 2, 1) @ other.conj()).conj())
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:

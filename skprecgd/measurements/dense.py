@@ -25,7 +25,12 @@ from skprecgd.kernels import (
     normal_product,
     there_and_back,
 )
-from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
+from skprecgd.measurements.base import (
+    Measurements,
+    Tangent,
+    check_matrix_shape,
+    matrices_times,
+)
 from skprecgd.measurements.validation import as_number_array
 
 # Numbers of the stack whose squares are summed at a time (1 MB of float64).
@@ -166,6 +171,14 @@ class DenseMeasurements(Measurements, checked=True):
 
     def stacked(self, part: slice) -> Array:
         return np.asarray(self.stack[self._positions[part]])
+
+    def design(self, other: Array, block: int) -> Array:
+        n, r = self.matrix_shape[block], other.shape[1]
+        out = np.empty((self.n_measurements, n, r), self.dtype)
+        for part, rows in self._blocks(self.stack.size):
+            matrices = rows.reshape(-1, *self.matrix_shape)
+            out[part] = matrices_times(matrices, other, block)
+        return out
 
     @property
     def folds_share(self) -> bool:

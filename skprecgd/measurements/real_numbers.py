@@ -16,14 +16,11 @@ from skprecgd._linalg.numerics import (
     complex_dtype,
     complex_numbers,
     norm,
-    power_of_two,
     real_dtype,
     real_parts,
     square,
 )
-from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
-from skprecgd.kernels import contracted_dtype, normal_product
 from skprecgd.losses import Loss
 from skprecgd.measurements.base import Measurements, Tangent
 
@@ -52,7 +49,7 @@ class RealNumbers(Measurements, checked=True):
         """
 
     @abstractmethod
-    def _weights(self, weights: Array) -> Array:
+    def complex_weights(self, weights: Array) -> Array:
         """The complex weights whose adjoint is that of real ones."""
 
     @abstractmethod
@@ -83,12 +80,12 @@ class RealNumbers(Measurements, checked=True):
         return self.read(self.measurements.forward_tangent(*given))
 
     def adjoint(self, weights: Array) -> Any:
-        return self.measurements.adjoint(self._weights(weights))
+        return self.measurements.adjoint(self.complex_weights(weights))
 
     def adjoint_products(
         self, weights: Array, left: Array, right: Array
     ) -> tuple[Array, Array]:
-        weights = self._weights(weights)
+        weights = self.complex_weights(weights)
         return self.measurements.adjoint_products(weights, left, right)
 
     def check_adjoint(self) -> None:
@@ -143,7 +140,7 @@ class RealValues(RealNumbers, checked=True):
     def read(self, values: Array) -> Array:
         return values.real.copy()
 
-    def _weights(self, weights: Array) -> Array:
+    def complex_weights(self, weights: Array) -> Array:
         return weights.astype(self.measurements.dtype)
 
     def rows(self, index: Array) -> RealValues:
@@ -198,7 +195,7 @@ class RealParts(RealNumbers, checked=True):
         parts = real_parts(np.ascontiguousarray(values, dtype=kind))
         return parts.copy() if self._index is None else parts[self._index]
 
-    def _weights(self, weights: Array) -> Array:
+    def complex_weights(self, weights: Array) -> Array:
         weights = weights.astype(self.dtype, copy=False)
         if self._index is not None:
             scattered = np.zeros(2 * self.measurements.n_measurements, self.dtype)
@@ -225,10 +222,6 @@ class RealParts(RealNumbers, checked=True):
         """The numbers of the parts that are measured."""
         return np.arange(self.n_measurements) if self._index is None else self._index
 
-    def contracts(self, rank: int) -> bool:
-        # There are two numbers for each measurement matrix.
-        return self.measurements.contracts(2 * rank)
-
     def matrix_sizes(self) -> Array:
         return self.measurements.sizes()[self._parts // 2]
 
@@ -248,34 +241,30 @@ class RealParts(RealNumbers, checked=True):
 
 
 class _ContractedTangent(Tangent):
-    """All measurement matrices times both factors, so that `normal` needs no other."""
+    """All measurement matrices times both factors, so that `normal` needs no other.
+
+    With the designs A R and ``A^H L``, the measurement of ``dL R^H + L dR^H`` is
+    ``<A R, dL> + <dR, A^H L>``.
+    """
 
     def __init__(self, numbers: RealNumbers, left: Array, right: Array) -> None:
         super().__init__(numbers, left, right)
-        self._unit = power_of_two(numbers.measurements.size)
-        self._shapes = left.shape, right.shape
-        n, width = numbers.n_measurements, 2 * (left.size + right.size)
-        dtype = contracted_dtype(n * width, numbers.dtype)
-        self._design = empty(n * width, dtype).reshape(n, width)
-        split = 2 * left.size
-        for block, columns in ((0, slice(0, split)), (1, slice(split, None))):
-            other = (left if block else right) / left.real.dtype.type(self._unit)
-            design = numbers.design(other, block).reshape(n, -1)
-            self._design[:, columns] = real_parts(np.ascontiguousarray(design))
+        self._numbers, self._shapes = numbers, (left.shape, right.shape)
+        measurements = numbers.measurements
+        n = measurements.n_measurements
+        self._of_left = measurements.design(right, 0).reshape(n, -1)
+        self._of_right = measurements.design(left, 1).reshape(n, -1)
 
     def normal(
         self, d_left: Array, d_right: Array, weights: Any
     ) -> tuple[Array, Array]:
-        moves = np.concatenate([d_left.ravel(), d_right.ravel()])
-        tangent = real_parts(moves)
-        # The square of the unit may leave the range of single precision.
-        scaled = np.multiply(weights, self._unit**2, dtype=np.float64)
-        each = np.full(len(self._design), scaled, tangent.dtype)
-        both = complex_numbers(normal_product(self._design, each, tangent))
-        split = d_left.size
+        # The moves are conjugated, and not the designs.
+        z = (self._of_left @ d_left.ravel().conj()).conj()
+        z += self._of_right @ d_right.ravel().conj()
+        w = self._numbers.complex_weights(weights * self._numbers.read(z))
         return (
-            both[:split].reshape(self._shapes[0]),
-            both[split:].reshape(self._shapes[1]),
+            (w @ self._of_left).reshape(self._shapes[0]),
+            (w.conj() @ self._of_right).reshape(self._shapes[1]),
         )
 
 
