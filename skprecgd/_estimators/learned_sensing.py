@@ -227,9 +227,11 @@ def sensing_learner_of(
     # Without a tolerance it is not known whether a path would have explained the data.
     endless = tolerance_of(estimator) == 0
     nothing = not may_learn(estimator) or looks_for_outliers(estimator)
-    if chunked or held_out or endless or nothing:
-        return None
     of_complex = measured.measurements.of_complex
+    sides = measured.measurements.matrix_shape[0] * (2 if of_complex else 1)
+    too_large = estimator.symmetric and sides**2 > SENSING.most_square
+    if chunked or held_out or endless or nothing or too_large:
+        return None
     kind = ComplexSensingLearner if of_complex else SensingLearner
     return kind(measured, rank, estimator)
 
