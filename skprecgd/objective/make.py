@@ -36,8 +36,7 @@ def make_objective(
     targets : array-like of shape (n_measurements,)
         The measured numbers. For `FullObservation` the data matrix itself: dense,
         sparse or a LinearOperator of shape ``(n_rows, n_columns)``. Those of complex
-        measurements may be complex, and are two real numbers each then, with two
-        weights.
+        measurements may be complex: each is two real numbers then.
     loss : Loss, default=None
         None is the squared loss. Constants of the loss that depend on the scale of the
         data are computed from the targets.
@@ -50,8 +49,8 @@ def make_objective(
     weights : Weights, default=ONCE
         How often each measurement was made, and how precisely.
     symmetric : bool, default=False
-        Whether the matrix is ``X X^T``; only `alpha_scaling` and complex measurements
-        ask, which are real where all matrices are Hermitian.
+        Whether the matrix is ``X X^T``. `alpha_scaling` asks, and complex measurements
+        do: Hermitian ones of a Hermitian matrix are real numbers.
 
     Returns
     -------
