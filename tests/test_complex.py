@@ -364,6 +364,15 @@ def test_single_precision_stays(sensing):
     assert error(model, truth) < 1e-4
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e150])
+@pytest.mark.parametrize("unit", [1e-100, 1e100])
+def test_numbers_may_be_of_any_size(sensing, size, unit):
+    A, y, truth = sensing((6, 6), 1, 90)
+    small = DenseMeasurements(size * A.stack, (6, 6))
+    model = PrecGDMatrixSensing(2).fit(small, size * unit * y)
+    assert np.linalg.norm(model.matrix_ / unit - truth) < 1e-6 * np.linalg.norm(truth)
+
+
 def test_a_fit_can_be_stored(tomography):
     A, y, _ = tomography(3, 1, 60)
     model = PrecGDMatrixSensing(2, symmetric=True).fit(A, y)
@@ -483,6 +492,22 @@ def test_the_score_of_a_fold_is_that_of_the_estimator(sensing, rng):
     alone = PrecGDMatrixSensing(1, alpha=0.0).fit(A[train], noisy[train])
     expected = alone.score(A[test], noisy[test])
     assert chosen.best_score_ == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"center": "columns"}, "observed_entries makes of real numbers"),
+        ({"alpha": 1.0, "alpha_scaling": 0.5}, "needs measurements of single entries"),
+        ({"inference": "gibbs"}, "inference='gibbs' needs single entries"),
+        ({"init": (np.ones((6, 2)), np.ones((4, 2)))}, "init must hold arrays"),
+    ],
+    ids=["center", "alpha_scaling", "inference", "init"],
+)
+def test_parameters_that_complex_entries_do_not_take(rng, options, message):
+    A, y = observed_entries(gaussian(rng, 6, 5))
+    with pytest.raises(ValueError, match=message):
+        PrecGDMatrixSensing(2, **options).fit(A, y)
 
 
 # ---- measurements of one's own

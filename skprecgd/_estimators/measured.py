@@ -126,7 +126,8 @@ class Measured:
         if center is not None and not self.measurements.single_entries:
             raise ValueError(
                 f"center={center!r} needs measurements that are single entries, such "
-                f"as observed_entries makes; got {type(self.measurements).__name__}."
+                "as observed_entries makes of real numbers; got "
+                f"{type(self.measurements).__name__}."
             )
 
     def without(self, offsets: Offsets) -> Measured:
