@@ -228,8 +228,8 @@ def sensing_learner_of(
     endless = tolerance_of(estimator) == 0
     nothing = not may_learn(estimator) or looks_for_outliers(estimator)
     of_complex = measured.measurements.of_complex
-    sides = measured.measurements.matrix_shape[0] * (2 if of_complex else 1)
-    too_large = estimator.symmetric and sides**2 > SENSING.most_square
+    many_rows = measured.measurements.matrix_shape[0] > SENSING.most_hermitian
+    too_large = of_complex and estimator.symmetric and many_rows
     if chunked or held_out or endless or nothing or too_large:
         return None
     kind = ComplexSensingLearner if of_complex else SensingLearner

@@ -194,13 +194,13 @@ class PrecGDMatrixSensing(
         posterior mean; see :ref:`noisy_entries` and :ref:`noisy_measurements`. With
         another loss the prior of single entries in memory is learned, of labels and
         counts at once, of other numbers where it predicts better than the path; see
-        :ref:`losses`. It is 0 for data without noise, for measurements in chunks
-        that are no single entries, and for symmetric matrices of more than 4096 rows
-        (complex ones of 2048). Where outliers are looked for, or with another loss,
-        it learns of single entries alone. A number is a ridge on both factors: what is
-        minimised is ``sum_k loss(<A_k, M>, y_k)`` plus `alpha` times the nuclear norm
-        (the sum of the singular values) of the matrix. Weights of the samples and the
-        inverse of an array `noise_variance` multiply the losses. See :ref:`ridge`.
+        :ref:`losses`. It is 0 for data without noise, for measurements in chunks that
+        are no single entries, and for Hermitian matrices of more than 512 rows. Where
+        outliers are looked for, or with another loss, it learns of single entries
+        alone. A number is a ridge on both factors: what is minimised is ``sum_k
+        loss(<A_k, M>, y_k)`` plus `alpha` times the nuclear norm (the sum of the
+        singular values) of the matrix. Weights of the samples and the inverse of an
+        array `noise_variance` multiply the losses. See :ref:`ridge`.
     alpha_scaling : float, default=0.0
         The ridge of a row or column takes the count of its observed entries, relative
         to the mean, to this power; see :ref:`ridge`. Needs single entries.

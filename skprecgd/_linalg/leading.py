@@ -137,6 +137,7 @@ def leading_eigenpairs(
     rank: int,
     random_state: RandomState = None,
     *,
+    tol: float = 0.0,
     tuning: ArpackTuning = ARPACK,
 ) -> tuple[Array, Array]:
     """Largest eigenvalues of the Hermitian part, descending, and their vectors.
@@ -148,6 +149,8 @@ def leading_eigenpairs(
         Number of eigenpairs.
     random_state : int, RandomState instance or None, default=None
         Draws the start vector of the iterative decomposition.
+    tol : float, default=0.0
+        Relative error allowed in the eigenvalues; 0 is machine precision.
     tuning : ArpackTuning
 
     Returns
@@ -169,7 +172,7 @@ def leading_eigenpairs(
         def iterate(tol: float, maxiter: int) -> tuple[Array, Array]:
             return eigsh(even, k=rank, which="LA", v0=v0, tol=tol, maxiter=maxiter)
 
-        values, vectors = _tolerant(iterate, 0.0, tuning)
+        values, vectors = _tolerant(iterate, tol, tuning)
     order = np.argsort(values)[::-1][:rank]
     return values[order], vectors[:, order]
 

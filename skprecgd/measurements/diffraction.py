@@ -68,6 +68,10 @@ class DiffractionMeasurements(Measurements, checked=True):
         n = int(np.prod(self.image_shape))
         self.matrix_shape, self.dtype = (n, n), self.masks.dtype
         self._selected: Array | None = None
+        self._seen: tuple[Array, Array] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_seen": None}
 
     @property
     def n_measurements(self) -> int:
@@ -83,7 +87,7 @@ class DiffractionMeasurements(Measurements, checked=True):
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
-        a, d_a = self._fields(left), self._fields(d_left)
+        a, d_a = self._fields_at(left), self._fields(d_left)
         b = a if right is left else self._fields(right)
         d_b = d_a if d_right is d_left else self._fields(d_right)
         linear = np.sum(d_a * b.conj() + a * d_b.conj(), axis=-1)
@@ -93,7 +97,7 @@ class DiffractionMeasurements(Measurements, checked=True):
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> Array:
         # Four factors of r columns take no more transforms than two of 2 r.
-        a, d_a = self._fields(left), self._fields(d_left)
+        a, d_a = self._fields_at(left), self._fields(d_left)
         b = a if right is left else self._fields(right)
         d_b = d_a if d_right is d_left else self._fields(d_right)
         return self._chosen(np.sum(d_a * b.conj() + a * d_b.conj(), axis=-1))
@@ -113,7 +117,7 @@ class DiffractionMeasurements(Measurements, checked=True):
         self, weights: Array, left: Array, right: Array
     ) -> tuple[Array, Array]:
         w = self._scattered(weights)[..., None]
-        fields = self._fields(right)
+        fields = self._fields_at(right)
         to_left = self._back(w * fields)
         if left is right and not np.any(w.imag):
             return to_left, to_left
@@ -129,6 +133,13 @@ class DiffractionMeasurements(Measurements, checked=True):
         """Transforms behind all masks, shape (n_masks, *image_shape, r)."""
         images = block.astype(self.dtype, copy=False).reshape(*self.image_shape, -1)
         return fft.fftn(self.masks[..., None] * images, axes=self._axes)
+
+    def _fields_at(self, point: Array) -> Array:
+        """The same of a factor, which several products in turn ask for."""
+        seen = self._seen
+        if seen is None or seen[0] is not point:
+            seen = self._seen = point, self._fields(point)
+        return seen[1]
 
     def _back(self, fields: Array) -> Array:
         """The adjoint of `_fields`: images, flattened, shape (n, r)."""

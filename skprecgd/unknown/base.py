@@ -313,6 +313,12 @@ class Hermitian(_OfComplexNumbers, Symmetric):
         # X has 2 n r real numbers, of which a unitary matrix of r^2 leaves X X^H alone.
         return rank * (2 * matrix_shape[0] - rank)
 
+    def descent(
+        self, gradient: Any, count: int, random_state: RandomState, *, tol: float = 0.0
+    ) -> Triplets:
+        slopes, u = leading_eigenpairs(-1.0 * gradient, count, random_state, tol=tol)
+        return u, slopes, u
+
 
 def unknown_of(symmetric: bool, *, of_complex: bool = False) -> Unknown:
     """The unknown behind the value of a parameter `symmetric`.
