@@ -4,6 +4,12 @@
 immutable and know nothing of measurements or losses. A tangent vector (a
 gradient, a search direction) is held in the same class as the point it belongs
 to, so that the optimizer's arithmetic is written once.
+
+The numbers may be complex: then the matrix is ``L R^H`` or, Hermitian, ``X X^H``. The
+inner product of tangent vectors is that of their real and imaginary parts, ``Re <D,
+E>``, so gradients and directions mean what they mean for real numbers. Gram matrices,
+singular values and ranks are those of complex matrices: iterates do not depend on the
+unitary U of ``L U`` and ``R U``, and the columns x and ix count once.
 """
 
 from __future__ import annotations
@@ -15,7 +21,16 @@ from typing import Any, Self
 import numpy as np
 
 from skprecgd._linalg.groups import Block
-from skprecgd._linalg.numerics import dot, gram, working_dtype
+from skprecgd._linalg.numerics import (
+    adjoint_of,
+    complex_numbers,
+    dot,
+    gram,
+    in_precision,
+    kind_in,
+    real_dtype,
+    real_parts,
+)
 from skprecgd._runtime.typing import Array
 
 Triplets = tuple[Array, Array, Array]
@@ -46,10 +61,8 @@ class Factors(ABC):
                 "The factors must have equal numbers of columns, got shapes "
                 f"{' and '.join(str(np.shape(block)) for block in blocks)}."
             )
-        self.blocks = tuple(
-            np.asarray(block).astype(working_dtype(np.asarray(block).dtype), copy=False)
-            for block in blocks
-        )
+        arrays = (np.asarray(block) for block in blocks)
+        self.blocks = tuple(in_precision(block, block.dtype) for block in arrays)
 
     @property
     @abstractmethod
@@ -140,7 +153,8 @@ class Factors(ABC):
             ``S``, the gradient of the loss with respect to the matrix.
         """
         return self.joined(
-            np.asarray(adjoint @ self.right), np.asarray(adjoint.T @ self.left)
+            np.asarray(adjoint @ self.right),
+            np.asarray(adjoint_of(adjoint) @ self.left),
         )
 
     @property
@@ -155,12 +169,17 @@ class Factors(ABC):
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the blocks, float32 or float64."""
-        return self.blocks[0].dtype
+        """Precision of the blocks, float32 or float64."""
+        return real_dtype(self.blocks[0].dtype)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the numbers are complex."""
+        return self.blocks[0].dtype.kind == "c"
 
     def matrix(self) -> Array:
         """The matrix itself, formed: shape (n_rows, n_columns)."""
-        return np.asarray(self.left @ self.right.T)
+        return np.asarray(self.left @ self.right.conj().T)
 
     def moved(self, direction: Factors, step: float) -> Self:
         """The point ``self + step * direction``."""
@@ -176,14 +195,17 @@ class Factors(ABC):
     def times_lines(self, lines: Sequence[Array]) -> Self:
         """Every row of a block multiplied by a number: `lines` are those of L and R."""
         pairs = zip(self.blocks, lines, strict=False)
-        return self._with(*(b * line.astype(b.dtype)[:, None] for b, line in pairs))
+        lined = (b * line.astype(self.dtype)[:, None] for b, line in pairs)
+        return self._with(*lined)
 
     def flat(self) -> Array:
-        """All blocks in one vector."""
-        return np.concatenate([block.ravel() for block in self.blocks])
+        """All blocks in one vector of real numbers."""
+        numbers = np.concatenate([block.ravel() for block in self.blocks])
+        return real_parts(numbers) if self.is_complex else numbers
 
     def shaped(self, numbers: Array) -> Self:
         """Factors of the same shapes with other numbers, as `flat` gives them."""
+        numbers = complex_numbers(numbers) if self.is_complex else numbers
         blocks, start = [], 0
         for block in self.blocks:
             blocks.append(numbers[start : start + block.size].reshape(block.shape))
@@ -237,7 +259,10 @@ class Factors(ABC):
         return self.multiplicity * part.inner(part)
 
     def svd(self) -> Triplets:
-        """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank)."""
+        """Thin SVD ``U, s, V`` of the matrix; V has shape (n_columns, rank).
+
+        The matrix is ``U diag(s) V^T``, of complex numbers ``U diag(s) V^H``.
+        """
         if self._triplets is None:
             self._triplets = self._decomposition()
         return self._triplets
@@ -267,7 +292,7 @@ class Factors(ABC):
 
     def in_precision(self, dtype: np.dtype) -> Self:
         """The same factors as numbers of another type."""
-        return self._with(*(block.astype(dtype) for block in self.blocks))
+        return self._with(*(b.astype(kind_in(b, dtype)) for b in self.blocks))
 
     def masked(self, rows: Array, columns: Array) -> Self:
         """The matrix with zeros in the rows and columns where a mask is false.
@@ -313,6 +338,8 @@ class Factors(ABC):
 class FactorPair(Factors):
     """``M = L R^T`` with L of shape (n_rows, r), R of shape (n_columns, r).
 
+    Of complex numbers it is ``M = L R^H``.
+
     Parameters
     ----------
     left, right : ndarray
@@ -351,8 +378,9 @@ class FactorPair(Factors):
     def _decomposition(self) -> Triplets:
         q_left, r_left = np.linalg.qr(self.left)
         q_right, r_right = np.linalg.qr(self.right)
-        u, s, vt = np.linalg.svd(r_left @ r_right.T, full_matrices=False)
-        return q_left @ u, s, q_right @ vt.T
+        small = r_left @ r_right.conj().T
+        u, s, vt = np.linalg.svd(small, full_matrices=False)
+        return q_left @ u, s, q_right @ vt.conj().T
 
     def with_svd(self, u: Array, s: Array, v: Array) -> FactorPair:
         return self.from_svd(u, s, v)
@@ -366,6 +394,8 @@ class FactorPair(Factors):
 
 class SymmetricFactor(Factors):
     """``M = X X^T``, symmetric positive semidefinite, X of shape (n, r).
+
+    Of complex numbers it is ``M = X X^H``, Hermitian.
 
     Parameters
     ----------

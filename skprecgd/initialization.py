@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from skprecgd._runtime.typing import RandomState
 from skprecgd.factors import Factors
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.validation import as_number_array, as_real_array
 from skprecgd.objective import Objective
 from skprecgd.unknown.base import GENERAL, Unknown, unknown_of
 
@@ -87,7 +87,7 @@ def spectral(
     >>> bool(np.allclose(spectral(objective, 1).matrix(), 1.0))
     True
     """
-    return _spectral(objective, rank, unknown_of(symmetric), random_state)
+    return _spectral(objective, rank, _unknown(symmetric, objective), random_state)
 
 
 def _spectral(
@@ -123,7 +123,7 @@ def nystrom(
     rank : int
         Search rank.
     symmetric : bool, default=False
-        Return a `SymmetricFactor`.
+        Return a `SymmetricFactor`. The factors of a complex matrix are complex.
     random_state : int, RandomState instance or None, default=None
         Seed of the random numbers.
     tuning : StartTuning, default=START
@@ -144,7 +144,9 @@ def nystrom(
     array([[0.],
            [0.]])
     """
-    return _nystrom(objective, rank, unknown_of(symmetric), random_state, tuning)
+    return _nystrom(
+        objective, rank, _unknown(symmetric, objective), random_state, tuning
+    )
 
 
 def _nystrom(
@@ -187,7 +189,7 @@ def random(
     rank : int
         Search rank.
     symmetric : bool, default=False
-        Return a `SymmetricFactor`.
+        Return a `SymmetricFactor`. The factors of a complex matrix are complex.
     random_state : int, RandomState instance or None, default=None
         Seed of the random numbers.
     tuning : StartTuning, default=START
@@ -208,7 +210,9 @@ def random(
     >>> float(np.linalg.norm(start.matrix()) / objective.data_norm)
     0.01
     """
-    return _random(objective, rank, unknown_of(symmetric), random_state, tuning)
+    return _random(
+        objective, rank, _unknown(symmetric, objective), random_state, tuning
+    )
 
 
 def _random(
@@ -298,7 +302,8 @@ def given_factors(
         raise ValueError(
             f"init as arrays must be a pair (left, right), got {len(init)} items."
         )
-    left, right = (as_real_array(block, "init", (2,)) for block in init)
+    checked = as_number_array if unknown.of_complex else as_real_array
+    left, right = (checked(block, "init", (2,)) for block in init)
     rank = left.shape[1] if rank is None else rank
     wanted = tuple((n, rank) for n in matrix_shape)
     if (left.shape, right.shape) != wanted:
@@ -355,3 +360,7 @@ def _shortened(start: Factors, objective: Objective) -> Factors:
                 break
             start, value = shorter, below
     return start
+
+
+def _unknown(symmetric: bool, objective: Objective) -> Unknown:
+    return unknown_of(symmetric, of_complex=objective.of_complex)

@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skprecgd._linalg.numerics import dot, gram, norm
+from skprecgd._linalg.numerics import (
+    adjoint_of,
+    complex_dtype,
+    dot,
+    gram,
+    in_precision,
+    norm,
+)
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 from skprecgd.measurements import LinearOperatorMeasurements, Measurements
+from skprecgd.measurements.real_numbers import RealNumbers
 from skprecgd.objective import Evaluation, Objective
 
 __all__ = ["check_loss", "check_measurements", "check_objective"]
@@ -50,7 +58,7 @@ class _Report:
         tolerance: float | None = None,
     ) -> None:
         """Norm of the difference, relative to `size` or to what is compared."""
-        found, expected = np.asarray(found, float), np.asarray(expected, float)
+        found, expected = _in_double(found), _in_double(expected)
         self.ensure(
             found.shape == expected.shape,
             f"{what}: the shape is {found.shape} and should be {expected.shape}",
@@ -93,7 +101,8 @@ def check_measurements(
     the general one; `mean_square` is the mean squared entry of the measurement
     matrices, with weights too (they are formed for it if they have at most 2^18
     numbers); `cells` and `row_solutions` are what `single_entries` and `forward` say;
-    nothing writes to its arguments.
+    nothing writes to its arguments. Factors and weights of complex measurements are
+    complex.
 
     Parameters
     ----------
@@ -137,7 +146,8 @@ def check_measurements(
     _check_row_solutions(measurements, draws, report)
     if measurements.matrix_shape[0] == measurements.matrix_shape[1]:
         _check_symmetric_use(measurements, draws, report)
-    if measurements.n_measurements * measurements.shape[1] <= _MAX_FORMED:
+    formed = measurements.n_measurements * measurements.shape[1] <= _MAX_FORMED
+    if formed and not isinstance(measurements, RealNumbers):
         _check_mean_square(measurements, report)
     return report.largest
 
@@ -150,8 +160,8 @@ def _check_container(measurements: Measurements, report: _Report) -> None:
         f"shape is {measurements.shape} and should be {(n, n_rows * n_columns)}",
     )
     report.ensure(
-        measurements.dtype in (np.float32, np.float64),
-        f"dtype is {measurements.dtype} and should be float32 or float64",
+        measurements.dtype in (np.float32, np.float64, np.complex64, np.complex128),
+        f"dtype is {measurements.dtype} and should be float32 or float64, or complex",
     )
 
 
@@ -167,7 +177,7 @@ def _check_arguments_kept(
     measurements.forward(left, right)
     measurements.forward_ray(left, right, d_left, d_right)
     adjoint = measurements.adjoint(weights)
-    adjoint @ right, adjoint.T @ left
+    adjoint @ right, adjoint_of(adjoint) @ left
     measurements.adjoint_products(weights, left, right)
     if measurements.keeps_adjoint:
         measurements.forward_and_back(left, right, 1.0)
@@ -201,10 +211,11 @@ def _check_forward(
         measured + quadratic,
         size,
     )
+    times = -3j if measurements.dtype.kind == "c" else -3
     report.compare(
-        "forward of -3 L against -3 times that of L",
-        measurements.forward(-3 * left, right),
-        -3 * measured,
+        f"forward of {times} L against {times} times that of L",
+        measurements.forward(times * left, right),
+        times * measured,
         size,
     )
     report.compare(
@@ -416,7 +427,7 @@ def _check_row_solutions(
     weights = np.linspace(0.5, 2.0, measurements.n_measurements)
     weights = weights.astype(measurements.dtype)
     # As large as the curvature can be, so that rounding is not magnified.
-    ridge = float(np.sum(weights)) or 1.0
+    ridge = float(np.sum(weights.real)) or 1.0
     for block, other, wanted in ((0, right, d_left), (1, left, d_right)):
         found = measurements.row_solutions(weights, wanted, other, ridge, block)
         if found is None:
@@ -436,11 +447,11 @@ def _check_mean_square(measurements: Measurements, report: _Report) -> None:
     if n == 0:
         return
     matrices = np.array([_formed(measurements, i).ravel() for i in range(n)])
-    expected = float(np.mean(matrices**2))
+    expected = float(np.mean(np.abs(matrices) ** 2))
     tolerance = None
     if isinstance(measurements, LinearOperatorMeasurements):
         # That kind estimates the mean square from 8 random sums of the matrices.
-        products = matrices @ matrices.T
+        products = np.abs(matrices @ matrices.conj().T)
         spread = norm(products - np.diag(np.diag(products)))
         trace = float(np.trace(products))
         tolerance = 1e-4 + (6 * np.sqrt(2 / 8) * spread / trace if trace > 0 else 0.0)
@@ -449,7 +460,7 @@ def _check_mean_square(measurements: Measurements, report: _Report) -> None:
         report.compare(
             "weighted_mean_square against the weighted mean of the squared entries",
             measurements.weighted_mean_square(weights),
-            float(np.average(np.mean(matrices**2, axis=1), weights=weights)),
+            float(np.average(np.mean(np.abs(matrices) ** 2, axis=1), weights=weights)),
         )
     error = abs(measurements.mean_square - expected)
     what = "mean_square against the mean squared entry of the measurement matrices"
@@ -468,7 +479,8 @@ def _formed(measurements: Measurements, i: int) -> Array:
     unit = np.zeros(measurements.n_measurements, measurements.dtype)
     unit[i] = 1.0
     identity = np.eye(measurements.matrix_shape[1], dtype=measurements.dtype)
-    return np.asarray(measurements.adjoint(unit) @ identity, dtype=np.float64)
+    matrix = np.asarray(measurements.adjoint(unit) @ identity)
+    return np.asarray(matrix, dtype=np.result_type(matrix, np.float64))
 
 
 def _adjoint_times(
@@ -476,7 +488,7 @@ def _adjoint_times(
 ) -> tuple[Array, Array]:
     """``A*(weights) @ right`` and ``A*(weights).T @ left``, by the adjoint itself."""
     adjoint = measurements.adjoint(weights)
-    return np.asarray(adjoint @ right), np.asarray(adjoint.T @ left)
+    return np.asarray(adjoint @ right), np.asarray(adjoint_of(adjoint) @ left)
 
 
 def _forward_size(measurements: Measurements, draws: list[tuple[Array, ...]]) -> float:
@@ -493,7 +505,10 @@ def _draw_factors(
 ) -> tuple[Array, ...]:
     n_rows, n_columns = measurements.matrix_shape
     sizes = (n_rows, n_columns, n_rows, n_columns)
-    return tuple(_normal(rng, (n, rank), measurements.dtype) for n in sizes)
+    dtype = measurements.dtype
+    if measurements.of_complex:
+        dtype = complex_dtype(dtype)
+    return tuple(_normal(rng, (n, rank), dtype) for n in sizes)
 
 
 def _rounding(measurements: Measurements, dtype: np.dtype | None = None) -> float:
@@ -819,7 +834,7 @@ def _check_slope(
         # The move after rounding: in float32 the rounding of the factors changes the
         # value by more than the second order does.
         pairs = zip(gradient.blocks, moved.blocks, factors.blocks, strict=True)
-        slope = sum(dot(g, np.subtract(m, b, dtype=float)) for g, m, b in pairs)
+        slope = sum(dot(g, _in_double(m) - _in_double(b)) for g, m, b in pairs)
         value = objective.evaluate(moved).value
         remainders.append(abs(value - evaluation.value - slope))
     ratios = np.array(remainders) / steps**2
@@ -942,12 +957,12 @@ def _check_coordinates(
 ) -> None:
     grams = [gram(block) for block in direction.blocks]
     roots = [
-        (np.eye(len(g)) + g / max(norm(g), np.finfo(float).tiny)).astype(
-            direction.dtype
+        in_precision(
+            np.eye(len(g)) + g / max(norm(g), np.finfo(float).tiny), direction.dtype
         )
         for g in grams
     ]
-    moved = direction.times_right([root.T for root in roots])
+    moved = direction.times_right([root.conj().T for root in roots])
     expected = objective.curvature(evaluation)(moved).times_right(roots).flat()
     report.compare(
         "curvature_in against curvature in those coordinates",
@@ -975,7 +990,7 @@ def _difference_of_slopes(
 
 def _draw_direction(factors: Factors, rng: np.random.RandomState) -> Factors:
     """Random direction as long as the factors are."""
-    blocks = [_normal(rng, b.shape, factors.dtype) for b in factors.blocks]
+    blocks = [_normal(rng, b.shape, b.dtype) for b in factors.blocks]
     direction = type(factors)(*blocks)
     return direction.times(_unit_length(factors) / _size(direction))
 
@@ -991,11 +1006,18 @@ def _size(factors: Factors) -> float:
 def _value_size(objective: Objective, evaluation: Evaluation) -> float:
     """Size of the terms the value is the sum or the difference of."""
     factors = evaluation.factors
-    model = float(np.vdot(gram(factors.left), gram(factors.right)))
+    model = float(np.vdot(gram(factors.left), gram(factors.right)).real)
     return max(evaluation.value, 0.5 * objective.data_norm**2, model)
+
+
+def _in_double(numbers: Any) -> Array:
+    return in_precision(np.asarray(numbers), np.float64)
 
 
 def _normal(
     rng: np.random.RandomState, shape: int | tuple[int, ...], dtype: np.dtype
 ) -> Array:
-    return np.asarray(rng.standard_normal(shape), dtype=dtype)
+    numbers = rng.standard_normal(shape)
+    if np.dtype(dtype).kind == "c":
+        numbers = numbers + 1j * rng.standard_normal(shape)
+    return np.asarray(numbers, dtype=dtype)

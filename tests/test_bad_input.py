@@ -117,7 +117,6 @@ SENSING = [
     sensing("Complex data not supported", "X complex", A * 1j),
     sensing("Complex data not supported", "X complex 3-D", A.reshape(30, 4, 3) * 1j),
     sensing("Complex data not supported", "X complex sparse", sparse.csr_array(A * 1j)),
-    sensing("operator is complex", "X complex operator", aslinearoperator(A * 1j)),
     # the targets
     sensing("requires y to be passed, but the target y is None", "y None", y=None),
     sensing(
@@ -495,7 +494,6 @@ OBSERVED = [
     entries("X contains infinity in column 1", "inf", spoilt(X, np.inf)),
     entries("no observed entry", "all NaN", np.full((2, 2), np.nan)),
     entries("no observed entry", "all zero", np.zeros((2, 2)), 0),
-    entries("X is complex", "complex", X * 1j),
     entries("X must be 2-D, got 1-D", "1-D", X[0]),
     entries("X must be 2-D, got 0-D", "None", None),
     entries("X must be numeric, got dtype <U1", "text", [["a"]]),
@@ -571,7 +569,6 @@ MEASUREMENTS = [
             "NaN or infinity",
             ValueError,
         ),
-        ("dense complex", lambda: DenseMeasurements([[1j]]), "complex", ValueError),
         (
             "dense text",
             lambda: DenseMeasurements([["a"]]),
@@ -600,12 +597,6 @@ MEASUREMENTS = [
             "sparse inf",
             lambda: SparseMeasurements(sparse.csr_array([[np.inf]])),
             "NaN or infinity",
-            ValueError,
-        ),
-        (
-            "sparse complex",
-            lambda: SparseMeasurements(sparse.csr_array([[1j]])),
-            "complex",
             ValueError,
         ),
         (

@@ -42,6 +42,7 @@ INSIDE = {
     "kernels": [{"_uncertain", "_implicit"}, {"_numpy", "_numba"}, {"_choice"}, {""}],
     "measurements": [
         {"validation", "base", "labels"},
+        {"real_numbers"},
         {"*"},
         {"in_memory"},
         {"placing"},

@@ -88,6 +88,8 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
         seen : tuple of ndarray of bool, shape (n_rows,), (n_columns,)
             Rows and columns with an observed entry.
         """
+        if objective.of_complex:
+            return unknown_of(self.symmetric, of_complex=True)
         if self.center is None or objective.has_closed_form:
             return self._components
         return WithOffsets(self.center, seen)
@@ -141,7 +143,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
         They are points of the unknown beside the means that are subtracted now, and
         those of a group if its `block` in the whole matrix is given.
         """
-        last = self._last_factors(block) if self.warm_start else None
+        last = self._last_factors(unknown, block) if self.warm_start else None
         # What is left by another centre is another matrix, perhaps of lower rank.
         if last is None or self._centred[0] != self.center:
             return None
@@ -151,7 +153,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
             return None
         return unknown.of_parts(last, *offsets.without(means).pair)
 
-    def _last_factors(self, block: Block | None) -> Factors | None:
+    def _last_factors(self, unknown: Unknown, block: Block | None) -> Factors | None:
         """The factors that the last fit ended with, None if there are none."""
         if not hasattr(self, "left_"):
             return None
@@ -160,10 +162,11 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
             if (len(left), len(right)) != block.whole_shape:
                 return None
             left, right = within((left, right), block)
-        if left.shape[1] == 0:
+        if left.shape[1] == 0 or (left.dtype.kind == "c") != unknown.of_complex:
             return None
         try:
-            return self._components.of_pair(left, right)
+            kind = unknown_of(self.symmetric, of_complex=unknown.of_complex)
+            return kind.of_pair(left, right)
         except ValueError:
             # The last fit was one of another kind of matrix.
             return None
@@ -211,7 +214,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
             balanced = factors.with_svd(u, s, v)
         self.n_components_ = len(s)
         self.singular_values_ = s
-        self.components_ = np.ascontiguousarray(v.T)
+        self.components_ = np.ascontiguousarray(v.conj().T)
         self.left_, self.right_ = balanced.left, balanced.right
 
     def _warn(self, result: PathResult) -> None:

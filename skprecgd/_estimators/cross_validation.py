@@ -117,8 +117,8 @@ class Samples:
 
     def highest_determined(self, *, symmetric: bool) -> int:
         """The highest rank with fewer unknowns than there are samples; at least 1."""
-        n, unknown = self.weights.count(len(self.targets)), unknown_of(symmetric)
-        shape = self.measurements.matrix_shape
+        n, shape = self.weights.count(len(self.targets)), self.measurements.matrix_shape
+        unknown = unknown_of(symmetric, of_complex=self.measurements.of_complex)
         return max(1, highest_determined(unknown, shape, n))
 
     @property

@@ -179,7 +179,7 @@ def signed_svd(factors: Factors) -> tuple[Array, Array, Array]:
     u, s, v = factors.svd()
     signs = loading_signs(v)
     # Long vectors are not copied where nothing changes.
-    return (u, s, v) if np.all(signs > 0) else (u * signs, s, v * signs)
+    return (u, s, v) if np.all(signs == 1) else (u * signs, s, v * signs)
 
 
 def outlier_matrix(

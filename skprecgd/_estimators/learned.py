@@ -45,7 +45,7 @@ from skprecgd.variational.posterior import Posterior, posterior_of
 from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.recipe import is_doubtful
 from skprecgd.variational.rows import ColumnPosterior
-from skprecgd.variational.sensing import MeasuredDistribution
+from skprecgd.variational.sensing import KnownMeasurements
 from skprecgd.variational.warm import Start
 from skprecgd.variational.working_columns import WorkingColumns
 
@@ -91,7 +91,7 @@ class NoiseFound:
         Degrees of freedom of the noise; infinite if it is normal.
     n_draws : int, default=0
         Of how many draws the matrix is the mean; 0 if it was found without.
-    measured : MeasuredDistribution, default=None
+    measured : KnownMeasurements, default=None
         What is known of measurements that are no single entries.
     n_signal : int, default=0
         Columns of the factors that carry signal.
@@ -104,7 +104,7 @@ class NoiseFound:
     entries: EntryDistributions | None = None
     freedom: float = np.inf
     n_draws: int = 0
-    measured: MeasuredDistribution | None = None
+    measured: KnownMeasurements | None = None
     n_signal: int = 0
 
     @classmethod
@@ -584,10 +584,17 @@ class AtNoise:
             return cls(result, learner.factors, learner.offsets, learner.found())
         return cls(
             replace(result, message=estimator.stop_reason_),
-            FactorPair(estimator.left_, estimator.right_),
+            _stored_factors(estimator, unknown),
             estimator._centred[1],
             estimator._noise,
         )
+
+
+def _stored_factors(estimator: Any, unknown: Unknown) -> Factors:
+    """The factors that the last fit has kept, with the offsets of rows."""
+    if unknown.has_two_factors:
+        return FactorPair(estimator.left_, estimator.right_)
+    return unknown.of_pair(estimator.left_, estimator.left_)
 
 
 def mean_square_of_entries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,10 +25,19 @@ from skprecgd._estimators.parameters import (
 from skprecgd._estimators.reports import report_of
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.threads import running_fit
+from skprecgd._runtime.typing import Array
 from skprecgd.distributed.measurements import ChunkedMeasurements
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor
+from skprecgd.measurements import Measurements
+from skprecgd.measurements.real_numbers import RealNumbers, RealParts, RealValues
+from skprecgd.measurements.tall import TallMeasurements, as_complex
 from skprecgd.unknown.base import Unknown, unknown_of
-from skprecgd.variational.sensing import SensingPosterior, learn_sensing
+from skprecgd.variational.sensing import (
+    KnownMeasurements,
+    MeasuredDistribution,
+    SensingPosterior,
+    learn_sensing,
+)
 from skprecgd.variational.tuning import SENSING
 
 
@@ -47,10 +57,21 @@ class SensingLearner(PriorLearner):
         self.measured, self.rank = measured, rank
         self.report = report_of(estimator)
         self._keeps_pattern = estimator.store_pattern
-        self.unknown: Unknown = unknown_of(estimator.symmetric)
+        self.unknown: Unknown = self._unknown_of(estimator.symmetric)
         given = estimator.noise_variance
         known = measured.weights.unit_variance
         self.variance = given if is_number(given) else known
+
+    def _unknown_of(self, symmetric: bool) -> Unknown:
+        return unknown_of(symmetric)
+
+    def _measurements(self) -> Measurements:
+        """What the posterior is learned of."""
+        return self.measured.measurements
+
+    def _block(self, mean: Array) -> Array:
+        """A block of the factors, given its posterior mean."""
+        return mean
 
     @property
     def n_iter(self) -> float:
@@ -73,7 +94,10 @@ class SensingLearner(PriorLearner):
             # So few measurements say nothing of noise.
             return False
         freedom = self.unknown.degrees_of_freedom(shape, factors.rank)
-        return n < freedom and self.signal() is not None
+        # As many unknowns as measurements explain anything, at a rank below the full.
+        rank_deficient = factors.rank < min(shape)
+        few = n <= freedom if rank_deficient else n < freedom
+        return few and self.signal() is not None
 
     @cached_property
     def posterior(self) -> SensingPosterior:
@@ -81,7 +105,7 @@ class SensingLearner(PriorLearner):
         learning = self.report.during("learning noise and prior")
         with learning, running_fit(one_blas_thread=True):
             return learn_sensing(
-                measured.measurements,
+                self._measurements(),
                 measured.targets,
                 self.rank,
                 symmetric=not self.unknown.has_two_factors,
@@ -95,9 +119,9 @@ class SensingLearner(PriorLearner):
         left, right = posterior.left.astype(dtype), posterior.right.astype(dtype)
         if left.shape[1] == 0:
             left, right = (np.zeros((len(each), 1), dtype) for each in (left, right))
-        if self.unknown.has_two_factors:
-            return FactorPair(left, right)
-        return SymmetricFactor(left)
+        if not self.unknown.has_two_factors:
+            return SymmetricFactor(self._block(left))
+        return FactorPair(self._block(left), self._block(right))
 
     @property
     def offsets(self) -> Offsets:
@@ -109,9 +133,13 @@ class SensingLearner(PriorLearner):
             posterior.noise_variance,
             posterior.factor_scales,
             posterior.evidence,
-            measured=posterior.measured if self._keeps_pattern else None,
+            measured=self._distribution() if self._keeps_pattern else None,
             n_signal=posterior.n_signal,
         )
+
+    def _distribution(self) -> KnownMeasurements:
+        """What is known of measurements, old ones or new."""
+        return self.posterior.measured
 
     def in_words(self) -> str:
         posterior = self.posterior
@@ -122,6 +150,58 @@ class SensingLearner(PriorLearner):
             f"Noise of about {size} was left; {posterior.n_signal} of {self.rank} "
             "columns carry signal."
         )
+
+
+class ComplexSensingLearner(SensingLearner):
+    """The same of complex matrices, whose factors are real ones twice as tall."""
+
+    def _unknown_of(self, symmetric: bool) -> Unknown:
+        return unknown_of(symmetric, of_complex=True)
+
+    def _measurements(self) -> Measurements:
+        numbers = self.measured.measurements
+        assert isinstance(numbers, RealNumbers)
+        return TallMeasurements(numbers)
+
+    def _block(self, mean: Array) -> Array:
+        return as_complex(mean)
+
+    def _distribution(self) -> KnownMeasurements:
+        hermitian = not self.unknown.has_two_factors
+        return ComplexDistribution(self.posterior.measured, hermitian)
+
+
+@dataclass(frozen=True)
+class ComplexDistribution:
+    """What is known of complex measurements of a matrix.
+
+    Attributes
+    ----------
+    measured : MeasuredDistribution
+        Of the real matrix that is twice as tall.
+    hermitian : bool
+        Whether the complex one is.
+    """
+
+    measured: MeasuredDistribution
+    hermitian: bool
+
+    def std(self, measurements: Measurements) -> Array:
+        """Standard deviations, of a complex number the root of both variances.
+
+        Parameters
+        ----------
+        measurements : Measurements
+            Of complex numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_measurements,)
+        """
+        if self.hermitian and measurements.hermitian:
+            return self.measured.std(TallMeasurements(RealValues(measurements)))
+        parts = self.measured.std(TallMeasurements(RealParts(measurements)))
+        return np.hypot(parts[::2], parts[1::2])
 
 
 def sensing_learner_of(
@@ -151,9 +231,13 @@ def sensing_learner_of(
     # Without a tolerance it is not known whether a path would have explained the data.
     endless = tolerance_of(estimator) == 0
     nothing = not may_learn(estimator) or looks_for_outliers(estimator)
-    if chunked or held_out or endless or nothing:
+    of_complex = measured.measurements.of_complex
+    many_rows = measured.measurements.matrix_shape[0] > SENSING.most_hermitian
+    too_large = of_complex and estimator.symmetric and many_rows
+    if chunked or held_out or endless or nothing or too_large:
         return None
-    return SensingLearner(measured, rank, estimator)
+    kind = ComplexSensingLearner if of_complex else SensingLearner
+    return kind(measured, rank, estimator)
 
 
 def no_std(estimator: Any) -> str:

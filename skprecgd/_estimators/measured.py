@@ -45,6 +45,7 @@ from skprecgd.measurements import (
 )
 from skprecgd.measurements.base import check_matrix_shape
 from skprecgd.measurements.tables import warn_of_ids
+from skprecgd.measurements.validation import as_number_array
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 
@@ -125,7 +126,8 @@ class Measured:
         if center is not None and not self.measurements.single_entries:
             raise ValueError(
                 f"center={center!r} needs measurements that are single entries, such "
-                f"as observed_entries makes; got {type(self.measurements).__name__}."
+                "as observed_entries makes of real numbers; got "
+                f"{type(self.measurements).__name__}."
             )
 
     def without(self, offsets: Offsets) -> Measured:
@@ -279,6 +281,8 @@ def read_measured(estimator: Any, X: Any, y: Any) -> Measured:
         check_columns(estimator, X, reset=True)
     if is_dask(y) and isinstance(measurements, ChunkedMeasurements):
         return Measured(measurements, lazy_targets(y, measurements))
+    if measurements.of_complex:
+        return Measured(measurements, _complex_targets(y, len(measurements)))
     return Measured(measurements, _checked_targets(y, len(measurements)))
 
 
@@ -407,12 +411,26 @@ def _shape_of(estimator: Any, rows: Any, shape: Any) -> tuple[int, int]:
 
 
 def _checked_targets(y: Any, n_measurements: int) -> Array:
-    if y is None:
-        raise ValueError("fit needs y, the measured numbers, got None.")
+    _check_given(y)
     y = unmasked(y, "y")
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     if y.ndim != 1:
         raise ValueError(f"y must be 1-D, got shape {y.shape}.")
+    return _as_many(y, n_measurements)
+
+
+def _complex_targets(y: Any, n_measurements: int) -> Array:
+    """Targets of complex measurements, which may be real or complex numbers."""
+    _check_given(y)
+    return _as_many(as_number_array(y, "y", (1,)), n_measurements)
+
+
+def _check_given(y: Any) -> None:
+    if y is None:
+        raise ValueError("fit needs y, the measured numbers, got None.")
+
+
+def _as_many(y: Any, n_measurements: int) -> Array:
     if len(y) != n_measurements:
         raise ValueError(
             f"X holds {n_measurements} measurements and y {len(y)} values; they must "

@@ -8,7 +8,7 @@ from typing import Any
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.compat import Interval, Options, StrOptions
 from skprecgd.losses import LOSSES, Loss, make_loss
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.validation import as_number_array, as_real_array
 from skprecgd.optim import (
     DAMPING_RULES,
     RANK_SEARCHES,
@@ -210,7 +210,13 @@ def needs_each_entry(estimator: Any) -> str | None:
     return None if loss.least_squares else f"loss={loss.name!r}"
 
 
-def check_init(init: Any, matrix_shape: tuple[int, int], max_rank: int) -> None:
+def check_init(
+    init: Any,
+    matrix_shape: tuple[int, int],
+    max_rank: int,
+    *,
+    of_complex: bool = False,
+) -> None:
     """Refuse a given start that does not fit, also where none is needed."""
     if isinstance(init, str):
         return
@@ -218,7 +224,8 @@ def check_init(init: Any, matrix_shape: tuple[int, int], max_rank: int) -> None:
         raise ValueError(
             f"init as arrays must be a pair (left, right), got {len(init)} items."
         )
-    left, right = (as_real_array(block, "init", (2,)).shape for block in init)
+    checked = as_number_array if of_complex else as_real_array
+    left, right = (checked(block, "init", (2,)).shape for block in init)
     n_rows, n_columns = matrix_shape
     rank = left[1]
     fits = (left, right) == ((n_rows, rank), (n_columns, rank))

@@ -41,7 +41,11 @@ from skprecgd._estimators.parameters import (
     tolerance_of,
 )
 from skprecgd._estimators.reports import TellingParallel, report_of
-from skprecgd._estimators.scoring import explained_share, without_largest
+from skprecgd._estimators.scoring import (
+    explained_share,
+    explained_share_of_parts,
+    without_largest,
+)
 from skprecgd._estimators.search_rank import AUTO
 from skprecgd._estimators.sensing import regressor_of
 from skprecgd._estimators.weighting import is_number
@@ -52,6 +56,7 @@ from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import Measurements
+from skprecgd.measurements.real_numbers import RealParts
 from skprecgd.objective import Weights
 from skprecgd.optim import SOLVERS, Solver
 from skprecgd.optim.path.result import PathResult
@@ -161,6 +166,8 @@ class HeldOut:
         if self.outlier_fraction != 0:
             share = upper_bound(self.outlier_fraction)
             targets, z, often = without_largest(targets, z, share, often)
+        elif isinstance(measurements, RealParts):
+            return explained_share_of_parts(loss, targets, z, often)
         return explained_share(loss, targets, z, often)
 
 

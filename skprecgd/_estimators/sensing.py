@@ -22,6 +22,11 @@ from sklearn.utils.validation import (
 
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
+from skprecgd._estimators.complex_measured import (
+    in_real_numbers,
+    measured_values,
+    warn_if_real,
+)
 from skprecgd._estimators.data import warn_about_unseen
 from skprecgd._estimators.fitted import found_factors, minimised, seen_part
 from skprecgd._estimators.fitting import (
@@ -73,12 +78,14 @@ from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._estimators.trusting import learner_beside_outliers
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block, Groups
+from skprecgd._linalg.numerics import real_dtype
 from skprecgd._runtime.compat import Interval, StrOptions, fit_context
 from skprecgd._runtime.dask_kinds import is_dask
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.distributed.graph import compute
 from skprecgd.factors import Factors, SymmetricFactor
 from skprecgd.losses import Loss, make_loss
+from skprecgd.measurements import Measurements
 from skprecgd.objective import Objective
 from skprecgd.optim import Damping, Solver, StepRule
 from skprecgd.optim.certificate import certificate
@@ -92,13 +99,14 @@ class PrecGDMatrixSensing(
 ):
     """Recover a low-rank matrix of unknown rank from linear measurements.
 
-    A sample is one measurement matrix ``A_i``, its target the measured number
-    ``y_i = <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``),
-    and the factors are found by preconditioned gradient descent [1]_, which does not
-    slow down when `n_components` exceeds the true rank or the matrix is
-    ill-conditioned. Where the measurements are noisy, noise and prior are learned from
-    them, and the matrix is a posterior mean [2]_, [3]_: see :ref:`noisy_entries` for
-    single entries, :ref:`noisy_measurements` for all others.
+    A sample is one measurement matrix ``A_i``, its target the measured number ``y_i =
+    <A_i, M> + noise``. The matrix is held as ``M = L R^T`` (or ``X X^T``), and the
+    factors are found by preconditioned gradient descent [1]_, which does not slow down
+    when `n_components` exceeds the true rank or the matrix is ill-conditioned.
+    Measurements of complex numbers recover complex matrices, ``L R^H`` or ``X X^H``:
+    see :ref:`complex`. Where the measurements are noisy, noise and prior are learned
+    from them, and the matrix is a posterior mean [2]_, [3]_: see :ref:`noisy_entries`
+    for single entries, :ref:`noisy_measurements` for all others.
 
     Parameters
     ----------
@@ -114,8 +122,9 @@ class PrecGDMatrixSensing(
         (a square one with ``symmetric=True``): `stop_reason_` names such a guess if it
         is not square.
     symmetric : bool, default=False
-        The matrix is symmetric positive semidefinite, ``M = X X^T``. A matrix that
-        is not is then replaced by the closest fit that is.
+        The matrix is symmetric positive semidefinite, ``M = X X^T``, or Hermitian where
+        measurements are complex. A matrix that is not is then replaced by the closest
+        fit that is.
     center : {None, "mean", "columns", "both"}, default=None
         Offsets that are estimated together with the factors and are in no component:
         none, one for all entries, one for each column, or one for each row, too. Only
@@ -174,7 +183,8 @@ class PrecGDMatrixSensing(
         ``damping="variance_proxy"``, and in place of what ``alpha="auto"`` would learn.
         0: there is no noise, and nothing is learned. "auto": estimated
         from the residual of the fit, or learned. An array has the variance of each
-        target: the squared residuals are then weighed by their inverse. Only with the
+        target: the squared residuals are then weighed by their inverse. Of complex
+        targets it is that of the real and of the imaginary part each. Only with the
         squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
@@ -185,12 +195,13 @@ class PrecGDMatrixSensing(
         posterior mean; see :ref:`noisy_entries` and :ref:`noisy_measurements`. With
         another loss the prior of single entries in memory is learned, of labels and
         counts at once, of other numbers where it predicts better than the path; see
-        :ref:`losses`. It is 0 for data without noise, and for measurements in chunks
-        that are no single entries. Where outliers are looked for, or with another loss,
-        it learns of single entries alone. A number is a ridge on both factors: what is
-        minimised is ``sum_k loss(<A_k, M>, y_k)`` plus `alpha` times the nuclear norm
-        (the sum of the singular values) of the matrix. Weights of the samples and the
-        inverse of an array `noise_variance` multiply the losses. See :ref:`ridge`.
+        :ref:`losses`. It is 0 for data without noise, for measurements in chunks that
+        are no single entries, and for Hermitian matrices of more than 512 rows. Where
+        outliers are looked for, or with another loss, it learns of single entries
+        alone. A number is a ridge on both factors: what is minimised is ``sum_k
+        loss(<A_k, M>, y_k)`` plus `alpha` times the nuclear norm (the sum of the
+        singular values) of the matrix. Weights of the samples and the inverse of an
+        array `noise_variance` multiply the losses. See :ref:`ridge`.
     alpha_scaling : float, default=0.0
         The ridge of a row or column takes the count of its observed entries, relative
         to the mean, to this power; see :ref:`ridge`. Needs single entries.
@@ -241,10 +252,12 @@ class PrecGDMatrixSensing(
         ``(n_rows, n_columns)``: the parameter, or what was read or guessed.
     singular_values_ : ndarray of shape (n_components_,)
     components_ : ndarray of shape (n_components_, n_columns)
-        Right singular vectors of the recovered matrix.
+        Right singular vectors of the recovered matrix: the rows of ``V^T``, of a
+        complex matrix those of ``V^H``.
     left_, right_ : ndarray of shape (n_rows, n_components_), \
             (n_columns, n_components_)
-        Balanced factors; the matrix is ``left_ @ right_.T + center_``.
+        Balanced factors; the matrix is ``left_ @ right_.T + center_``, if it is complex
+        ``left_ @ right_.conj().T``.
     center_ : ndarray of shape (n_columns,)
         Offsets of the columns; zeros without a `center`.
     matrix_ : ndarray of shape (n_rows, n_columns)
@@ -406,7 +419,7 @@ class PrecGDMatrixSensing(
     def matrix_(self) -> Array:
         """The recovered matrix, shape (n_rows, n_columns), formed on demand."""
         check_is_fitted(self)
-        return np.asarray(self.left_ @ self.right_.T + self.center_)
+        return np.asarray(self.left_ @ self.right_.conj().T + self.center_)
 
     @property
     def _n_features_out(self) -> int:
@@ -423,7 +436,8 @@ class PrecGDMatrixSensing(
             The measurement matrices, one a sample. A dask array is read chunk by
             chunk where it is, see :ref:`large_data`.
         y : array-like of shape (n,)
-            The measured numbers; also as a dask array, if `X` is in chunks.
+            The measured numbers, which may be complex where `X` are Measurements of
+            complex numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
             zero not at all. Where noise of single entries is learned, weights count as
@@ -438,8 +452,8 @@ class PrecGDMatrixSensing(
         ------
         ValueError
             If shapes do not match, `n_components` exceeds ``min(matrix_shape)``,
-            data are not finite or not real, weights are negative, or an operator
-            returns NaN or infinity or has a wrong adjoint.
+            data are not finite, arrays are complex, weights are negative, or an
+            operator returns NaN or infinity or has a wrong adjoint.
         """
         with callbacks_told(self, X, y), reported(self), undone_on_failure(self):
             pass_on_interrupt(self._fit(X, y, sample_weight))
@@ -450,7 +464,8 @@ class PrecGDMatrixSensing(
         measured = self._read(X, y, sample_weight)
         shape = measured.measurements.matrix_shape
         rank = SearchRank(self.n_components).most(shape)
-        check_init(self.init, shape, rank)
+        of_complex = measured.measurements.of_complex
+        check_init(self.init, shape, rank, of_complex=of_complex)
         measured = measured.in_natural_order()
         groups = measured.measurements.groups(symmetric=self.symmetric)
         if self._tells_unseen:
@@ -618,7 +633,12 @@ class PrecGDMatrixSensing(
         measured = read_measured(self, X, y)
         measured = measured.weighted(sample_weight, self.noise_variance)
         self._check(measured)
-        return measured
+        if not measured.measurements.of_complex:
+            return measured
+        loss, ordered = make_loss(self.loss), measured.in_natural_order()
+        numbers = in_real_numbers(ordered, loss, hermitian=self.symmetric)
+        warn_if_real(numbers)
+        return numbers
 
     def _check(self, measured: Measured) -> None:
         """Refuse what no matrix can be recovered from."""
@@ -644,7 +664,8 @@ class PrecGDMatrixSensing(
             means: the measurements are their log-odds and their logarithms.
         std : ndarray of shape (n,)
             Only with `return_std`. Of new measurements: what is not known of the
-            matrix, and noise. Where `noise_variance` was given for each target, of ones
+            matrix, and noise (of a complex number the root of the variances of both
+            parts). Where `noise_variance` was given for each target, of ones
             as precise as those in the (harmonic) mean.
 
         Raises
@@ -672,7 +693,7 @@ class PrecGDMatrixSensing(
         measurements = read_measurements(self, X)
         known = None if self._noise is None else self._noise.measured
         if known is not None:
-            return known.std(measurements).astype(self.left_.dtype)
+            return known.std(measurements).astype(real_dtype(self.left_.dtype))
         cells = measurements.cells()
         if cells is None:
             raise ValueError(no_std(self))
@@ -692,7 +713,8 @@ class PrecGDMatrixSensing(
         -------
         float
             R^2, or with another loss D^2: the share of the loss of the best constant
-            prediction that is gone. 1 is perfect; 0 is as good as a constant.
+            prediction that is gone (of complex targets, the squared loss is that of
+            ``|y - z|``). 1 is perfect; 0 is as good as a constant.
         """
         check_is_fitted(self)
         if self._loss.least_squares:
@@ -704,8 +726,12 @@ class PrecGDMatrixSensing(
                 predictions, y = compute(predictions, y)
             weight = checked_weight(sample_weight, len(predictions))
             y = np.asarray(unmasked(y, "y"))
+            if y.dtype.kind == "c" or predictions.dtype.kind == "c":
+                # One minus sum |y - z|^2 / sum |y - mean|^2.
+                y, predictions = (_in_two_columns(z) for z in (y, predictions))
             y, predictions, _ = at_unit_scale(y, predictions, self._loss)
-            return float(r2_score(y, predictions, sample_weight=weight))
+            how = {"sample_weight": weight, "multioutput": "variance_weighted"}
+            return float(r2_score(y, predictions, **how))
         z = self._measure(X)
         y = unmasked(y, "y")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
@@ -719,7 +745,11 @@ class PrecGDMatrixSensing(
         if self.center_.any():
             left = np.hstack([left, np.ones_like(left, shape=(len(left), 1))])
             right = np.hstack([right, self.center_[:, None]])
-        return read_measurements(self, X).forward(left, right)
+        return self._values(read_measurements(self, X), left, right)
+
+    def _values(self, measurements: Measurements, left: Array, right: Array) -> Array:
+        hermitian = self.left_ is self.right_
+        return measured_values(measurements, left, right, hermitian=hermitian)
 
     def transform(self, X: Any) -> Array:
         """Contribution of each singular component to each measurement.
@@ -741,7 +771,9 @@ class PrecGDMatrixSensing(
             return by_samples(self, "transform", X, self._n_features_out)
         measurements = read_measurements(self, X)
         columns = [
-            measurements.forward(self.left_[:, k : k + 1], self.right_[:, k : k + 1])
+            self._values(
+                measurements, self.left_[:, k : k + 1], self.right_[:, k : k + 1]
+            )
             for k in range(self.n_components_)
         ]
         return np.stack(columns, axis=1)
@@ -759,6 +791,11 @@ class PrecGDMatrixSensing(
             # are not zero as a rule, and the measurements cannot shift them.
             tags.regressor_tags.poor_score = loss.generalized
         return tags
+
+
+def _in_two_columns(values: Array) -> Array:
+    """Real and imaginary parts beside each other."""
+    return np.stack([values.real, values.imag], axis=1)
 
 
 def regressor_of(factors: Factors, loss: Loss) -> PrecGDMatrixSensing:

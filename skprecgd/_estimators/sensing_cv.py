@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from skprecgd._estimators.complex_samples import in_real_samples
 from skprecgd._estimators.cross_validation import Samples
 from skprecgd._estimators.fitting import (
     callbacks_told,
@@ -23,7 +24,7 @@ from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._estimators.weighting import read_weights
 from skprecgd._runtime.compat import fit_context
 from skprecgd._runtime.typing import RandomState
-from skprecgd.losses import Loss
+from skprecgd.losses import Loss, make_loss
 from skprecgd.measurements import FullObservation
 from skprecgd.objective.weights import ONCE
 from skprecgd.optim import Damping, Solver
@@ -302,7 +303,7 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
         counted = measured.weighted(sample_weight, self.noise_variance)
         self._check(counted)
         n = len(measured.measurements)
-        return Samples(
+        samples = Samples(
             measured.measurements,
             np.asarray(measured.targets),
             self.center,
@@ -310,6 +311,8 @@ class PrecGDMatrixSensingCV(RankPathCV, PrecGDMatrixSensing):
             groups=groups,
             may_be_noisy=self._are_noisy(counted),
         )
+        loss = make_loss(self.loss)
+        return in_real_samples(samples, loss, hermitian=self.symmetric)
 
     def _are_noisy(self, measured: Measured) -> bool:
         """Whether a fit may learn the noise of these measurements."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from skprecgd._linalg.matrices import as_matrix
+from skprecgd._linalg.numerics import adjoint_of
 from skprecgd._linalg.svd_tuning import BIDIAGONAL, BidiagonalTuning
 from skprecgd._runtime.typing import Array
 
@@ -65,7 +66,7 @@ class _Basis:
     def _rest(self, vector: Array) -> tuple[Array, float]:
         # A vector that was made orthogonal twice is so to machine precision.
         for _ in range(2):
-            vector = vector - (self.rows @ vector) @ self.rows
+            vector = vector - (self.rows.conj() @ vector) @ self.rows
         return vector, float(np.linalg.norm(vector))
 
 
@@ -131,7 +132,7 @@ class Decomposition(Spectrum):
         return self._s
 
     def triplets(self, count: int) -> tuple[Array, Array, Array]:
-        return self._u[:, :count], self._s[:count], self._vt[:count].T
+        return self._u[:, :count], self._s[:count], self._vt[:count].conj().T
 
 
 class Bidiagonalization(Spectrum):
@@ -154,7 +155,7 @@ class Bidiagonalization(Spectrum):
         matrix = as_matrix(matrix)
         n_rows, n_columns = matrix.shape
         self._turned = n_rows < n_columns
-        self._matrix = matrix.T if self._turned else matrix
+        self._matrix = adjoint_of(matrix) if self._turned else matrix
         dtype = np.dtype(matrix.dtype)
         self._left = _Basis(max(n_rows, n_columns), dtype, rng, tuning.rounding)
         self._right = _Basis(min(n_rows, n_columns), dtype, rng, tuning.rounding)

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, svds
 from sklearn.utils import check_random_state
 
 from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.numerics import adjoint_of
 from skprecgd._linalg.products import all_finite
 from skprecgd._linalg.svd_tuning import ARPACK, ArpackTuning
 from skprecgd._runtime.typing import Array, RandomState
@@ -136,9 +137,10 @@ def leading_eigenpairs(
     rank: int,
     random_state: RandomState = None,
     *,
+    tol: float = 0.0,
     tuning: ArpackTuning = ARPACK,
 ) -> tuple[Array, Array]:
-    """Largest eigenvalues of the symmetric part, descending, and their vectors.
+    """Largest eigenvalues of the Hermitian part, descending, and their vectors.
 
     Parameters
     ----------
@@ -147,6 +149,8 @@ def leading_eigenpairs(
         Number of eigenpairs.
     random_state : int, RandomState instance or None, default=None
         Draws the start vector of the iterative decomposition.
+    tol : float, default=0.0
+        Relative error allowed in the eigenvalues; 0 is machine precision.
     tuning : ArpackTuning
 
     Returns
@@ -157,18 +161,18 @@ def leading_eigenpairs(
     n = matrix.shape[0]
     if n <= tuning.direct_size or rank >= n // 2:
         dense = _finite(matrix.formed())
-        values, vectors = np.linalg.eigh(0.5 * (dense + dense.T))
+        values, vectors = np.linalg.eigh(0.5 * (dense + dense.conj().T))
     else:
         rng = check_random_state(random_state)
         if _is_zero(matrix, rng):
             return np.zeros(rank), np.eye(n, rank)
         v0 = rng.standard_normal(n).astype(matrix.dtype)
-        even = 0.5 * (matrix + matrix.T)
+        even = 0.5 * (matrix + adjoint_of(matrix))
 
         def iterate(tol: float, maxiter: int) -> tuple[Array, Array]:
             return eigsh(even, k=rank, which="LA", v0=v0, tol=tol, maxiter=maxiter)
 
-        values, vectors = _tolerant(iterate, 0.0, tuning)
+        values, vectors = _tolerant(iterate, tol, tuning)
     order = np.argsort(values)[::-1][:rank]
     return values[order], vectors[:, order]
 
@@ -187,12 +191,12 @@ def _svds_by_gram(
     how = {**how, "tol": how["tol"] ** 2}
     basis = np.linalg.qr(np.asarray(eigsh(gram, k=rank, which="LM", **how)[1]))[0]
     u, s, vt = np.linalg.svd(matrix.times(basis), full_matrices=False)
-    return u, s, basis @ vt.T
+    return u, s, basis @ vt.conj().T
 
 
 def _descending(u: Array, s: Array, vt: Array, rank: int) -> Triplets:
     order = np.argsort(s)[::-1][:rank]
-    return u[:, order], s[order], vt[order].T
+    return u[:, order], s[order], vt[order].conj().T
 
 
 def _tolerant(

@@ -19,7 +19,14 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.left_basis import BasisInMemory, BasisOfArray, LeftBasis
-from skprecgd._linalg.numerics import dot, is_mapped, norm, slabs, working_dtype
+from skprecgd._linalg.numerics import (
+    adjoint_of,
+    dot,
+    is_mapped,
+    norm,
+    slabs,
+    working_dtype,
+)
 from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._linalg.svd_tuning import SinglePrecision
 from skprecgd._runtime.threads import allowed_threads, share_out
@@ -70,12 +77,13 @@ def as_matrix(X: Any) -> Matrix:
 
 
 class Matrix(LinearOperator, ABC):
-    """A real matrix known by its products.
+    """A matrix known by its products; its numbers may be complex.
 
-    A subclass implements `times` and `transposed_times`. All other members have
-    defaults that hold for any matrix; a subclass overrides those for which it knows a
-    better way. A matrix is also a LinearOperator of SciPy, for the sake of ``@``,
-    ``.T``, sums and eigensolvers.
+    A subclass implements `times` and `transposed_times`, by which the product with the
+    adjoint ``X^H`` is meant: ``X.T`` where X is real. All other members have defaults
+    that hold for any matrix; a subclass overrides those for which it knows a better
+    way. A matrix is also a LinearOperator of SciPy, for the sake of ``@``, ``.T``, sums
+    and eigensolvers.
 
     Parameters
     ----------
@@ -120,7 +128,7 @@ class Matrix(LinearOperator, ABC):
 
     @abstractmethod
     def transposed_times(self, block: Array) -> Array:
-        """``X.T @ block``.
+        """``X.T @ block``; of complex numbers ``X^H @ block``.
 
         Parameters
         ----------
@@ -264,7 +272,7 @@ class ArrayMatrix(Matrix):
         return np.asarray(self._X.dot(block))
 
     def transposed_times(self, block: Array) -> Array:
-        return np.asarray(self._X.T.dot(block))
+        return np.asarray(self._X.conj().T.dot(block))
 
     def gram_times(self, block: Array) -> Array:
         turned, parts = np.ascontiguousarray(block.T), _parts(len(self._X))
@@ -274,7 +282,7 @@ class ArrayMatrix(Matrix):
             # A slab is read from memory once; BLAS is faster from the thin side.
             for start in part:
                 slab = self._X[start : start + _SLAB_ROWS]
-                total += (turned @ slab.T) @ slab
+                total += (turned @ slab.T) @ slab.conj()
 
         share_out(add, zip(sums, parts, strict=True), threads=allowed_threads())
         return np.asarray(sums.sum(axis=0).T)
@@ -316,7 +324,7 @@ class ArrayMatrix(Matrix):
         return SlabMatrix(self._X, 1.0, _SLAB_NUMBERS, np.dtype(np.float64))
 
     def _transpose(self) -> Matrix:
-        return ArrayMatrix(self._X.T)
+        return ArrayMatrix(self._X.conj().T)
 
 
 class SlabMatrix(Matrix):
@@ -400,7 +408,7 @@ class SparseMatrix(Matrix):
     @cached_property
     def _turned(self) -> Any:
         # It is a view of the same numbers, but takes SciPy as long as a small product.
-        return self._X.T
+        return self._X.conjugate(copy=False).T
 
     def times(self, block: Array) -> Array:
         return np.asarray(self._X @ block)
@@ -450,7 +458,7 @@ class OperatorMatrix(Matrix):
 
     @cached_property
     def _turned(self) -> Any:
-        return self._X.T
+        return adjoint_of(self._X)
 
     def times(self, block: Array) -> Array:
         product = np.asarray(self._X @ block)
@@ -478,7 +486,7 @@ class OperatorMatrix(Matrix):
 
 
 class TransposedMatrix(Matrix):
-    """The transpose of a matrix.
+    """The transpose of a matrix, or the adjoint of a complex one.
 
     Parameters
     ----------

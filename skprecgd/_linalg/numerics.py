@@ -28,9 +28,13 @@ def dot(a: Array, b: Array) -> float:
     """Inner product of two arrays of equal shape, accumulated in float64.
 
     Losses and step sizes are differences of such sums: accumulated in float32
-    they would lose the digits the exact step needs.
+    they would lose the digits the exact step needs. That of complex numbers is the one
+    of their real and imaginary parts, ``Re sum conj(a) b``.
     """
     a, b = a.ravel(), b.ravel()
+    if a.dtype.kind == "c" or b.dtype.kind == "c":
+        kind = np.result_type(a, b)
+        a, b = (real_parts(each.astype(kind, copy=False)) for each in (a, b))
     if a.dtype == np.float64 and b.dtype == np.float64:
         return float(a @ b)
     return float(
@@ -47,6 +51,8 @@ def dot(a: Array, b: Array) -> float:
 def norm(a: Array) -> float:
     """Euclidean (Frobenius) norm that neither overflows nor underflows."""
     a = a.ravel(order="K")
+    if a.dtype.kind == "c":
+        a = real_parts(a)
     with np.errstate(over="ignore", under="ignore"):
         square = dot(a, a)
     if np.isfinite(square) and square > _SAFE_SQUARE:
@@ -56,6 +62,26 @@ def norm(a: Array) -> float:
         return largest
     scaled = a.astype(np.float64) / largest
     return largest * float(np.sqrt(np.dot(scaled, scaled)))
+
+
+def real_parts(a: Array) -> Array:
+    """The real and imaginary parts of complex numbers, one after the other: a view.
+
+    Parameters
+    ----------
+    a : ndarray of shape (n,)
+        Contiguous.
+
+    Returns
+    -------
+    ndarray of shape (2 n,)
+    """
+    return a.view(real_dtype(a.dtype))
+
+
+def complex_numbers(parts: Array) -> Array:
+    """The complex numbers whose `real_parts` are given: a view, shape (n,)."""
+    return np.ascontiguousarray(parts).view(complex_dtype(parts.dtype))
 
 
 def square(size: float) -> float:
@@ -122,6 +148,8 @@ def largest_sizes(groups: Array, values: Array, n: int) -> Array:
 
 def largest_size(a: Array) -> float:
     """The largest absolute value, without a copy of the array; 0 if there is none."""
+    if a.dtype.kind == "c":
+        return float(np.max(np.abs(a), initial=0.0))
     return max(float(np.max(a, initial=0.0)), -float(np.min(a, initial=0.0)))
 
 
@@ -241,8 +269,8 @@ def is_mapped(array: Any) -> bool:
 
 
 def gram(a: Array) -> Array:
-    """``a.T @ a`` in float64, shape (r, r)."""
-    return np.asarray(a.T @ a, dtype=np.float64)
+    """``a^H a`` in double precision, shape (r, r)."""
+    return np.asarray(a.conj().T @ a, dtype=np.result_type(a, np.float64))
 
 
 def working_dtype(*dtypes: np.dtype) -> np.dtype:
@@ -250,6 +278,42 @@ def working_dtype(*dtypes: np.dtype) -> np.dtype:
     if dtypes and all(np.dtype(d) == np.float32 for d in dtypes):
         return np.dtype(np.float32)
     return np.dtype(np.float64)
+
+
+def column_squares(a: Array) -> Array:
+    """The sum of squared sizes of each column, in float64, shape (r,)."""
+    total = np.einsum("ij,ij->j", a.real, a.real, dtype=np.float64)
+    if a.dtype.kind == "c":
+        total += np.einsum("ij,ij->j", a.imag, a.imag, dtype=np.float64)
+    return total
+
+
+def real_dtype(dtype: Any) -> np.dtype:
+    """float32 for single precision, real or complex, else float64."""
+    kind = np.dtype(dtype)
+    return np.empty(0, kind).real.dtype if kind.kind == "c" else working_dtype(kind)
+
+
+def complex_dtype(dtype: Any) -> np.dtype:
+    """complex64 for single precision, real or complex, else complex128."""
+    return np.result_type(real_dtype(dtype), np.complex64)
+
+
+def in_precision(a: Array, dtype: Any) -> Array:
+    """Real or complex numbers in the precision of a type; complex ones stay complex."""
+    return a.astype(kind_in(a, dtype), copy=False)
+
+
+def kind_in(a: Array, dtype: Any) -> np.dtype:
+    """The type of numbers like these, real or complex, in the precision of a type."""
+    return complex_dtype(dtype) if a.dtype.kind == "c" else real_dtype(dtype)
+
+
+def adjoint_of(matrix: Any) -> Any:
+    """``M^H`` of whatever can be multiplied, which is ``M.T`` where M is real."""
+    if np.dtype(matrix.dtype).kind != "c":
+        return matrix.T
+    return matrix.H if isinstance(matrix, LinearOperator) else matrix.conj().T
 
 
 def first_minimum(

@@ -75,6 +75,16 @@ def is_independent(triangle: Array, scale: float, least: float = 1e-2) -> bool:
 
 
 def loading_signs(v: Array) -> Array:
-    """Signs with which the largest entry of each column is positive."""
+    """Signs with which the largest entry of each column is positive.
+
+    Those of complex columns are the phases that make it so.
+    """
+    if v.dtype.kind == "c":
+        largest = np.take_along_axis(v, np.argmax(np.abs(v), axis=0)[None], axis=0)[0]
+        sizes = np.abs(largest)
+        phases = np.divide(
+            largest.conj(), sizes, where=sizes > 0, out=np.ones_like(largest)
+        )
+        return phases
     smallest, largest = v.min(axis=0, initial=0.0), v.max(axis=0, initial=0.0)
     return np.where(largest < -smallest, -1, 1).astype(v.dtype)

@@ -13,7 +13,15 @@ from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.groups import Groups, connected_groups
 from skprecgd._linalg.matrices import Matrix, OperatorMatrix, as_matrix
-from skprecgd._linalg.numerics import UNIT, dot, norm, slab_bincount, slabs, square
+from skprecgd._linalg.numerics import (
+    UNIT,
+    adjoint_of,
+    dot,
+    norm,
+    slab_bincount,
+    slabs,
+    square,
+)
 from skprecgd._linalg.products import check_adjoint, check_finite
 from skprecgd._runtime.typing import Array
 
@@ -39,6 +47,10 @@ class Measurements(ABC):
     like a container of samples: `len`, row indexing and pickling work, so
     scikit-learn's splitters can hold measurements out.
 
+    Measurements of complex numbers measure ``L R^H``: ``<A, M>`` is the inner product
+    ``tr(A^H M)``, the sum of all ``conj(A_jk) M_jk``, and weights of the adjoint are
+    complex. An objective sees them as `RealParts` or `RealValues`.
+
     Attributes
     ----------
     matrix_shape : tuple of int
@@ -46,7 +58,7 @@ class Measurements(ABC):
     n_measurements : int
         Number of measured numbers.
     dtype : numpy.dtype
-        float32 or float64; products are computed in it.
+        float32 or float64, or complex64 or complex128; products are computed in it.
     """
 
     matrix_shape: tuple[int, int]
@@ -65,6 +77,13 @@ class Measurements(ABC):
     """Whether `adjoint` is an array, and far smaller than the measurements."""
     has_design: bool = False
     """Whether `design` costs no more than some products."""
+    hermitian: bool = False
+    """Whether every measurement matrix is Hermitian.
+
+    Measurements of a Hermitian matrix are then real numbers.
+    """
+    sees_imaginary_part: bool = True
+    """Whether any of Hermitian measurement matrices is not real."""
     _products_checked: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, checked: bool = False, **options: Any) -> None:
@@ -89,13 +108,21 @@ class Measurements(ABC):
     def n_measurements(self) -> int: ...
 
     @property
+    def of_complex(self) -> bool:
+        """Whether the numbers of the matrix are complex."""
+        return self.dtype.kind == "c"
+
+    @property
     def large_products(self) -> bool:
         """Whether products with the data are large enough for several BLAS threads."""
         return True
 
     @abstractmethod
     def forward(self, left: Array, right: Array) -> Array:
-        """Measure ``left @ right.T``; returns shape (n_measurements,)."""
+        """Measure ``left @ right.T``; returns shape (n_measurements,).
+
+        Complex measurements measure ``left @ right.conj().T``.
+        """
 
     @abstractmethod
     def adjoint(self, weights: Array) -> Any:
@@ -223,8 +250,10 @@ class Measurements(ABC):
     def design(self, other: Array, block: int) -> Array:
         """The measurement matrices times a factor: the design for the other factor.
 
-        ``<A_i, Z other^T>`` is the inner product of Z with ``A_i other``. The base
-        class reads all measurement matrices, block by block.
+        ``<A_i, Z other^T>`` is the inner product of Z with ``A_i other``, and that of
+        ``A_i`` with ``other Z^T`` is the one of ``A_i^T other`` with Z (of complex
+        numbers ``A_i^H other``). The base class reads all measurement matrices, block
+        by block.
 
         Parameters
         ----------
@@ -242,7 +271,7 @@ class Measurements(ABC):
         out = np.empty((self.n_measurements, n, r), self.dtype)
         for part in slabs(self.shape):
             matrices = self.stacked(part).reshape(-1, *self.matrix_shape)
-            out[part] = (matrices.transpose(0, 2, 1) if block else matrices) @ other
+            out[part] = matrices_times(matrices, other, block)
         return out
 
     def sizes(self) -> Array:
@@ -332,16 +361,22 @@ class Measurements(ABC):
         if self._products_checked:
             return
         rng = np.random.default_rng(0)
-        left, right = (
-            rng.standard_normal((n, 1)).astype(self.dtype) for n in self.matrix_shape
-        )
-        weights = rng.choice([-1.0, 1.0], self.n_measurements).astype(self.dtype)
+        left, right = (self._probe(rng, (n, 1)) for n in self.matrix_shape)
+        weights = self._probe(rng, (self.n_measurements,))
+        weights /= np.maximum(np.abs(weights), np.finfo(self.dtype).tiny)
         measured = self.forward(left, right)
         back = self.adjoint_products(weights, left, right)
         inner = np.array([dot(measured, weights)])
         adjoint_inner = np.array([dot(left, back[0]), dot(right, back[1])])
         names = "forward", "adjoint"
         check_adjoint(inner, adjoint_inner, norm(measured), names, self)
+
+    def _probe(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Gaussian numbers of the measurements' type."""
+        numbers = rng.standard_normal(shape)
+        if self.dtype.kind == "c":
+            numbers = numbers + 1j * rng.standard_normal(shape)
+        return numbers.astype(self.dtype)
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
@@ -411,10 +446,11 @@ class Measurements(ABC):
         """``A*(weights) @ right`` and ``A*(weights).T @ left`` together.
 
         Gradients come from here; override it where one pass serves both products,
-        or where they are cheaper than the adjoint itself.
+        or where they are cheaper than the adjoint itself. Of complex numbers, the
+        second one is ``A*(weights)^H @ left``.
         """
         matrix = self.adjoint(weights)
-        return np.asarray(matrix @ right), np.asarray(matrix.T @ left)
+        return np.asarray(matrix @ right), np.asarray(adjoint_of(matrix) @ left)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -447,6 +483,14 @@ class Measurements(ABC):
             f"{type(self).__name__}({self.n_measurements} measurements of a "
             f"{n_rows} x {n_columns} matrix, {self.dtype})"
         )
+
+
+def matrices_times(matrices: Array, other: Array, block: int) -> Array:
+    """``A_i R``, or ``A_i^H L``, of a stack of matrices."""
+    if not block:
+        return np.asarray(matrices @ other)
+    # The factor is conjugated, and not the stack.
+    return np.asarray((matrices.transpose(0, 2, 1) @ other.conj()).conj())
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -496,6 +540,10 @@ class ScaledMeasurements(Measurements, checked=True):
     @property
     def n_measurements(self) -> int:
         return self.measurements.n_measurements
+
+    @property
+    def of_complex(self) -> bool:
+        return self.measurements.of_complex
 
     @property
     def large_products(self) -> bool:

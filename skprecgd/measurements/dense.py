@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from skprecgd._linalg.numerics import is_mapped, norm, selected_rows, slabs, square
+from skprecgd._linalg.numerics import (
+    column_squares,
+    is_mapped,
+    norm,
+    selected_rows,
+    slabs,
+    square,
+)
 from skprecgd._runtime.arrays import empty
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import (
@@ -17,8 +25,13 @@ from skprecgd.kernels import (
     normal_product,
     there_and_back,
 )
-from skprecgd.measurements.base import Measurements, Tangent, check_matrix_shape
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.base import (
+    Measurements,
+    Tangent,
+    check_matrix_shape,
+    matrices_times,
+)
+from skprecgd.measurements.validation import as_number_array
 
 # Numbers of the stack whose squares are summed at a time (1 MB of float64).
 _CHUNK = 1 << 17
@@ -30,12 +43,13 @@ _RAY_CHUNK = 1 << 19
 
 
 class DenseMeasurements(Measurements, checked=True):
-    """A stack of dense measurement matrices.
+    """A stack of dense measurement matrices, real or complex.
 
     Parameters
     ----------
     stack : array-like of shape (n, n_rows * n_columns) or (n, n_rows, n_columns)
-        The measurement matrices, each row flattened in C order.
+        The measurement matrices, each row flattened in C order. Complex ones measure
+        ``tr(A^H M)``, which for a Hermitian A is ``tr(A M)``.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``. None: read from a 3-D stack; for a 2-D stack the
         most balanced shape with that many cells.
@@ -55,7 +69,7 @@ class DenseMeasurements(Measurements, checked=True):
     """Bytes above which all folds read the stack in place, instead of copying it."""
 
     def __init__(self, stack: Any, matrix_shape: tuple[int, int] | None = None) -> None:
-        stack = as_real_array(stack, "the measurements", (2, 3))
+        stack = as_number_array(stack, "the measurements", (2, 3))
         if stack.ndim == 3:
             own_shape = stack.shape[1:]
             if matrix_shape is not None and tuple(matrix_shape) != own_shape:
@@ -90,8 +104,26 @@ class DenseMeasurements(Measurements, checked=True):
         size = self.n_measurements * self.stack.shape[1]
         return not (self.stack.flags.c_contiguous and are_compiled(size))
 
+    @cached_property
+    def hermitian(self) -> bool:  # type: ignore[override]
+        n_rows, n_columns = self.matrix_shape
+        if n_rows != n_columns:
+            return False
+        # Products of factors are Hermitian up to rounding.
+        close = float(np.sqrt(np.finfo(self.dtype).eps))
+        for _, rows in self._blocks(_CHUNK):
+            matrices = rows.reshape(-1, n_rows, n_rows)
+            apart = matrices - matrices.conj().transpose(0, 2, 1)
+            if np.any(_lengths(apart) > close * _lengths(matrices)):
+                return False
+        return True
+
+    @cached_property
+    def sees_imaginary_part(self) -> bool:  # type: ignore[override]
+        return any(np.any(rows.imag) for _, rows in self._blocks(_CHUNK))
+
     def forward(self, left: Array, right: Array) -> Array:
-        return self._times(left @ right.T)[0]
+        return self._times(left @ right.conj().T)[0]
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
@@ -114,7 +146,7 @@ class DenseMeasurements(Measurements, checked=True):
     def forward_and_back(
         self, left: Array, right: Array, weights: Any
     ) -> tuple[Array, Array]:
-        (measured,), (back,) = self._there_and_back([left @ right.T], weights)
+        (measured,), (back,) = self._there_and_back([left @ right.conj().T], weights)
         return measured, back
 
     def adjoint(self, weights: Array) -> Array:
@@ -122,7 +154,7 @@ class DenseMeasurements(Measurements, checked=True):
         return self._transposed_times(weights).reshape(self.matrix_shape)
 
     def tangent(self, left: Array, right: Array) -> Tangent:
-        if not self.contracts(left.shape[1]):
+        if self.of_complex or not self.contracts(left.shape[1]):
             return Tangent(self, left, right)
         return _ContractedTangent(self, left, right)
 
@@ -139,6 +171,14 @@ class DenseMeasurements(Measurements, checked=True):
 
     def stacked(self, part: slice) -> Array:
         return np.asarray(self.stack[self._positions[part]])
+
+    def design(self, other: Array, block: int) -> Array:
+        n, r = self.matrix_shape[block], other.shape[1]
+        out = np.empty((self.n_measurements, n, r), self.dtype)
+        for part, rows in self._blocks(self.stack.size):
+            matrices = rows.reshape(-1, *self.matrix_shape)
+            out[part] = matrices_times(matrices, other, block)
+        return out
 
     @property
     def folds_share(self) -> bool:
@@ -165,11 +205,7 @@ class DenseMeasurements(Measurements, checked=True):
     def _sizes(self) -> Array:
         sizes = np.empty(self.n_measurements)
         for part, rows in self._blocks(_CHUNK):
-            # Squares of very small or very large numbers would be zero or infinite.
-            unit = float(np.max(np.abs(rows), initial=0.0)) or 1.0
-            scaled = rows / unit
-            squares = np.einsum("ij,ij->i", scaled, scaled, dtype=np.float64)
-            sizes[part] = unit * np.sqrt(squares)
+            sizes[part] = _lengths(rows)
         return sizes
 
     @property
@@ -187,12 +223,13 @@ class DenseMeasurements(Measurements, checked=True):
         # Block by block, two products with a vector take less time than one with a
         # matrix of two columns, which BLAS packs as if it had many.
         out = np.empty((len(matrices), self.n_measurements), self.dtype)
-        flat = [matrix.astype(self.dtype, copy=False).ravel() for matrix in matrices]
+        # The matrices are conjugated here, and what was measured in the end: no stack.
+        flat = [m.astype(self.dtype, copy=False).conj().ravel() for m in matrices]
         most = _RAY_CHUNK if len(flat) > 1 else self.stack.size
         for part, rows in self._blocks(most):
             for measured, cells in zip(out, flat, strict=True):
                 np.dot(rows, cells, out=measured[part])
-        return out
+        return np.asarray(out.conj())
 
     def _transposed_times(self, weights: Array) -> Array:
         return np.asarray(weights @ self.stack)
@@ -201,6 +238,11 @@ class DenseMeasurements(Measurements, checked=True):
         self, matrices: Sequence[Array], weights: Any
     ) -> tuple[Array, Array]:
         """Measure the matrices, and take the adjoint of the weighted measurements."""
+        if self.of_complex:
+            # The fused pass is one over real numbers.
+            z = self._times(*matrices)
+            back = np.stack([self._transposed_times(weights * each) for each in z])
+            return z, back.reshape(-1, *self.matrix_shape)
         cells = np.stack([m.ravel() for m in matrices]).astype(self.dtype, copy=False)
         measured, back = there_and_back(self.stack, self._positions, cells, weights)
         return measured, back.reshape(-1, *self.matrix_shape)
@@ -211,8 +253,16 @@ def _ray(
 ) -> tuple[Array, Array]:
     """The two matrices that are measured for a ray."""
     # The first is a sum of two products, which are computed as one.
-    linear = np.hstack([d_left, left]) @ np.hstack([right, d_right]).T
-    return linear, d_left @ d_right.T
+    linear = np.hstack([d_left, left]) @ np.hstack([right, d_right]).conj().T
+    return linear, d_left @ d_right.conj().T
+
+
+def _lengths(stack: Array) -> Array:
+    """The norm of each measurement matrix, in float64."""
+    # Squares of very small or very large numbers would be zero or infinite.
+    unit = float(np.max(np.abs(stack), initial=0.0)) or 1.0
+    scaled = stack.reshape(len(stack), -1) / unit
+    return np.asarray(unit * np.sqrt(column_squares(scaled.T)))
 
 
 class DenseSelection(DenseMeasurements):

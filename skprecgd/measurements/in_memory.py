@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -11,12 +11,12 @@ from scipy import sparse
 
 from skprecgd._linalg.containers import Marked, marked
 from skprecgd._linalg.naming import ENTRIES, Cures, columns_named
-from skprecgd._linalg.numerics import slabs, working_dtype
+from skprecgd._linalg.numerics import in_precision, kind_in, slabs
 from skprecgd._linalg.products import all_finite
 from skprecgd._linalg.stored import has_nan, observed, without_duplicates
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape, check_matrix_shape
-from skprecgd.measurements.entries import EntryMeasurements
+from skprecgd.measurements.complex_entries import entries_at
 from skprecgd.measurements.sparse import SparseMeasurements
 
 
@@ -74,7 +74,7 @@ def sparse_measurements(X: Any, matrix_shape: tuple[int, int] | None) -> Measure
         return SparseMeasurements(csr, matrix_shape)
     shape = check_matrix_shape(matrix_shape, csr.shape[1])
     rows, columns = np.divmod(csr.indices, shape[1])
-    return EntryMeasurements(rows, columns, shape, working_dtype(csr.dtype))
+    return entries_at(rows, columns, shape, kind_in(csr, csr.dtype))
 
 
 def _stored_zeros(X: Any) -> Array:
@@ -110,6 +110,14 @@ def matrix_entries(X: Any, missing_values: float) -> Entries:
 
     They are in row-major order. Unlike in `observed_entries`, there may be none.
     """
+    rows, columns, values, shape = number_entries(X, missing_values)
+    if np.iscomplexobj(values):
+        raise ValueError("X is complex; only real data are supported.")
+    return rows, columns, values, shape
+
+
+def number_entries(X: Any, missing_values: float) -> Entries:
+    """The same of a matrix whose numbers may be complex."""
     stored_only = sparse.issparse(X) and missing_values == 0
     if stored_only:
         # Triples that share their arrays with X would change with it.
@@ -125,13 +133,19 @@ def matrix_entries(X: Any, missing_values: float) -> Entries:
             raise ValueError(f"X must be numeric, got dtype {dense.dtype}.")
         rows, columns, values = _cells(dense, missing_values)
         csr = dense
-    if np.iscomplexobj(values):
-        raise ValueError("X is complex; only real data are supported.")
-    values = values.astype(working_dtype(values.dtype), copy=False)
-    return rows, columns, values, (int(csr.shape[0]), int(csr.shape[1]))
+    return (
+        rows,
+        columns,
+        in_precision(values, values.dtype),
+        (int(csr.shape[0]), int(csr.shape[1])),
+    )
 
 
-def given_entries(X: Any, missing_values: float | None) -> Entries:
+def given_entries(
+    X: Any,
+    missing_values: float | None,
+    read: Callable[[Any, float], Entries] = matrix_entries,
+) -> Entries:
     """The same of a matrix in any container, whose observed entries are finite.
 
     Parameters
@@ -139,10 +153,12 @@ def given_entries(X: Any, missing_values: float | None) -> Entries:
     X : matrix in any container
     missing_values : nan, 0 or None
         None is nan for what is not sparse.
+    read : callable, default=matrix_entries
+        Reads the entries of arrays and sparse arrays.
     """
     with columns_named(X, MAYBE_LONG if hasattr(X, "columns") else ENTRIES):
         matrix, missing_values = _marked_as_said(X, missing_values)
-        entries = matrix_entries(matrix, missing_values)
+        entries = read(matrix, missing_values)
         if not all_finite(entries[2]):
             what = "NaN" if has_nan(entries[2]) else "infinity"
             raise ValueError(f"Input X contains {what}.")

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from skprecgd._linalg.numerics import dot, norm, square, working_dtype
+from skprecgd._linalg.numerics import (
+    complex_dtype,
+    dot,
+    norm,
+    square,
+    working_dtype,
+)
 from skprecgd._linalg.products import check_adjoint, check_finite, missing_product
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, check_matrix_shape
@@ -21,9 +27,13 @@ class LinearOperatorMeasurements(Measurements, checked=True):
     ----------
     operator : scipy.sparse.linalg.LinearOperator of shape (n, n_rows * n_columns)
         Must implement `matvec` and `rmatvec`, its adjoint. A fit compares them once,
-        and the products have to be finite.
+        and the products have to be finite. One of a complex dtype measures a complex
+        matrix.
     matrix_shape : tuple of int, default=None
         ``(n_rows, n_columns)``; None is the most balanced shape.
+    hermitian : bool, default=False
+        Whether what a complex operator makes of a Hermitian matrix is real, up to
+        rounding. With ``symmetric=True``, the targets then have to be real.
 
     Notes
     -----
@@ -41,18 +51,21 @@ class LinearOperatorMeasurements(Measurements, checked=True):
     """
 
     def __init__(
-        self, operator: LinearOperator, matrix_shape: tuple[int, int] | None = None
+        self,
+        operator: LinearOperator,
+        matrix_shape: tuple[int, int] | None = None,
+        *,
+        hermitian: bool = False,
     ) -> None:
         if not isinstance(operator, LinearOperator):
             raise ValueError(
                 "operator must be a scipy.sparse.linalg.LinearOperator, got "
                 f"{type(operator).__name__}."
             )
-        if np.issubdtype(operator.dtype, np.complexfloating):
-            raise ValueError("operator is complex; only real ones are supported.")
-        self.operator = operator
+        self.operator, self.hermitian = operator, hermitian
         self.matrix_shape = check_matrix_shape(matrix_shape, operator.shape[1])
-        self.dtype = working_dtype(np.dtype(operator.dtype))
+        kind = np.dtype(operator.dtype)
+        self.dtype = complex_dtype(kind) if kind.kind == "c" else working_dtype(kind)
         self._selected: Array | None = None
 
     @property
@@ -62,13 +75,14 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         return len(self._selected)
 
     def forward(self, left: Array, right: Array) -> Array:
-        return self._measured("matvec", (left @ right.T).ravel())
+        return self._measured("matvec", (left @ right.conj().T).ravel())
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
-        linear = d_left @ right.T + left @ d_right.T
-        both = np.stack([linear.ravel(), (d_left @ d_right.T).ravel()], axis=1)
+        linear = d_left @ right.conj().T + left @ d_right.conj().T
+        quadratic = d_left @ d_right.conj().T
+        both = np.stack([linear.ravel(), quadratic.ravel()], axis=1)
         measured = self._measured("matmat", both)
         return measured[:, 0].copy(), measured[:, 1].copy()
 
@@ -81,16 +95,21 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         return self._product("rmatvec", weights).reshape(self.matrix_shape)
 
     def rows(self, index: Array) -> LinearOperatorMeasurements:
-        chosen = LinearOperatorMeasurements(self.operator, self.matrix_shape)
+        chosen = self._with(self.operator)
         old = self._selected
         chosen._selected = np.asarray(index) if old is None else old[index]
         return chosen
 
     def scaled(self, factor: float) -> LinearOperatorMeasurements:
         operator = self.operator * self.dtype.type(factor)
-        chosen = LinearOperatorMeasurements(operator, self.matrix_shape)
+        chosen = self._with(operator)
         chosen._selected = self._selected
         return chosen
+
+    def _with(self, operator: LinearOperator) -> LinearOperatorMeasurements:
+        return LinearOperatorMeasurements(
+            operator, self.matrix_shape, hermitian=self.hermitian
+        )
 
     def _size(self) -> float:
         return self._weighted_size(np.ones(self.n_measurements))
@@ -108,7 +127,8 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         rng = np.random.default_rng(0)
         signs = rng.choice([-1.0, 1.0], size=(_N_PROBES, self.n_measurements))
         probes = np.sqrt(weights) * signs
-        x = rng.standard_normal(self.shape[1])
+        # A complex probe sees whether the adjoint is conjugated.
+        x = self._probe(rng, (self.shape[1],))
         sizes, inner = np.empty((2, _N_PROBES))
         for k, z in enumerate(probes):
             back = self.adjoint(z)
@@ -135,10 +155,12 @@ class LinearOperatorMeasurements(Measurements, checked=True):
         except ValueError as error:
             # SciPy says what it could not reshape, but not of which product.
             raise ValueError(f"{name} of {self.operator!r}: {error}") from error
-        if product.dtype.kind not in "fiub":
+        allowed = "fiubc" if self.of_complex else "fiub"
+        if product.dtype.kind not in allowed:
             raise ValueError(
                 f"{name} of {self.operator!r} returned numbers of dtype "
-                f"{product.dtype}; only real ones are supported."
+                f"{product.dtype}; only real ones are supported where its own is "
+                f"{self.operator.dtype}."
             )
         check_finite(product, (factor,), name, self.operator)
         return product.astype(self.dtype, copy=False)

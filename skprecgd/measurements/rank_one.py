@@ -10,6 +10,8 @@ from scipy.sparse.linalg import LinearOperator
 from skprecgd._linalg.numerics import (
     UNIT,
     as_operator,
+    column_squares,
+    in_precision,
     largest_size,
     norm,
     power_of_two,
@@ -17,11 +19,13 @@ from skprecgd._linalg.numerics import (
 )
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements
-from skprecgd.measurements.validation import as_real_array
+from skprecgd.measurements.validation import as_number_array
 
 
 class RankOneMeasurements(Measurements, checked=True):
     """Measurements ``a_i^T M b_i``; the matrices ``a_i b_i^T`` are never formed.
+
+    Complex vectors measure ``a_i^H M b_i``.
 
     Parameters
     ----------
@@ -29,7 +33,9 @@ class RankOneMeasurements(Measurements, checked=True):
         Left vectors, one measurement a row.
     b : array-like of shape (n, n_columns), default=None
         Right vectors. None: ``b = a``, quadratic sampling ``a_i^T M a_i``, which
-        for a PSD matrix is (real) phase retrieval.
+        for a PSD matrix is phase retrieval. Of complex vectors, these are the
+        intensities ``a_i^H M a_i``, ``|a_i^H x|^2`` for ``M = x x^H``: real numbers
+        with ``symmetric=True``.
 
     Examples
     --------
@@ -44,8 +50,8 @@ class RankOneMeasurements(Measurements, checked=True):
     has_design = True
 
     def __init__(self, a: Any, b: Any = None) -> None:
-        self.a: Array = as_real_array(a, "a", (2,))
-        self.b: Array = self.a if b is None else as_real_array(b, "b", (2,))
+        self.a: Array = as_number_array(a, "a", (2,))
+        self.b: Array = self.a if b is None else as_number_array(b, "b", (2,))
         if len(self.a) != len(self.b):
             raise ValueError(
                 f"a and b must hold equally many vectors, got {len(self.a)} and "
@@ -58,18 +64,27 @@ class RankOneMeasurements(Measurements, checked=True):
     def n_measurements(self) -> int:
         return len(self.a)
 
+    @property
+    def hermitian(self) -> bool:  # type: ignore[override]
+        return self.b is self.a
+
+    @property
+    def sees_imaginary_part(self) -> bool:  # type: ignore[override]
+        return bool(np.any(self.a.imag))
+
     def forward(self, left: Array, right: Array) -> Array:
-        return np.einsum("ij,ij->i", self.a @ left, self.b @ right)
+        a_left, b_right = _products(self.a, left), _products(self.b, right)
+        return np.einsum("ij,ij->i", a_left, b_right.conj())
 
     def forward_ray(
         self, left: Array, right: Array, d_left: Array, d_right: Array
     ) -> tuple[Array, Array]:
         r = left.shape[1]
-        a_both = self.a @ np.hstack([left, d_left])
+        a_both = _products(self.a, np.hstack([left, d_left]))
         if self.b is self.a and right is left and d_right is d_left:
-            b_both = a_both
+            b_both = a_both.conj()
         else:
-            b_both = self.b @ np.hstack([right, d_right])
+            b_both = _products(self.b, np.hstack([right, d_right])).conj()
         linear = np.einsum("ij,ij->i", a_both[:, r:], b_both[:, :r])
         linear += np.einsum("ij,ij->i", a_both[:, :r], b_both[:, r:])
         return linear, np.einsum("ij,ij->i", a_both[:, r:], b_both[:, r:])
@@ -78,10 +93,11 @@ class RankOneMeasurements(Measurements, checked=True):
         w = weights.astype(self.dtype, copy=False)[:, None]
 
         def times(block: Array) -> Array:
-            return self.a.T @ (w * (self.b @ block.reshape(len(block), -1)))
+            return self.a.T @ (w * _products(self.b, block.reshape(len(block), -1)))
 
         def transposed_times(block: Array) -> Array:
-            return self.b.T @ (w * (self.a @ block.reshape(len(block), -1)))
+            seen = _products(self.a, block.reshape(len(block), -1))
+            return self.b.T @ (w.conj() * seen)
 
         return as_operator(self.matrix_shape, self.dtype, times, transposed_times)
 
@@ -91,11 +107,11 @@ class RankOneMeasurements(Measurements, checked=True):
 
     def stacked(self, part: slice) -> Array:
         a, b = self.a[part], self.b[part]
-        return (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
+        return (a[:, :, None] * b.conj()[:, None, :]).reshape(len(a), -1)
 
     def design(self, other: Array, block: int) -> Array:
         free, fixed = (self.b, self.a) if block else (self.a, self.b)
-        return np.asarray(free[:, :, None] * (fixed @ other)[:, None, :])
+        return np.asarray(free[:, :, None] * _products(fixed, other)[:, None, :])
 
     def of_unit_size(self) -> tuple[Measurements, float]:
         # The vectors are divided by powers of two that bring each of them to unit size.
@@ -135,8 +151,14 @@ class RankOneMeasurements(Measurements, checked=True):
     def _lengths(x: Array) -> Array:
         """The norm of each vector, also where the squares are no numbers."""
         unit = power_of_two(largest_size(x))
-        scaled = x.astype(np.float64) / unit
-        return unit * np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
+        scaled = in_precision(x, np.float64) / unit
+        return unit * np.sqrt(column_squares(scaled.T))
+
+
+def _products(vectors: Array, block: Array) -> Array:
+    """``a_i^H B`` for each of the vectors, shape (n, r)."""
+    # The short block is conjugated, and not the vectors.
+    return np.asarray((vectors @ block.conj()).conj())
 
 
 def _size(x: Array) -> float:

@@ -12,13 +12,14 @@ from scipy.sparse.linalg import LinearOperator
 from skprecgd._linalg.containers import complete
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape
+from skprecgd.measurements.complex_entries import entries_at
 from skprecgd.measurements.dense import DenseMeasurements
-from skprecgd.measurements.entries import EntryMeasurements
 from skprecgd.measurements.in_memory import (
     check_any_observed,
     check_missing_values,
     check_own_shape,
     given_entries,
+    number_entries,
     sparse_measurements,
 )
 from skprecgd.measurements.linear_operator import LinearOperatorMeasurements
@@ -77,7 +78,7 @@ def as_measurements(
     Raises
     ------
     ValueError
-        If `matrix_shape` does not fit, or the data are complex or not finite.
+        If `matrix_shape` does not fit, or the data are not finite.
 
     Examples
     --------
@@ -144,21 +145,23 @@ def observed_entries(
 
     Returns
     -------
-    measurements : EntryMeasurements or ChunkedMeasurements
-        Samples for `PrecGDMatrixSensing`. Those of a matrix come in a fixed,
-        shuffled order, so that folds of consecutive samples (``cv=5``) hold out
-        entries from everywhere and not whole rows; triples and long frames keep their
-        order. Those of a dask collection stay in its partitions, there sorted by rows.
-        Where ids were encoded, the attributes `row_labels` and `column_labels` are the
-        different ids in the order of the matrix; they go with every selection.
+    measurements : EntryMeasurements, ComplexEntryMeasurements or ChunkedMeasurements
+        Samples for `PrecGDMatrixSensing`; the second of a matrix of complex numbers.
+        Those of a matrix come in a fixed, shuffled order, so that folds of consecutive
+        samples (``cv=5``) hold out entries from everywhere and not whole rows; triples
+        and long frames keep their order. Those of a dask collection stay in its
+        partitions, there sorted by rows. Where ids were encoded, the attributes
+        `row_labels` and `column_labels` are the different ids in the order of the
+        matrix; they go with every selection.
     y : ndarray or dask array of shape (n_observed,)
         The observed values.
 
     Raises
     ------
     ValueError
-        If nothing is observed; an observed value is missing, infinite or complex; ids
-        are missing or cannot be sorted; or X is sparse and `missing_values` None.
+        If nothing is observed; an observed value is missing or infinite, or complex in
+        a long frame or a triple; ids are missing or cannot be sorted; or X is sparse
+        and `missing_values` None.
 
     Warns
     -----
@@ -199,13 +202,13 @@ def observed_entries(
 
 def _entries_of_matrix(
     X: Any, missing_values: float | None, matrix_shape: tuple[int, int] | None
-) -> tuple[EntryMeasurements, Array]:
+) -> tuple[Measurements, Array]:
     """The entries of a matrix in memory, shuffled."""
-    rows, columns, values, shape = given_entries(X, missing_values)
+    rows, columns, values, shape = given_entries(X, missing_values, number_entries)
     check_own_shape(matrix_shape, shape)
     check_any_observed(values)
     if len(values) == shape[0] * shape[1] and looks_long(values.reshape(shape)):
         warn_of_long_table(shape)
     order = np.random.RandomState(0).permutation(len(values))
-    entries = EntryMeasurements(rows[order], columns[order], shape, values.dtype)
+    entries = entries_at(rows[order], columns[order], shape, values.dtype)
     return entries, values[order]

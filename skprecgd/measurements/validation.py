@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._linalg.containers import unmasked
-from skprecgd._linalg.numerics import working_dtype
+from skprecgd._linalg.numerics import in_precision, kind_in, working_dtype
 from skprecgd._linalg.products import all_finite
 from skprecgd._runtime.typing import Array
 
@@ -17,7 +17,17 @@ def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
     """Finite float32/float64 array of one of the allowed dimensions."""
     array = np.asarray(unmasked(values, name))
     check_real(array, name, ndim)
-    array = array.astype(working_dtype(array.dtype), copy=False)
+    return _finite(array.astype(working_dtype(array.dtype), copy=False), name)
+
+
+def as_number_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
+    """Finite real or complex array of one of the allowed dimensions."""
+    array = np.asarray(unmasked(values, name))
+    _check_numbers(array, name, ndim)
+    return _finite(in_precision(array, array.dtype), name)
+
+
+def _finite(array: Array, name: str) -> Array:
     if not all_finite(array):
         raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
     return array
@@ -27,7 +37,11 @@ def check_real(array: Any, name: str, ndim: tuple[int, ...]) -> None:
     """Refuse an array, lazy or not, that is not real or has a wrong dimension."""
     if array.dtype.kind == "c":
         raise ValueError(f"{name} is complex; only real data are supported.")
-    if array.dtype.kind not in "fiub":
+    _check_numbers(array, name, ndim)
+
+
+def _check_numbers(array: Any, name: str, ndim: tuple[int, ...]) -> None:
+    if array.dtype.kind not in "fiubc":
         raise ValueError(f"{name} must be numeric, got dtype {array.dtype}.")
     if array.ndim not in ndim:
         wanted = " or ".join(f"{d}-D" for d in ndim)
@@ -38,8 +52,12 @@ def as_real_csr(matrix: Any, name: str) -> sparse.csr_array:
     """Finite float32/float64 csr_array of a sparse matrix."""
     if np.iscomplexobj(matrix.data):
         raise ValueError(f"{name} is complex; only real data are supported.")
+    return as_number_csr(matrix, name)
+
+
+def as_number_csr(matrix: Any, name: str) -> sparse.csr_array:
+    """Finite csr_array, real or complex, of a sparse matrix."""
     csr = sparse.csr_array(matrix)
-    csr = csr.astype(working_dtype(csr.dtype), copy=False)
-    if not all_finite(csr.data):
-        raise ValueError(f"{name} holds NaN or infinity; measurements must be finite.")
+    csr = csr.astype(kind_in(csr, csr.dtype), copy=False)
+    _finite(csr.data, name)
     return csr

@@ -231,6 +231,8 @@ class Objective(ABC):
 
     matrix_shape: tuple[int, int]
     dtype: np.dtype
+    of_complex: bool = False
+    """Whether the numbers of the matrix are complex."""
     penalty_of_sum: Penalty
     """The penalty beside the sum of all losses, before both take their `weight`."""
     loss: Loss
@@ -496,10 +498,11 @@ class Objective(ABC):
         ----------
         evaluation : Evaluation
         roots : sequence of ndarray of shape (r, r)
-            A matrix W for each block: the coordinates are those of ``direction W^-T``.
+            A matrix W for each block: the coordinates are those of ``direction W^-T``,
+            or ``direction W^-H`` of complex numbers.
         """
         product, factors = self.curvature(evaluation), evaluation.factors
-        transposed = [root.T for root in roots]
+        transposed = [root.conj().T for root in roots]
 
         def times(numbers: Array) -> Array:
             direction = factors.shaped(numbers).times_right(transposed)

@@ -9,6 +9,7 @@ import numpy as np
 from skprecgd._linalg.containers import unmasked
 from skprecgd.losses import Loss, SquaredLoss
 from skprecgd.measurements import FullObservation, Measurements
+from skprecgd.measurements.real_numbers import RealParts, real_numbers_of
 from skprecgd.objective.base import Objective
 from skprecgd.objective.full import FullObjective
 from skprecgd.objective.penalty import Penalty, as_penalty, scaled_penalty
@@ -34,7 +35,8 @@ def make_objective(
         The measurements.
     targets : array-like of shape (n_measurements,)
         The measured numbers. For `FullObservation` the data matrix itself: dense,
-        sparse or a LinearOperator of shape ``(n_rows, n_columns)``.
+        sparse or a LinearOperator of shape ``(n_rows, n_columns)``. Those of complex
+        measurements may be complex: each is two real numbers then.
     loss : Loss, default=None
         None is the squared loss. Constants of the loss that depend on the scale of the
         data are computed from the targets.
@@ -47,7 +49,8 @@ def make_objective(
     weights : Weights, default=ONCE
         How often each measurement was made, and how precisely.
     symmetric : bool, default=False
-        Whether the matrix is ``X X^T``; only `alpha_scaling` asks.
+        Whether the matrix is ``X X^T``. `alpha_scaling` asks, and complex measurements
+        do: Hermitian ones of a Hermitian matrix are real numbers.
 
     Returns
     -------
@@ -66,6 +69,12 @@ def make_objective(
         alpha, alpha_scaling, measurements, weights, symmetric=symmetric
     )
     loss = SquaredLoss() if loss is None else loss
+    if measurements.dtype.kind == "c":
+        targets = np.asarray(targets).ravel()
+        numbers = real_numbers_of(measurements, targets, loss, hermitian=symmetric)
+        if isinstance(numbers, RealParts):
+            weights = weights.at(np.repeat(np.arange(len(targets)), 2))
+        measurements, targets = numbers, numbers.read(targets)
     plain = loss.least_squares and weights.of_losses is None
     if isinstance(measurements, FullObservation) and plain:
         if tuple(targets.shape) != measurements.matrix_shape:

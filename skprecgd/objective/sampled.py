@@ -61,6 +61,7 @@ class SampledObjective(Objective):
         self.measurements = measurements
         self.matrix_shape = measurements.matrix_shape
         self.dtype = measurements.dtype
+        self.of_complex = measurements.of_complex
         # Targets are cast to the measurements' dtype only after they are brought to
         # unit scale: float64 targets may lie outside the range of float32.
         self.targets = targets.astype(working_dtype(targets.dtype), copy=False)

@@ -202,7 +202,8 @@ def certificate(
     evaluation = scaled.evaluate(point)
     stationarity = point.stationarity(scaled.gradient(evaluation))
     if unknown is None:
-        unknown = unknown_of(factors.multiplicity == 2)
+        symmetric = factors.multiplicity == 2
+        unknown = unknown_of(symmetric, of_complex=factors.is_complex)
     gradient = scaled.matrix_gradient(evaluation)
     steepest = _steepest(scaled, gradient, unknown, random_state)
     violation = max(0.0, steepest - scaled.penalty.threshold)

@@ -308,7 +308,7 @@ def solve_block(local: Local, block: int, tuning: BlockTuning = _BLOCK) -> Facto
 class _System:
     """The linearised problem at a point, in a basis that makes the metric Euclidean.
 
-    A direction d is held as the numbers of ``d W^-T``.
+    A direction d is held as the numbers of ``d W^-T`` (``d W^-H``, if complex).
     """
 
     factors: Factors
@@ -347,4 +347,5 @@ class _System:
             max_steps=max_steps,
             tolerance=tolerance,
         )
-        return gradient.shaped(solution).times_right([root.T for root in self.roots])
+        back = [root.conj().T for root in self.roots]
+        return gradient.shaped(solution).times_right(back)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skprecgd._linalg.numerics import dot, norm
+from skprecgd._linalg.numerics import adjoint_of, dot, norm
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import Factors
 from skprecgd.optim.directions import Direction, Local, solve_block
@@ -61,7 +61,7 @@ class Feedback(Direction):
         gradient = objective.matrix_gradient(local.evaluation)
         direction = factors.joined(
             np.asarray(gradient @ right, left.dtype),
-            np.asarray(gradient.T @ feedback, right.dtype),
+            np.asarray(adjoint_of(gradient) @ feedback, right.dtype),
         )
         direction = objective.penalty.added(direction, factors)
         # The linear part of the change of the matrix is E -> E R R^T + L B^T E, and

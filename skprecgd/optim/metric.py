@@ -17,6 +17,7 @@ from numbers import Real
 
 import numpy as np
 
+from skprecgd._linalg.numerics import column_squares, in_precision
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.objective import Evaluation, Objective
@@ -94,21 +95,22 @@ class Metric:
         -------
         Factors
         """
-        back = self._inverse[:, :, np.newaxis] * self._bases.transpose(0, 2, 1)
-        return self._rotated(gradient).times_right(list(back.astype(self._dtype)))
+        back = self._inverse[:, :, np.newaxis] * self._bases.conj().transpose(0, 2, 1)
+        back = in_precision(back, self._dtype)
+        return self._rotated(gradient).times_right(list(back))
 
     def roots(self) -> list[Array]:
         """Per block, W with ``W W^T = (Gram + eta I)^-1``.
 
         A gradient times W and a direction times ``W^-T`` are their coordinates in a
-        basis in which the metric is the Euclidean one.
+        basis in which the metric is the Euclidean one (``W^H``, if W is complex).
 
         Returns
         -------
         list of ndarray of shape (r, r)
         """
         scaled = self._bases * np.sqrt(self._inverse)[:, np.newaxis]
-        return list(scaled.astype(self._dtype))
+        return list(in_precision(scaled, self._dtype))
 
     def dual_norm(self, gradient: Factors) -> float:
         """``|| grad (Gram + eta I)^-1/2 ||_F``.
@@ -124,14 +126,13 @@ class Metric:
         total = 0.0
         blocks = zip(self._rotated(gradient).blocks, self._inverse, strict=True)
         for block, inverse in blocks:
-            squares = np.einsum("ij,ij->j", block, block, dtype=np.float64)
-            total += float(squares @ inverse)
+            total += float(column_squares(block) @ inverse)
         return float(np.sqrt(total))
 
     def _rotated(self, gradient: Factors) -> Factors:
         """The gradient in the eigenvectors: for its norm, and then for the step."""
         if self._seen is None or self._seen[0] is not gradient:
-            bases = list(self._bases.astype(self._dtype, copy=False))
+            bases = list(in_precision(self._bases, self._dtype))
             self._seen = gradient, gradient.times_right(bases)
         return self._seen[1]
 

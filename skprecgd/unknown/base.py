@@ -1,4 +1,7 @@
-"""The contract of an unknown, general matrices ``L R^T`` and symmetric ``X X^T``."""
+"""The contract of an unknown, general matrices ``L R^T`` and symmetric ``X X^T``.
+
+Complex matrices are ``L R^H``, and ``X X^H`` where they are Hermitian.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
-from skprecgd._linalg.numerics import norm
+from skprecgd._linalg.numerics import adjoint_of, complex_dtype, norm
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.factors import FactorPair, Factors, SymmetricFactor, Triplets
 
@@ -28,12 +31,15 @@ class Unknown(ABC):
         any.
     one_of_columns : bool
         Whether the offsets of all columns are the same.
+    of_complex : bool
+        Whether the numbers of the matrices are complex.
     """
 
     name: str
     offsets: tuple[bool, bool] = (False, False)
     one_of_columns: bool = False
     has_two_factors: ClassVar[bool] = True
+    of_complex: ClassVar[bool] = False
 
     def check_shape(self, matrix_shape: tuple[int, int]) -> None:
         """Refuse a shape that no such matrix has.
@@ -137,6 +143,14 @@ class Unknown(ABC):
         rng : RandomState
         """
 
+    def _numbers(self, block: Array) -> Array:
+        """The same numbers, real or complex as those of all points are."""
+        return block
+
+    def _gaussian(self, n: int, rank: int, rng: np.random.RandomState) -> Array:
+        """A Gaussian block whose columns have norm one, about."""
+        return np.asarray(rng.standard_normal((n, rank)) / np.sqrt(n))
+
     def visible(self, gradient: Any) -> Any:
         """The gradient in the matrix without what no component needs to stand for.
 
@@ -192,10 +206,10 @@ class General(Unknown):
         return rank * (n_rows + n_columns - rank)
 
     def of_svd(self, u: Array, s: Array, v: Array) -> Factors:
-        return FactorPair.from_svd(u, s, v)
+        return FactorPair.from_svd(self._numbers(u), s, self._numbers(v))
 
     def of_pair(self, left: Array, right: Array) -> Factors:
-        return FactorPair(left, right)
+        return FactorPair(self._numbers(left), self._numbers(right))
 
     def of_sketch(self, left: Array, n_columns: int) -> Factors:
         return self.of_pair(left, np.zeros((n_columns, left.shape[1])))
@@ -203,9 +217,7 @@ class General(Unknown):
     def drawn(
         self, matrix_shape: tuple[int, int], rank: int, rng: np.random.RandomState
     ) -> Factors:
-        left, right = (
-            rng.standard_normal((n, rank)) / np.sqrt(n) for n in matrix_shape
-        )
+        left, right = (self._gaussian(n, rank, rng) for n in matrix_shape)
         return self.of_pair(left, right)
 
     def descent(
@@ -218,8 +230,9 @@ class General(Unknown):
     def surely_descends(self, gradient: Any, level: float, probe: Array) -> bool:
         seen = np.asarray(gradient @ probe)
         size = norm(seen)
-        slope = norm(np.asarray(gradient.T @ (seen / size))) if size > 0 else 0.0
-        return slope > level
+        if size == 0.0:
+            return False
+        return norm(np.asarray(adjoint_of(gradient) @ (seen / size))) > level
 
 
 GENERAL = General()
@@ -242,21 +255,21 @@ class Symmetric(Unknown):
         return rank * (2 * matrix_shape[0] - rank + 1) // 2
 
     def of_svd(self, u: Array, s: Array, v: Array) -> Factors:
-        return SymmetricFactor.from_svd(u, s, v)
+        return SymmetricFactor.from_svd(self._numbers(u), s, v)
 
     def of_pair(self, left: Array, right: Array) -> Factors:
         if not np.array_equal(left, right):
             raise ValueError("symmetric=True needs an init with left equal to right.")
-        return SymmetricFactor(left)
+        return SymmetricFactor(self._numbers(left))
 
     def of_sketch(self, left: Array, n_columns: int) -> Factors:
-        return SymmetricFactor(left)
+        return self.of_pair(left, left)
 
     def drawn(
         self, matrix_shape: tuple[int, int], rank: int, rng: np.random.RandomState
     ) -> Factors:
-        n = matrix_shape[0]
-        return SymmetricFactor(rng.standard_normal((n, rank)) / np.sqrt(n))
+        x = self._gaussian(matrix_shape[0], rank, rng)
+        return self.of_pair(x, x)
 
     def descent(
         self, gradient: Any, count: int, random_state: RandomState, *, tol: float = 0.0
@@ -269,11 +282,53 @@ class Symmetric(Unknown):
         return False
 
 
-def unknown_of(symmetric: bool) -> Unknown:
+class _OfComplexNumbers(Unknown):
+    """What complex matrices have in common: every point has complex blocks."""
+
+    of_complex = True
+
+    def _numbers(self, block: Array) -> Array:
+        return np.asarray(block, complex_dtype(block.dtype))
+
+    def _gaussian(self, n: int, rank: int, rng: np.random.RandomState) -> Array:
+        parts = rng.standard_normal((2, n, rank)) / np.sqrt(2 * n)
+        return np.asarray(parts[0] + 1j * parts[1])
+
+
+class ComplexGeneral(_OfComplexNumbers, General):
+    """All complex matrices, as ``L R^H``."""
+
+    name = "complex"
+
+    def degrees_of_freedom(self, matrix_shape: tuple[int, int], rank: int) -> int:
+        return 2 * General.degrees_of_freedom(self, matrix_shape, rank)
+
+
+class Hermitian(_OfComplexNumbers, Symmetric):
+    """Hermitian positive semidefinite matrices, as ``X X^H``."""
+
+    name = "Hermitian"
+
+    def degrees_of_freedom(self, matrix_shape: tuple[int, int], rank: int) -> int:
+        # X has 2 n r real numbers, of which a unitary matrix of r^2 leaves X X^H alone.
+        return rank * (2 * matrix_shape[0] - rank)
+
+    def descent(
+        self, gradient: Any, count: int, random_state: RandomState, *, tol: float = 0.0
+    ) -> Triplets:
+        slopes, u = leading_eigenpairs(-1.0 * gradient, count, random_state, tol=tol)
+        return u, slopes, u
+
+
+def unknown_of(symmetric: bool, *, of_complex: bool = False) -> Unknown:
     """The unknown behind the value of a parameter `symmetric`.
 
     Parameters
     ----------
     symmetric : bool
+    of_complex : bool, default=False
+        Whether the numbers of the matrix are complex.
     """
+    if of_complex:
+        return Hermitian() if symmetric else ComplexGeneral()
     return Symmetric() if symmetric else GENERAL

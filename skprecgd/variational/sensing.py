@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +21,18 @@ from skprecgd.variational.measured import (
     Observed,
 )
 from skprecgd.variational.tuning import SENSING, SensingTuning
+
+
+class KnownMeasurements(Protocol):
+    """What is known of measurements of the matrix, old ones or new."""
+
+    def std(self, measurements: Measurements) -> Array:
+        """Standard deviations of new measurements, noise included.
+
+        Parameters
+        ----------
+        measurements : Measurements
+        """
 
 
 @dataclass(frozen=True)

@@ -352,6 +352,9 @@ class SensingTuning:
         are.
     most_alone : int
         Measurements up to which that is done if each matrix takes a product of its own.
+    most_hermitian : int
+        Rows of a Hermitian matrix up to which anything is learned: what is not known of
+        its factor is a real matrix of twice the sides, and is measured at every step.
     least : float
         The noise variance cannot fall below this share of the mean squared target.
     exact : float
@@ -390,6 +393,7 @@ class SensingTuning:
 
     most_cells: int = 1000
     most_alone: int = 5000
+    most_hermitian: int = 512
     least: float = 1e-13
     exact: float = 1e-12
     little: float = 0.02

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from skprecgd._linalg.numerics import in_precision
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import Factors
 from skprecgd.initialization import make_start
@@ -155,7 +156,7 @@ class Grower:
             found = self._beyond_lines(evaluation, found, most)
         u, values, v = (part[..., :room] for part in found)
         dtype = self._objective.dtype
-        return u.astype(dtype), values, v.astype(dtype)
+        return in_precision(u, dtype), values, in_precision(v, dtype)
 
     def _beyond_lines(
         self, evaluation: Evaluation, found: Triplets, most: int
@@ -197,7 +198,7 @@ class Grower:
         u, values, v = self._unknown.descent(gradient, count, seed, tol=tol)
         u, v = objective.penalty.unscaled(u, v)
         dtype = objective.dtype
-        return u.astype(dtype), values, v.astype(dtype)
+        return in_precision(u, dtype), values, in_precision(v, dtype)
 
     def _with_columns(
         self, evaluation: Evaluation | None, triplets: Triplets
@@ -214,7 +215,7 @@ class Grower:
         least = self._settings.tol * objective.data_norm if shrinks else 0.0
         if growth.length <= least:
             return None
-        lengths = (growth.length * values / values[0]).astype(u.dtype)
+        lengths = (growth.length * values / values[0]).astype(objective.dtype)
         factors = self._joined(evaluation, u, lengths, v)
         # The measurements of a single term are known already.
         arrive = growth.arrive if len(values) == 1 else objective.evaluate
@@ -250,7 +251,8 @@ class Grower:
         """
         u, values, v = triplets
         start = evaluation or self._objective.at_zero
-        ahead = self._joined(evaluation, u, values.astype(u.dtype), v)
+        lengths = values.astype(self._objective.dtype)
+        ahead = self._joined(evaluation, u, lengths, v)
         behind = start.by_factors(ahead.without_last(len(values)), start.value)
         return PendingEvaluation(**vars(behind), ahead=ahead)
 

@@ -69,7 +69,7 @@ def rank_path(
     max_rank : int
         Search rank, an upper bound of the rank.
     symmetric : bool, default=False
-        Search for ``X X^T`` instead of ``L R^T``.
+        Search for ``X X^T`` instead of ``L R^T``, or ``X X^H`` instead of ``L R^H``.
     solver : str, default="auto"
         As in `minimize`, for every stage. "auto": conjugate directions in the
         damped metric; where measurements are scarce, and at the last rank, followed
@@ -126,7 +126,7 @@ def rank_path(
     ([1, 2], True)
     """
     settings = PathSettings(
-        unknown=unknown_of(symmetric),
+        unknown=unknown_of(symmetric, of_complex=objective.of_complex),
         solver=solver,
         rank_search=rank_search,
         damping=damping,

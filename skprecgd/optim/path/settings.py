@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.numerics import in_precision
 from skprecgd.factors import Factors
 from skprecgd.losses import Loss
 from skprecgd.objective import Objective
@@ -181,7 +182,9 @@ class PathSettings:
             precise = init.in_precision(np.dtype(np.float64))
             init = precise.divided([root] * len(init.blocks))
         elif not isinstance(init, str):
-            init = tuple(np.asarray(block, dtype=float) / root for block in init)
+            init = tuple(
+                in_precision(np.asarray(block), np.float64) / root for block in init
+            )
         if variance is not None and not isinstance(variance, str):
             variance = variance / target_unit / target_unit
         return replace(self, init=init, noise_variance=variance)
