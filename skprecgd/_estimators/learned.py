@@ -37,7 +37,7 @@ from skprecgd.optim.path.freedom import residual_variance
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.optim.result import Status
-from skprecgd.unknown.base import Unknown
+from skprecgd.unknown.base import GENERAL, Unknown
 from skprecgd.variational.draws import ColumnDraws, sampled_posterior
 from skprecgd.variational.in_groups import DistributionsInGroups
 from skprecgd.variational.informed_model import SideInformation
@@ -289,7 +289,13 @@ class Learner(PriorLearner):
         if model is None:
             return False
         with running_fit(one_blas_thread=True):
-            return is_doubtful(model, self.rank)
+            return is_doubtful(model, self.rank, determined=self._is_determined)
+
+    @property
+    def _is_determined(self) -> bool:
+        """Whether there are more entries than unknowns of the highest rank."""
+        freedom = GENERAL.degrees_of_freedom(self.data.shape, self.rank)
+        return self.data.n_entries > freedom
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         data, given = self.data, self.data.given(self._often)

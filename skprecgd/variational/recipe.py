@@ -134,18 +134,30 @@ def go_on(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> Learned:
     return Learned(best, evidence, min(found, best.rank))
 
 
-def is_doubtful(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> bool:
+def is_doubtful(
+    model: Model, rank: int, *, determined: bool, tuning: RecipeTuning = RECIPE
+) -> bool:
     """Whether what a model leaves may be no noise, but signal of at most that rank.
 
     It may be none where there is little of it, or where a direction of it stands out of
     chance. Where most columns that are allowed carry signal, what stands out of the
-    rest has rather a higher rank.
+    rest has rather a higher rank. But with hardly more entries than unknowns, columns
+    of equal size are below the edge of chance, all of them, and a search finds them
+    nevertheless.
+
+    Parameters
+    ----------
+    model : Model
+    rank : int
+    determined : bool
+        Whether there are more entries than unknowns of that rank.
+    tuning : RecipeTuning
     """
     if model.noise.mean_square < tuning.little:
         return True
     if model.rank > tuning.crowded * rank:
         return False
-    return model.over_chance(tuning.sign_draws) > tuning.stands_out
+    return determined or model.over_chance(tuning.sign_draws) > tuning.stands_out
 
 
 def _find_offsets(offsets: Model, tuning: RecipeTuning) -> None:
