@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skprecgd import PrecGDFactorization
+from skprecgd import PrecGDFactorization, PrecGDMatrixSensing
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.factors import FactorPair
 from skprecgd.measurements import EntryMeasurements, as_measurements
@@ -234,3 +234,18 @@ def test_scale_does_not_matter(global_random_seed):
     np.testing.assert_allclose(
         fits[0].singular_values_, fits[1].singular_values_ / 2.0**200, rtol=1e-6
     )
+
+
+def test_equal_components_below_the_edge_of_chance_are_found():
+    """Nothing stands out of what looks like noise, and the rank asked for explains it."""
+    triples, truth = make_matrix_completion(
+        1000,
+        rank=5,
+        oversampling=1.25,
+        min_per_line=7,
+        format="triples",
+        random_state=0,
+    )
+    entries = EntryMeasurements(triples.rows, triples.columns, truth.shape)
+    model = PrecGDMatrixSensing(5, random_state=0).fit(entries, triples.values)
+    assert truth.relative_error(model.left_, model.right_) < 1e-6

@@ -24,8 +24,8 @@ class DiffractionMeasurements(Measurements, checked=True):
 
     Parameters
     ----------
-    masks : array-like of shape (n_masks, *image_shape)
-        Real or complex; images of one, two or more dimensions.
+    masks : array-like of shape (n_masks, ...)
+        Real or complex; images of one, two or more dimensions follow the first.
 
     Attributes
     ----------
