@@ -237,7 +237,7 @@ def test_scale_does_not_matter(global_random_seed):
 
 
 def test_equal_components_below_the_edge_of_chance_are_found():
-    """Nothing stands out of what looks like noise, and the rank asked for explains it."""
+    """Nothing stands out of what looks like noise; the rank asked for explains it."""
     triples, truth = make_matrix_completion(
         1000,
         rank=5,
