@@ -609,3 +609,17 @@ def test_not_every_number_is_a_target(sensing):
     for wrong, message in ((y[1:], "30 measurements and y 29"), (y * np.nan, "NaN")):
         with pytest.raises(ValueError, match=message):
             PrecGDMatrixSensing(1).fit(A, wrong)
+
+
+def test_noise_is_learned_where_the_closest_state_is_the_global_optimum():
+    """It has a higher rank, for it follows the noise. (The path ends there in both.)"""
+    labels = ["".join(letters) for letters in product("IXYZ", repeat=3)]
+    strings = PauliMeasurements(labels)
+    for seed in (4, 6):
+        rng = np.random.default_rng(seed)
+        state = rng.standard_normal((8, 1)) + 1j * rng.standard_normal((8, 1))
+        state /= np.linalg.norm(state)
+        y = strings.forward(state, state).real + 0.05 * rng.standard_normal(64)
+        model = PrecGDMatrixSensing(symmetric=True, random_state=0).fit(strings, y)
+        assert model.stop_reason_.startswith("Noise of about 0.0")
+        assert model.n_components_ == 1

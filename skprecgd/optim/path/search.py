@@ -60,7 +60,7 @@ def search(walk: Walk, max_rank: int) -> Ending:
     if when is HoldOut.AT_ONCE:
         return choose(walk, max_rank)
     outcome = _pursued(walk, _last_rank(walk, max_rank, when), watch)
-    if _is_noise(outcome, watch):
+    if _is_noise(walk, outcome, watch):
         return Ending.of(walk, replace(outcome, status=Status.NOISE))
     outcome, means = _with_fresh_starts(walk, outcome, max_rank, watch.signal or 1)
     if outcome.status is not Status.SLOW:
@@ -99,11 +99,17 @@ def _last_rank(walk: Walk, max_rank: int, when: HoldOut) -> int:
     return max(1, walk.strategy.highest_determined(max_rank))
 
 
-def _is_noise(outcome: Outcome, watch: NoiseWatch) -> bool:
-    """Whether a pursuit has ended at the noise, without any doubt."""
-    if outcome.status not in (Status.SLOW, Status.MAX_ITER, Status.GLOBAL):
-        return False
-    return watch.found()
+def _is_noise(walk: Walk, outcome: Outcome, watch: NoiseWatch) -> bool:
+    """Whether a pursuit has ended at the noise, without any doubt.
+
+    The positive semidefinite matrix closest to some entries is an answer. To other
+    measurements the closest one follows their noise: no matrix explains it.
+    """
+    if outcome.status is Status.GLOBAL:
+        if walk.objective.observed_entries() is not None:
+            return False
+        return watch.found() or watch.is_left
+    return outcome.status in (Status.SLOW, Status.MAX_ITER) and watch.found()
 
 
 def _at_noise(walk: Walk, factors: Factors) -> Ending:
