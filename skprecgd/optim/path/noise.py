@@ -72,13 +72,18 @@ class NoiseWatch:
     def _is_far_below(self, share: float) -> bool:
         """Whether the path leaves much less than what the judge takes for noise.
 
-        Noise is not explained that well, but signal is that comes out slowly.
+        Noise is not explained that well, but signal is that comes out slowly. Of noise,
+        N measurements and f degrees of freedom leave ``1 - f / N`` on average, and
+        less where a path chooses its columns: as many degrees of freedom explain
+        anything.
         """
-        stages = self._walk.stages
+        walk, stages = self._walk, self._walk.stages
         if not stages or share == 0.0:
             return False
-        at_zero = 0.5 * self._walk.objective.data_norm**2
-        return stages[-1].loss < self._tuning.far_below * share * at_zero
+        per_unknown = walk.strategy.measurements_per_unknown(stages[-1].rank)
+        by_freedom = max(0.0, 1.0 - 1.0 / per_unknown) ** 2
+        at_zero = 0.5 * walk.objective.data_norm**2
+        return stages[-1].loss < self._tuning.far_below * by_freedom * share * at_zero
 
     @property
     def in_doubt(self) -> bool:
