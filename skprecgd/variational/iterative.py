@@ -307,11 +307,11 @@ class JointDraws(JointSpread):
 
     Attributes
     ----------
-    draws : ndarray of shape (n_draws, n)
+    drawn : ndarray of shape (n_draws, n)
         All entries of the factors, row by row, those of the left one first.
     """
 
-    draws: Array
+    drawn: Array
 
     @classmethod
     def of(
@@ -325,10 +325,15 @@ class JointDraws(JointSpread):
         return cls(np.array(draws))
 
     def variances(self, design: Array) -> Array:
-        return np.asarray(np.mean((design @ self.draws.T) ** 2, axis=1))
+        return np.asarray(np.mean((design @ self.drawn.T) ** 2, axis=1))
+
+    def draws(self, count: int, rng: np.random.RandomState) -> Array:
+        # Sums with Gaussian weights have the covariances of the draws that are there.
+        weights = rng.standard_normal((count, len(self.drawn)))
+        return np.asarray(weights @ self.drawn / np.sqrt(len(self.drawn)))
 
     def in_units(self, unit: float) -> JointDraws:
-        return JointDraws(np.sqrt(unit) * self.draws)
+        return JointDraws(np.sqrt(unit) * self.drawn)
 
 
 class _JointSystem:

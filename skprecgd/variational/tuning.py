@@ -391,7 +391,7 @@ class SensingTuning:
         A column has vanished if they are less than this share.
     """
 
-    most_cells: int = 1000
+    most_cells: int = 1024
     most_alone: int = 5000
     most_hermitian: int = 512
     least: float = 1e-13
