@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,15 @@ class Products(Observed):
 
     def times(self, left: Array, right: Array) -> Any:
         return self.back(self.measured(left, right))
+
+    def at_spread(self, spread: Spread) -> Array:
+        # Rows that are alike and independent add a multiple of the identity.
+        return np.asarray(np.trace(spread.total()) / self.shape[0] * self._at_identity)
+
+    @cached_property
+    def _at_identity(self) -> Array:
+        unit = np.eye(self.shape[0])
+        return np.asarray(self.times(unit, unit) @ unit)
 
     def left_by(self, left: Array, right: Array) -> Any:
         return self.back(self.data.targets - self.measured(left, right))

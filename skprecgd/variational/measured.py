@@ -222,6 +222,11 @@ class Observed(ABC):
     def times(self, left: Array, right: Array) -> Any:
         """The adjoint of the measurements of ``left @ right.T``."""
 
+    def at_spread(self, spread: Spread) -> Any:
+        """The adjoint of the measurements of what a spread adds to ``E[X X^T]``."""
+        outer = spread.outer()
+        return self.times(outer, np.eye(len(outer)))
+
     @abstractmethod
     def left_by(self, left: Array, right: Array) -> Any:
         """The adjoint of what ``left @ right.T`` leaves of the targets."""

@@ -214,7 +214,8 @@ def _best(nothing: FactorModel, rank: int, tuning: SensingTuning) -> FactorModel
         model = _settled(points.copied(), tuning)
         if model.exact:
             return model
-        better = _score(model, tuning) > _score(best, tuning)
+        gain = _score(model, tuning) - _score(best, tuning)
+        better = gain > (0.0 if model.rank > best.rank else tuning.alike)
         best, in_vain = (model, 0) if better else (best, in_vain + 1)
     return best
 
@@ -248,14 +249,21 @@ def _score(model: FactorModel, tuning: SensingTuning) -> float:
 
 
 def _settled(model: FactorModel, tuning: SensingTuning) -> FactorModel:
-    """The model after steps until they change little."""
+    """The model after steps until they change little.
+
+    A column that has vanished is left out: its prior variance would go on to fall,
+    slowly, to where the evidence is that without it.
+    """
     last, enough = -np.inf, tuning.settled * model.data.count
-    for _ in range(tuning.most_steps):
+    for step in range(tuning.most_steps):
         model.step()
         evidence = model.evidence()
         if model.exact or abs(evidence - last) < enough:
             break
         last = evidence
+        there = np.flatnonzero(model.shares_known() > tuning.vanished)
+        if step >= tuning.first_steps and 0 < len(there) < model.rank:
+            model.keep(there)
     return model
 
 
