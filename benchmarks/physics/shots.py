@@ -9,7 +9,7 @@ of the ``3^q`` product bases is measured 1000 times. Found are, without the rank
 - maximum likelihood by the iteration ``rho -> R rho R / tr``, ``R = sum_k f_k / p_k
   Pi_k`` (Hradil, Rehacek, Fiurasek, Jezek, Lect. Notes Phys. 649, 2004), written here
   from its paper, from the most mixed state until the log-likelihood of a shot grows by
-  less than 1e-10, or 3000 iterations;
+  less than 1e-12, or 3000 iterations;
 - convex least squares, positive semidefinite and of trace one, by cvxpy and SCS, plain
   and with the weights that the package's first fit has.
 
@@ -34,7 +34,7 @@ from skprecgd.states import Counts, fidelity, fit_state
 
 SHOTS, CONFIDENCE, N_RANDOM = 1000, 0.9, 6
 # Of the likelihood: gain of the logarithm for a shot, and most iterations.
-LEAST_GAIN, MOST = 1e-10, 3000
+LEAST_GAIN, MOST = 1e-12, 3000
 
 
 def gaussian(rng, *shape):
@@ -117,7 +117,9 @@ def held(state, x, rng):
     # A fidelity of one is one but for rounding.
     within = (low - 1e-12 <= truth) & (truth <= high + 1e-12)
     kinds = np.split(within, [N_RANDOM, N_RANDOM + 1, N_RANDOM + 2, N_RANDOM + 3])
-    return dict(zip(("random", "near", "leading", "own", "entries"), kinds))
+    return dict(
+        zip(("random", "near", "leading", "own", "entries"), kinds, strict=True)
+    )
 
 
 def row(n_qubits, rank, seeds, peers):
