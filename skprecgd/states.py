@@ -135,7 +135,16 @@ class State:
 
     Examples
     --------
-    See `fit_state`.
+    A qubit, of which `fit_state` has an entangled pair:
+
+    >>> import numpy as np
+    >>> from skprecgd.states import Counts, fit_state
+    >>> state = fit_state(Counts(["X", "Y", "Z"], [[498, 502], [510, 490], [993, 7]]))
+    >>> state.density_matrix.shape, bool(state.density_matrix[0, 0].real > 0.98)
+    ((2, 2), True)
+    >>> low, high = state.interval(lambda rho: rho[0, 0].real, limits=(0, 1))
+    >>> bool(0.95 < low < high <= 1)
+    True
     """
 
     model: PrecGDMatrixSensing
@@ -293,6 +302,10 @@ def fidelity(rho: Any, sigma: Any) -> float:
         A vector is a pure state, of which the fidelity is ``psi^H rho psi``. Nothing is
         divided by its trace.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ValueError
@@ -319,6 +332,10 @@ def trace_distance(rho: Any, sigma: Any) -> float:
     rho, sigma : State, or array-like of shape (n, n) or (n,)
         A vector is a pure state.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ValueError
@@ -343,6 +360,10 @@ def purity(rho: Any) -> float:
     ----------
     rho : State, or array-like of shape (n, n) or (n,)
         A vector is a pure state.
+
+    Returns
+    -------
+    float
 
     Raises
     ------

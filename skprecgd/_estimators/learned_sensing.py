@@ -86,8 +86,18 @@ class SensingLearner(PriorLearner):
     def share_left(self) -> float:
         return self.posterior.share_left
 
+    @property
+    def answers_at_once(self) -> bool:
+        # Where there is noise for certain, a path would only be thrown away.
+        return self._is_known
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the variance of the noise was given."""
+        return bool(self.variance)
+
     def in_doubt(self) -> bool:
-        return self.share_left < SENSING.little
+        return not self._is_known and self.share_left < SENSING.little
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         shape, n = factors.matrix_shape, len(self.measured.measurements)
@@ -98,9 +108,7 @@ class SensingLearner(PriorLearner):
         # As many unknowns as measurements explain anything, at a rank below the full.
         rank_deficient = factors.rank < min(shape)
         few = n <= freedom if rank_deficient else n < freedom
-        # Noise that is known is left also at an optimum, as that of Hermitian matrices
-        # is one within a cone.
-        return (few or bool(self.variance)) and self.signal() is not None
+        return few and self.signal() is not None
 
     @cached_property
     def posterior(self) -> SensingPosterior:
