@@ -668,7 +668,8 @@ class PrecGDMatrixSensing(
             Only with `return_std`. Of new measurements: what is not known of the
             matrix, and noise (of a complex number the root of the variances of both
             parts). Where `noise_variance` was given for each target, of ones
-            as precise as those in the (harmonic) mean.
+            as precise as those in the (harmonic) mean. What is not known of the matrix
+            alone is the spread between draws, see `sample_factors`.
 
         Raises
         ------
