@@ -8,7 +8,9 @@ from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
+from scipy import optimize, stats
 from sklearn.base import clone
+from sklearn.utils import check_random_state
 
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._linalg.numerics import complex_dtype
@@ -17,9 +19,12 @@ from skprecgd.measurements import RankOneMeasurements
 
 __all__ = ["Counts", "State", "fidelity", "fit_state", "purity", "trace_distance"]
 
-# Fits of a state: variances follow from the counts, then from the state that was found.
-# A third one changes infidelities by less than a hundredth.
-_FITS = 2
+# White noise is looked for from this many standard deviations on, at weights that grow by
+# this factor until the evidence is this much below its highest, in natural units.
+_FIRST, _GROWTH, _HOPELESS = 2.0, 2.0, 30.0
+
+# By how much it has to raise the evidence: three standard deviations raise it by 4.5.
+_WHITE_GAIN = 3.0
 
 _HALF = float(np.sqrt(0.5))
 # Eigenvectors of the Pauli matrices as rows, that of the value +1 first.
@@ -125,13 +130,41 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class WhiteNoise:
+    """The part of a state that is a multiple of the identity, as shots are lost or mixed.
+
+    Attributes
+    ----------
+    weight : float
+        Its trace, in units of the fit; not negative.
+    mode, std : float
+        Of the normal density, cut at zero, that is known of the weight.
+    """
+
+    weight: float
+    mode: float
+    std: float
+
+    def draws(self, count: int, rng: np.random.RandomState) -> Array:
+        """Weights from the posterior."""
+        least = stats.norm.cdf(-self.mode / self.std)
+        share = least + (1.0 - least) * rng.uniform(size=count)
+        drawn = self.mode + self.std * stats.norm.ppf(share)
+        # Far below zero, quantiles are no numbers.
+        return np.nan_to_num(np.maximum(drawn, 0.0), posinf=0.0)
+
+
+@dataclass(frozen=True)
 class State:
     """A state that was fitted, of trace one.
 
     Attributes
     ----------
     model : PrecGDMatrixSensing
-        The fit. Its `matrix_` has the trace that the data gave it.
+        The fit of what is not white noise. Its `matrix_` has the trace that the data
+        gave it.
+    white : WhiteNoise
+        A multiple of the identity that was found beside it.
 
     Examples
     --------
@@ -148,6 +181,7 @@ class State:
     """
 
     model: PrecGDMatrixSensing
+    white: WhiteNoise
 
     def __post_init__(self) -> None:
         if not self.trace > 0:
@@ -155,23 +189,23 @@ class State:
 
     @property
     def trace(self) -> float:
-        """That of the fitted matrix, which `density_matrix` is divided by."""
-        return float(np.linalg.norm(self.model.left_) ** 2)
+        """That of the fitted matrix with the white noise, before it is made one."""
+        return float(np.linalg.norm(self.model.left_) ** 2) + self.white.weight
+
+    @property
+    def white_share(self) -> float:
+        """How much of the state is white noise, between 0 and 1."""
+        return self.white.weight / self.trace
 
     @property
     def rank(self) -> int:
-        """How many components the fit found."""
+        """How many components the fit found beside white noise."""
         return int(self.model.n_components_)
-
-    @property
-    def factor(self) -> Array:
-        """X of ``X X^H``, shape (n, rank)."""
-        return np.asarray(self.model.left_ / np.sqrt(self.trace))
 
     @property
     def density_matrix(self) -> Array:
         """The state, shape (n, n)."""
-        return np.asarray(self.factor @ self.factor.conj().T)
+        return _with_white(self.model.left_[None], np.array([self.white.weight]))[0]
 
     def draws(self, n_draws: int = 400, random_state: Any = 0) -> Array:
         """Density matrices from the posterior, each of trace one.
@@ -185,9 +219,9 @@ class State:
         -------
         ndarray of shape (n_draws, n, n)
         """
-        factors, _ = self.model.sample_factors(n_draws, random_state)
-        factors = factors / np.linalg.norm(factors, axis=(1, 2), keepdims=True)
-        return np.asarray(factors @ factors.conj().transpose(0, 2, 1))
+        rng = check_random_state(random_state)
+        factors, _ = self.model.sample_factors(n_draws, rng)
+        return _with_white(factors, self.white.draws(n_draws, rng))
 
     def interval(
         self,
@@ -284,13 +318,107 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
         estimator = PrecGDMatrixSensing(symmetric=True)
     if not estimator.symmetric:
         raise ValueError("A state is Hermitian: the estimator must be symmetric=True.")
-    probabilities = None
-    for _ in range(_FITS):
-        variances = counts.variances(probabilities)
-        model = clone(estimator).set_params(noise_variance=variances)
-        model.fit(counts.measurements, counts.frequencies)
-        probabilities = np.real(model.predict(counts.measurements))
-    return State(model)
+    # Variances from the counts, then from the state that was found.
+    first = _Search(counts, estimator, counts.variances()).fit(0.0)
+    search = _Search(counts, estimator, counts.variances(_predicted(first, counts)))
+    white = search.white()
+    return State(search.fit(white.weight), white)
+
+
+class _Search:
+    """Fits beside white noise of several weights, each once.
+
+    Parameters
+    ----------
+    counts : Counts
+    estimator : PrecGDMatrixSensing
+    variances : ndarray of shape (n_measurements,)
+    """
+
+    def __init__(
+        self, counts: Counts, estimator: PrecGDMatrixSensing, variances: Array
+    ) -> None:
+        self._counts, self._variances = counts, variances
+        self._estimator = clone(estimator).set_params(noise_variance=variances)
+        self._fits: dict[float, PrecGDMatrixSensing] = {}
+
+    def fit(self, weight: float) -> PrecGDMatrixSensing:
+        """The fit beside white noise of a weight."""
+        if weight not in self._fits:
+            counts = self._counts
+            targets = counts.frequencies - weight * self._white
+            model = clone(self._estimator).fit(counts.measurements, targets)
+            self._fits[weight] = model
+        return self._fits[weight]
+
+    def evidence(self, weight: float) -> float:
+        """That of the fit; without one, no weight is better than another."""
+        return float(getattr(self.fit(weight), "lower_bound_", -np.inf))
+
+    def white(self) -> WhiteNoise:
+        """The weight of the highest evidence, and what is known of it."""
+        precision = float(np.sum(self._white**2 / self._variances))
+        std = 1.0 / np.sqrt(precision)
+        weight = self._highest(std)
+        if self.evidence(weight) > self.evidence(0.0) + _WHITE_GAIN:
+            return self._around(weight, precision)
+        step = _FIRST * std
+        slope = (self.evidence(step) - self.evidence(0.0)) / step
+        # The slope between two points is that in the middle of a parabola.
+        mode = slope / precision + 0.5 * step
+        return WhiteNoise(0.0, mode if np.isfinite(mode) else 0.0, std)
+
+    def _around(self, weight: float, precision: float) -> WhiteNoise:
+        """What a parabola through the evidence says of a weight above zero.
+
+        The precision is that with all else known, so that the true one is less.
+        """
+        step = min(_FIRST / np.sqrt(precision), 0.5 * weight)
+        low, middle, high = (self.evidence(weight + k * step) for k in (-1.0, 0.0, 1.0))
+        bend = max((2.0 * middle - low - high) / step**2, 0.01 * precision)
+        mode = weight + 0.5 * (high - low) / (step * bend)
+        mode = float(np.clip(mode, weight - step, weight + step))
+        return WhiteNoise(mode, mode, 1.0 / np.sqrt(min(bend, precision)))
+
+    def _highest(self, std: float) -> float:
+        """Where the evidence is highest, to half of a standard deviation."""
+        weights = [0.0, _FIRST * std]
+        while self._may_rise_after(weights) and weights[-1] < 1.0 / _GROWTH:
+            weights.append(_GROWTH * weights[-1])
+        best = int(np.argmax([self.evidence(weight) for weight in weights]))
+        if best == 0:
+            return 0.0
+        weights.append(1.0)
+        found = optimize.minimize_scalar(
+            lambda weight: -self.evidence(float(weight)),
+            bounds=(weights[best - 1], weights[best + 1]),
+            method="bounded",
+            options={"xatol": 0.5 * std},
+        )
+        return max((weights[best], float(found.x)), key=self.evidence)
+
+    def _may_rise_after(self, weights: list[float]) -> bool:
+        """Whether the evidence at the last weight is not far below the highest."""
+        values = [self.evidence(weight) for weight in weights]
+        return values[-1] > max(values) - _HOPELESS
+
+    @cached_property
+    def _white(self) -> Array:
+        """The probabilities of the outcomes in the most mixed state."""
+        vectors = self._counts.measurements.a
+        return np.asarray(np.linalg.norm(vectors, axis=1) ** 2 / vectors.shape[1])
+
+
+def _predicted(model: PrecGDMatrixSensing, counts: Counts) -> Array:
+    return np.asarray(np.real(model.predict(counts.measurements)))
+
+
+def _with_white(factors: Array, weights: Array) -> Array:
+    """Density matrices ``(X X^H + w I / n) / tr``."""
+    n = factors.shape[1]
+    rho = factors @ factors.conj().transpose(0, 2, 1)
+    rho = rho + weights[:, None, None] / n * np.eye(n)
+    return np.asarray(rho / np.einsum("kii->k", rho).real[:, None, None])
 
 
 def fidelity(rho: Any, sigma: Any) -> float:
@@ -475,8 +603,6 @@ def _matrix(rho: Any) -> Array:
 
 def _root(rho: Any) -> Array:
     """A factor X of ``X X^H``."""
-    if isinstance(rho, State):
-        return rho.factor
     if np.ndim(rho) == 1:
         return np.asarray(rho)[:, None]
     values, vectors = np.linalg.eigh(_matrix(rho))

@@ -10,7 +10,6 @@ import pytest
 from skprecgd import PrecGDMatrixSensing, observed_entries
 from skprecgd.states import (
     Counts,
-    State,
     fidelity,
     fit_state,
     purity,
@@ -119,7 +118,7 @@ def test_the_first_state_mends_the_trace(rng):
     counts = seen(rng, state_factor(rng, 8, 1))
     alone = PrecGDMatrixSensing(symmetric=True, noise_variance=counts.variances())
     alone.fit(counts.measurements, counts.frequencies)
-    shrunken = 1 - State(alone).trace
+    shrunken = 1 - np.linalg.norm(alone.left_) ** 2
     assert shrunken > 0
     assert abs(1 - fit_state(counts).trace) < 0.6 * shrunken
 
@@ -137,6 +136,23 @@ def test_an_estimator_is_copied(rng):
     assert mine.noise_variance is None
     with pytest.raises(ValueError, match="symmetric=True"):
         fit_state(seen(rng, state_factor(rng, 4, 1)), PrecGDMatrixSensing())
+
+
+def test_white_noise_beside_a_pure_state_is_found(rng):
+    """A state of full rank, which components would take many of."""
+    x = state_factor(rng, 8, 1)
+    rho = 0.8 * density(x) + 0.2 * np.eye(8) / 8
+    state = fit_state(seen(rng, np.linalg.cholesky(rho)))
+    assert state.white_share == pytest.approx(0.2, abs=0.03)
+    assert state.rank == 1
+    assert fidelity(state, rho) > 0.99
+    low, high = state.interval(purity, confidence=0.999)
+    assert low < purity(rho) < high
+
+
+def test_a_pure_state_has_no_white_noise(rng):
+    state = fit_state(seen(rng, state_factor(rng, 4, 1)))
+    assert state.white_share < 0.02
 
 
 # ---- how sure it is

@@ -1,9 +1,10 @@
 r"""Quantum states from counts: infidelity beside maximum likelihood, CPU, coverage.
 
     python benchmarks/physics/shots.py [--qubits 2 3 4 5] [--seeds 20] [--quick]
+    python benchmarks/physics/shots.py --white 0.1
 
-A state of q qubits and rank r is drawn as ``X X^H / tr(X X^H)``, X complex Gaussian.
-Each of the ``3^q`` product bases is measured 1000 times. Found are, without the rank,
+A state of q qubits and rank r is drawn as ``X X^H / tr(X X^H)``, X complex Gaussian;
+``--white`` mixes it with a share of the identity. Each of the ``3^q`` product bases is measured 1000 times. Found are, without the rank,
 
 - the package's state, ``skprecgd.states.fit_state`` with all at its default;
 - maximum likelihood by the iteration ``rho -> R rho R / tr``, ``R = sum_k f_k / p_k
@@ -45,10 +46,12 @@ def unit(x):
     return x / np.linalg.norm(x)
 
 
-def drawn(seed, n_qubits, rank):
-    """Counts, and the factor of the state."""
+def drawn(seed, n_qubits, rank, white=0.0):
+    """Counts, and a factor of the state."""
     rng = np.random.default_rng(seed)
-    x = unit(gaussian(rng, 2**n_qubits, rank))
+    n = 2**n_qubits
+    x = unit(gaussian(rng, n, rank))
+    x = np.hstack([np.sqrt(1 - white) * x, np.sqrt(white / n) * np.eye(n)])
     labels = ["".join(letters) for letters in product("XYZ", repeat=n_qubits)]
     every = np.ones((len(labels), 2**n_qubits))
     vectors = Counts(labels, every).vectors
@@ -105,7 +108,9 @@ def held(state, x, rng):
     leading = np.linalg.svd(x)[0][:, 0]
     near = unit(leading + unit(gaussian(rng, n)) / 3)
     vectors = [unit(gaussian(rng, n)) for _ in range(N_RANDOM)]
-    vectors = np.array([*vectors, near, leading, np.linalg.svd(state.factor)[0][:, 0]])
+    vectors = np.array(
+        [*vectors, near, leading, np.linalg.eigh(state.density_matrix)[1][:, -1]]
+    )
     upper, above = np.triu_indices(n), np.triu_indices(n, 1)
 
     def numbers(rho):
@@ -122,13 +127,13 @@ def held(state, x, rng):
     )
 
 
-def row(n_qubits, rank, seeds, peers):
+def row(n_qubits, rank, white, seeds, peers):
     infidelities = {name: [] for name in peers}
     seconds = {name: [] for name in peers}
-    inside, ranks, traces = {}, [], []
+    inside, ranks, whites = {}, [], []
     for seed in range(seeds):
-        counts, x = drawn(seed, n_qubits, rank)
-        truth = x[:, 0] if rank == 1 else x @ x.conj().T
+        counts, x = drawn(seed, n_qubits, rank, white)
+        truth = x[:, 0] if rank == 1 and not white else x @ x.conj().T
         for name in peers:
             started = time.process_time()
             found = PEERS[name](counts)
@@ -136,7 +141,7 @@ def row(n_qubits, rank, seeds, peers):
             infidelities[name].append(1.0 - fidelity(found, truth))
             if name == "skprecgd":
                 ranks.append(found.rank)
-                traces.append(found.trace)
+                whites.append(found.white_share)
                 rng = np.random.default_rng([seed, 1])
                 for kind, which in held(found, x, rng).items():
                     inside.setdefault(kind, []).append(np.mean(which))
@@ -151,8 +156,8 @@ def row(n_qubits, rank, seeds, peers):
         )
     shares = {kind: np.mean(which) for kind, which in inside.items()}
     print(
-        f"{'':13s}rank found {np.mean(np.array(ranks) == rank):.2f}, trace "
-        f"{np.mean(traces):.4f}; inside: entries {shares['entries']:.3f} (worst "
+        f"{'':13s}rank found {np.mean(np.array(ranks) == rank):.2f}, white noise "
+        f"{np.mean(whites):.4f}; inside: entries {shares['entries']:.3f} (worst "
         f"{min(inside['entries']):.3f}), fidelity random {shares['random']:.3f}, near "
         f"{shares['near']:.2f}, leading {shares['leading']:.2f}, own "
         f"{shares['own']:.2f}",
@@ -164,6 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--qubits", type=int, nargs="+", default=[2, 3, 4, 5])
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--white", type=float, default=0.0, help="share of identity")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
     parser.add_argument("--quick", action="store_true", help="2 and 3 qubits, 5 seeds")
@@ -178,7 +184,7 @@ def main() -> None:
     )
     for n_qubits in args.qubits:
         for rank in args.ranks:
-            row(n_qubits, rank, args.seeds, peers)
+            row(n_qubits, rank, args.white, args.seeds, peers)
 
 
 if __name__ == "__main__":
