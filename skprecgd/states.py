@@ -17,10 +17,18 @@ from skprecgd._linalg.numerics import complex_dtype
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements import RankOneMeasurements
 
-__all__ = ["Counts", "State", "fidelity", "fit_state", "purity", "trace_distance"]
+__all__ = [
+    "Counts",
+    "State",
+    "WhiteNoise",
+    "fidelity",
+    "fit_state",
+    "purity",
+    "trace_distance",
+]
 
-# White noise is looked for from this many standard deviations on, at weights that grow by
-# this factor until the evidence is this much below its highest, in natural units.
+# White noise is looked for from this many standard deviations on, at weights that grow
+# by this factor until the evidence is this much below its highest, in natural units.
 _FIRST, _GROWTH, _HOPELESS = 2.0, 2.0, 30.0
 
 # By how much it has to raise the evidence: three standard deviations raise it by 4.5.
@@ -131,7 +139,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class WhiteNoise:
-    """The part of a state that is a multiple of the identity, as shots are lost or mixed.
+    """The part of a state that is a multiple of the identity, as mixed shots leave it.
 
     Attributes
     ----------
@@ -139,6 +147,14 @@ class WhiteNoise:
         Its trace, in units of the fit; not negative.
     mode, std : float
         Of the normal density, cut at zero, that is known of the weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprecgd.states import WhiteNoise
+    >>> white = WhiteNoise(0.0, mode=-0.01, std=0.01)
+    >>> bool(white.draws(3, np.random.RandomState(0)).min() >= 0)
+    True
     """
 
     weight: float
@@ -277,7 +293,10 @@ class State:
 def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> State:
     """Find the state from which counts were drawn.
 
-    Two fits: with variances from the counts, and with variances from the first state.
+    The first fit has variances from the counts, all others have them from the state
+    that it finds. These search for the share of white noise, beside which few
+    components are left of most states: it is where the evidence is highest, or zero
+    unless that gains three natural units.
 
     Parameters
     ----------

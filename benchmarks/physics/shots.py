@@ -4,7 +4,8 @@ r"""Quantum states from counts: infidelity beside maximum likelihood, CPU, cover
     python benchmarks/physics/shots.py --white 0.1
 
 A state of q qubits and rank r is drawn as ``X X^H / tr(X X^H)``, X complex Gaussian;
-``--white`` mixes it with a share of the identity. Each of the ``3^q`` product bases is measured 1000 times. Found are, without the rank,
+``--white`` mixes it with a share of the identity. Each of the ``3^q`` product bases is
+measured 1000 times. Found are, without the rank,
 
 - the package's state, ``skprecgd.states.fit_state`` with all at its default;
 - maximum likelihood by the iteration ``rho -> R rho R / tr``, ``R = sum_k f_k / p_k
@@ -14,12 +15,12 @@ A state of q qubits and rank r is drawn as ``X X^H / tr(X X^H)``, X complex Gaus
 - convex least squares, positive semidefinite and of trace one, by cvxpy and SCS, plain
   and with the weights that the package's first fit has.
 
-Printed are the mean and the largest infidelity ``1 - F`` over the draws, the package's
-mean over that of a peer, the median CPU seconds, and their ratio. Below stand the shares
-of 90 % intervals that hold the truth: of entries of the density matrix (their real and
-their imaginary parts), and of the fidelities with pure states: six that are random, one
-near the leading eigenvector of the state, that eigenvector itself, and that of the fit.
-The lowest share of entries in one draw stands beside their mean.
+Printed are the mean and the largest infidelity ``1 - F`` over the draws, the mean of
+the package over that of a peer, the median CPU seconds, and their ratio. Below are the
+shares of 90 % intervals that hold the truth: of entries of the density matrix (their
+real and their imaginary parts), and of the fidelities with pure states: six that are
+random, one near the leading eigenvector of the state, that eigenvector itself, and that
+of the fit. The lowest share of entries in one draw stands beside their mean.
 """
 
 from __future__ import annotations
