@@ -341,6 +341,11 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     first = _Search(counts, estimator, counts.variances()).fit(0.0)
     search = _Search(counts, estimator, counts.variances(_predicted(first, counts)))
     white = search.white()
+    if white.weight > 0:
+        # Outcomes that white noise alone makes had counted too much.
+        variances = counts.variances(search.probabilities(white.weight))
+        search = _Search(counts, estimator, variances)
+        white = search.around(white.weight)
     return State(search.fit(white.weight), white)
 
 
@@ -376,22 +381,20 @@ class _Search:
 
     def white(self) -> WhiteNoise:
         """The weight of the highest evidence, and what is known of it."""
-        precision = float(np.sum(self._white**2 / self._variances))
+        precision = self._precision
         std = 1.0 / np.sqrt(precision)
         weight = self._highest(std)
         if self.evidence(weight) > self.evidence(0.0) + _WHITE_GAIN:
-            return self._around(weight, precision)
+            return self.around(weight)
         step = _FIRST * std
         slope = (self.evidence(step) - self.evidence(0.0)) / step
         # The slope between two points is that in the middle of a parabola.
         mode = slope / precision + 0.5 * step
         return WhiteNoise(0.0, mode if np.isfinite(mode) else 0.0, std)
 
-    def _around(self, weight: float, precision: float) -> WhiteNoise:
-        """What a parabola through the evidence says of a weight above zero.
-
-        The precision is that with all else known, so that the true one is less.
-        """
+    def around(self, weight: float) -> WhiteNoise:
+        """What a parabola through the evidence says of a weight above zero."""
+        precision = self._precision
         step = min(_FIRST / np.sqrt(precision), 0.5 * weight)
         low, middle, high = (self.evidence(weight + k * step) for k in (-1.0, 0.0, 1.0))
         bend = max((2.0 * middle - low - high) / step**2, 0.01 * precision)
@@ -420,6 +423,15 @@ class _Search:
         """Whether the evidence at the last weight is not far below the highest."""
         values = [self.evidence(weight) for weight in weights]
         return values[-1] > max(values) - _HOPELESS
+
+    def probabilities(self, weight: float) -> Array:
+        """Those of the outcomes in the state that is fitted beside white noise."""
+        return _predicted(self.fit(weight), self._counts) + weight * self._white
+
+    @property
+    def _precision(self) -> float:
+        """That of the weight if all else were known; the true one is less."""
+        return float(np.sum(self._white**2 / self._variances))
 
     @cached_property
     def _white(self) -> Array:
