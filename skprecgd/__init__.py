@@ -40,6 +40,7 @@ _ON_DEMAND = (
     "metrics",
     "model_selection",
     "progress",
+    "states",
     "testing",
 )
 

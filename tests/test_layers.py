@@ -31,7 +31,7 @@ FLOORS = [
     {"optim", "variational", "implicit"},
     {"model_selection", "metrics", "datasets", "testing", "display", "progress"},
     {"_estimators"},
-    {"_show_versions"},
+    {"_show_versions", "states"},
     {""},
     {"__main__"},
 ]

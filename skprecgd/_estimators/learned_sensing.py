@@ -36,6 +36,7 @@ from skprecgd.variational.sensing import (
     KnownMeasurements,
     MeasuredDistribution,
     SensingPosterior,
+    around,
     learn_sensing,
 )
 from skprecgd.variational.tuning import SENSING
@@ -85,8 +86,18 @@ class SensingLearner(PriorLearner):
     def share_left(self) -> float:
         return self.posterior.share_left
 
+    @property
+    def answers_at_once(self) -> bool:
+        # Where there is noise for certain, a path would only be thrown away.
+        return self._is_known
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the variance of the noise was given."""
+        return bool(self.variance)
+
     def in_doubt(self) -> bool:
-        return self.share_left < SENSING.little
+        return not self._is_known and self.share_left < SENSING.little
 
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         shape, n = factors.matrix_shape, len(self.measured.measurements)
@@ -203,6 +214,15 @@ class ComplexDistribution:
         parts = self.measured.std(TallMeasurements(RealParts(measurements)))
         return np.hypot(parts[::2], parts[1::2])
 
+    def draws(self, count: int, rng: np.random.RandomState) -> tuple[Array, Array]:
+        """Draws of both factors; the same array twice if they are one."""
+        moves = self.measured.moves(count, rng)
+        left, d_left = as_complex(self.measured.left), as_complex(moves[0])
+        if self.hermitian:
+            return around(left, left, d_left, d_left)
+        right, d_right = as_complex(self.measured.right), as_complex(moves[1])
+        return around(left, right, d_left, d_right)
+
 
 def sensing_learner_of(
     estimator: Any, measured: Measured, rank: int
@@ -240,21 +260,28 @@ def sensing_learner_of(
     return kind(measured, rank, estimator)
 
 
-def no_std(estimator: Any) -> str:
-    """Why a fit knows no standard deviations of measurements, in one sentence."""
+def no_std(estimator: Any, asked: str = "return_std=True") -> str:
+    """Why a fit knows no standard deviations of measurements, in one sentence.
+
+    Parameters
+    ----------
+    estimator : PrecGDMatrixSensing
+    asked : str, default="return_std=True"
+        What needs them.
+    """
     noise = estimator._noise
     if noise is None or noise.lower_bound is None:
         return (
-            "return_std=True needs a fit that has learned the noise of its "
+            f"{asked} needs a fit that has learned the noise of its "
             "measurements, with alpha='auto' (stop_reason_: "
             f"{estimator.stop_reason_!r})."
         )
     if noise.entries is not None:
         return (
-            "return_std=True needs single entries (observed_entries), to which the "
+            f"{asked} needs single entries (observed_entries), to which the "
             "matrix was fitted; got measurements of another kind."
         )
     return (
-        "return_std=True needs what the fit knows of its factors, which "
+        f"{asked} needs what the fit knows of its factors, which "
         "store_pattern=False does not keep; fit with store_pattern=True."
     )

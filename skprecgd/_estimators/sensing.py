@@ -14,6 +14,7 @@ from sklearn.base import (
     RegressorMixin,
     TransformerMixin,
 )
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
@@ -76,6 +77,7 @@ from skprecgd._estimators.scoring import (
 )
 from skprecgd._estimators.search_rank import AUTO, SearchRank
 from skprecgd._estimators.trusting import learner_beside_outliers
+from skprecgd._estimators.uncertain import check_at_least_one
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.groups import Block, Groups
 from skprecgd._linalg.numerics import real_dtype
@@ -666,7 +668,8 @@ class PrecGDMatrixSensing(
             Only with `return_std`. Of new measurements: what is not known of the
             matrix, and noise (of a complex number the root of the variances of both
             parts). Where `noise_variance` was given for each target, of ones
-            as precise as those in the (harmonic) mean.
+            as precise as those in the (harmonic) mean. What is not known of the matrix
+            alone is the spread between draws, see `sample_factors`.
 
         Raises
         ------
@@ -698,6 +701,62 @@ class PrecGDMatrixSensing(
         if cells is None:
             raise ValueError(no_std(self))
         return self._entry_std(*cells)
+
+    def sample_factors(
+        self, n_draws: int = 100, random_state: RandomState = None
+    ) -> tuple[Array, Array]:
+        """Draw matrices from the posterior, by their factors.
+
+        Anything that is computed of the matrix is known as well as it agrees between
+        draws. Noise of new measurements is no part of them. The draws are Gaussian, and
+        at right angles to all moves of the factors that leave their product as it is.
+
+        Parameters
+        ----------
+        n_draws : int, default=100
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        left, right : ndarray of shape (n_draws, n_rows, n_factors), \
+                (n_draws, n_columns, n_factors)
+            The matrices are ``left @ right.conj().transpose(0, 2, 1)``. With
+            ``symmetric=True`` both are the same array.
+
+        Raises
+        ------
+        ValueError
+            If no noise was learned, or it was of single entries: draws of these are
+            `sample_entries`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprecgd import PrecGDMatrixSensing
+        >>> from skprecgd.datasets import make_matrix_sensing
+        >>> A, y, truth = make_matrix_sensing(
+        ...     8, 6, rank=1, n_measurements=90, noise=0.1, random_state=0
+        ... )
+        >>> model = PrecGDMatrixSensing(3, matrix_shape=(8, 6)).fit(A, y)
+        >>> left, right = model.sample_factors(200, random_state=0)
+        >>> traces = np.einsum("kir,kir->k", left[:, :6], right)
+        >>> traces.shape, bool(traces.std() < 0.5)
+        ((200,), True)
+        """
+        check_is_fitted(self)
+        check_at_least_one(n_draws)
+        noise = self._noise
+        if noise is not None and noise.entries is not None:
+            raise ValueError(
+                "sample_factors draws from the posterior of measurements that are no "
+                "single entries; draw entries by sample_entries."
+            )
+        if noise is None or noise.measured is None:
+            raise ValueError(no_std(self, "sample_factors"))
+        dtype = self.left_.dtype
+        left, right = noise.measured.draws(n_draws, check_random_state(random_state))
+        first = left.astype(dtype)
+        return first, first if right is left else right.astype(dtype)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """How much of the targets the predictions explain.

@@ -91,9 +91,9 @@ class TallMeasurements(Measurements, checked=True):
 
 
 def as_complex(block: Array) -> Array:
-    """``P + iQ`` of a real block ``[P; Q]``."""
-    n = len(block) // 2
-    return np.asarray(block[:n] + 1j * block[n:])
+    """``P + iQ`` of a real block ``[P; Q]``, or of each of several."""
+    n = block.shape[-2] // 2
+    return np.asarray(block[..., :n, :] + 1j * block[..., n:, :])
 
 
 def tall(block: Array) -> Array:

@@ -253,6 +253,8 @@ class SquareModel(FactorModel):
     ) -> None:
         super().__init__(data, noise, tuning)
         self.side = data.unknown(data.shape[0])
+        # What the spread adds is as large, so that this may be in memory as well.
+        self._seen = np.asarray(data.seen @ np.eye(data.shape[0]))
 
     @property
     def sides(self) -> tuple[Gaussian]:
@@ -304,22 +306,17 @@ class SquareModel(FactorModel):
 
     def _seen_beside_spread(self, factor: Array) -> Array:
         """The adjoint of the targets without what the spread adds, times a factor."""
-        seen = np.asarray(self.data.seen @ factor)
-        return seen - np.asarray(self._at_spread() @ factor)
-
-    def _at_spread(self) -> Any:
-        """The adjoint of the measurements of what the spread adds to the matrix."""
-        outer = self.side.spread.outer()
-        return self.data.times(outer, np.eye(len(outer)))
+        at_spread = self.data.at_spread(self.side.spread)
+        return np.asarray(self._seen @ factor) - np.asarray(at_spread @ factor)
 
     def _expected_squares(self) -> float:
         data, mean = self.data, self.side.mean
         outer, whole = self.side.spread.outer(), data.times(mean, mean)
-        spread = self._at_spread()
-        fit = _inner(mean, whole, mean) - 2.0 * _inner(mean, data.seen, mean)
+        spread = data.at_spread(self.side.spread)
+        fit = _inner(mean, whole, mean) - 2.0 * _inner(mean, self._seen, mean)
         fit += 2.0 * _inner(mean, spread, mean)
         unit = np.eye(len(outer))
-        fit += _inner(outer, spread, unit) - 2.0 * _inner(outer, data.seen, unit)
+        fit += _inner(outer, spread, unit) - 2.0 * float(np.sum(outer * self._seen))
         return data.squares + fit + data.spread_squares(self.side)
 
     def keep(self, columns: Array) -> None:

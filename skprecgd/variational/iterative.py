@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,15 @@ class Products(Observed):
 
     def times(self, left: Array, right: Array) -> Any:
         return self.back(self.measured(left, right))
+
+    def at_spread(self, spread: Spread) -> Array:
+        # Rows that are alike and independent add a multiple of the identity.
+        return np.asarray(np.trace(spread.total()) / self.shape[0] * self._at_identity)
+
+    @cached_property
+    def _at_identity(self) -> Array:
+        unit = np.eye(self.shape[0])
+        return np.asarray(self.times(unit, unit) @ unit)
 
     def left_by(self, left: Array, right: Array) -> Any:
         return self.back(self.data.targets - self.measured(left, right))
@@ -307,11 +317,11 @@ class JointDraws(JointSpread):
 
     Attributes
     ----------
-    draws : ndarray of shape (n_draws, n)
+    drawn : ndarray of shape (n_draws, n)
         All entries of the factors, row by row, those of the left one first.
     """
 
-    draws: Array
+    drawn: Array
 
     @classmethod
     def of(
@@ -325,10 +335,15 @@ class JointDraws(JointSpread):
         return cls(np.array(draws))
 
     def variances(self, design: Array) -> Array:
-        return np.asarray(np.mean((design @ self.draws.T) ** 2, axis=1))
+        return np.asarray(np.mean((design @ self.drawn.T) ** 2, axis=1))
+
+    def draws(self, count: int, rng: np.random.RandomState) -> Array:
+        # Sums with Gaussian weights have the covariances of the draws that are there.
+        weights = rng.standard_normal((count, len(self.drawn)))
+        return np.asarray(weights @ self.drawn / np.sqrt(len(self.drawn)))
 
     def in_units(self, unit: float) -> JointDraws:
-        return JointDraws(np.sqrt(unit) * self.draws)
+        return JointDraws(np.sqrt(unit) * self.drawn)
 
 
 class _JointSystem:

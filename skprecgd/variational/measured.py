@@ -51,6 +51,10 @@ class JointSpread(ABC):
         """Of the inner products with each row of a matrix."""
 
     @abstractmethod
+    def draws(self, count: int, rng: np.random.RandomState) -> Array:
+        """Gaussian draws around zero, shape (count, n)."""
+
+    @abstractmethod
     def in_units(self, unit: float) -> JointSpread:
         """That of the factors, each times the root of a number."""
 
@@ -78,6 +82,10 @@ class JointCovariance(JointSpread):
 
     def variances(self, design: Array) -> Array:
         return np.asarray(np.einsum("ij,ij->i", design @ self.matrix, design))
+
+    def draws(self, count: int, rng: np.random.RandomState) -> Array:
+        root = linalg.cholesky(self.matrix, check_finite=False)
+        return np.asarray(rng.standard_normal((count, len(root))) @ root)
 
     def in_units(self, unit: float) -> JointSpread:
         log = self.log_determinant + len(self.matrix) * float(np.log(unit))
@@ -213,6 +221,11 @@ class Observed(ABC):
     @abstractmethod
     def times(self, left: Array, right: Array) -> Any:
         """The adjoint of the measurements of ``left @ right.T``."""
+
+    def at_spread(self, spread: Spread) -> Any:
+        """The adjoint of the measurements of what a spread adds to ``E[X X^T]``."""
+        outer = spread.outer()
+        return self.times(outer, np.eye(len(outer)))
 
     @abstractmethod
     def left_by(self, left: Array, right: Array) -> Any:

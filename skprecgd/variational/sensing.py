@@ -13,6 +13,7 @@ from skprecgd.measurements import Measurements
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.variational.bilinear import FactorModel, PairModel, SquareModel
+from skprecgd.variational.gauge import without_turns
 from skprecgd.variational.iterative import Products
 from skprecgd.variational.measured import (
     JointSpread,
@@ -32,6 +33,19 @@ class KnownMeasurements(Protocol):
         Parameters
         ----------
         measurements : Measurements
+        """
+
+    def draws(self, count: int, rng: np.random.RandomState) -> tuple[Array, Array]:
+        """Draws of both factors; the same array twice if they are one.
+
+        Parameters
+        ----------
+        count : int
+        rng : RandomState
+
+        Returns
+        -------
+        left, right : ndarray of shape (count, n_rows, r), (count, n_columns, r)
         """
 
 
@@ -74,6 +88,18 @@ class MeasuredDistribution:
             variance[part] += self.both * some.sizes().astype(np.float64) ** 2
         return np.sqrt(np.maximum(variance, 0.0) + self.noise_variance)
 
+    def draws(self, count: int, rng: np.random.RandomState) -> tuple[Array, Array]:
+        """Draws of both factors; the same array twice if they are one."""
+        return around(self.left, self.right, *self.moves(count, rng))
+
+    def moves(self, count: int, rng: np.random.RandomState) -> tuple[Array, Array]:
+        """What draws add to the means of both factors."""
+        flat = self.joint.draws(count, rng)
+        left = flat[:, : self.left.size].reshape(count, *self.left.shape)
+        if self.left is self.right:
+            return left, left
+        return left, flat[:, self.left.size :].reshape(count, *self.right.shape)
+
     def _design(self, measurements: Measurements) -> Array:
         """What each entry of the factors adds to the measurements."""
         sides = ((self.right, 0), (self.left, 1))
@@ -85,6 +111,15 @@ class MeasuredDistribution:
         if self.left is self.right:
             return (of_left + of_right).reshape(n, -1)
         return np.hstack([of_left.reshape(n, -1), of_right.reshape(n, -1)])
+
+
+def around(
+    left: Array, right: Array, d_left: Array, d_right: Array
+) -> tuple[Array, Array]:
+    """Draws of factors, given their means and what draws add; see `without_turns`."""
+    d_left, d_right = without_turns(left, right, d_left, d_right)
+    first = left + d_left
+    return first, first if right is left else right + d_right
 
 
 @dataclass(frozen=True)
@@ -179,7 +214,8 @@ def _best(nothing: FactorModel, rank: int, tuning: SensingTuning) -> FactorModel
         model = _settled(points.copied(), tuning)
         if model.exact:
             return model
-        better = _score(model, tuning) > _score(best, tuning)
+        gain = _score(model, tuning) - _score(best, tuning)
+        better = gain > (0.0 if model.rank > best.rank else tuning.alike)
         best, in_vain = (model, 0) if better else (best, in_vain + 1)
     return best
 
@@ -213,14 +249,21 @@ def _score(model: FactorModel, tuning: SensingTuning) -> float:
 
 
 def _settled(model: FactorModel, tuning: SensingTuning) -> FactorModel:
-    """The model after steps until they change little."""
+    """The model after steps until they change little.
+
+    A column that has vanished is left out: its prior variance would go on to fall,
+    slowly, to where the evidence is that without it.
+    """
     last, enough = -np.inf, tuning.settled * model.data.count
-    for _ in range(tuning.most_steps):
+    for step in range(tuning.most_steps):
         model.step()
         evidence = model.evidence()
         if model.exact or abs(evidence - last) < enough:
             break
         last = evidence
+        there = np.flatnonzero(model.shares_known() > tuning.vanished)
+        if step >= tuning.first_steps and 0 < len(there) < model.rank:
+            model.keep(there)
     return model
 
 

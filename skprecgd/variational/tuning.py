@@ -267,6 +267,11 @@ class RecipeTuning:
         Steps before one that rises too slowly to win is given up.
     screen_steps : int
         Steps of these after which the better of two starts goes on alone.
+    first_steps : int
+        Steps after which columns that have vanished are left out.
+    alike : float
+        A model is no other one than that before it if it has no more columns, and a
+        score that is higher by no more than this: one of its columns has vanished.
     settled : float
         The evidence has settled if it rose by less than this for each entry.
     respawn_steps, respawns : int
@@ -391,7 +396,7 @@ class SensingTuning:
         A column has vanished if they are less than this share.
     """
 
-    most_cells: int = 1000
+    most_cells: int = 1024
     most_alone: int = 5000
     most_hermitian: int = 512
     least: float = 1e-13
@@ -404,6 +409,8 @@ class SensingTuning:
     less_noise: float = 0.7
     noises: int = 4
     most_steps: int = 100
+    first_steps: int = 5
+    alike: float = 1.0
     settled: float = 1e-5
     mostly_noise: float = 0.4
     weak_point_steps: int = 5

@@ -1,0 +1,300 @@
+"""Quantum states from counts: what is fitted, how far it is off, how sure it is."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from skprecgd import PrecGDMatrixSensing, observed_entries
+from skprecgd.states import (
+    Counts,
+    fidelity,
+    fit_state,
+    purity,
+    trace_distance,
+)
+from skprecgd.variational.gauge import without_turns
+from tests._complex import gaussian, unitary
+from tests._complex import state as state_factor
+
+SHOTS = 1000
+
+
+def bases(n_qubits):
+    return ["".join(letters) for letters in product("XYZ", repeat=n_qubits)]
+
+
+def seen(rng, x, shots=SHOTS):
+    """Counts of all product bases, of the state ``x x^H``."""
+    labels = bases(len(x).bit_length() - 1)
+    vectors = Counts(labels, np.ones((len(labels), len(x)))).vectors
+    p = np.sum(np.abs(vectors.conj() @ x) ** 2, axis=2)
+    return Counts(labels, rng.multinomial(shots, p / p.sum(axis=1, keepdims=True)))
+
+
+def density(x):
+    return x @ x.conj().T
+
+
+# ---- counts
+
+
+def test_outcomes_are_binary_numbers_with_zero_for_plus_one():
+    plus_i, one = np.array([1, 1j]) / np.sqrt(2), np.array([0, 1])
+    x = np.kron(plus_i, one)[:, None]
+    shares = Counts(["YZ"], [[1, 1, 1, 1]]).measurements.forward(x, x).real
+    np.testing.assert_allclose(shares, [0, 1, 0, 0], atol=1e-12)
+
+
+def test_mappings_are_read_like_arrays():
+    labels = ["XX", "YZ"]
+    array = Counts(labels, [[5, 0, 0, 3], [1, 2, 0, 0]])
+    named = Counts(labels, [{"00": 5, "11": 3}, {"01": 2, "00": 1}])
+    np.testing.assert_array_equal(named.counts, array.counts)
+    np.testing.assert_allclose(named.frequencies[:4], [5 / 8, 0, 0, 3 / 8])
+
+
+def test_variances_say_what_multinomial_covariances_do(rng):
+    """For all differences of states of one trace, which add up to zero."""
+    p, shots = rng.dirichlet(np.ones(4)), 10**9
+    counts = Counts(["XX"], [np.full(4, shots / 4)])
+    covariances = (np.diag(p) - np.outer(p, p)) / shots
+    move = rng.standard_normal(4)
+    move -= move.mean()
+    exact = move @ np.linalg.pinv(covariances) @ move
+    ours = np.sum(move**2 / counts.variances(p))
+    # Half a count for each outcome is little beside so many.
+    assert ours == pytest.approx(exact, rel=1e-3)
+
+
+def test_settings_may_be_vectors(rng):
+    """Four symmetric outcomes of a single setting see all of a qubit."""
+    phases = np.exp(2j * np.pi * np.arange(3) / 3)
+    cone = [[np.sqrt(1 / 6), np.sqrt(1 / 3) * phase] for phase in phases]
+    vectors = np.array([[[np.sqrt(1 / 2), 0], *cone]])
+    x = state_factor(rng, 2, 1)
+    p = np.abs(vectors[0].conj() @ x[:, 0]) ** 2
+    counts = Counts(vectors, rng.multinomial(100_000, p / p.sum())[None])
+    assert fidelity(fit_state(counts), x[:, 0]) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts", "message"),
+    [
+        (["XX", "Z"], [[1, 1, 1, 1]] * 2, "one length"),
+        (["XQ"], [[1, 1, 1, 1]], "X, Y and Z, got 'Q'"),
+        (["XX"], [[1, 1, -1, 1]], "not negative; they run from -1 to 1"),
+        (["XX"], [[1, 1, np.nan, 1]], "finite"),
+        (["XX"], [[1, 1]], r"shape \(1, 4\), settings by outcomes, got \(1, 2\)"),
+        (["X", "Z"], [[1, 1], [0, 0]], "Setting 1 has no counts"),
+        (["XX"], [{"0": 3}], "'0' is no outcome"),
+        (["XX", "ZZ"], [[1, 1, 1, 1], [1, 1]], "4 numbers for each setting"),
+        (np.ones((1, 2, 2)), [[1, 1]], "add up to the identity"),
+        (np.ones((2, 2)), [[1, 1]], "settings must hold labels"),
+        ([], [], "settings must hold labels"),
+    ],
+)
+def test_what_is_no_table_of_counts_is_refused(settings, counts, message):
+    with pytest.raises(ValueError, match=message):
+        Counts(settings, counts)
+
+
+# ---- the state
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_state_is_found_without_its_rank(rng, rank):
+    x = state_factor(rng, 8, rank)
+    state = fit_state(seen(rng, x))
+    assert state.rank == rank
+    assert fidelity(state, density(x)) > 1 - 0.004 * rank
+    assert np.trace(state.density_matrix).real == pytest.approx(1.0)
+    assert not hasattr(state.model, "certificate_")
+
+
+def test_the_first_state_mends_the_trace(rng):
+    counts = seen(rng, state_factor(rng, 8, 1))
+    alone = PrecGDMatrixSensing(symmetric=True, noise_variance=counts.variances())
+    alone.fit(counts.measurements, counts.frequencies)
+    shrunken = 1 - np.linalg.norm(alone.left_) ** 2
+    assert shrunken > 0
+    assert abs(1 - fit_state(counts).trace) < 0.6 * shrunken
+
+
+def test_known_noise_is_left_at_an_optimum(rng):
+    """Two qubits: no Hermitian matrix that is no state is closer, whatever the rank."""
+    counts = seen(rng, state_factor(rng, 4, 1))
+    assert np.isfinite(fit_state(counts).model.lower_bound_)
+
+
+def test_an_estimator_is_copied(rng):
+    mine = PrecGDMatrixSensing(1, symmetric=True)
+    state = fit_state(seen(rng, state_factor(rng, 4, 2)), mine)
+    assert state.rank == 1
+    assert mine.noise_variance is None
+    with pytest.raises(ValueError, match="symmetric=True"):
+        fit_state(seen(rng, state_factor(rng, 4, 1)), PrecGDMatrixSensing())
+
+
+def test_white_noise_beside_a_pure_state_is_found(rng):
+    """A state of full rank, which components would take many of."""
+    x = state_factor(rng, 4, 1)
+    rho = 0.8 * density(x) + 0.2 * np.eye(4) / 4
+    state = fit_state(seen(rng, np.linalg.cholesky(rho)))
+    assert state.white_share == pytest.approx(0.2, abs=0.06)
+    assert fidelity(state, rho) > 0.99
+    # What is not known of its weight is in the draws, too.
+    assert np.std(np.linalg.det(state.draws(50)).real) > 0
+
+
+def test_a_pure_state_has_no_white_noise(rng):
+    state = fit_state(seen(rng, state_factor(rng, 4, 1)))
+    assert state.white_share < 0.02
+
+
+# ---- how sure it is
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_intervals_hold_the_entries(rng, rank):
+    x = state_factor(rng, 8, rank)
+    state = fit_state(seen(rng, x))
+    held = []
+    for part in (np.real, np.imag):
+        low, high = state.interval(part, confidence=0.9)
+        upper = np.triu_indices(8, 0 if part is np.real else 1)
+        truth = part(density(x))
+        held += list(((low <= truth) & (truth <= high))[upper])
+        assert np.all(high - low < 0.1)
+    # Entries of one draw are off together, so that shares scatter by more than alone.
+    assert np.mean(held) > 0.65
+
+
+def test_the_interval_of_a_fidelity_of_one_holds_it(rng):
+    x = state_factor(rng, 4, 1)
+    state = fit_state(seen(rng, x))
+
+    def with_truth(rho):
+        return fidelity(rho, x[:, 0])
+
+    low, high = state.interval(with_truth, confidence=0.99, limits=(0, 1))
+    assert low <= with_truth(state.density_matrix) <= high == 1.0
+    assert low > 0.98
+
+
+def test_draws_are_states(rng):
+    draws = fit_state(seen(rng, state_factor(rng, 4, 2))).draws(20)
+    np.testing.assert_allclose(np.einsum("kii->k", draws), 1.0)
+    np.testing.assert_allclose(draws, draws.conj().transpose(0, 2, 1))
+    assert np.linalg.eigvalsh(draws).min() > -1e-12
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 90])
+def test_a_confidence_is_a_share(rng, confidence):
+    state = fit_state(seen(rng, state_factor(rng, 4, 1)))
+    with pytest.raises(ValueError, match="confidence"):
+        state.interval(purity, confidence=confidence)
+
+
+# ---- draws of any factors
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.complex128])
+@pytest.mark.parametrize("one", [True, False])
+def test_draws_hold_no_turns(rng, kind, one):
+    """The moves are at right angles to all turns, and change the product as before."""
+    left, d_left = gaussian(rng, 6, 2), gaussian(rng, 3, 6, 2)
+    right, d_right = gaussian(rng, 5, 2), gaussian(rng, 3, 5, 2)
+    given = [a.astype(kind) if kind is np.complex128 else a.real for a in
+             (left, right, d_left, d_right)]  # fmt: skip
+    left, right, d_left, d_right = given
+    if one:
+        right, d_right = left, d_left
+    moved = without_turns(left, right, d_left, d_right)
+
+    def change(first, second):
+        swapped = second.conj().transpose(0, 2, 1)
+        return first @ right.conj().T + left @ swapped
+
+    np.testing.assert_allclose(change(*moved), change(d_left, d_right))
+    turn = gaussian(rng, 2, 2).astype(kind) if kind is np.complex128 else (
+        rng.standard_normal((2, 2))
+    )  # fmt: skip
+    if one:
+        turn = turn - turn.conj().T
+    along = np.sum((left @ turn).conj() * moved[0], axis=(1, 2))
+    along = along - np.sum((right @ turn.conj().T).conj() * moved[1], axis=(1, 2))
+    np.testing.assert_allclose(along.real, 0.0, atol=1e-10)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_draws_vary_as_predictions_are_uncertain(rng, symmetric):
+    x = rng.standard_normal((6, 1))
+    other = x if symmetric else rng.standard_normal((5, 1))
+    A = rng.standard_normal((120, 6, len(other)))
+    y = np.einsum("kij,il,jl->k", A, x, other) + 0.3 * rng.standard_normal(120)
+    model = PrecGDMatrixSensing(2, symmetric=symmetric, noise_variance=0.09).fit(A, y)
+    left, right = model.sample_factors(1000, random_state=0)
+    assert (left is right) == symmetric
+    values = np.einsum("kij,dil,djl->dk", A[:20], left, right)
+    mean, std = model.predict(A[:20], return_std=True)
+    of_matrix = np.sqrt(std**2 - model.noise_variance_)
+    assert np.mean(values.std(axis=0) / of_matrix) == pytest.approx(1.0, rel=0.2)
+    assert np.all(np.abs(values.mean(axis=0) - mean) < of_matrix)
+
+
+def test_draws_need_a_posterior_of_measurements(rng):
+    X = rng.standard_normal((20, 1)) @ rng.standard_normal((1, 12))
+    X = X + 0.1 * rng.standard_normal(X.shape)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    entries = PrecGDMatrixSensing(2).fit(*observed_entries(X))
+    with pytest.raises(ValueError, match="sample_entries"):
+        entries.sample_factors(3)
+    A = rng.standard_normal((60, 4, 3))
+    exact = PrecGDMatrixSensing(2).fit(A, A[:, 0, 0])
+    with pytest.raises(ValueError, match="sample_factors needs a fit that has learned"):
+        exact.sample_factors(3)
+
+
+# ---- distances of states
+
+
+def test_fidelity_of_pure_states_is_their_overlap(rng):
+    x, z = state_factor(rng, 5, 1), state_factor(rng, 5, 1)
+    overlap = abs(np.vdot(x, z)) ** 2
+    for first, second in product([x[:, 0], density(x)], [z[:, 0], density(z)]):
+        assert fidelity(first, second) == pytest.approx(overlap, abs=1e-6)
+
+
+def test_fidelity_and_trace_distance_bound_each_other(rng):
+    """Fuchs and van de Graaf: 1 - sqrt F <= T <= sqrt(1 - F); neither has a frame."""
+    rho, sigma = (density(state_factor(rng, 4, rank)) for rank in (2, 3))
+    f, t = fidelity(rho, sigma), trace_distance(rho, sigma)
+    assert 1 - np.sqrt(f) <= t <= np.sqrt(1 - f)
+    u = unitary(rng, 4)
+    turned = [u @ each @ u.conj().T for each in (rho, sigma)]
+    assert fidelity(*turned) == pytest.approx(f)
+    assert fidelity(sigma, rho) == pytest.approx(f)
+    assert trace_distance(*turned) == pytest.approx(t)
+
+
+def test_purity_says_how_mixed_a_state_is(rng):
+    assert purity(state_factor(rng, 5, 1)[:, 0]) == pytest.approx(1.0)
+    assert purity(np.eye(5) / 5) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("rho", "message"),
+    [
+        (np.ones((2, 3)), "square matrix or a vector"),
+        ([[1, 1], [0, 1]], "Hermitian"),
+        ([[np.nan, 0], [0, 1]], "Hermitian"),
+        (np.eye(3), "one size, got 3 and 2"),
+    ],
+)
+@pytest.mark.parametrize("measure", [fidelity, trace_distance])
+def test_what_is_no_state_is_refused(measure, rho, message):
+    with pytest.raises(ValueError, match=message):
+        measure(rho, np.eye(2) / 2)
