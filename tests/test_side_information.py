@@ -333,3 +333,25 @@ def test_the_evidence_rises(rng):
         last = evidence
     # Factors are turned as suits these best, whatever the weights of features cost.
     assert falls <= 0.02 * (last - first)
+
+
+def test_features_have_the_columns_of_the_fit(rng):
+    """In their order: scikit-learn does not sort columns either."""
+    users = pd.DataFrame(
+        rng.standard_normal((30, 2)), index=range(30), columns=["age", "income"]
+    )
+    pairs = np.column_stack([rng.integers(0, 30, 200), rng.integers(0, 8, 200)])
+    y = rng.standard_normal(200)
+    model = PrecGDRecommender(2, random_state=0).fit(pairs, y, row_features=users)
+    turned = users[["income", "age"]]
+    for call in (
+        lambda: model.predict(pairs, row_features=turned),
+        lambda: model.partial_fit(pairs, y, row_features=turned),
+    ):
+        with pytest.raises(ValueError, match="columns of the fit in the same order"):
+            call()
+    # Without names they are taken as they stand.
+    given = list(users.index), users.to_numpy()
+    np.testing.assert_allclose(
+        model.predict(pairs, row_features=given), model.predict(pairs)
+    )

@@ -138,3 +138,15 @@ def test_bad_input(wrong):
     X[2, 1] = wrong
     with pytest.raises(ValueError, match="Input X contains"):
         TruncatedSVD(2).fit(X)
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e160])
+def test_squares_that_are_no_numbers(scale, rng):
+    X = rng.standard_normal((30, 20))
+    plain, scaled = (TruncatedSVD(2).fit(each) for each in (X, scale * X))
+    np.testing.assert_allclose(
+        scaled.explained_variance_ratio_, plain.explained_variance_ratio_, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        scaled.singular_values_ / scale, plain.singular_values_, rtol=1e-6
+    )

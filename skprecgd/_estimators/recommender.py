@@ -395,8 +395,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self._given = given if self.store_pattern else None
         self._tables = tables if self.store_pattern else (None, None)
         self._start: Start | None = None
-        self._n_features_of = tuple(
-            None if table is None else table.n_features for table in tables
+        self._features_of = tuple(
+            None if table is None else table.features for table in tables
         )
         self.unobserved_weight_ = weight
         if weight > 0:
@@ -583,9 +583,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         if all(features is None for features in given):
             return Known(self._row_ids, self._column_ids, self._preferences)
         ids, tables = (self._row_ids, self._column_ids), read_tables(*given)
-        for table, n_features in zip(tables, self._n_features_of, strict=True):
+        for table, features in zip(tables, self._features_of, strict=True):
             if table is not None:
-                check_alike(table, n_features)
+                check_alike(table, features)
         news = [not_among(*each) for each in zip(tables, ids, strict=True)]
         rows, columns = (
             one if table is None else KnownIds(one, table.known)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -18,6 +18,20 @@ from skprecgd.measurements.pairs import Ids
 from skprecgd.measurements.triples import is_frame
 
 
+class Features(NamedTuple):
+    """Which features a table has.
+
+    Attributes
+    ----------
+    number : int
+    names : tuple or None
+        The columns of a data frame; None if the features have no names.
+    """
+
+    number: int
+    names: tuple[Any, ...] | None
+
+
 @dataclass(frozen=True)
 class FeatureTable:
     """Features of rows or of columns, by their ids.
@@ -29,11 +43,14 @@ class FeatureTable:
     ids : ndarray of shape (n,)
         As `as_ids` returns them, each once.
     matrix : ndarray or csr_array of shape (n, n_features)
+    names : tuple, default=None
+        Of the features, if they came in a data frame.
     """
 
     name: str
     ids: Array
     matrix: Any
+    names: tuple[Any, ...] | None = None
 
     @classmethod
     def read(cls, given: Any, name: str) -> FeatureTable | None:
@@ -52,8 +69,10 @@ class FeatureTable:
         """
         if given is None or isinstance(given, FeatureTable):
             return given
+        names = None
         if is_frame(given) and hasattr(given, "index"):
             ids, matrix = given.index, _of_frame(given, name)
+            names = tuple(given.columns)
         elif isinstance(given, tuple) and len(given) == 2:
             ids, matrix = given
         else:
@@ -71,7 +90,7 @@ class FeatureTable:
             )
         if sparse.issparse(matrix):
             matrix = sparse.csr_array(matrix)
-        table = cls(name, ids, matrix)
+        table = cls(name, ids, matrix, names)
         again = len(ids) - len(table.known)
         if again:
             raise ValueError(
@@ -85,8 +104,9 @@ class FeatureTable:
         return Ids.of(self.ids)[0]
 
     @property
-    def n_features(self) -> int:
-        return int(self.matrix.shape[1])
+    def features(self) -> Features:
+        """Which features there are."""
+        return Features(int(self.matrix.shape[1]), self.names)
 
     def in_order(self) -> Any:
         """The features of the known ids, in their order."""
@@ -171,7 +191,7 @@ def not_among(table: FeatureTable | None, known: Ids) -> FeatureTable | None:
     new = np.flatnonzero(known.positions(table.ids) < 0)
     if not len(new):
         return None
-    return FeatureTable(table.name, table.ids[new], table.matrix[new])
+    return replace(table, ids=table.ids[new], matrix=table.matrix[new])
 
 
 Tables = tuple[FeatureTable | None, FeatureTable | None]
@@ -184,7 +204,7 @@ def merged_tables(first: Tables, second: Tables) -> Tables:
     Raises
     ------
     ValueError
-        If they do not have as many features.
+        If they do not have the same features.
     """
     rows, columns = (_merged(*each) for each in zip(first, second, strict=True))
     return rows, columns
@@ -193,27 +213,35 @@ def merged_tables(first: Tables, second: Tables) -> Tables:
 def _merged(old: FeatureTable | None, new: FeatureTable | None) -> FeatureTable | None:
     if old is None or new is None:
         return old if new is None else new
-    check_alike(new, old.n_features)
+    check_alike(new, old.features)
     kept = np.flatnonzero(new.known.positions(old.ids) < 0)
     parts = old.matrix[kept], new.matrix
     if any(sparse.issparse(part) for part in parts):
         matrix = sparse.vstack([sparse.csr_array(part) for part in parts], "csr")
     else:
         matrix = np.vstack(parts)
-    return FeatureTable(old.name, joined([old.ids[kept], new.ids]), matrix)
+    ids = joined([old.ids[kept], new.ids])
+    return FeatureTable(old.name, ids, matrix, old.names or new.names)
 
 
-def check_alike(table: FeatureTable, n_features: int | None) -> None:
+def check_alike(table: FeatureTable, fitted: Features | None) -> None:
     """Refuse other features than those of a fit, which is None if it had none."""
-    if n_features is None:
+    if fitted is None:
         raise ValueError(
             f"{table.name} needs a fit with {table.name}, from which is learned "
             "what they say; this one had none."
         )
-    if table.n_features != n_features:
+    given = table.features
+    if given.number != fitted.number:
         raise ValueError(
-            f"{table.name} must have the {n_features} features of the fit, got "
-            f"{table.n_features}."
+            f"{table.name} must have the {fitted.number} features of the fit, got "
+            f"{given.number}."
+        )
+    if None not in (given.names, fitted.names) and given.names != fitted.names:
+        raise ValueError(
+            f"{table.name} must have the columns of the fit in the same order, "
+            f"{first_few(list(fitted.names or ()))}; got "
+            f"{first_few(list(given.names or ()))}."
         )
 
 

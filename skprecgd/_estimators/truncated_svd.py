@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from skprecgd._linalg.energy_svd import energy_svd
 from skprecgd._linalg.matrices import Matrix, as_matrix
+from skprecgd._linalg.numerics import UNIT
 from skprecgd._linalg.offsets import score_variances, total_variance
 from skprecgd._linalg.orthogonal import loading_signs
 from skprecgd._linalg.stored import without_duplicates
@@ -159,9 +160,13 @@ class TruncatedSVD(decomposition.TruncatedSVD):
             u, v = u * signs, v * signs
         self.components_ = np.ascontiguousarray(v.T)
         self.singular_values_ = s
-        self.explained_variance_ = score_variances(u, s)
-        total = total_variance(X, 1.0, (matrix, size))
-        ratio = self.explained_variance_ / total if total > 0 else 0.0 * s
+        # Squares of sizes near the ends of the range are no numbers.
+        unit = UNIT.unit(size, s.dtype)
+        variances = score_variances(u, s / s.dtype.type(unit))
+        with np.errstate(over="ignore"):
+            self.explained_variance_ = variances * s.dtype.type(unit) ** 2
+        total = total_variance(X, unit, (matrix, size))
+        ratio = variances / total if total > 0 else 0.0 * s
         self.explained_variance_ratio_ = ratio.astype(s.dtype)
         return u * s
 

@@ -103,10 +103,12 @@ def _is_noise(walk: Walk, outcome: Outcome, watch: NoiseWatch) -> bool:
     """Whether a pursuit has ended at the noise, without any doubt.
 
     The positive semidefinite matrix closest to some entries is an answer. To other
-    measurements the closest one follows their noise: no matrix explains it.
+    measurements the closest one follows their noise, which no matrix explains; so few
+    of them that holding out would decide nothing say nothing of noise.
     """
     if outcome.status is Status.GLOBAL:
-        if walk.objective.observed_entries() is not None:
+        few = walk.objective.n_measurements < walk.settings.tuning.hold_out.least
+        if few or walk.objective.observed_entries() is not None:
             return False
         return watch.found() or watch.is_left
     return outcome.status in (Status.SLOW, Status.MAX_ITER) and watch.found()
