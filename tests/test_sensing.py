@@ -254,6 +254,21 @@ def test_float32(global_random_seed):
     assert truth.relative_error(model.matrix_) < 1e-3
 
 
+@pytest.mark.parametrize("complex_", [False, True])
+def test_rounded_entries_are_explained(complex_, global_random_seed):
+    """Numbers of single precision leave a residual of their own, which is no noise."""
+    rng = np.random.default_rng(global_random_seed)
+    left, right = rng.standard_normal((40, 2)), rng.standard_normal((30, 2))
+    X = left @ right.T * (1 + 1j if complex_ else 1)
+    X[rng.random(X.shape) > 0.5] = np.nan
+    exact = PrecGDMatrixSensing(5, random_state=0).fit(*observed_entries(X))
+    single = X.astype(np.complex64 if complex_ else np.float32)
+    rounded = PrecGDMatrixSensing(5, random_state=0).fit(*observed_entries(single))
+    assert rounded.converged_
+    assert rounded.n_components_ == exact.n_components_ == 2
+    assert rounded.n_iter_ <= exact.n_iter_
+
+
 def test_integer_data(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     A = rng.integers(-3, 4, (60, 48))

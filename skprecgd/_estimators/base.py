@@ -132,7 +132,7 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
         init = self.init
         if block is not None:
             init = start_of_group(init, block, max_rank)
-        tol = objective.working_tol(tolerance_of(self))
+        tol = objective.working_tol(tolerance_of(self, objective.dtype))
         return PathSettings(**given, unknown=unknown, init=init, tol=tol)
 
     def _last_solution(

@@ -680,7 +680,7 @@ class PrecGDFactorization(
         rank: int,
     ) -> Found:
         """What the estimator keeps of the result of a search."""
-        tol = tolerance_of(self)
+        tol = tolerance_of(self, objective.dtype)
         kept = kept_factors(objective, result, tol, seen, rank)
         within = means.within(kept)
         offsets = means.with_found(within, seen)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.compat import Interval, Options, StrOptions
 from skprecgd.losses import LOSSES, Loss, make_loss
@@ -22,6 +24,8 @@ from skprecgd.variational.working import has_parabolas
 
 # What ``tol="auto"`` is wherever steps lead to the factors.
 _AUTO_TOL = 1e-9
+# The relative residual that rounding may leave, in machine epsilons.
+_ROUNDED = 4.0
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "loss": [StrOptions(set(LOSSES)), Loss],
@@ -71,9 +75,14 @@ class MissingMarker(Options):
         return "0 (replace another marker first: np.where(X == marker, np.nan, X))"
 
 
-def tolerance_of(estimator: Any) -> float:
-    """The tolerance of steps: "auto" asks for all that double precision gives."""
-    return _AUTO_TOL if isinstance(estimator.tol, str) else float(estimator.tol)
+def tolerance_of(estimator: Any, dtype: Any = np.float64) -> float:
+    """The tolerance of steps: "auto" asks for all that the precision gives.
+
+    Numbers of single precision are rounded, which leaves a residual of their own.
+    """
+    if isinstance(estimator.tol, str):
+        return max(_AUTO_TOL, _ROUNDED * float(np.finfo(dtype).eps))
+    return float(estimator.tol)
 
 
 def looks_for_outliers(estimator: Any) -> bool:
