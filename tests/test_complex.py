@@ -623,3 +623,11 @@ def test_noise_is_learned_where_the_closest_state_is_the_global_optimum():
         model = PrecGDMatrixSensing(symmetric=True, random_state=0).fit(strings, y)
         assert model.stop_reason_.startswith("Noise of about 0.0")
         assert model.n_components_ == 1
+
+
+def test_four_numbers_of_a_qubit_are_believed():
+    """So few say nothing of noise, and what explains them is no column of chance."""
+    strings = PauliMeasurements(["I", "X", "Y", "Z"])
+    model = PrecGDMatrixSensing(symmetric=True).fit(strings, [1.0, 0.02, -0.03, 1.0])
+    up = np.diag([1.0, 0.0])
+    assert np.linalg.norm(model.matrix_ - up) < 0.05

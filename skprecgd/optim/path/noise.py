@@ -75,13 +75,16 @@ class NoiseWatch:
         Noise is not explained that well, but signal is that comes out slowly. Of noise,
         N measurements and f degrees of freedom leave ``1 - f / N`` on average, and
         less where a path chooses its columns: as many degrees of freedom explain
-        anything.
+        anything. So few measurements that holding out would decide nothing tell
+        nothing of noise either, and the path is believed.
         """
         walk, stages = self._walk, self._walk.stages
         if not stages or share == 0.0:
             return False
-        per_unknown = walk.strategy.measurements_per_unknown(stages[-1].rank)
-        by_freedom = max(0.0, 1.0 - 1.0 / per_unknown) ** 2
+        by_freedom = 1.0
+        if walk.objective.n_measurements >= walk.settings.tuning.hold_out.least:
+            per_unknown = walk.strategy.measurements_per_unknown(stages[-1].rank)
+            by_freedom = max(0.0, 1.0 - 1.0 / per_unknown) ** 2
         at_zero = 0.5 * walk.objective.data_norm**2
         return stages[-1].loss < self._tuning.far_below * by_freedom * share * at_zero
 
