@@ -50,6 +50,7 @@ INSIDE = {
         {"readers"},
         {""},
     ],
+    "states": [{"counts", "state"}, {"distances", "search"}, {""}],
     "objective": [
         {"penalty"},
         {"base", "weights"},
