@@ -75,14 +75,13 @@ class NoiseWatch:
         Noise is not explained that well, but signal is that comes out slowly. Of noise,
         N measurements and f degrees of freedom leave ``1 - f / N`` on average, and
         less where a path chooses its columns: as many degrees of freedom explain
-        anything. So few measurements that holding out would decide nothing tell
-        nothing of noise either, and the path is believed.
+        anything. Where measurements are too few to tell noise, the path is believed.
         """
         walk, stages = self._walk, self._walk.stages
         if not stages or share == 0.0:
             return False
         by_freedom = 1.0
-        if walk.objective.n_measurements >= walk.settings.tuning.hold_out.least:
+        if walk.strategy.can_tell_noise:
             per_unknown = walk.strategy.measurements_per_unknown(stages[-1].rank)
             by_freedom = max(0.0, 1.0 - 1.0 / per_unknown) ** 2
         at_zero = 0.5 * walk.objective.data_norm**2

@@ -62,13 +62,12 @@ def pursue(
     start = Handover(grower.first(max_rank))
     while True:
         outcome, known = explore(walk, strategy, start), None
+        room = max_rank - start.rank
         if outcome.status is Status.SLOW:
-            room = max(1, max_rank - start.rank)
-            outcome, known = _with_lines_afresh(walk, grower, outcome, room)
-        wanted = goes_on(outcome.evaluation.factors) and start.rank < max_rank
+            outcome, known = _with_lines_afresh(walk, grower, outcome, max(1, room))
+        wanted = goes_on(outcome.evaluation.factors) and room > 0
         if not wanted or outcome.status is not Status.SLOW:
             return outcome
-        room = max_rank - start.rank
         grown = grower.grow(outcome.evaluation, room, known=known)
         if grown is None and walk.objective.penalty.shrinks:
             # If the ridge outweighs all new directions, the present columns may not

@@ -103,12 +103,12 @@ def _is_noise(walk: Walk, outcome: Outcome, watch: NoiseWatch) -> bool:
     """Whether a pursuit has ended at the noise, without any doubt.
 
     The positive semidefinite matrix closest to some entries is an answer. To other
-    measurements the closest one follows their noise, which no matrix explains; so few
-    of them that holding out would decide nothing say nothing of noise.
+    measurements, if there are enough, the closest one follows their noise, which no
+    matrix explains.
     """
     if outcome.status is Status.GLOBAL:
-        few = walk.objective.n_measurements < walk.settings.tuning.hold_out.least
-        if few or walk.objective.observed_entries() is not None:
+        entries = walk.objective.observed_entries() is not None
+        if entries or not walk.strategy.can_tell_noise:
             return False
         return watch.found() or watch.is_left
     return outcome.status in (Status.SLOW, Status.MAX_ITER) and watch.found()

@@ -73,6 +73,14 @@ class Strategy:
         few = self._tuning.few
         return self.objective.can_split and self.measurements_per_unknown(rank) < few
 
+    @property
+    def can_tell_noise(self) -> bool:
+        """Whether there are as many measurements as holding out would need.
+
+        Fewer say nothing of noise.
+        """
+        return self.objective.n_measurements >= self.settings.tuning.hold_out.least
+
     def highest_determined(self, most: int) -> int:
         """The highest rank up to `most` with more measurements than unknowns, or 0."""
         shape, n = self.objective.matrix_shape, self.objective.n_measurements
