@@ -235,6 +235,15 @@ def test_gram_matrices(kind, center, wide, rng, tmp_path):
     assert_allclose(matrix.gram(), gram, rtol=rtol, atol=rtol * np.trace(gram))
 
 
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csc_array, sparse.coo_array])
+@pytest.mark.parametrize("seen", [0.02, 0.3, 1.0])
+def test_gram_matrices_of_sparse_arrays_of_any_density(form, seen, rng):
+    X = table(rng, (60, 15)) * (rng.random((60, 15)) < seen)
+    gram = X.T @ X
+    found = as_matrix(form(X)).gram()
+    assert_allclose(found, gram, rtol=1e-12, atol=1e-12 * np.trace(gram))
+
+
 @pytest.mark.parametrize("shape", [(400, 300), (300, 700)])
 @pytest.mark.parametrize("noise", [0.5, 0.0])
 def test_growing_blocks_find_what_all_singular_values_say(shape, noise, rng):

@@ -331,6 +331,24 @@ def test_learning_is_no_worse_than_zero_or_the_default(
     assert found < 1.3 * without
 
 
+def test_a_rank_that_is_hardly_determined_does_not_explain_noise_away():
+    # Rank 3 has 57 unknowns and leaves nothing of 58 measurements, half of them noise;
+    # held-out measurements then choose rank 1, which leaves two thirds.
+    X, y, _ = make_matrix_sensing(
+        20,
+        rank=2,
+        n_measurements=58,
+        kind="rank_one",
+        symmetric=True,
+        noise=1.0,
+        random_state=11,
+    )
+    model = PrecGDMatrixSensing(6, matrix_shape=(20, 20), symmetric=True)
+    model.set_params(random_state=0).fit(X, y)
+    assert hasattr(model, "lower_bound_")
+    assert "Noise of about" in model.stop_reason_
+
+
 # ---- how sure
 
 

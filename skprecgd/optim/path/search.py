@@ -71,7 +71,7 @@ def search(walk: Walk, max_rank: int) -> Ending:
     if watch.is_left:
         return _at_noise(walk, factors)
     if when is HoldOut.IF_UNEXPLAINED:
-        return choose(walk, max_rank, means)
+        return _or_at_noise(choose(walk, max_rank, means), watch)
     return Ending.of(walk, walk.settle(factors))
 
 
@@ -118,6 +118,14 @@ def _at_noise(walk: Walk, factors: Factors) -> Ending:
     """The end of a search whose factors leave noise."""
     outcome = Outcome(walk.objective.evaluate(factors), Status.NOISE, 0, np.nan)
     return Ending.of(walk, outcome)
+
+
+def _or_at_noise(chosen: Ending, watch: NoiseWatch) -> Ending:
+    """What held-out measurements chose, which may have left noise."""
+    outcome = chosen.outcome
+    if outcome.status.converged and watch.is_left_by(outcome.evaluation):
+        return replace(chosen, outcome=replace(outcome, status=Status.NOISE))
+    return chosen
 
 
 def _pursued(walk: Walk, last_rank: int, watch: NoiseWatch) -> Outcome:
