@@ -6,17 +6,18 @@
 # expects that whoever takes CSR takes this. scikit-learn 1.9.1 takes it without a warning,
 # and counts what is stored: TfidfTransformer takes words for documents, so that the idf of
 # a frequent word, never below 1, is about -2, and the cosine of two rows "of unit length"
-# exceeds 10; TruncatedSVD and PCA(svd_solver="arpack") add squares of parts and not of sums,
-# and explain a share of the variance that is below zero. And the numbers depend on whether
-# one has looked: X.max() sums the duplicates in place, after which all of it is right,
-# while X.mean() and X.toarray() do not. Texts, baskets and clicks are stored in this form.
+# exceeds 10; TruncatedSVD and PCA(svd_solver="arpack") add squares of parts instead of
+# sums, and explain a share of the variance that is below zero. And the numbers depend on
+# whether one has looked: X.max() sums the duplicates in place, after which all of it is
+# right, while X.mean() and X.toarray() do not. Texts, baskets and clicks come in this form.
 #
 # Needs Python with venv and a package index; fails if any of this changes.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/env"
-"$work/env/bin/pip" install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1
+"$work/env/bin/pip" install --quiet --no-compile \
+    numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1
 "$work/env/bin/python" -W error - <<'PYTHON'
 import numpy as np
 import scipy

@@ -17,7 +17,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/env"
-"$work/env/bin/pip" install --quiet \
+"$work/env/bin/pip" install --quiet --no-compile \
     numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 statsmodels==0.15.0
 "$work/env/bin/python" -W error - <<'PYTHON'
 import numpy as np

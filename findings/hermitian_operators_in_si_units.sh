@@ -15,7 +15,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/env"
-"$work/env/bin/pip" install --quiet numpy==2.4.6 scipy==1.17.1 qutip==5.3.1
+"$work/env/bin/pip" install --quiet --no-compile numpy==2.4.6 scipy==1.17.1 qutip==5.3.1
 "$work/env/bin/python" - <<'PYTHON'
 import warnings
 

@@ -19,7 +19,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/env"
-"$work/env/bin/pip" install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1
+"$work/env/bin/pip" install --quiet --no-compile \
+    numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1
 "$work/env/bin/python" -W error - <<'PYTHON'
 import numpy as np
 import sklearn

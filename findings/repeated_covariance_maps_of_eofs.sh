@@ -16,7 +16,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/env"
-"$work/env/bin/pip" install --quiet numpy==2.4.6 eofs==2.0.0
+"$work/env/bin/pip" install --quiet --no-compile numpy==2.4.6 eofs==2.0.0
 "$work/env/bin/python" - <<'PYTHON'
 from importlib.metadata import version
 
