@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
+import skprecgd
 from skprecgd import PrecGDFactorization, PrecGDFactorizationCV
 
 
@@ -156,3 +158,27 @@ def test_of_complete_data_far_from_zero(offset, global_random_seed):
     ours = PrecGDFactorization(3, tol=1e-13).fit(X).explained_variance_ratio_
     theirs = TruncatedSVD(3, algorithm="arpack").fit(X).explained_variance_ratio_
     assert_allclose(ours, theirs, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PrecGDFactorization(3, tol=1e-13),
+        PrecGDFactorization(3, tol=1e-13, center="columns"),
+        PrecGDFactorization(3, tol=1e-13, center="both"),
+        skprecgd.TruncatedSVD(3),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_of_entries_stored_in_parts(model, offset, global_random_seed):
+    """What a CSR array stores for the same place is one entry: its sum is squared."""
+    rng = np.random.default_rng(global_random_seed)
+    X = offset + rng.standard_normal((30, 8))
+    # Each row stores its entries twice, the first of them a third of the value.
+    columns = np.tile(np.arange(8), 2 * 30)
+    values = np.hstack([X / 3, X - X / 3]).ravel()
+    parts = sparse.csr_array((values, columns, np.arange(31) * 16), shape=X.shape)
+    once = model.fit(sparse.csr_array(X)).explained_variance_ratio_
+    assert_allclose(model.fit(parts).explained_variance_ratio_, once, rtol=1e-6)
+    assert parts.nnz == 2 * X.size

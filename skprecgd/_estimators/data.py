@@ -555,10 +555,12 @@ class CompleteData(Data, Rows):
     Parameters
     ----------
     X : ndarray or sparse array of shape (n_rows, n_columns)
+        Values that a sparse array stores for the same entry are summed.
     """
 
     def __init__(self, X: Any) -> None:
-        self.X = X
+        # Variances and counts of values are sums over what is stored.
+        self.X = without_duplicates(X) if sparse.issparse(X) else X
         self.shape = (int(X.shape[0]), int(X.shape[1]))
         self._projected: tuple[RowSpace, Array] | None = None
 

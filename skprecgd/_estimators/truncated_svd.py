@@ -144,7 +144,9 @@ class TruncatedSVD(decomposition.TruncatedSVD):
                 f"n_components={self.n_components} must be at most n_features="
                 f"{X.shape[1]}."
             )
-        matrix = as_matrix(without_duplicates(X) if hasattr(X, "tocsr") else X)
+        if hasattr(X, "tocsr"):
+            X = without_duplicates(X)
+        matrix = as_matrix(X)
         rank = min(self.n_components, X.shape[0])
         # Thin products would leave the other threads of BLAS waiting, at full speed.
         with running_fit(one_blas_thread=True):
