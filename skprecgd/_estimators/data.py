@@ -349,8 +349,7 @@ class EntryData(Data, Rows, NoisyData):
 
     @property
     def mean_frequency(self) -> float:
-        often = self.weights.frequency
-        return 1.0 if often is None or not len(often) else float(np.mean(often))
+        return self.weights.mean_frequency
 
     def given(self, often: float = 1.0) -> GivenInMemory:
         return GivenInMemory(self.csr(), self.weights.made_less_often(often))
