@@ -39,8 +39,8 @@ __all__ = ["EntryBlockKFold", "EntryKFold", "EntryShuffleSplit"]
 
 _ROWS_ELSEWHERE = (
     "{} holds out entries, and scikit-learn's own searches take rows of a matrix: use "
-    "PrecGDFactorizationCV(cv=...) on the matrix, or PrecGDMatrixSensing on the samples "
-    "that observed_entries makes of it, one for each entry."
+    "PrecGDFactorizationCV(cv=...) on the matrix, or PrecGDMatrixSensing on the "
+    "samples that observed_entries makes of it, one for each entry."
 )
 
 _Splits = Iterator[tuple[Array, Array]]

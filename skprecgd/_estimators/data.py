@@ -260,6 +260,11 @@ class ColumnPrecision:
     precision: Array
     unit_variance: float | None
 
+    @property
+    def variance(self) -> Array:
+        """Of the noise of such entries, where variances were given."""
+        return np.asarray(self.unit_variance / self.precision)
+
 
 @dataclass(frozen=True)
 class EntryData(Data, Rows, NoisyData):
