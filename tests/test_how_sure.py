@@ -145,7 +145,7 @@ def test_a_missing_entry_needs_no_variance(rng):
     variance[~seen] = np.nan
     model = PrecGDFactorization(2, noise_variance=variance).fit(X)
     i, j = np.nonzero(~seen)
-    mean, std = model.predict_entries(i, j, return_std=True)
+    _, std = model.predict_entries(i, j, return_std=True)
     harmonic = 1.0 / np.nanmean(1.0 / variance, axis=0)
     assert np.all(std**2 > harmonic[j])
     low, high = model.interval(i, j)
