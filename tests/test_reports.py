@@ -286,7 +286,7 @@ def test_results_are_one_line_without_addresses(path, bound):
 
 
 def test_a_history_ends_with_what_is_kept(global_random_seed):
-    """The path has gone further than the posterior, which is what the estimator keeps."""
+    """The path has gone further than the posterior, and that is what is kept."""
     A, y, _ = make_matrix_sensing(
         12, 10, rank=1, n_measurements=140, noise=0.4, random_state=global_random_seed
     )

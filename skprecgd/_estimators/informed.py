@@ -125,6 +125,8 @@ class InformedFit:
         Offsets of the rows included.
     n_iter : int
         Steps of the iteration.
+    reason : str
+        What was found, in one sentence.
     start : Start or None
         Where to go on from with more ratings.
     """
@@ -132,6 +134,7 @@ class InformedFit:
     preferences: InformedPreferences
     n_components: int
     n_iter: int
+    reason: str
     start: Start | None
 
 
@@ -172,7 +175,8 @@ def learned_directly(
     known = found.entries, new, shape
     preferences = InformedPreferences(left, right, center, *known)
     steps = 0 if posterior.model is None else posterior.model.n_steps
-    return InformedFit(preferences, left.shape[1], steps, learner.posterior.start)
+    start, reason = learner.posterior.start, learner.in_words()
+    return InformedFit(preferences, left.shape[1], steps, reason, start)
 
 
 def _balancing(left: Array, right: Array) -> tuple[Array, Array]:

@@ -24,6 +24,7 @@ from skprecgd._estimators.preferences import (
     RatingsMatrix,
     learned_from_ratings,
 )
+from skprecgd._estimators.reports import report_of, reported
 from skprecgd._estimators.side_information import (
     KnownIds,
     Tables,
@@ -163,6 +164,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         Whether to keep the pairs: what lists leave out, what standard deviations take,
         and what `partial_fit` goes on from. Without, a pickle holds factors and ids,
         and no data.
+    verbose : int, default=0
+        1: one live line: what is going on, and the time so far. 2: a table with a row
+        for each iteration. Both end with `stop_reason_`.
 
     Attributes
     ----------
@@ -176,6 +180,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     n_components_ : int
         The number of factors found; with ratings, that of the offsets included.
     n_iter_ : int
+    stop_reason_ : str
+        Why the fit ended, and what was found, in a sentence or two.
     n_features_in_ : int
         2.
     feature_names_in_ : ndarray of shape (2,)
@@ -225,6 +231,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "store_pattern": ["boolean"],
+        "verbose": ["verbose"],
     }
     # Whether a ridge that leaves no factor is news to whoever fits.
     _tells_nothing_left: ClassVar[bool] = True
@@ -243,6 +250,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         max_iter: int = 1000,
         random_state: RandomState = None,
         store_pattern: bool = True,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.unobserved_weight = unobserved_weight
@@ -253,6 +261,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.random_state = random_state
         self.store_pattern = store_pattern
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -298,7 +307,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             parameters do not go with one another, features are no finite numbers, or
             an id of X has none.
         """
-        with undone_on_failure(self):
+        with reported(self), undone_on_failure(self):
             tables = read_tables(row_features, column_features)
             pairs = self._pairs(X, reset=True)
             given = Interactions.read(pairs, y, sample_weight, _ids_of(tables))
@@ -347,7 +356,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"on_repeat must be 'replace' or 'add', got {on_repeat!r}."
             )
-        with undone_on_failure(self):
+        with reported(self), undone_on_failure(self):
             tables = read_tables(row_features, column_features)
             last = self._last_fit() if self.__sklearn_is_fitted__() else None
             pairs = self._pairs(X, reset=last is None)
@@ -462,6 +471,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             max_iter=self.max_iter,
             random_state=self.random_state,
             store_pattern=self.store_pattern,
+            verbose=self.verbose,
         )
         self.alpha_ = self.alpha
         features = self._side_information(given, tables)
@@ -469,11 +479,13 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         if features is None and start is None:
             self._preferences: Preferences = learned_from_ratings(given, model)
             self.n_components_, self.n_iter_ = model.n_components_, model.n_iter_
+            self.stop_reason_ = model.stop_reason_
             found = model.taken_start()
         else:
             fit = learned_directly(given, model, rank, features, start)
             self._preferences = fit.preferences
             self.n_components_, self.n_iter_ = fit.n_components, fit.n_iter
+            self.stop_reason_ = fit.reason
             found = fit.start
         self._start = found if self.store_pattern else None
 
@@ -504,8 +516,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             self.max_iter,
         )
         start = None if last is None else last.columns_of(given)
-        found = model.fit(given, check_random_state(self.random_state), start)
-        self._preferences = found.preferences
+        with report_of(self).during("fitting all cells"):
+            found = model.fit(given, check_random_state(self.random_state), start)
+        self._preferences, self.stop_reason_ = found.preferences, found.reason
         self.alpha_, self.n_iter_ = found.alpha, found.n_iter
         self.n_components_ = found.preferences.left.shape[1]
         if not found.converged:

@@ -220,7 +220,13 @@ _CURRENT: ContextVar[Report] = ContextVar("report", default=SILENT)
 
 @contextmanager
 def reported(estimator: Any) -> Iterator[None]:
-    """Open the report of the fit in the block, and end it with what was found."""
+    """Open the report of the fit in the block, and end it with what was found.
+
+    A fit that is a part of another one, which has a report, has its say there.
+    """
+    if estimator.verbose and _CURRENT.get() is not SILENT:
+        yield
+        return
     report = _opened(estimator)
     token = _CURRENT.set(report)
     try:
