@@ -355,3 +355,26 @@ def test_features_have_the_columns_of_the_fit(rng):
     np.testing.assert_allclose(
         model.predict(pairs, row_features=given), model.predict(pairs)
     )
+
+
+def test_a_feature_may_be_shifted_by_a_constant(rng):
+    """Years do as well as years since 1990, of old ids and of new ones."""
+    data = Planted(rng)
+    known, new = slice(data.n_rows), slice(data.n_rows, None)
+    old, fresh = slice(data.n_columns), slice(data.n_columns, None)
+    found = []
+    for shift in (0.0, 2000.0):
+        frames = data.frames(known, old), data.frames(new, fresh)
+        at_fit, later = ({k: f + shift for k, f in each.items()} for each in frames)
+        model = PrecGDRecommender(4).fit(data.pairs, data.y, **at_fit)
+        found.append(data.whole(model, **later))
+    assert np.max(np.abs(found[1] - found[0])) < 1e-6 * np.std(found[0])
+
+
+def test_a_feature_that_is_constant_is_none(rng):
+    data = Planted(rng)
+    model, alike = PrecGDRecommender(4), (np.arange(60), np.full((60, 2), 1.1))
+    told = clone(model).fit(data.pairs, data.y, row_features=alike)
+    plain = clone(model).fit(data.pairs, data.y, row_features=(alike[0], 0 * alike[1]))
+    expected = plain.predict(data.pairs)
+    np.testing.assert_allclose(told.predict(data.pairs), expected, rtol=1e-8)

@@ -838,6 +838,7 @@ class PrecGDFactorization(
         if given.ndim == 1:
             return given[columns]
         own = given[rows, columns]
+        assert self._precision is not None
         # A missing entry needs none; one that is as precise as those of its column.
         return np.where(np.isnan(own), self._precision.variance[columns], own)
 

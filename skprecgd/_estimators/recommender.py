@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -26,6 +27,7 @@ from skprecgd._estimators.preferences import (
 )
 from skprecgd._estimators.reports import report_of, reported
 from skprecgd._estimators.side_information import (
+    FeatureTable,
     KnownIds,
     Tables,
     check_alike,
@@ -294,7 +296,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             ids and a matrix, also a sparse one, with a row for each. All ids of `X`
             need some. Others may have some, too: such rows and columns are predicted,
             and columns listed, by their features alone. All features have one prior, as
-            in a ridge regression: give them similar units.
+            in a ridge regression: give them similar units. Their means are subtracted.
 
         Returns
         -------
@@ -405,8 +407,10 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self._given = given if self.store_pattern else None
         self._tables = tables if self.store_pattern else (None, None)
         self._start: Start | None = None
+        ids, seen = (given.row_ids, given.column_ids), (given.rows, given.columns)
         self._features_of = tuple(
-            None if table is None else table.features for table in tables
+            None if table is None else table.features_over(*which)
+            for table, *which in zip(tables, ids, seen, strict=True)
         )
         self.unobserved_weight_ = weight
         if weight > 0:
@@ -494,7 +498,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     ) -> SideInformation | None:
         """The features of all rows and columns; None if there are none."""
         sides = zip(
-            tables,
+            self._centred(tables),
             (given.row_ids, given.column_ids),
             (given.rows, given.columns),
             strict=True,
@@ -505,6 +509,14 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         if rows is None and columns is None and self.features is None:
             return None
         return SideInformation(rows, columns, self.features == "seen")
+
+    def _centred(self, tables: Sequence[FeatureTable | None]) -> Tables:
+        """Features less the means of those that the fit has seen."""
+        rows, columns = (
+            None if table is None else table.centred(features.means)
+            for table, features in zip(tables, self._features_of, strict=True)
+        )
+        return rows, columns
 
     def _rank(self, given: Interactions, last: Last | None) -> None:
         """Fit targets beside the zeros of all other cells."""
@@ -606,7 +618,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             for one, table in zip(ids, news, strict=True)
         )
         assert isinstance(self._preferences, InformedPreferences)
-        matrices = (None if table is None else table.in_order() for table in news)
+        told = self._centred(news)
+        matrices = (None if table is None else table.in_order() for table in told)
         return Known(rows, columns, self._preferences.extended(*matrices))
 
     def recommend(
