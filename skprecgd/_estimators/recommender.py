@@ -409,8 +409,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self._start: Start | None = None
         ids, seen = (given.row_ids, given.column_ids), (given.rows, given.columns)
         self._features_of = tuple(
-            None if table is None else table.features_over(*which)
-            for table, *which in zip(tables, ids, seen, strict=True)
+            None if table is None else table.features_over(among, at)
+            for table, among, at in zip(tables, ids, seen, strict=True)
         )
         self.unobserved_weight_ = weight
         if weight > 0:
@@ -513,8 +513,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     def _centred(self, tables: Sequence[FeatureTable | None]) -> Tables:
         """Features less the means of those that the fit has seen."""
         rows, columns = (
-            None if table is None else table.centred(features.means)
-            for table, features in zip(tables, self._features_of, strict=True)
+            table if table is None or fitted is None else table.centred(fitted.means)
+            for table, fitted in zip(tables, self._features_of, strict=True)
         )
         return rows, columns
 
@@ -569,7 +569,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             or columns.
         return_std : bool, default=False
             Whether to return standard deviations, too: with ratings whose noise was
-            learned, of ids that the fit knows.
+            learned, of ids that the fit knows, and without draws
+            (``inference="gibbs"``) of other rows by their features.
         row_features, column_features : data frame, or tuple of (ids, matrix), \
                 default=None
             The same features as in `fit`, of ids that it does not know.
