@@ -20,6 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from skprecgd._linalg.row_systems import with_values
+from skprecgd._runtime.steps import tell_step
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import OthersBesideZeros, Pattern, rows_beside_zeros
 
@@ -199,6 +200,7 @@ def alternate(
         left, right, _ = _half_sweep(cells, ridges, 0, left, right, tuning)
         right, left, found = _half_sweep(cells, ridges, 1, right, left, tuning)
         objective.append(found)
+        tell_step(right.shape[1])
         converged = _settled(objective, tuning)
         if converged:
             break

@@ -26,6 +26,7 @@ from sklearn.utils import check_array, check_random_state
 from skprecgd._linalg.containers import marked, unmasked
 from skprecgd._linalg.naming import columns_named
 from skprecgd._linalg.numerics import slabs
+from skprecgd._runtime.compat import is_asked_by_scikit_learn
 from skprecgd._runtime.typing import Array, RandomState
 from skprecgd.measurements import Measurements
 from skprecgd.measurements.in_memory import (
@@ -35,6 +36,12 @@ from skprecgd.measurements.in_memory import (
 )
 
 __all__ = ["EntryBlockKFold", "EntryKFold", "EntryShuffleSplit"]
+
+_ROWS_ELSEWHERE = (
+    "{} holds out entries, and scikit-learn's own searches take rows of a matrix: use "
+    "PrecGDFactorizationCV(cv=...) on the matrix, or PrecGDMatrixSensing on the "
+    "samples that observed_entries makes of it, one for each entry."
+)
 
 _Splits = Iterator[tuple[Array, Array]]
 _Cells = tuple[Array, Array, tuple[int, int]]
@@ -119,8 +126,12 @@ class _EntrySplitter(ABC):
         ValueError
             If X has no observed entry, or too few (or too few groups) to hold any out;
             if `groups` has another shape; if `missing_values`
-            is neither nan nor 0; if NaN is where it does not mark a missing entry.
+            is neither nan nor 0; if NaN is where it does not mark a missing entry; if
+            scikit-learn's own search or cross-validation asks for a matrix, of which
+            it would take rows.
         """
+        if is_asked_by_scikit_learn() and not isinstance(X, Measurements):
+            raise ValueError(_ROWS_ELSEWHERE.format(type(self).__name__))
         rows, columns, shape = _cells(X, self.missing_values, type(self).__name__)
         # The generator has a seed of its own: if `observed_entries` has shuffled the
         # entries with the same seed, the same numbers could restore their order, and

@@ -114,9 +114,9 @@ SENSING = [
     sensing(
         "Input X contains NaN", "X sparse NaN", sparse.csr_array(spoilt(A, np.nan))
     ),
-    sensing("Complex data not supported", "X complex", A * 1j),
-    sensing("Complex data not supported", "X complex 3-D", A.reshape(30, 4, 3) * 1j),
-    sensing("Complex data not supported", "X complex sparse", sparse.csr_array(A * 1j)),
+    sensing("not supported: wrap", "X complex", A * 1j),
+    sensing("not supported: wrap", "X complex 3-D", A.reshape(30, 4, 3) * 1j),
+    sensing("not supported: wrap", "X complex sparse", sparse.csr_array(A * 1j)),
     # the targets
     sensing("requires y to be passed, but the target y is None", "y None", y=None),
     sensing(

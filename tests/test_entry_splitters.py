@@ -7,9 +7,14 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 from scipy import sparse
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from skprecgd import PrecGDFactorizationCV, PrecGDMatrixSensing, observed_entries
+from skprecgd import (
+    PrecGDFactorization,
+    PrecGDFactorizationCV,
+    PrecGDMatrixSensing,
+    observed_entries,
+)
 from skprecgd.datasets import make_matrix_completion
 from skprecgd.measurements import DenseMeasurements, EntryMeasurements
 from skprecgd.model_selection import EntryBlockKFold, EntryKFold, EntryShuffleSplit
@@ -301,3 +306,16 @@ def test_folds_of_blocks_are_even_whatever_the_seed(seed):
     assert max(sizes) <= 1.2 * min(sizes)
     with pytest.raises(ValueError, match="as many blocks, got 2"):
         next(EntryBlockKFold(5, block_shape=(30, 46), random_state=seed).split(X))
+
+
+@pytest.mark.parametrize("splitter", SPLITTERS, ids=str)
+def test_searches_that_take_rows_are_told_what_to_use(splitter):
+    X, _ = make_matrix_completion(8, 6, rank=1, observed_fraction=0.8, random_state=0)
+    model = PrecGDFactorization(1)
+    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=splitter)
+    with pytest.raises(ValueError, match=r"PrecGDFactorizationCV.*observed_entries"):
+        search.fit(X)
+    with pytest.raises(ValueError, match=r"PrecGDFactorizationCV.*observed_entries"):
+        cross_val_score(model, X, cv=splitter)
+    # A loop of one's own over the splits is none of them.
+    assert len(list(splitter.split(X))) == splitter.get_n_splits()

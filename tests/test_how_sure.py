@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from skprecgd import PrecGDFactorization, PrecGDMatrixSensing, observed_entries
+from skprecgd.measurements import EntryMeasurements
 
 CENTRES = (None, "mean", "columns", "both")
 
@@ -134,6 +135,51 @@ def test_noise_that_is_given_is_taken(rng):
         assert abs(np.median(drawn.std(axis=0) / std[:50]) - 1) < 0.15
         stds.append(std)
     assert_allclose(*stds, rtol=1e-6)
+
+
+def test_a_missing_entry_needs_no_variance(rng):
+    """It is asked of as one as precise as those of its column."""
+    X, _ = table(rng)
+    variance = rng.uniform(0.1, 0.4, size=X.shape)
+    seen = ~np.isnan(X)
+    variance[~seen] = np.nan
+    model = PrecGDFactorization(2, noise_variance=variance).fit(X)
+    i, j = np.nonzero(~seen)
+    _, std = model.predict_entries(i, j, return_std=True)
+    harmonic = 1.0 / np.nanmean(1.0 / variance, axis=0)
+    assert np.all(std**2 > harmonic[j])
+    low, high = model.interval(i, j)
+    assert_allclose((high - low) / std, 2 * stats.norm.ppf(0.95), rtol=1e-8)
+    assert np.isfinite(next(model.sample_completed(X, random_state=0))).all()
+    other = PrecGDFactorization(2, noise_variance=np.where(seen, variance, 1e3)).fit(X)
+    _, wide = other.predict_entries(i, j, return_std=True)
+    assert_allclose(wide**2 - 1e3, std**2 - harmonic[j], rtol=1e-6)
+
+
+def test_one_entry_says_nothing_of_the_spread_of_its_column(rng):
+    """In whatever unit columns are, so that there is no interval either."""
+    X, _ = table(rng)
+    X[1:, 3] = np.nan
+    X[0, 3] = 5.0
+    model = PrecGDFactorization(2, center="columns").fit(X)
+    with pytest.warns(UserWarning, match="single entry.*noise='uniform'"):
+        _, std = model.predict_entries([4], [3], return_std=True)
+    assert np.isinf(std).all()
+    alike = PrecGDFactorization(2, center="mean", noise="uniform").fit(X)
+    _, std = alike.predict_entries([4], [3], return_std=True)
+    assert 0 < std[0] < 100 * np.nanstd(X)
+
+
+def test_measurements_that_are_no_entries_say_what_to_ask(rng):
+    A = rng.standard_normal((120, 8, 6))
+    M = np.outer(rng.standard_normal(8), rng.standard_normal(6))
+    y = np.einsum("nij,ij->n", A, M) + 0.3 * rng.standard_normal(120)
+    model = PrecGDMatrixSensing(2, random_state=0).fit(A, y)
+    entry = EntryMeasurements([0], [1], (8, 6))
+    _, std = model.predict(entry, return_std=True)
+    assert std[0] > 0
+    with pytest.raises(ValueError, match=r"predict\(EntryMeasurements"):
+        model.predict_entries([0], [1], return_std=True)
 
 
 def test_entries_as_samples_are_as_sure(rng):

@@ -551,3 +551,21 @@ def test_what_the_columns_take_off_is_said_in_plain_words(loss, said):
     choice = PriorChoice(3, each, np.ones(4), np.array([0, 2]))
     learner.posterior = LossPosterior(None, None, False, 2, choice)
     assert said in learner.in_words()
+
+
+@pytest.mark.parametrize(
+    ("loss", "label"), [("logistic", 1.0), ("logistic", 0.0), ("poisson", 0.0)]
+)
+@pytest.mark.parametrize("center", ["mean", "columns", "both"])
+def test_labels_that_are_all_alike_leave_a_chance_of_another(loss, label, center, rng):
+    """Half an entry more of the other kind, where nothing else bounds the mean."""
+    X = np.full((30, 20), label)
+    X[rng.random(X.shape) < 0.4] = np.nan
+    n = np.count_nonzero(~np.isnan(X))
+    model = PrecGDFactorization(2, loss=loss, center=center, random_state=0).fit(X)
+    predicted = model.predict_entries(*np.nonzero(np.isnan(X)))
+    other = np.abs(predicted - label)
+    assert np.all((other > 0.4 / n) & (other < 0.2))
+    if center == "mean":
+        chance = 0.5 / n if loss == "poisson" else 0.5 / (n + 0.5)
+        np.testing.assert_allclose(other, chance, rtol=1e-9)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from datetime import date
 
 import numpy as np
@@ -712,3 +714,54 @@ def test_score_is_that_of_the_choice(scoring, rng):
     weight = rng.random(len(known))
     weighted = model.score(pairs[known], y[known], weight)
     assert (weighted == found) == (scoring != "r2")
+
+
+# ---- while a fit runs
+
+
+def _ratings(rng):
+    rows, columns = np.nonzero(rng.random((30, 20)) < 0.5)
+    truth = rng.standard_normal((30, 1)) @ rng.standard_normal((1, 20))
+    y = truth[rows, columns] + 0.3 * rng.standard_normal(len(rows))
+    return np.column_stack([rows, columns]), y
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "parameters", "phase"),
+    [
+        ("ratings", {}, "learning noise and prior"),
+        ("ratings", {"features": "seen"}, "learning noise and prior"),
+        ("ones", {}, "fitting all cells"),
+    ],
+)
+def test_a_fit_says_what_it_does(kind, parameters, phase, verbose, rng):
+    """As other estimators do, with one heading and one last line, by its own name."""
+    X, y = _ratings(rng)
+    told = io.StringIO()
+    model = PrecGDRecommender(2, verbose=verbose, random_state=0, **parameters)
+    with redirect_stdout(told):
+        model.fit(X, y if kind == "ratings" else None)
+    lines = told.getvalue().splitlines()
+    assert sum("what is going on" in line for line in lines) == 1
+    assert any(phase in line for line in lines[1:-1])
+    assert lines[-1].startswith("PrecGDRecommender: ")
+    assert lines[-1].endswith(model.stop_reason_)
+    assert sum(model.stop_reason_ in line for line in lines) == 1
+
+
+def test_a_cross_validation_reports_its_refit(rng):
+    X, _ = _ratings(rng)
+    told = io.StringIO()
+    model = PrecGDRecommenderCV([1, 2], cv=2, random_state=0, verbose=1)
+    with redirect_stdout(told):
+        model.fit(X)
+    lines = told.getvalue().splitlines()
+    assert [line[5:].split("  ")[1].strip() for line in lines[1:2]] == [
+        "cross-validation of candidates"
+    ]
+    assert "fitting all cells, step" in lines[-2]
+    assert lines[-1].startswith("PrecGDRecommenderCV: ")
+    with redirect_stdout(io.StringIO()) as silent:
+        model.set_params(verbose=0).fit(X)
+    assert silent.getvalue() == ""

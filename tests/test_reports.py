@@ -8,6 +8,7 @@ import re
 import sys
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from skprecgd._runtime.steps import steps_told_to, tell_step
 from skprecgd.datasets import make_matrix_completion, make_matrix_sensing
 from skprecgd.measurements import as_measurements
 from skprecgd.objective import make_objective
-from skprecgd.optim import History, StepRule, rank_path
+from skprecgd.optim import History, Record, StepRule, rank_path
 
 HEADING = ["rank", "what", "is", "going", "on", "error", "elapsed"]
 
@@ -118,11 +119,17 @@ def test_steps_that_write_no_history_are_counted(noisy):
     lines, model = said(PrecGDFactorization(3, verbose=2), noisy)
     rows = [row.split() for row in lines if "learning noise" in row]
     # The first says what begins; the others are steps, with their columns.
-    numbers = [int(row[0]) for row in rows[1:]]
-    assert numbers == [*range(1, len(rows))]
-    assert int(rows[-1][1]) == model.n_components_
+    steps = [(int(row[0]), int(row[1])) for row in rows[1:]]
+    # One in ten has a row, and those where the number of columns is another.
+    assert steps == sorted(set(steps))
+    every = {number for number, _ in steps if number % 10 == 0}
+    assert every == {*range(10, steps[-1][0] + 1, 10)}
+    for (_, before), (number, rank) in pairwise(steps):
+        assert rank != before or number % 10 == 0
+    assert steps[-1][1] == model.n_components_
     lines, _ = said(PrecGDFactorization(3, verbose=1), noisy)
-    assert f"learning noise and prior, step {len(rows) - 1} " in lines[-2]
+    last = re.search(r"learning noise and prior, step (\d+) ", lines[-2])
+    assert 0 <= int(last[1]) - steps[-1][0] < 10
 
 
 def test_fits_of_folds_have_no_steps_to_tell(noisy):
@@ -276,6 +283,34 @@ def test_results_are_one_line_without_addresses(path, bound):
     assert f"{bound.relative_gap:.2g}" in repr(bound)
     assert "(proved)" in repr(bound.with_trace_bound(1.0))
     assert "empty" in repr(History())
+
+
+def test_a_history_ends_with_what_is_kept(global_random_seed):
+    """The path has gone further than the posterior, and that is what is kept."""
+    A, y, _ = make_matrix_sensing(
+        12, 10, rank=1, n_measurements=140, noise=0.4, random_state=global_random_seed
+    )
+    model = PrecGDMatrixSensing(5, matrix_shape=(12, 10), random_state=0).fit(A, y)
+    kept = model.history_.kept
+    assert kept.rank == model.n_components_
+    residual = np.linalg.norm(model.predict(A) - y) / np.linalg.norm(y)
+    assert kept.relative_residual == pytest.approx(residual, rel=1e-6)
+    last = str(model.history_).splitlines()[-1]
+    assert f"rank {kept.rank}" in last
+    assert f"{kept.relative_residual:.2e}" in last
+    assert last == f"({repr(model.history_)[10:-1]})"
+    assert pickle.loads(pickle.dumps(model.history_)).kept == kept
+
+
+def test_a_long_history_prints_its_ends():
+    records = [Record(k, 1, 0.5, 1.0, 0.7, 0.0, 1.0, 0.1, k) for k in range(200)]
+    lines = str(History(records)).splitlines()
+    assert [line.split()[0] for line in lines] == [
+        *("iteration", "0", "1", "2", "3", "4", "..."),
+        *("195", "196", "197", "198", "199", "(200"),
+    ]
+    assert "190 more" in lines[6]
+    assert len(str(History(records[:60])).splitlines()) == 62
 
 
 def test_a_notebook_shows_a_row_for_each_rank_and_phase(path):

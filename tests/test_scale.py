@@ -315,3 +315,24 @@ def test_data_whose_square_is_no_number(missing):
     X[rng.random(X.shape) < missing] = np.nan
     with pytest.raises(ValueError, match="The data are too large"):
         PrecGDFactorization(2).fit(1e200 * X)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("power", [80, 150, -150])
+def test_vectors_whose_products_have_no_squares(power, noise, rng):
+    """Targets in ordinary units of measurements that are far from them."""
+    a, b = rng.standard_normal((200, 8)), rng.standard_normal((200, 6))
+    M = np.outer(rng.standard_normal(8), rng.standard_normal(6))
+    y = np.einsum("ni,ij,nj->n", a, M, b)
+    y += noise * rng.standard_normal(200)
+    unit = 10.0**power
+    plain = PrecGDMatrixSensing(2, random_state=0).fit(RankOneMeasurements(a, b), y)
+    large = RankOneMeasurements(unit * a, unit * b)
+    # Below one the matrix would be beyond all numbers: the targets are small, too.
+    scale = 1.0 if power > 0 else unit * unit
+    model = PrecGDMatrixSensing(2, random_state=0).fit(large, scale * y)
+    assert model.n_components_ == plain.n_components_ == 1
+    found = model.matrix_ * (unit / scale) * unit
+    assert np.linalg.norm(found - plain.matrix_) <= 1e-6 * np.linalg.norm(M)
+    if noise and power > 0:
+        assert model.noise_variance_ == pytest.approx(plain.noise_variance_, rel=1e-6)

@@ -230,8 +230,8 @@ def test_new_ids_are_listed_and_unknown_ones_get_the_offsets(rng):
     assert np.max(np.abs(of_new - of_none)) > 0.1
     seen = data.pairs[data.pairs[:, 0] == 0, 1]
     assert not set(model.recommend([0], n=25, **new).columns) & set(seen)
-    with pytest.raises(ValueError, match="features of others to fit"):
-        model.predict([(32, 0)], return_std=True, **new)
+    with pytest.raises(ValueError, match="features of other ids to fit"):
+        model.predict([(32, 22)], return_std=True, **new)
 
 
 @pytest.mark.parametrize("inference", ["variational", "gibbs"])
@@ -355,3 +355,52 @@ def test_features_have_the_columns_of_the_fit(rng):
     np.testing.assert_allclose(
         model.predict(pairs, row_features=given), model.predict(pairs)
     )
+
+
+def test_how_sure_of_new_rows_by_their_features_alone(rng):
+    """As sure as of rows whose features were given to fit, or less: so is the map."""
+    data = Planted(rng, rest=0.3, noise=0.3)
+    known, new = slice(data.n_rows), slice(data.n_rows, None)
+    old = slice(data.n_columns)
+    pairs = np.argwhere(np.ones((70, 50)))[data.n_rows * 50 :]
+    model = PrecGDRecommender(4)
+    at_fit = clone(model).fit(data.pairs, data.y, **data.frames(columns=old))
+    expected, least = at_fit.predict(pairs, return_std=True)
+    later = clone(model).fit(data.pairs, data.y, **data.frames(known, old))
+    told = {"row_features": data.frames(new)["row_features"]}
+    mean, std = later.predict(pairs, return_std=True, **told)
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    assert np.all((std > least) & (std < 1.5 * least))
+    target = data.truth[tuple(pairs.T)] + 0.3 * rng.normal(size=len(pairs))
+    assert 0.5 < np.sqrt(np.mean(((mean - target) / std) ** 2)) < 2.0
+    # What is known of old rows stays what it was.
+    old_pairs = data.pairs[:9]
+    again = later.predict(old_pairs, return_std=True, **told)[1]
+    np.testing.assert_allclose(again, later.predict(old_pairs, return_std=True)[1])
+    drawn = PrecGDRecommender(4, inference="gibbs", random_state=0)
+    drawn.fit(data.pairs, data.y, **data.frames(known, old))
+    with pytest.raises(ValueError, match="without draws"):
+        drawn.predict(pairs, return_std=True, **told)
+
+
+def test_a_feature_may_be_shifted_by_a_constant(rng):
+    """Years do as well as years since 1990, of old ids and of new ones."""
+    data = Planted(rng)
+    known, new = slice(data.n_rows), slice(data.n_rows, None)
+    old, fresh = slice(data.n_columns), slice(data.n_columns, None)
+    found = []
+    for shift in (0.0, 2000.0):
+        frames = data.frames(known, old), data.frames(new, fresh)
+        at_fit, later = ({k: f + shift for k, f in each.items()} for each in frames)
+        model = PrecGDRecommender(4).fit(data.pairs, data.y, **at_fit)
+        found.append(data.whole(model, **later))
+    assert np.max(np.abs(found[1] - found[0])) < 1e-6 * np.std(found[0])
+
+
+def test_a_feature_that_is_constant_is_none(rng):
+    data = Planted(rng)
+    model, alike = PrecGDRecommender(4), (np.arange(60), np.full((60, 2), 1.1))
+    told = clone(model).fit(data.pairs, data.y, row_features=alike)
+    plain = clone(model).fit(data.pairs, data.y, row_features=(alike[0], 0 * alike[1]))
+    expected = plain.predict(data.pairs)
+    np.testing.assert_allclose(told.predict(data.pairs), expected, rtol=1e-8)

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from threadpoolctl import threadpool_limits
 
 from skprecgd import (
@@ -482,6 +482,9 @@ def run(seed: int, limit: float, full: bool = False) -> Outcome:
 
 def _is_advice(warning: warnings.WarningMessage) -> bool:
     """Whether a warning is a sentence for the user, not one of NumPy's."""
+    if issubclass(warning.category, FitFailedWarning):
+        # scikit-learn's name for paths without scores, and a RuntimeWarning by birth.
+        return True
     told = issubclass(warning.category, (ConvergenceWarning, UserWarning))
     return told and not issubclass(warning.category, RuntimeWarning)
 

@@ -1,12 +1,13 @@
 """Whether this build fits what another one fits, digit by digit.
 
 Runs the sixty fits of `fits.py` with both builds, each in a process of its own with
-one thread, and compares everything a fit leaves behind: factors, singular values,
-rank, iterations, reason to stop, score, coordinates and predictions of new data.
+one thread, and compares all numbers a fit leaves behind: factors, singular values,
+rank, iterations, score, coordinates and predictions of new data.
 Prints a line a fit with the largest difference, relative to the largest number of the
 array it is found in, and exits with 1 if one exceeds 1e-12, or 1e-8 where `ALLOWED`
 names the fit and the change that sums in another order. What only one of the builds
-leaves behind cannot be compared: a line in the end names it. It takes some 15 seconds.
+leaves behind cannot be compared: a line in the end names it. Another line counts the
+fits whose `stop_reason_` has other words, which is no change. It takes some 15 seconds.
 
     python benchmarks/reliability/unchanged.py --before HEAD~3
     python benchmarks/reliability/unchanged.py --before ../other-checkout --only entries
@@ -66,6 +67,8 @@ ATTRIBUTES = (
 UNITS = {"certificate_.relative_gap": 1.0, "best_score_": 1.0, "score": 1.0}
 
 Facts = dict[str, Any]
+# Of two fits that are both refused.
+NOTHING = (0.0, "error")
 
 
 # ---- one build
@@ -152,8 +155,6 @@ def both(before: str, pattern: str) -> list[dict[str, Facts]]:
 
 def difference(name: str, before: Any, now: Any) -> float:
     """The largest difference of two facts, relative to the largest number before."""
-    if isinstance(before, str):
-        return 0.0 if before == now else np.inf
     if before.shape != now.shape or before.dtype != now.dtype:
         return np.inf
     if not before.size or np.array_equal(before, now, equal_nan=True):
@@ -169,8 +170,21 @@ def compare(before: Facts, now: Facts) -> tuple[float, str]:
     if ("error" in before) != ("error" in now):
         errors = (side.get("error", "a fit") for side in (before, now))
         return np.inf, " / ".join(errors)
-    shared = before.keys() & now.keys()
-    return max((difference(k, before[k], now[k]), k) for k in shared)
+    shared = (k for k in before.keys() & now.keys() if not isinstance(now[k], str))
+    return max(((difference(k, before[k], now[k]), k) for k in shared), default=NOTHING)
+
+
+def in_other_words(before: dict[str, Facts], now: dict[str, Facts]) -> str:
+    """How many fits tell the reason of their end otherwise, and the first of them."""
+    pairs = [
+        (before[name]["stop_reason_"], now[name]["stop_reason_"])
+        for name in before
+        if "stop_reason_" in before[name] and "stop_reason_" in now[name]
+    ]
+    changed = [pair for pair in pairs if pair[0] != pair[1]]
+    if not changed:
+        return ""
+    return f"{len(changed)} fits, such as {changed[0][0]!r}, now {changed[0][1]!r}"
 
 
 def only_in_one(before: dict[str, Facts], now: dict[str, Facts]) -> str:
@@ -214,6 +228,9 @@ def main() -> None:
     alone = only_in_one(*results)
     if alone:
         print(f"Not compared: {alone}.")
+    words = in_other_words(*results)
+    if words:
+        print(f"In other words: {words}.")
     print(f"{len(results[0])} fits, {failed} changed.")
     sys.exit(1 if failed else 0)
 

@@ -26,7 +26,7 @@ from skprecgd.objective import Objective
 from skprecgd.optim.path.rank_path import recover
 from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge, PathSettings
-from skprecgd.optim.result import Status
+from skprecgd.optim.result import History, Kept, Status
 from skprecgd.unknown.base import Unknown, unknown_of
 from skprecgd.unknown.offsets import WithOffsets
 
@@ -179,7 +179,8 @@ class BasePrecGD(UncertainEntries, CallbackSupportMixin, BaseEstimator):
         self.n_iter_ = result.n_iter
         self.converged_ = result.converged
         self.stop_reason_ = result.message
-        self.history_ = result.history
+        kept = Kept(self.n_components_, float(result.relative_residual))
+        self.history_ = History(result.history.records, kept)
         self._solved = result.solved
         # The values of an earlier fit would be wrong now.
         self.__dict__.pop("alpha_max_", None)

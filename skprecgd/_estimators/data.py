@@ -260,6 +260,11 @@ class ColumnPrecision:
     precision: Array
     unit_variance: float | None
 
+    @property
+    def variance(self) -> Array:
+        """Of the noise of such entries, where variances were given."""
+        return np.asarray(self.unit_variance / self.precision)
+
 
 @dataclass(frozen=True)
 class EntryData(Data, Rows, NoisyData):
@@ -349,8 +354,7 @@ class EntryData(Data, Rows, NoisyData):
 
     @property
     def mean_frequency(self) -> float:
-        often = self.weights.frequency
-        return 1.0 if often is None or not len(often) else float(np.mean(often))
+        return self.weights.mean_frequency
 
     def given(self, often: float = 1.0) -> GivenInMemory:
         return GivenInMemory(self.csr(), self.weights.made_less_often(often))

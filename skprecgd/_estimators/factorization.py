@@ -188,8 +188,9 @@ class PrecGDFactorization(
         learn. 0: there is no noise, and nothing is learned. "auto": estimated
         from the residual of the fit, or learned. An array has the variance of each
         column, or of each entry: the squared residuals are then weighed by their
-        inverse, and complete data are completed like data with missing entries. Only
-        with the squared loss.
+        inverse, and complete data are completed like data with missing entries. A
+        missing entry may have NaN: what is asked of it, is asked of one as precise as
+        those of its column in the (harmonic) mean. Only with the squared loss.
     init : {"spectral", "nystrom", "random"} or pair of arrays, default="spectral"
         Where to start; a pair is ``(left, right)``, of at most `n_components` columns
         each. It may be in other units than the data: see :ref:`the_start`.
@@ -834,7 +835,12 @@ class PrecGDFactorization(
         if not has_variances(self.noise_variance):
             return None
         given = self.noise_variance_
-        return given[columns] if given.ndim == 1 else given[rows, columns]
+        if given.ndim == 1:
+            return given[columns]
+        own = given[rows, columns]
+        assert self._precision is not None
+        # A missing entry needs none; one that is as precise as those of its column.
+        return np.where(np.isnan(own), self._precision.variance[columns], own)
 
     def transform(self, X: Any) -> Array:
         """Coordinates of rows in the row space found, from their visible entries.

@@ -16,7 +16,7 @@ from skprecgd._estimators.weighting import read_weights
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair
 from skprecgd.variational.informed_model import SideInformation
-from skprecgd.variational.predictive import EntryDistributions
+from skprecgd.variational.predictive import EntryDistributions, Predictive
 from skprecgd.variational.prior_means import NewLines
 from skprecgd.variational.warm import Start
 
@@ -34,13 +34,16 @@ class InformedPreferences(Preferences):
         What is known of each entry; None where nothing of the data is kept.
     new_lines : NewLines
         What features add to new rows and columns.
-    fitted : tuple of int
-        Shape of the matrix that was fitted, its last row and column unknown.
+    of_entries : NewLines
+        The same in the coordinates of the entries' distributions.
+    known : tuple of int
+        Shape of the matrix whose entries have one, its last row and column unknown.
     """
 
     entries: EntryDistributions | None
     new_lines: NewLines
-    fitted: tuple[int, int]
+    of_entries: NewLines
+    known: tuple[int, int]
 
     def std(self, rows: Array, columns: Array) -> Array:
         if self.entries is None:
@@ -49,11 +52,12 @@ class InformedPreferences(Preferences):
                 "store_pattern=False keeps no record of that; fit with "
                 "store_pattern=True."
             )
-        n_rows, n_columns = (n - 1 for n in self.fitted)
+        n_rows, n_columns = (n - 1 for n in self.known)
         if np.any(rows >= n_rows) or np.any(columns >= n_columns):
             raise ValueError(
-                "How sure predictions are is known of the ids that the fit knows; give "
-                "the features of others to fit, which need no pair there."
+                "How sure predictions are is known of the ids that the fit knows, and "
+                "without draws (inference='gibbs') of new rows; give the features of "
+                "other ids to fit, which need no pair there."
             )
         cells = rows % (n_rows + 1), columns % (n_columns + 1)
         return np.asarray(self.entries.at(*cells).std, self.left.dtype)
@@ -72,10 +76,21 @@ class InformedPreferences(Preferences):
         new = self.new_lines
         return replace(
             self,
+            **self._known_with(rows),
             left=_with_new(self.left, rows, new.rows),
             right=_with_new(self.right, columns, new.columns),
             center=_with_new(self.center, columns, new.offsets),
         )
+
+    def _known_with(self, rows: Any) -> dict[str, Any]:
+        """What is known of entries, those of new rows included where that can be."""
+        own, entries = self.of_entries, self.entries
+        if rows is None or own.row_map is None or not isinstance(entries, Predictive):
+            return {}
+        means, variances = np.asarray(rows @ own.rows), own.row_map.variances(rows)
+        n_rows, n_columns = self.known
+        entries = entries.with_rows(n_rows - 1, means, variances)
+        return {"entries": entries, "known": (n_rows + len(means), n_columns)}
 
 
 def _with_new(lines: Array, features: Any, weights: Array | None) -> Array:
@@ -125,6 +140,8 @@ class InformedFit:
         Offsets of the rows included.
     n_iter : int
         Steps of the iteration.
+    reason : str
+        What was found, in one sentence.
     start : Start or None
         Where to go on from with more ratings.
     """
@@ -132,6 +149,7 @@ class InformedFit:
     preferences: InformedPreferences
     n_components: int
     n_iter: int
+    reason: str
     start: Start | None
 
 
@@ -169,10 +187,11 @@ def learned_directly(
     new = _turned(posterior.new_lines, to_left, to_right)
     left, right = factors.left @ to_left, factors.right @ to_right
     center = learner.offsets.columns.astype(left.dtype)
-    known = found.entries, new, shape
+    known = found.entries, new, posterior.new_lines, shape
     preferences = InformedPreferences(left, right, center, *known)
     steps = 0 if posterior.model is None else posterior.model.n_steps
-    return InformedFit(preferences, left.shape[1], steps, learner.posterior.start)
+    start, reason = learner.posterior.start, learner.in_words()
+    return InformedFit(preferences, left.shape[1], steps, reason, start)
 
 
 def _balancing(left: Array, right: Array) -> tuple[Array, Array]:

@@ -28,6 +28,7 @@ from skprecgd._estimators.rows import RowSolver
 from skprecgd._estimators.search_rank import SearchRank
 from skprecgd._estimators.weighting import is_number
 from skprecgd._linalg.groups import Block
+from skprecgd._linalg.numerics import UNIT, square
 from skprecgd._runtime.threads import running_fit
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
@@ -116,9 +117,14 @@ class NoiseFound:
             return None
         variance = result.noise_variance
         if variance is None:
-            found = result.loss, result.factors, unknown
+            # The loss in units of the data may be no number.
+            safe, _ = _in_safe_units(objective)
+            left = square(result.relative_residual * safe.data_norm) / 2
+            loss = result.loss if safe is objective else left
             with np.errstate(over="ignore", under="ignore"):
-                variance = residual_variance(objective, *found)
+                variance = residual_variance(safe, loss, result.factors, unknown)
+            size = safe.target_unit / objective.target_unit
+            variance = variance * size * size
         return cls(variance)
 
     @classmethod
@@ -675,6 +681,17 @@ class PriorRows(RowSolver):
         return np.asarray(own @ turn.T).astype(space.basis.dtype)
 
 
+def _in_safe_units(objective: Objective) -> tuple[Objective, float]:
+    """The objective in units in which squares are numbers, and that of its matrix.
+
+    It is the same one unless measurement matrices or targets are very small or large.
+    """
+    sizes = objective.noise_share(1.0), objective.data_norm
+    if all(UNIT.is_ordinary(size) for size in sizes):
+        return objective, 1.0
+    return objective.normalised()
+
+
 def ended_at_noise(
     result: PathResult,
     learner: PriorLearner,
@@ -698,7 +715,9 @@ def ended_at_noise(
     low_rank = learner.offsets.without_rows(learner.factors)
     offsets = learner.offsets.without(means)
     point = unknown.of_parts(low_rank, *offsets.pair)
-    residual = objective.evaluate(point).relative_residual
+    safe, unit = _in_safe_units(objective)
+    point = point if unit == 1.0 else point.scaled(1.0 / unit)
+    residual = safe.evaluate(point).relative_residual
     solved = result.solved
     if solved is not None:
         solved = replace(solved, relative_residual=residual, status=Status.NOISE.name)

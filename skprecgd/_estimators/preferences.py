@@ -28,6 +28,7 @@ from skprecgd.implicit import (
 from skprecgd.kernels import sampled_product
 from skprecgd.measurements import EntryMeasurements
 from skprecgd.optim.path.result import PathResult
+from skprecgd.optim.result import Status
 from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.warm import Start
 
@@ -200,6 +201,15 @@ class ImplicitFit:
     n_iter: int
     converged: bool
     vanished: bool
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in one sentence."""
+        if not self.converged:
+            return Status.MAX_ITER.value
+        if self.vanished:
+            return "The ridge leaves no factor."
+        return "The objective stopped falling."
 
 
 # The usual ridge, as a share of the noise edge. With the usual weight of unobserved

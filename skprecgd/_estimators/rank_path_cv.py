@@ -430,7 +430,8 @@ class RankPathCV:
         if diverged:
             warnings.warn(
                 f"{diverged} of {len(paths)} paths diverged; from the rank on where "
-                "they did, their scores are nan. Leave large numbers out of step_size.",
+                "they did, their scores are nan. Leave large numbers out of step_size, "
+                "and 'polyak' where the loss cannot be brought to zero.",
                 FitFailedWarning,
                 stacklevel=5,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -24,7 +25,9 @@ from skprecgd._estimators.preferences import (
     RatingsMatrix,
     learned_from_ratings,
 )
+from skprecgd._estimators.reports import report_of, reported
 from skprecgd._estimators.side_information import (
+    FeatureTable,
     KnownIds,
     Tables,
     check_alike,
@@ -163,6 +166,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         Whether to keep the pairs: what lists leave out, what standard deviations take,
         and what `partial_fit` goes on from. Without, a pickle holds factors and ids,
         and no data.
+    verbose : int, default=0
+        1: one live line: what is going on, and the time so far. 2: a table with a row
+        for each iteration. Both end with `stop_reason_`.
 
     Attributes
     ----------
@@ -176,6 +182,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     n_components_ : int
         The number of factors found; with ratings, that of the offsets included.
     n_iter_ : int
+    stop_reason_ : str
+        Why the fit ended, and what was found, in a sentence or two.
     n_features_in_ : int
         2.
     feature_names_in_ : ndarray of shape (2,)
@@ -225,6 +233,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "store_pattern": ["boolean"],
+        "verbose": ["verbose"],
     }
     # Whether a ridge that leaves no factor is news to whoever fits.
     _tells_nothing_left: ClassVar[bool] = True
@@ -243,6 +252,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         max_iter: int = 1000,
         random_state: RandomState = None,
         store_pattern: bool = True,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.unobserved_weight = unobserved_weight
@@ -253,6 +263,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.random_state = random_state
         self.store_pattern = store_pattern
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -275,8 +286,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             Ratings, or where every cell counts, targets; None is one for each pair.
         sample_weight : array-like of shape (n,), default=None
             How often each pair counts, such as a number of clicks; one of weight zero
-            counts not at all. Of a pair that repeats, each rating counts; where every
-            cell counts, its weights add up.
+            counts not at all. Of a pair that repeats, each rating counts, and weights
+            count as they compare (their mean, if it is above one, as one); where every
+            cell counts, the weights of a pair add up.
         row_features, column_features : data frame, or tuple of (ids, matrix), \
                 default=None
             With ratings, numbers that move the prior means of factors and offsets of
@@ -284,7 +296,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             ids and a matrix, also a sparse one, with a row for each. All ids of `X`
             need some. Others may have some, too: such rows and columns are predicted,
             and columns listed, by their features alone. All features have one prior, as
-            in a ridge regression: give them similar units.
+            in a ridge regression: give them similar units. Their means are subtracted.
 
         Returns
         -------
@@ -297,7 +309,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             parameters do not go with one another, features are no finite numbers, or
             an id of X has none.
         """
-        with undone_on_failure(self):
+        with reported(self), undone_on_failure(self):
             tables = read_tables(row_features, column_features)
             pairs = self._pairs(X, reset=True)
             given = Interactions.read(pairs, y, sample_weight, _ids_of(tables))
@@ -346,7 +358,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"on_repeat must be 'replace' or 'add', got {on_repeat!r}."
             )
-        with undone_on_failure(self):
+        with reported(self), undone_on_failure(self):
             tables = read_tables(row_features, column_features)
             last = self._last_fit() if self.__sklearn_is_fitted__() else None
             pairs = self._pairs(X, reset=last is None)
@@ -395,8 +407,10 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         self._given = given if self.store_pattern else None
         self._tables = tables if self.store_pattern else (None, None)
         self._start: Start | None = None
+        ids, seen = (given.row_ids, given.column_ids), (given.rows, given.columns)
         self._features_of = tuple(
-            None if table is None else table.features for table in tables
+            None if table is None else table.features_over(among, at)
+            for table, among, at in zip(tables, ids, seen, strict=True)
         )
         self.unobserved_weight_ = weight
         if weight > 0:
@@ -461,6 +475,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             max_iter=self.max_iter,
             random_state=self.random_state,
             store_pattern=self.store_pattern,
+            verbose=self.verbose,
         )
         self.alpha_ = self.alpha
         features = self._side_information(given, tables)
@@ -468,11 +483,13 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
         if features is None and start is None:
             self._preferences: Preferences = learned_from_ratings(given, model)
             self.n_components_, self.n_iter_ = model.n_components_, model.n_iter_
+            self.stop_reason_ = model.stop_reason_
             found = model.taken_start()
         else:
             fit = learned_directly(given, model, rank, features, start)
             self._preferences = fit.preferences
             self.n_components_, self.n_iter_ = fit.n_components, fit.n_iter
+            self.stop_reason_ = fit.reason
             found = fit.start
         self._start = found if self.store_pattern else None
 
@@ -481,7 +498,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     ) -> SideInformation | None:
         """The features of all rows and columns; None if there are none."""
         sides = zip(
-            tables,
+            self._centred(tables),
             (given.row_ids, given.column_ids),
             (given.rows, given.columns),
             strict=True,
@@ -493,6 +510,14 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             return None
         return SideInformation(rows, columns, self.features == "seen")
 
+    def _centred(self, tables: Sequence[FeatureTable | None]) -> Tables:
+        """Features less the means of those that the fit has seen."""
+        rows, columns = (
+            table if table is None or fitted is None else table.centred(fitted.means)
+            for table, fitted in zip(tables, self._features_of, strict=True)
+        )
+        return rows, columns
+
     def _rank(self, given: Interactions, last: Last | None) -> None:
         """Fit targets beside the zeros of all other cells."""
         model = ImplicitModel(
@@ -503,8 +528,9 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             self.max_iter,
         )
         start = None if last is None else last.columns_of(given)
-        found = model.fit(given, check_random_state(self.random_state), start)
-        self._preferences = found.preferences
+        with report_of(self).during("fitting all cells"):
+            found = model.fit(given, check_random_state(self.random_state), start)
+        self._preferences, self.stop_reason_ = found.preferences, found.reason
         self.alpha_, self.n_iter_ = found.alpha, found.n_iter
         self.n_components_ = found.preferences.left.shape[1]
         if not found.converged:
@@ -543,7 +569,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             or columns.
         return_std : bool, default=False
             Whether to return standard deviations, too: with ratings whose noise was
-            learned, of ids that the fit knows.
+            learned, of ids that the fit knows, and without draws
+            (``inference="gibbs"``) of other rows by their features.
         row_features, column_features : data frame, or tuple of (ids, matrix), \
                 default=None
             The same features as in `fit`, of ids that it does not know.
@@ -592,7 +619,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             for one, table in zip(ids, news, strict=True)
         )
         assert isinstance(self._preferences, InformedPreferences)
-        matrices = (None if table is None else table.in_order() for table in news)
+        told = self._centred(news)
+        matrices = (None if table is None else table.in_order() for table in told)
         return Known(rows, columns, self._preferences.extended(*matrices))
 
     def recommend(

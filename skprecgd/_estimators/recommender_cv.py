@@ -16,6 +16,7 @@ from skprecgd._estimators.fitting import undone_on_failure
 from skprecgd._estimators.interactions import Interactions
 from skprecgd._estimators.preferences import usual_ridge
 from skprecgd._estimators.recommender import AUTO, PrecGDRecommender, weight_of_zeros
+from skprecgd._estimators.reports import report_of, reported
 from skprecgd._estimators.side_information import read_tables
 from skprecgd._estimators.weighting import is_number
 from skprecgd._runtime.compat import fit_context, validate_params
@@ -93,6 +94,8 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         Seed of the folds of an integer `cv`, and of the fits.
     store_pattern : bool, default=True
         See :class:`PrecGDRecommender`. Of the refit.
+    verbose : int, default=0
+        As of :class:`PrecGDRecommender`, of the refit.
 
     Attributes
     ----------
@@ -107,6 +110,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
     alpha_ : float or "auto"
     n_components_ : int
     n_iter_ : int
+    stop_reason_ : str
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (2,)
         The attributes of :class:`PrecGDRecommender`, of the refit.
@@ -153,6 +157,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         n_jobs: int | None = None,
         random_state: RandomState = None,
         store_pattern: bool = True,
+        verbose: int = 0,
     ) -> None:
         super().__init__(
             n_components,
@@ -164,6 +169,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             max_iter=max_iter,
             random_state=random_state,
             store_pattern=store_pattern,
+            verbose=verbose,
         )
         self.cv = cv
         self.scoring = scoring
@@ -201,7 +207,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
             As :meth:`PrecGDRecommender.fit`, for any candidate; if a list of these is
             empty, or there are fewer pairs than folds.
         """
-        with undone_on_failure(self):
+        with reported(self), undone_on_failure(self):
             self._check_candidates()
             pairs = self._pairs(X, reset=True)
             given = Interactions.read(pairs, y, sample_weight)
@@ -219,10 +225,11 @@ class PrecGDRecommenderCV(PrecGDRecommender):
                 refit=False,
             )
             # Weights go to every fit, whatever is asked of scikit-learn elsewhere.
+            report_of(self).doing("cross-validation of candidates")
             with config_context(enable_metadata_routing=False):
                 search.fit(X, y, **weights, **told)
             one = PrecGDRecommender(**self._shared(), **search.best_params_)
-            one.set_params(store_pattern=self.store_pattern)
+            one.set_params(store_pattern=self.store_pattern, verbose=self.verbose)
             self._adopt(search, one.fit(X, y, sample_weight, **told))
         return self
 
@@ -258,7 +265,7 @@ class PrecGDRecommenderCV(PrecGDRecommender):
         if not self.__sklearn_is_fitted__():
             return self.fit(X, y, sample_weight, **told)
         one = PrecGDRecommender(**self._shared(), **self.best_params_)
-        one.set_params(store_pattern=self.store_pattern)
+        one.set_params(store_pattern=self.store_pattern, verbose=self.verbose)
         _take_fit(one, self)
         one.partial_fit(X, y, sample_weight, on_repeat=on_repeat, **told)
         _take_fit(self, one)

@@ -27,6 +27,8 @@ from skprecgd.optim.result import Record
 _EVERY = 0.1
 # Characters for what is going on: in a table, and in a line that counts steps, too.
 _WIDTH, _WIDER = 32, 40
+# Steps that say nothing new are told of one in so many.
+_ONE_IN = 10
 
 
 class Report:
@@ -163,12 +165,17 @@ class LiveLine(Spoken):
 
 
 class IterationTable(Spoken):
-    """A table with a row for each iteration, and one for whatever else takes time."""
+    """A table with a row for each iteration, and some for whatever else takes time.
+
+    Steps of which nothing is known but their number have a row where the rank changes,
+    and one in ten.
+    """
 
     heading = (
         f"{'iteration':>9} {'rank':>5}  {'what is going on':<{_WIDTH}} {'error':>9} "
         f"{'gradient':>9} {'step':>9} {'damping':>9} {'held out':>9}  elapsed"
     )
+    _rank = -1
 
     def iteration(self, record: Record) -> None:
         numbers = (
@@ -186,7 +193,9 @@ class IterationTable(Spoken):
         self._row(f"{'':>15}  {what:<{_WIDTH}} {'':>49}")
 
     def step(self, what: str, number: int, rank: int) -> None:
-        self._row(f"{number:>9} {rank:>5}  {what:<{_WIDTH}} {'':>49}")
+        if number == 1 or rank != self._rank or number % _ONE_IN == 0:
+            self._row(f"{number:>9} {rank:>5}  {what:<{_WIDTH}} {'':>49}")
+        self._rank = rank
 
     def tried(self, done: int, total: int) -> None:
         self.doing(f"cross-validation: {done} of {total} paths")
@@ -211,7 +220,13 @@ _CURRENT: ContextVar[Report] = ContextVar("report", default=SILENT)
 
 @contextmanager
 def reported(estimator: Any) -> Iterator[None]:
-    """Open the report of the fit in the block, and end it with what was found."""
+    """Open the report of the fit in the block, and end it with what was found.
+
+    A fit that is a part of another one, which has a report, has its say there.
+    """
+    if estimator.verbose and _CURRENT.get() is not SILENT:
+        yield
+        return
     report = _opened(estimator)
     token = _CURRENT.set(report)
     try:

@@ -17,6 +17,12 @@ from skprecgd.measurements.labels import as_ids, joined
 from skprecgd.measurements.pairs import Ids
 from skprecgd.measurements.triples import is_frame
 
+# Cells of a sparse matrix up to which it is made a dense one, less its means (256 MB);
+# of larger ones the leading directions are found from what is stored.
+_MOST_CELLS = 1 << 25
+# Differences from a mean below this many machine epsilons of it are rounding.
+_ROUNDING = 8.0
+
 
 class Features(NamedTuple):
     """Which features a table has.
@@ -26,10 +32,13 @@ class Features(NamedTuple):
     number : int
     names : tuple or None
         The columns of a data frame; None if the features have no names.
+    means : ndarray of shape (number,), default=None
+        What is subtracted; None if nothing is.
     """
 
     number: int
     names: tuple[Any, ...] | None
+    means: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,37 @@ class FeatureTable:
     def features(self) -> Features:
         """Which features there are."""
         return Features(int(self.matrix.shape[1]), self.names)
+
+    def features_over(self, ids: Ids, seen: Array) -> Features:
+        """Which features there are, with their means over ids that have pairs.
+
+        Parameters
+        ----------
+        ids : Ids
+        seen : ndarray of int
+            Positions of those that have pairs.
+        """
+        n, p = self.matrix.shape
+        place = self.known.positions(ids.labels[np.unique(seen)])
+        place = place[place >= 0]
+        if (sparse.issparse(self.matrix) and n * p > _MOST_CELLS) or not len(place):
+            return self.features
+        means = np.asarray(self.in_order()[place].mean(axis=0), np.float64).ravel()
+        return self.features._replace(means=means)
+
+    def centred(self, means: Array | None) -> FeatureTable:
+        """The table less means, so that a shift of a feature tells nothing.
+
+        Parameters
+        ----------
+        means : ndarray of shape (n_features,) or None
+        """
+        if means is None:
+            return self
+        matrix = self.matrix.toarray() if sparse.issparse(self.matrix) else self.matrix
+        left = matrix - means
+        rounding = _ROUNDING * np.finfo(np.float64).eps * np.abs(means)
+        return replace(self, matrix=np.where(np.abs(left) <= rounding, 0.0, left))
 
     def in_order(self) -> Any:
         """The features of the known ids, in their order."""

@@ -119,7 +119,7 @@ class UncertainEntries:
         UserWarning
             If a standard deviation is infinite, since the noise of an entry has two
             degrees of freedom or fewer, or is known from two others or fewer;
-            `interval` is finite there.
+            `interval` is finite there, unless the column has a single entry.
 
         Notes
         -----
@@ -266,15 +266,22 @@ class UncertainEntries:
         return (shift + drawn for drawn in known.draws(rows, columns, rng, noise))
 
     def _entry_std(self, rows: Array, columns: Array) -> Array:
-        std = self._distribution(rows, columns).std.astype(self.left_.dtype)
+        found = self._distribution(rows, columns)
+        std = found.std.astype(self.left_.dtype)
         if np.isinf(std).any():
-            why = "is known from two other entries or fewer"
+            why, but = "is known from two other entries or fewer", ""
             if self.noise_df_ <= 2.0:
                 why = f"has {self.noise_df_:.2g} degrees of freedom (noise_df_)"
+            if np.isinf(found.noise).any():
+                but = (
+                    " but in columns of a single entry, which says nothing of their "
+                    "spread: if all columns have one unit, center='mean' and "
+                    "noise='uniform' say so"
+                )
             warnings.warn(
                 f"The standard deviation of {np.sum(np.isinf(std))} entries is "
                 f"infinite, as their noise {why}; interval gives quantiles, which are "
-                "finite.",
+                f"finite{but}.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -282,6 +289,12 @@ class UncertainEntries:
 
     def _known_entries(self) -> EntryDistributions:
         noise = self._noise
+        if noise is not None and noise.measured is not None:
+            raise ValueError(
+                "What was fitted are no single entries: of these, as of all "
+                "measurements, predict(EntryMeasurements(...), return_std=True) says "
+                "how sure they are, and sample_factors draws the matrix."
+            )
         if noise is None or noise.lower_bound is None:
             chosen = getattr(self, "alpha_", "auto")
             why = f"the search chose alpha_={chosen!r}"

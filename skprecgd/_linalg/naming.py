@@ -26,16 +26,17 @@ _NO_NUMBER = re.compile(
 
 
 class Cures(NamedTuple):
-    """What to do about values that are not finite, or no numbers.
+    """What to do about values that are not finite, complex, or no numbers.
 
     Attributes
     ----------
-    nan, infinity, text : str
+    nan, infinity, of_complex, text : str
         The end of a sentence.
     """
 
     nan: str
     infinity: str
+    of_complex: str = "give real and imaginary parts, or absolute values"
     text: str = (
         "encode text as numbers, replace markers of missing values by NaN, count the "
         "days of dates, or drop what is neither"
@@ -48,7 +49,12 @@ ENTRIES = Cures(
     "put a finite number there, or mark it as missing",
 )
 _COMPLETE_ROWS = "leave out the rows that are not finite, here and in y"
-MEASUREMENTS = Cures(_COMPLETE_ROWS, _COMPLETE_ROWS)
+MEASUREMENTS = Cures(
+    _COMPLETE_ROWS,
+    _COMPLETE_ROWS,
+    "wrap measurements of a complex matrix, as in "
+    "skprecgd.measurements.as_measurements(X)",
+)
 
 
 @contextmanager
@@ -69,7 +75,7 @@ def columns_named(X: Any, cures: Cures = ENTRIES) -> Iterator[None]:
         message = _about_infinite(X, said, cures) or _about_text(X, said, cures)
         if said.startswith("Complex data"):
             # scikit-learn goes on with all of the numbers.
-            message = f"{said}: give real and imaginary parts, or absolute values."
+            message = f"{said}: {cures.of_complex}."
         if message is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from sklearn.base import _fit_context as fit_context
@@ -44,6 +45,16 @@ def in_container(estimator: Any, values: Any, X: Any, names: Any) -> Any:
     return adapter.create_container(values, X, columns=names)
 
 
+def is_asked_by_scikit_learn() -> bool:
+    """Whether the method that calls this was called by scikit-learn's searches.
+
+    What a splitter yields is for rows there, and nothing else tells who asks: the
+    arguments are the same as those of a user's own loop over the splits.
+    """
+    module = str(sys._getframe(2).f_globals.get("__name__", ""))
+    return module.startswith("sklearn.model_selection.")
+
+
 def validate_params(estimator: Any) -> None:
     """Raise `InvalidParameterError` where a constructor parameter is not allowed."""
     estimator._validate_params()
@@ -72,6 +83,7 @@ __all__ = [
     "callback_context",
     "fit_context",
     "in_container",
+    "is_asked_by_scikit_learn",
     "new_callback_context",
     "output_container",
     "validate_params",

@@ -50,6 +50,10 @@ class Status(Enum):
         )
 
 
+# Lines that are printed at most, and how many of each end if there are more.
+_MOST_LINES, _EACH_END = 60, 5
+
+
 class _Numbers(NamedTuple):
     """The fields of a `Record`."""
 
@@ -117,17 +121,35 @@ class Record(_Numbers):
         return record
 
 
+class Kept(NamedTuple):
+    """The matrix that is kept after an optimization, as a history tells of it.
+
+    What has led there may have ended elsewhere: at a rank beyond the best one, or at
+    the noise, from where the posterior is learned.
+
+    Attributes
+    ----------
+    rank : int
+    relative_residual : float
+    """
+
+    rank: int
+    relative_residual: float
+
+
 class History:
     """Table of an optimization: ``history["loss"]`` is a column, as an array.
 
     Its columns are the fields of `Record`, and one more for everything that a solver
     reports besides; a line without a report holds nan there. ``print(history)`` shows
-    every line, and a notebook what each rank and phase has come to.
+    its first and last lines, and a notebook what each rank and phase has come to.
 
     Parameters
     ----------
     records : list of Record, default=None
         The lines; None is an empty table.
+    kept : Kept, default=None
+        What was kept in the end, where that is known; an estimator's `history_` does.
 
     Examples
     --------
@@ -139,15 +161,19 @@ class History:
     <History: 1 iterations in 0.00 s, ended at rank 2 with relative residual 1.00e+00>
     """
 
-    def __init__(self, records: list[Record] | None = None) -> None:
+    def __init__(
+        self, records: list[Record] | None = None, kept: Kept | None = None
+    ) -> None:
         self.records: list[Record] = [] if records is None else records
+        self.kept = kept
 
     def __getstate__(self) -> dict[str, Any]:
         # Not every format for models knows subclasses of tuples (that of skops does
         # not), but all know arrays.
         numbers = {name: self[name] for name in Record._fields}
         reported = {k: dict(r.extra) for k, r in enumerate(self.records) if r.extra}
-        return {"numbers": numbers, "reported": reported}
+        kept = None if self.kept is None else tuple(self.kept)
+        return {"numbers": numbers, "reported": reported, "kept": kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Tables of earlier versions lack the last columns, which have defaults.
@@ -157,6 +183,8 @@ class History:
             Record(*fields).with_extra(reported.get(k, {}))
             for k, fields in enumerate(zip(*columns, strict=True))
         ]
+        kept = state.get("kept")
+        self.kept = None if kept is None else Kept(*kept)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -208,14 +236,21 @@ class History:
                     validation_loss=r.validation_loss * unit**2,
                 ).with_extra(r.extra)
                 for r in self.records
-            ]
+            ],
+            self.kept,
         )
 
     def __str__(self) -> str:
-        columns = self.columns
-        table = [columns, *(_cells(r, columns) for r in self.records)]
+        columns, records, left_out = self.columns, self.records, ""
+        if len(records) > _MOST_LINES:
+            left_out = f"... {len(records) - 2 * _EACH_END} more, see to_frame() ..."
+            records = [*records[:_EACH_END], *records[-_EACH_END:]]
+        table = [columns, *(_cells(r, columns) for r in records)]
         width = max(17, *(len(cell) for row in table for cell in row))
-        return "\n".join(" ".join(f"{c:>{width}}" for c in row) for row in table)
+        lines = [" ".join(f"{c:>{width}}" for c in row) for row in table]
+        if left_out:
+            lines.insert(1 + _EACH_END, left_out)
+        return "\n".join([*lines, f"({self._summary()})"])
 
     def __repr__(self) -> str:
         return f"<History: {self._summary()}>"
@@ -236,9 +271,13 @@ class History:
         if not self.records:
             return "empty"
         last = self.records[-1]
+        end = self.kept or Kept(last.rank, last.relative_residual)
+        ended = f"ended at rank {last.rank}"
+        if end.rank != last.rank:
+            ended += f", of which rank {end.rank} is kept,"
         return (
-            f"{len(self)} iterations in {duration(last.seconds)}, ended at rank "
-            f"{last.rank} with relative residual {last.relative_residual:.2e}"
+            f"{len(self)} iterations in {duration(last.seconds)}, {ended} with "
+            f"relative residual {end.relative_residual:.2e}"
         )
 
 

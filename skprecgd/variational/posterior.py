@@ -34,6 +34,7 @@ from skprecgd.variational.prior_means import (
     NewLines,
     of_all_lines,
     of_new_lines,
+    uncertain_map,
 )
 from skprecgd.variational.recipe import Learned, follow_recipe, go_on, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
@@ -370,14 +371,15 @@ class Problem:
 
     def _new_lines(self, model: InformedModel) -> NewLines:
         of_long, scale = self.entries.columns_are_long, float(self.units.scale[0])
-        rows = of_new_lines(model.regressions(of_long=not of_long))
+        of_rows = model.regressions(of_long=not of_long)
+        rows, row_map = of_new_lines(of_rows), uncertain_map(of_rows)
         columns = of_new_lines(model.regressions(of_long=of_long))
         if columns is None:
-            return NewLines(rows, None, None)
+            return NewLines(rows, row_map=row_map)
         # The last coordinates of rows and columns are their offsets.
         basis = scale * columns[:, : model.rank]
         basis = np.hstack([basis, np.zeros((len(basis), 1))])
-        return NewLines(rows, basis, scale * columns[:, -1])
+        return NewLines(rows, basis, scale * columns[:, -1], row_map)
 
     def _row_counts(self) -> Array:
         """How many entries tell of the noise of each row."""

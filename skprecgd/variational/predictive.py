@@ -369,12 +369,42 @@ class Predictive(LearnedEntries):
     Attributes
     ----------
     columns : ColumnPosterior
+    wider : ndarray of shape (n_rows + 1, f), default=None
+        Variances of the coordinates of rows beside those that their prior and their
+        entries leave; None is zero.
     """
 
     columns: ColumnPosterior
+    wider: Array | None = None
 
     def of_rows(self, entries: sparse.csr_array) -> Self:
-        return replace(self, **self._parts_of_rows(entries))
+        return replace(self, **self._parts_of_rows(entries), wider=None)
+
+    def with_rows(self, before: int, means: Array, variances: Array) -> Self:
+        """With new rows, before one of these, of which nothing was seen.
+
+        Parameters
+        ----------
+        before : int
+        means : ndarray of shape (n_new, f)
+            Of their prior.
+        variances : ndarray of shape (n_new, f)
+            Of these means.
+        """
+        at, seen, noise = [before] * len(means), self.seen, self.row_noise
+        wider = np.zeros_like(self.rows) if self.wider is None else self.wider
+        starts = np.insert(seen.indptr, at, seen.indptr[before])
+        shape = len(starts) - 1, seen.shape[1]
+        return replace(
+            self,
+            rows=np.insert(self.rows, at, means, axis=0),
+            wider=np.insert(wider, at, variances, axis=0),
+            row_noise=RowNoise(
+                np.insert(noise.variance, at, noise.variance[-1]),
+                np.insert(noise.freedom, at, noise.freedom[-1]),
+            ),
+            seen=sparse.csr_array((seen.data, seen.indices, starts), shape=shape),
+        )
 
     def draws(
         self,
@@ -425,7 +455,12 @@ class Predictive(LearnedEntries):
         moments = np.zeros((len(rows), columns.mean.shape[1] + 1))
         ones = np.ones(len(rows))
         lines = uncertain_lines(np.asarray(grams), moments, ones, columns.unknown)
-        return lines.second - packed_squares(lines.mean)
+        found = lines.second - packed_squares(lines.mean)
+        if self.wider is not None:
+            free = columns.unknown.free
+            own = packed_index(columns.mean.shape[1])[free, free]
+            found[:, own] += self.wider[rows]
+        return found
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,34 @@ def of_all_lines(regressions: Sequence[Regression]) -> Array | None:
     return np.asarray(np.sum([each.of_all for each in regressions], axis=0))
 
 
+@dataclass(frozen=True)
+class UncertainMap:
+    """How uncertain it is what features add to the prior means of new lines.
+
+    Attributes
+    ----------
+    turn : ndarray of shape (n_features, q)
+        From features to orthogonal ones.
+    spread : ndarray of shape (q, f)
+        Variances of the weights of these.
+    """
+
+    turn: Array
+    spread: Array
+
+    def variances(self, features: Any) -> Array:
+        """Of what features add to each coordinate, (n_lines, f)."""
+        return np.asarray(np.asarray(features @ self.turn) ** 2 @ self.spread)
+
+
+def uncertain_map(regressions: Sequence[Regression]) -> UncertainMap | None:
+    """That of the features that new lines may have, or None."""
+    for each in regressions:
+        if each.features.turn is not None:
+            return UncertainMap(each.features.turn, each.spread)
+    return None
+
+
 def of_new_lines(regressions: Sequence[Regression]) -> Array | None:
     """What each feature that new lines may have adds to prior means, or None."""
     for each in regressions:
@@ -260,11 +288,14 @@ class NewLines:
         To what each of these adds to entries.
     offsets : ndarray of shape (n_features,), default=None
         To the offsets of columns.
+    row_map : UncertainMap, default=None
+        How uncertain it is what they add to the coordinates of rows; None of draws.
     """
 
     rows: Array | None = None
     columns: Array | None = None
     offsets: Array | None = None
+    row_map: UncertainMap | None = None
 
 
 NOTHING_NEW = NewLines()

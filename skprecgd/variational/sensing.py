@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from skprecgd._linalg.numerics import slabs
+from skprecgd._linalg.numerics import slabs, square
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements import Measurements
 from skprecgd.objective import Weights
@@ -181,7 +181,7 @@ def learn_sensing(
     tuning : SensingTuning
     """
     data = NoisyMeasurements.of(measurements, targets, weights, symmetric=symmetric)
-    known = None if noise_variance is None else noise_variance / data.size**2
+    known = None if noise_variance is None else noise_variance / data.size / data.size
     kind = SquareModel if symmetric else PairModel
     model = _best(kind(_observed(data, tuning), known, tuning), rank, tuning)
     found = model.evidence(), int(np.sum(model.shares_known() > tuning.known))
@@ -301,7 +301,7 @@ def _in_units(
     model.keep(order)
     blocks = [np.sqrt(unit) * side.mean for side in model.sides]
     totals = [side.spread.total() / side.n for side in model.sides]
-    noise = model.noise * data.size**2
+    noise = model.noise * square(data.size)
     measured = MeasuredDistribution(
         blocks[0],
         blocks[-1],

@@ -53,7 +53,7 @@ class Working:
     tuning: WorkingTuning = WORKING
 
     def constant(self, each: Array | None = None) -> float:
-        """The best constant prediction, and zero if there is none that is finite.
+        """The best constant prediction, which may be infinite.
 
         Parameters
         ----------
@@ -61,8 +61,7 @@ class Working:
             Weights of the entries.
         """
         with np.errstate(divide="ignore"):
-            constant = self.loss.constant(self.targets, each)
-        return constant if np.isfinite(constant) else 0.0
+            return self.loss.constant(self.targets, each)
 
     def first(self, constant: float = 0.0) -> Array:
         """Predictions to begin with."""

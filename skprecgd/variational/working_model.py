@@ -51,11 +51,24 @@ class WorkingModel(Model):
         self._often, self._given = lines.pattern.weights, lines.precision
         self._working = Working(loss, lines.pattern.values)
         self._at: Array | None = None
+        self._is_centre_fixed = False
         if entries.center is not None:
             # Prior means find the way to those of rare labels slowly.
-            self.centre = self._working.constant(self._often)
+            self._begin_at(self._working.constant(self._often))
         self._take_responses(self._working.first(self.centre))
         self._has_begun = False
+
+    def _begin_at(self, constant: float) -> None:
+        """Begin at the best constant prediction.
+
+        It is infinite where all labels are alike, or no event was counted. A mean that
+        has no prior is then what half an entry more of the other kind makes it.
+        """
+        if np.isfinite(constant):
+            self.centre = constant
+        elif self.coordinates.flat:
+            self.centre = float(np.copysign(np.log(2 * self.entries.count), constant))
+            self._is_centre_fixed = True
 
     @property
     def has_means(self) -> bool:
@@ -74,6 +87,10 @@ class WorkingModel(Model):
         new = np.zeros(self.rank - len(self.long_centre))
         self.long_centre = np.append(self.long_centre, new)
         self.short_centre = np.append(self.short_centre, new)
+
+    def _move_centre(self, grams: Array, moments: Array) -> None:
+        if not self._is_centre_fixed:
+            super()._move_centre(grams, moments)
 
     def keep(self, columns: Array) -> tuple[Array, Array]:
         self.long_centre = self.long_centre[columns]
