@@ -10,6 +10,7 @@ import pytest
 from skprecgd import PrecGDMatrixSensing, observed_entries
 from skprecgd.states import (
     Counts,
+    Settings,
     fidelity,
     fit_state,
     purity,
@@ -28,10 +29,14 @@ def bases(n_qubits):
 
 def seen(rng, x, shots=SHOTS):
     """Counts of all product bases, of the state ``x x^H``."""
-    labels = bases(len(x).bit_length() - 1)
-    vectors = Counts(labels, np.ones((len(labels), len(x)))).vectors
-    p = np.sum(np.abs(vectors.conj() @ x) ** 2, axis=2)
-    return Counts(labels, rng.multinomial(shots, p / p.sum(axis=1, keepdims=True)))
+    settings = Settings(bases(len(x).bit_length() - 1))
+    return drawn(rng, settings, x, shots)
+
+
+def drawn(rng, settings, x, shots):
+    """Counts of any settings, of the state ``x x^H``."""
+    p = settings.probabilities(density(x))
+    return Counts(settings, rng.multinomial(shots, p / p.sum(axis=1, keepdims=True)))
 
 
 def density(x):
@@ -43,9 +48,8 @@ def density(x):
 
 def test_outcomes_are_binary_numbers_with_zero_for_plus_one():
     plus_i, one = np.array([1, 1j]) / np.sqrt(2), np.array([0, 1])
-    x = np.kron(plus_i, one)[:, None]
-    shares = Counts(["YZ"], [[1, 1, 1, 1]]).measurements.forward(x, x).real
-    np.testing.assert_allclose(shares, [0, 1, 0, 0], atol=1e-12)
+    shares = Settings(["YZ"]).probabilities(np.kron(plus_i, one))
+    np.testing.assert_allclose(shares, [[0, 1, 0, 0]], atol=1e-12)
 
 
 def test_mappings_are_read_like_arrays():

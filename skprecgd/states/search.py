@@ -51,13 +51,12 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
 
     >>> from itertools import product
     >>> import numpy as np
-    >>> from skprecgd.states import Counts, fidelity, fit_state
-    >>> rng = np.random.default_rng(0)
+    >>> from skprecgd.states import Counts, Settings, fidelity, fit_state
     >>> bell = np.array([1, 0, 0, 1]) / np.sqrt(2)
-    >>> labels = ["".join(letters) for letters in product("XYZ", repeat=2)]
-    >>> vectors = Counts(labels, np.ones((9, 4))).vectors
-    >>> shots = rng.multinomial(1000, np.abs(vectors.conj() @ bell) ** 2)
-    >>> state = fit_state(Counts(labels, shots))
+    >>> bases = Settings(["".join(letters) for letters in product("XYZ", repeat=2)])
+    >>> rng = np.random.default_rng(0)
+    >>> shots = rng.multinomial(1000, bases.probabilities(bell))
+    >>> state = fit_state(Counts(bases, shots))
     >>> state.rank, bool(fidelity(state, bell) > 0.99)
     (1, True)
     >>> low, high = state.interval(lambda rho: fidelity(rho, bell), limits=(0, 1))
@@ -77,7 +76,7 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
         variances = counts.variances(search.probabilities(white.weight))
         search = _Search(counts, estimator, variances)
         white = search.around(white.weight)
-    return State(search.fit(white.weight), white)
+    return State(search.fit(white.weight), white, counts.settings.dims)
 
 
 class _Search:
@@ -167,8 +166,9 @@ class _Search:
     @cached_property
     def _white(self) -> Array:
         """The probabilities of the outcomes in the most mixed state."""
-        vectors = self._counts.measurements.a
-        return np.asarray(np.linalg.norm(vectors, axis=1) ** 2 / vectors.shape[1])
+        settings = self._counts.settings
+        n = settings.measurements.matrix_shape[0]
+        return settings.probabilities(np.eye(n) / n).ravel()
 
 
 def _predicted(model: PrecGDMatrixSensing, counts: Counts) -> Array:

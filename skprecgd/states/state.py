@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.utils import check_random_state
 
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
+from skprecgd._runtime.extras import import_extra
 from skprecgd._runtime.typing import Array
 
 
@@ -58,6 +59,8 @@ class State:
         gave it.
     white : WhiteNoise
         A multiple of the identity that was found beside it.
+    dims : tuple of int
+        The dimensions of the parts of the system, the first factor first.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class State:
 
     model: PrecGDMatrixSensing
     white: WhiteNoise
+    dims: tuple[int, ...]
 
     def __post_init__(self) -> None:
         if not self.trace > 0:
@@ -99,6 +103,36 @@ class State:
     def density_matrix(self) -> Array:
         """The state, shape (n, n)."""
         return _with_white(self.model.left_[None], np.array([self.white.weight]))[0]
+
+    def to_qobj(self, dims: Sequence[int] | None = None) -> Any:
+        """The state as an object of QuTiP, which the extra ``physics`` installs.
+
+        Parameters
+        ----------
+        dims : sequence of int, default=None
+            The dimensions of the parts of the system, such as ``[3, 3]`` of two
+            qutrits. None: `dims` of the state.
+
+        Returns
+        -------
+        qutip.Qobj
+            An operator of ``dims=[dims, dims]``.
+
+        Raises
+        ------
+        ImportError
+            If QuTiP is not installed.
+        ValueError
+            If the product of `dims` is not the dimension of the state.
+        """
+        qutip = import_extra("qutip", "State.to_qobj", "physics")
+        rho, parts = self.density_matrix, list(self.dims if dims is None else dims)
+        if np.prod(parts) != len(rho):
+            raise ValueError(
+                f"dims={parts} has the product {np.prod(parts)}, and the state has "
+                f"dimension {len(rho)}."
+            )
+        return qutip.Qobj(rho, dims=[parts, parts])
 
     def draws(self, n_draws: int = 400, random_state: Any = 0) -> Array:
         """Density matrices from the posterior, each of trace one.
