@@ -38,7 +38,7 @@ from itertools import product
 
 import numpy as np
 
-from skprecgd.states import Counts, Settings, fidelity, fit_state
+from skprecgd.states import Counts, fidelity, fit_state
 
 CONFIDENCE, N_RANDOM = 0.9, 6
 # Of the likelihood: gain of the logarithm for a shot, and most iterations.
@@ -60,10 +60,7 @@ def drawn(seed, n_qubits, rank, white, shots):
     x = unit(gaussian(rng, n, rank))
     x = np.hstack([np.sqrt(1 - white) * x, np.sqrt(white / n) * np.eye(n)])
     labels = ["".join(letters) for letters in product("XYZ", repeat=n_qubits)]
-    settings = Settings(labels)
-    p = settings.probabilities(x @ x.conj().T)
-    p /= p.sum(axis=1, keepdims=True)
-    return Counts(settings, rng.multinomial(shots, p)), x
+    return Counts.simulate(labels, x @ x.conj().T, shots, rng.integers(2**31)), x
 
 
 def likeliest(counts):

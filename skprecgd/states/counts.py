@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements import Measurements
@@ -55,6 +56,45 @@ class Counts:
         self.settings = settings if known else Settings(settings)
         self.counts = _table(counts, self.settings.shape[1])
         _check_counts(self.counts, self.settings.shape)
+
+    @classmethod
+    def simulate(
+        cls, settings: Any, rho: Any, shots: int, random_state: Any = None
+    ) -> Counts:
+        """The counts that an experiment on a known state might show.
+
+        Parameters
+        ----------
+        settings : Settings, or what `Settings` takes
+        rho : State, Qobj, or array-like of shape (n, n) or (n,)
+            A ket or a vector is a pure state. It is divided by its trace.
+        shots : int
+            Of each setting.
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        Counts
+
+        Raises
+        ------
+        ValueError
+            If it is no state of this system, or its trace is not positive.
+
+        Examples
+        --------
+        >>> from skprecgd.states import Counts
+        >>> Counts.simulate(["XX", "ZZ"], [1, 0, 0, 1], 100, random_state=0).counts
+        array([[52.,  0.,  0., 48.],
+               [51.,  0.,  0., 49.]])
+        """
+        rng = check_random_state(random_state)
+        known = settings if isinstance(settings, Settings) else Settings(settings)
+        p = known.probabilities(rho)
+        sums = p.sum(axis=1, keepdims=True)
+        if not np.min(sums) > 0:
+            raise ValueError("A state has a positive trace; the one given has not.")
+        return cls(known, [rng.multinomial(shots, each) for each in p / sums])
 
     @property
     def shots(self) -> Array:

@@ -50,13 +50,10 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     A Bell state, from 1000 shots of each of the nine bases of two qubits:
 
     >>> from itertools import product
-    >>> import numpy as np
-    >>> from skprecgd.states import Counts, Settings, fidelity, fit_state
-    >>> bell = np.array([1, 0, 0, 1]) / np.sqrt(2)
-    >>> bases = Settings(["".join(letters) for letters in product("XYZ", repeat=2)])
-    >>> rng = np.random.default_rng(0)
-    >>> shots = rng.multinomial(1000, bases.probabilities(bell))
-    >>> state = fit_state(Counts(bases, shots))
+    >>> from skprecgd.states import Counts, fidelity, fit_state
+    >>> bell = [0.5**0.5, 0, 0, 0.5**0.5]
+    >>> labels = ["".join(letters) for letters in product("XYZ", repeat=2)]
+    >>> state = fit_state(Counts.simulate(labels, bell, 1000, random_state=0))
     >>> state.rank, bool(fidelity(state, bell) > 0.99)
     (1, True)
     >>> low, high = state.interval(lambda rho: fidelity(rho, bell), limits=(0, 1))

@@ -11,7 +11,12 @@ import numpy as np
 from skprecgd._linalg.numerics import complex_dtype
 from skprecgd._runtime.quantum_objects import dims_of, first_qobj, without_qobj
 from skprecgd._runtime.typing import Array
-from skprecgd.measurements import DenseMeasurements, Measurements, RankOneMeasurements
+from skprecgd.measurements import (
+    DenseMeasurements,
+    Measurements,
+    PauliMeasurements,
+    RankOneMeasurements,
+)
 from skprecgd.states.densities import density_matrix
 
 _HALF = float(np.sqrt(0.5))
@@ -85,6 +90,44 @@ class Settings:
         self.measurements: Measurements = (
             RankOneMeasurements(flat) if flat.ndim == 2 else DenseMeasurements(flat)
         )
+
+    @classmethod
+    def of_strings(cls, labels: Sequence[str]) -> Settings:
+        """Pauli strings, each a setting with the outcomes +1 and -1.
+
+        An expectation value alone does not say how exact it is; the counts of both
+        outcomes do.
+
+        Parameters
+        ----------
+        labels : sequence of str
+            As in `PauliMeasurements`: strings of the letters I, X, Y and Z, one for
+            each qubit.
+
+        Returns
+        -------
+        Settings
+
+        Raises
+        ------
+        ValueError
+            If these are no labels.
+
+        Examples
+        --------
+        >>> from skprecgd.states import Settings
+        >>> bell = [0.5**0.5, 0, 0, 0.5**0.5]
+        >>> Settings.of_strings(["XX", "YY", "ZI"]).probabilities(bell).round(2)
+        array([[1. , 0. ],
+               [0. , 1. ],
+               [0.5, 0.5]])
+        """
+        strings = PauliMeasurements(labels)
+        n = strings.matrix_shape[0]
+        half = 0.5 * strings.stacked(slice(None)).reshape(-1, n, n)
+        settings = cls(np.stack([0.5 * np.eye(n) + half, 0.5 * np.eye(n) - half], 1))
+        settings.dims = (2,) * strings.n_qubits
+        return settings
 
     def probabilities(self, rho: Any) -> Array:
         """The probabilities of the outcomes of each setting in a state.
