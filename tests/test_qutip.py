@@ -112,7 +112,9 @@ def test_estimators_take_lists_of_observables(qutip, paulis, rng):
     y = qutip.expect(observables, ket)
     model = PrecGDMatrixSensing(1, symmetric=True).fit(observables, y)
     assert fidelity(model.matrix_, ket) == pytest.approx(1.0)
-    np.testing.assert_allclose(model.predict(observables[3:5]), y[3:5], atol=1e-6)
+    in_array = np.empty(2, dtype=object)
+    in_array[:] = observables[3:5]
+    np.testing.assert_allclose(model.predict(in_array), y[3:5], atol=1e-6)
 
 
 def test_kets_and_small_matrices_are_read(qutip, paulis, rng):
@@ -135,6 +137,17 @@ def test_what_is_no_operator_is_refused(qutip, wrong):
     if wrong != "ket":
         with pytest.raises(ValueError, match="must be a ket or an operator"):
             purity(given[wrong])
+
+
+def test_outcomes_are_lists_of_lists(qutip):
+    """A list of observables is no setting, though their rows are vectors."""
+    with pytest.raises(ValueError, match="a list for each setting"):
+        Settings([qutip.sigmax(), qutip.sigmaz()])
+    singlet = qutip.singlet_state()
+    projector = qutip.ket2dm(singlet)
+    settings = Settings([[projector, 1 - projector]])
+    assert (settings.shape, settings.dims) == ((1, 2), (2, 2))
+    np.testing.assert_allclose(settings.probabilities(singlet), [[1, 0]], atol=1e-12)
 
 
 # ---- there and back
@@ -180,8 +193,9 @@ def test_dims_of_arrays_are_given(qutip, rng):
     found = fit_state(Counts(vectors, 2000 * p))
     assert found.to_qobj().dims == dims(6)
     assert found.to_qobj([2, 3]).dims == dims(2, 3)
-    with pytest.raises(ValueError, match=r"dims=\[2, 2\] has the product 4"):
-        found.to_qobj([2, 2])
+    for wrong in ([2, 2], [[2, 3], [2, 3]], 6):
+        with pytest.raises(ValueError, match="with the product 6, got"):
+            found.to_qobj(wrong)
 
 
 # ---- processes

@@ -179,6 +179,10 @@ def test_a_state_of_another_size_is_refused():
         ([[[[1, 1], [0, 1]], [[0, -1], [0, 0]]]], [[1, 1]], "must be Hermitian"),
         (np.ones((2, 2)), [[1, 1]], "settings must hold labels"),
         ([], [], "settings must hold labels"),
+        ("XX", [[1, 1, 1, 1]], "a list of labels such as .* got 'XX'"),
+        (None, [[1, 1]], "a list of labels such as .* got None"),
+        (["XI"], [[1, 1, 1, 1]], "got 'I'; of Pauli strings, .*of_strings"),
+        (["XX"], {"00": 3, "11": 4}, "a list with a mapping for each setting"),
     ],
 )
 def test_what_is_no_table_of_counts_is_refused(settings, counts, message):
@@ -221,6 +225,19 @@ def test_an_estimator_is_copied(rng):
     assert mine.noise_variance is None
     with pytest.raises(ValueError, match="symmetric=True"):
         fit_state(seen(rng, state_factor(rng, 4, 1)), PrecGDMatrixSensing())
+
+
+def test_what_is_no_counts_is_refused():
+    with pytest.raises(ValueError, match=r"Counts\(settings, counts\), got list"):
+        fit_state([[500, 500]])
+    with pytest.raises(ValueError, match="shots must be positive, got -3"):
+        Counts.simulate(["X"], [1, 0], -3)
+
+
+def test_the_most_mixed_state_is_all_white_noise():
+    state = fit_state(Counts(["X", "Y", "Z"], [[500, 500]] * 3))
+    assert (state.rank, state.white_share) == (0, 1.0)
+    np.testing.assert_allclose(state.density_matrix, np.eye(2) / 2)
 
 
 def test_white_noise_beside_a_pure_state_is_found(rng):
@@ -274,6 +291,12 @@ def test_draws_are_states(rng):
     np.testing.assert_allclose(np.einsum("kii->k", draws), 1.0)
     np.testing.assert_allclose(draws, draws.conj().transpose(0, 2, 1))
     assert np.linalg.eigvalsh(draws).min() > -1e-12
+
+
+def test_intervals_are_those_of_real_values():
+    state = fit_state(Counts(["X", "Y", "Z"], [[50, 50], [50, 50], [99, 1]]))
+    with pytest.raises(ValueError, match="must be real, such as"):
+        state.interval(lambda rho: rho)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 90])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
+
 
 def is_qobj(value: Any) -> bool:
     """Whether a value is a `qutip.Qobj`; nobody makes one before QuTiP is imported."""
@@ -14,9 +16,15 @@ def is_qobj(value: Any) -> bool:
 
 def first_qobj(values: Any) -> Any:
     """The first Qobj of a list of any depth, or None if it does not begin with one."""
-    while isinstance(values, (list, tuple)) and len(values):
+    while _is_list(values) and len(values):
         values = values[0]
     return values if is_qobj(values) else None
+
+
+def _is_list(values: Any) -> bool:
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind == "O" and values.ndim > 0
+    return isinstance(values, (list, tuple))
 
 
 def without_qobj(values: Any, *, kets: bool = True) -> Any:

@@ -79,7 +79,7 @@ class Counts:
         Raises
         ------
         ValueError
-            If it is no state of this system, or its trace is not positive.
+            If it is no state of this system, or its trace or `shots` not positive.
 
         Examples
         --------
@@ -90,6 +90,8 @@ class Counts:
         """
         rng = check_random_state(random_state)
         known = settings if isinstance(settings, Settings) else Settings(settings)
+        if not shots > 0:
+            raise ValueError(f"shots must be positive, got {shots}.")
         p = known.probabilities(rho)
         sums = p.sum(axis=1, keepdims=True)
         if not np.min(sums) > 0:
@@ -146,6 +148,11 @@ class Counts:
 
 def _table(counts: Any, n_outcomes: int) -> Array:
     """The counts as an array; mappings have them by binary numbers."""
+    if isinstance(counts, Mapping):
+        raise ValueError(
+            "counts must be a list with a mapping for each setting, got one mapping; "
+            "of those in a mapping by labels give counts.values()."
+        )
     try:
         rows = [
             _row(each, n_outcomes) if isinstance(each, Mapping) else each

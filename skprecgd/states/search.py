@@ -43,7 +43,7 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     Raises
     ------
     ValueError
-        If the estimator is not symmetric, or no signal is found.
+        If these are no counts, the estimator is not symmetric, or no signal is found.
 
     Examples
     --------
@@ -62,8 +62,16 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     """
     if estimator is None:
         estimator = PrecGDMatrixSensing(symmetric=True)
-    if not estimator.symmetric:
-        raise ValueError("A state is Hermitian: the estimator must be symmetric=True.")
+    if not isinstance(counts, Counts):
+        raise ValueError(
+            "fit_state takes counts as Counts(settings, counts), got "
+            f"{type(counts).__name__}."
+        )
+    if not (isinstance(estimator, PrecGDMatrixSensing) and estimator.symmetric):
+        raise ValueError(
+            "A state is Hermitian: the estimator must be PrecGDMatrixSensing with "
+            f"symmetric=True, got {estimator!r:.80}."
+        )
     # Variances from the counts, then from the state that was found.
     first = _Search(counts, estimator, counts.variances()).fit(0.0)
     search = _Search(counts, estimator, counts.variances(_predicted(first, counts)))

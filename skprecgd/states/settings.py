@@ -78,6 +78,11 @@ class Settings:
     """
 
     def __init__(self, outcomes: Any) -> None:
+        if isinstance(outcomes, str) or not hasattr(outcomes, "__len__"):
+            raise ValueError(
+                "settings must be a list of labels such as ['XX', 'ZZ'], or of the "
+                f"outcomes of each setting, got {outcomes!r:.80}."
+            )
         if len(outcomes) and all(isinstance(label, str) for label in outcomes):
             array = _of_labels(list(outcomes))
             self.dims: tuple[int, ...] = (2,) * (array.shape[2].bit_length() - 1)
@@ -90,6 +95,10 @@ class Settings:
         self.measurements: Measurements = (
             RankOneMeasurements(flat) if flat.ndim == 2 else DenseMeasurements(flat)
         )
+
+    def __repr__(self) -> str:
+        n = " x ".join(map(str, self.dims))
+        return f"Settings({self.shape[0]}, of {self.shape[1]} outcomes, dimension {n})"
 
     @classmethod
     def of_strings(cls, labels: Sequence[str]) -> Settings:
@@ -168,14 +177,21 @@ def _of_labels(labels: Sequence[str]) -> Array:
     wrong = sorted(set("".join(labels)) - set(_BASES))
     if wrong or not lengths[0]:
         raise ValueError(
-            f"Labels of settings hold X, Y and Z, got {wrong[0] if wrong else ''!r}."
+            f"Labels of settings hold X, Y and Z, got {wrong[0] if wrong else ''!r}; "
+            "of Pauli strings, whose signs are counted, Settings.of_strings makes "
+            "settings."
         )
     return np.stack([reduce(np.kron, [_BASES[x] for x in label]) for label in labels])
 
 
 def _of_numbers(outcomes: Any) -> Array:
     """The vectors or the matrices of all outcomes, checked."""
-    array = _as_array(outcomes)
+    array, given = _as_array(outcomes), first_qobj(outcomes)
+    if given is not None and given.isoper == (array.ndim == 3):
+        raise ValueError(
+            "settings must be a list that holds a list for each setting, of the kets "
+            "or of the operators of its outcomes."
+        )
     if array.ndim == 3:
         whole = array.transpose(0, 2, 1) @ array.conj()
     else:

@@ -97,7 +97,9 @@ class State:
     @property
     def rank(self) -> int:
         """How many components the fit found beside white noise."""
-        return int(self.model.n_components_)
+        # A fit that found none keeps one that is zero up to rounding.
+        sizes = np.linalg.norm(self.model.left_, axis=0) ** 2
+        return int(np.sum(sizes > np.finfo(sizes.dtype).eps * self.trace))
 
     @property
     def density_matrix(self) -> Array:
@@ -126,12 +128,13 @@ class State:
             If the product of `dims` is not the dimension of the state.
         """
         qutip = import_extra("qutip", "State.to_qobj", "physics")
-        rho, parts = self.density_matrix, list(self.dims if dims is None else dims)
-        if np.prod(parts) != len(rho):
+        rho, parts = self.density_matrix, np.array(self.dims if dims is None else dims)
+        if parts.ndim != 1 or np.prod(parts) != len(rho):
             raise ValueError(
-                f"dims={parts} has the product {np.prod(parts)}, and the state has "
-                f"dimension {len(rho)}."
+                "dims must be the dimensions of the parts of the system, such as "
+                f"[2, 2], with the product {len(rho)}, got {dims!r}."
             )
+        parts = parts.tolist()
         return qutip.Qobj(rho, dims=[parts, parts])
 
     def draws(self, n_draws: int = 400, random_state: Any = 0) -> Array:
@@ -180,7 +183,8 @@ class State:
         Raises
         ------
         ValueError
-            If `confidence` is no number between 0 and 1, or no noise was learned.
+            If `confidence` is no number between 0 and 1, values are not real, or no
+            noise was learned.
 
         Notes
         -----
@@ -192,6 +196,11 @@ class State:
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"confidence must be in (0, 1), got {confidence!r}.")
         own = np.asarray(function(self.density_matrix))
+        if own.dtype.kind not in "fiub":
+            raise ValueError(
+                "The values of the function must be real, such as rho.real or rho.imag "
+                f"of a matrix, got dtype {own.dtype}."
+            )
         values = [function(rho) for rho in self.draws(n_draws, random_state)]
         tail = 0.5 * (1.0 - confidence)
         low, high = np.quantile(values, [tail, 1.0 - tail], axis=0)
