@@ -565,8 +565,25 @@ def test_an_adjoint_that_is_not_conjugated_is_found(rng):
 
 def test_complex_arrays_are_no_measurements_by_themselves(sensing):
     A, y, _ = sensing((4, 3), 1, 30)
-    with pytest.raises(ValueError, match="Complex data not supported"):
+    with pytest.raises(ValueError, match=r"^Complex data not supported: give as_meas"):
         PrecGDMatrixSensing(1).fit(A.stack, y)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((4,), (4,)), ((4, 1), (4,)), ((4, 2), (4, 1)), ((2, 1), (2, 1)), ((), ())],
+)
+def test_forward_says_what_factors_are(left, right):
+    """A ket is no factor; nor is what has another number of rows."""
+    kinds = [
+        PauliMeasurements(["XX", "ZI"]),
+        RankOneMeasurements(np.eye(4)),
+        DenseMeasurements(np.ones((3, 4, 4))),
+        LocalMeasurements([np.ones((3, 2, 2))] * 2),
+    ]
+    for A in kinds:
+        with pytest.raises(ValueError, match=r"the factor x\[:, None\]"):
+            A.forward(np.ones(left), np.ones(right))
 
 
 def test_complex_targets_of_real_values(tomography):

@@ -519,3 +519,4 @@ def test_complex_numbers_are_refused_in_one_line():
     with pytest.raises(ValueError, match="Complex data not supported: give") as caught:
         PrecGDFactorization(1).fit(np.ones((3, 2)) * 1j)
     assert "\n" not in str(caught.value)
+    assert "PrecGDMatrixSensing().fit(*observed_entries(X))" in str(caught.value)

@@ -50,7 +50,14 @@ INSIDE = {
         {"readers"},
         {""},
     ],
-    "states": [{"counts", "state"}, {"distances", "search"}, {""}],
+    "states": [
+        {"state"},
+        {"densities"},
+        {"settings", "distances"},
+        {"counts"},
+        {"search"},
+        {""},
+    ],
     "objective": [
         {"penalty"},
         {"base", "weights"},

@@ -367,8 +367,8 @@ def test_no_dependency_is_imported_that_is_not_required():
     # scikit-learn 1.9 for its own callbacks.
     code = (
         "import sys, skprecgd, skprecgd.datasets, skprecgd.display,"
-        " skprecgd.distributed, skprecgd.testing;"
-        "print([m for m in ('matplotlib', 'PIL', 'numba', 'dask')"
+        " skprecgd.distributed, skprecgd.states, skprecgd.testing;"
+        "print([m for m in ('matplotlib', 'PIL', 'numba', 'dask', 'qutip')"
         " if m in sys.modules])"
     )
     done = subprocess.run(

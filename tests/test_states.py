@@ -10,6 +10,7 @@ import pytest
 from skprecgd import PrecGDMatrixSensing, observed_entries
 from skprecgd.states import (
     Counts,
+    Settings,
     fidelity,
     fit_state,
     purity,
@@ -28,10 +29,12 @@ def bases(n_qubits):
 
 def seen(rng, x, shots=SHOTS):
     """Counts of all product bases, of the state ``x x^H``."""
-    labels = bases(len(x).bit_length() - 1)
-    vectors = Counts(labels, np.ones((len(labels), len(x)))).vectors
-    p = np.sum(np.abs(vectors.conj() @ x) ** 2, axis=2)
-    return Counts(labels, rng.multinomial(shots, p / p.sum(axis=1, keepdims=True)))
+    return drawn(rng, bases(len(x).bit_length() - 1), x, shots)
+
+
+def drawn(rng, settings, x, shots=SHOTS):
+    """Counts of any settings, of the state ``x x^H``."""
+    return Counts.simulate(settings, density(x), shots, rng.integers(2**31))
 
 
 def density(x):
@@ -43,9 +46,8 @@ def density(x):
 
 def test_outcomes_are_binary_numbers_with_zero_for_plus_one():
     plus_i, one = np.array([1, 1j]) / np.sqrt(2), np.array([0, 1])
-    x = np.kron(plus_i, one)[:, None]
-    shares = Counts(["YZ"], [[1, 1, 1, 1]]).measurements.forward(x, x).real
-    np.testing.assert_allclose(shares, [0, 1, 0, 0], atol=1e-12)
+    shares = Settings(["YZ"]).probabilities(np.kron(plus_i, one))
+    np.testing.assert_allclose(shares, [[0, 1, 0, 0]], atol=1e-12)
 
 
 def test_mappings_are_read_like_arrays():
@@ -75,9 +77,85 @@ def test_settings_may_be_vectors(rng):
     cone = [[np.sqrt(1 / 6), np.sqrt(1 / 3) * phase] for phase in phases]
     vectors = np.array([[[np.sqrt(1 / 2), 0], *cone]])
     x = state_factor(rng, 2, 1)
-    p = np.abs(vectors[0].conj() @ x[:, 0]) ** 2
-    counts = Counts(vectors, rng.multinomial(100_000, p / p.sum())[None])
-    assert fidelity(fit_state(counts), x[:, 0]) > 0.99
+    np.testing.assert_allclose(
+        Settings(vectors).probabilities(x),
+        np.abs(vectors.conj() @ x[:, 0]) ** 2,
+    )
+    assert fidelity(fit_state(drawn(rng, vectors, x, 100_000)), x[:, 0]) > 0.99
+
+
+def test_qiskit_counts_are_read_as_they_are():
+    """Its rightmost digit is bit 0, its rightmost letter qubit 0: both orders agree.
+
+    Two registers, of one bit each, are written with a blank between them.
+    """
+    state_of_qiskit = np.zeros(4)
+    state_of_qiskit[0b10] = 1.0  # qubit 1 is one, qubit 0 zero
+    seen = {
+        "ZZ": {"10": 1000},
+        "ZX": {"10": 489, "11": 511},
+        "XZ": {"1 0": 6, "0 0": 4},
+    }
+    counts = Counts(seen, seen.values())
+    np.testing.assert_array_equal(
+        counts.counts, [[0, 0, 1000, 0], [0, 0, 489, 511], [4, 0, 6, 0]]
+    )
+    exact = counts.settings.probabilities(state_of_qiskit)
+    np.testing.assert_allclose(
+        exact, [[0, 0, 1, 0], [0, 0, 0.5, 0.5], [0.5, 0, 0.5, 0]], atol=1e-12
+    )
+
+
+def parity(label):
+    """Both outcomes of a string of two qubits, of rank two each."""
+    rows = Settings([label]).measurements.a
+    even = density(rows[[0, 3]].T)
+    return [even, np.eye(4) - even]
+
+
+def test_strings_are_settings_with_two_outcomes(rng):
+    x = state_factor(rng, 4, 2)
+    p = Settings.of_strings(["XX", "YZ"]).probabilities(density(x))
+    np.testing.assert_allclose(
+        p, Settings([parity("XX"), parity("YZ")]).probabilities(density(x))
+    )
+    np.testing.assert_allclose(p.sum(axis=1), 1.0)
+
+
+def test_outcomes_may_have_any_rank(rng):
+    """All strings, of which each setting tells the sign alone."""
+    labels = ["".join(letters) for letters in product("IXYZ", repeat=2)][1:]
+    x = state_factor(rng, 4, 1)
+    state = fit_state(drawn(rng, Settings.of_strings(labels), x, SHOTS))
+    assert (state.rank, state.dims) == (1, (2, 2))
+    assert fidelity(state, x[:, 0]) > 0.99
+
+
+def test_settings_of_fewer_outcomes_are_filled_up_with_zeros(rng):
+    """The fit is that without the zeros."""
+    letters = Settings(bases(1)).measurements.a.reshape(3, 2, 2)
+    x = state_factor(rng, 2, 1)
+    counts = drawn(rng, Settings(letters), x)
+    filled = np.concatenate([letters, np.zeros((3, 1, 2))], axis=1)
+    more = Counts(filled, np.pad(counts.counts, ((0, 0), (0, 1))))
+    found, with_zeros = fit_state(counts), fit_state(more)
+    assert trace_distance(found, with_zeros) < 0.01
+
+
+def test_simulated_counts_have_the_probabilities_of_the_state(rng):
+    """To five standard deviations, whatever the trace is."""
+    x, n = state_factor(rng, 4, 2), 100_000
+    counts = Counts.simulate(["XY", "ZZ"], 3.0 * density(x), n, random_state=0)
+    p = counts.settings.probabilities(density(x)).ravel()
+    assert np.all(counts.shots == n)
+    assert np.all((counts.frequencies - p) ** 2 <= 25 * p * (1 - p) / n + 1e-12)
+    with pytest.raises(ValueError, match="positive trace"):
+        Counts.simulate(["XY"], np.zeros((4, 4)), n)
+
+
+def test_a_state_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="dimension 4, and the state has dimension 2"):
+        Settings(["XX"]).probabilities([1, 0])
 
 
 @pytest.mark.parametrize(
@@ -89,11 +167,22 @@ def test_settings_may_be_vectors(rng):
         (["XX"], [[1, 1, np.nan, 1]], "finite"),
         (["XX"], [[1, 1]], r"shape \(1, 4\), settings by outcomes, got \(1, 2\)"),
         (["X", "Z"], [[1, 1], [0, 0]], "Setting 1 has no counts"),
-        (["XX"], [{"0": 3}], "'0' is no outcome"),
+        (["XX"], [{"0": 3}], "'0' is no outcome, which has 2 binary digits"),
+        (["XX"], [{"0x3": 3}], "'0x3' is no outcome"),
+        (["XX"], [{3: 3}], "3 is no outcome"),
         (["XX", "ZZ"], [[1, 1, 1, 1], [1, 1]], "4 numbers for each setting"),
+        (np.eye(3)[None], [{"0": 3}], "mappings are for settings of qubits"),
         (np.ones((1, 2, 2)), [[1, 1]], "add up to the identity"),
+        ([[np.eye(2)], [np.eye(2) / 2] * 2], [[1]], "equally many outcomes"),
+        ([[np.eye(2), np.ones((2, 2))]], [[1, 1]], "add up to the identity"),
+        ([[np.diag([2, -1]), np.diag([-1, 2])]], [[1, 1]], "one has the eigenvalue -1"),
+        ([[[[1, 1], [0, 1]], [[0, -1], [0, 0]]]], [[1, 1]], "must be Hermitian"),
         (np.ones((2, 2)), [[1, 1]], "settings must hold labels"),
         ([], [], "settings must hold labels"),
+        ("XX", [[1, 1, 1, 1]], "a list of labels such as .* got 'XX'"),
+        (None, [[1, 1]], "a list of labels such as .* got None"),
+        (["XI"], [[1, 1, 1, 1]], "got 'I'; of Pauli strings, .*of_strings"),
+        (["XX"], {"00": 3, "11": 4}, "a list with a mapping for each setting"),
     ],
 )
 def test_what_is_no_table_of_counts_is_refused(settings, counts, message):
@@ -136,6 +225,19 @@ def test_an_estimator_is_copied(rng):
     assert mine.noise_variance is None
     with pytest.raises(ValueError, match="symmetric=True"):
         fit_state(seen(rng, state_factor(rng, 4, 1)), PrecGDMatrixSensing())
+
+
+def test_what_is_no_counts_is_refused():
+    with pytest.raises(ValueError, match=r"Counts\(settings, counts\), got list"):
+        fit_state([[500, 500]])
+    with pytest.raises(ValueError, match="shots must be positive, got -3"):
+        Counts.simulate(["X"], [1, 0], -3)
+
+
+def test_the_most_mixed_state_is_all_white_noise():
+    state = fit_state(Counts(["X", "Y", "Z"], [[500, 500]] * 3))
+    assert (state.rank, state.white_share) == (0, 1.0)
+    np.testing.assert_allclose(state.density_matrix, np.eye(2) / 2)
 
 
 def test_white_noise_beside_a_pure_state_is_found(rng):
@@ -189,6 +291,12 @@ def test_draws_are_states(rng):
     np.testing.assert_allclose(np.einsum("kii->k", draws), 1.0)
     np.testing.assert_allclose(draws, draws.conj().transpose(0, 2, 1))
     assert np.linalg.eigvalsh(draws).min() > -1e-12
+
+
+def test_intervals_are_those_of_real_values():
+    state = fit_state(Counts(["X", "Y", "Z"], [[50, 50], [50, 50], [99, 1]]))
+    with pytest.raises(ValueError, match="must be real, such as"):
+        state.interval(lambda rho: rho)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 90])

@@ -26,6 +26,7 @@ from skprecgd._linalg.containers import complete, unmasked
 from skprecgd._linalg.groups import Block, Cut, Groups
 from skprecgd._linalg.naming import MEASUREMENTS, columns_named
 from skprecgd._runtime.dask_kinds import is_dask, is_dask_frame
+from skprecgd._runtime.quantum_objects import first_qobj
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
 from skprecgd.distributed.graph import in_memory
@@ -364,7 +365,8 @@ def read_measurements(estimator: Any, X: Any) -> Measurements:
 
 def _is_wrapped(X: Any) -> bool:
     """Whether X is an object that scikit-learn's checks cannot read."""
-    return isinstance(X, (Measurements, LinearOperator))
+    wrapped = isinstance(X, (Measurements, LinearOperator))
+    return wrapped or first_qobj(X) is not None
 
 
 def _of_rows(rows: Any, shape: Any) -> Measurements:

@@ -26,20 +26,23 @@ _NO_NUMBER = re.compile(
 
 
 class Cures(NamedTuple):
-    """What to do about values that are not finite, complex, or no numbers.
+    """What to do about values that are not finite, not real, or no numbers.
 
     Attributes
     ----------
-    nan, infinity, of_complex, text : str
+    nan, infinity, text, not_real : str
         The end of a sentence.
     """
 
     nan: str
     infinity: str
-    of_complex: str = "give real and imaginary parts, or absolute values"
     text: str = (
         "encode text as numbers, replace markers of missing values by NaN, count the "
         "days of dates, or drop what is neither"
+    )
+    not_real: str = (
+        "give real and imaginary parts, or absolute values; a complex matrix with "
+        "holes is completed by PrecGDMatrixSensing().fit(*observed_entries(X))"
     )
 
 
@@ -52,8 +55,8 @@ _COMPLETE_ROWS = "leave out the rows that are not finite, here and in y"
 MEASUREMENTS = Cures(
     _COMPLETE_ROWS,
     _COMPLETE_ROWS,
-    "wrap measurements of a complex matrix, as in "
-    "skprecgd.measurements.as_measurements(X)",
+    not_real="give as_measurements(X), or another object of skprecgd.measurements, "
+    "of complex measurement matrices; y may then be complex, too",
 )
 
 
@@ -75,7 +78,7 @@ def columns_named(X: Any, cures: Cures = ENTRIES) -> Iterator[None]:
         message = _about_infinite(X, said, cures) or _about_text(X, said, cures)
         if said.startswith("Complex data"):
             # scikit-learn goes on with all of the numbers.
-            message = f"{said}: {cures.of_complex}."
+            message = f"{said}: {cures.not_real}."
         if message is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -23,6 +23,7 @@ from skprecgd._linalg.numerics import (
     square,
 )
 from skprecgd._linalg.products import check_adjoint, check_finite
+from skprecgd._runtime.quantum_objects import is_qobj
 from skprecgd._runtime.typing import Array
 
 # The methods of `Measurements` that return products.
@@ -97,6 +98,8 @@ class Measurements(ABC):
         """
         super().__init_subclass__(**options)
         cls._products_checked = checked
+        if "forward" in vars(cls):
+            cls.forward = _of_factors(vars(cls)["forward"])  # type: ignore[method-assign]
         if checked:
             return
         for name in _PRODUCTS:
@@ -491,6 +494,37 @@ def matrices_times(matrices: Array, other: Array, block: int) -> Array:
         return np.asarray(matrices @ other)
     # The factor is conjugated, and not the stack.
     return np.asarray((matrices.transpose(0, 2, 1) @ other.conj()).conj())
+
+
+def _of_factors(method: Callable[..., Array]) -> Callable[..., Array]:
+    """`forward`, refusing what are no factors of a matrix of its shape."""
+
+    @wraps(method)
+    def forward(self: Measurements, left: Any, right: Any) -> Array:
+        left, right = _as_factor(left), _as_factor(right)
+        n_rows, n_columns = self.matrix_shape
+        if (
+            left.ndim != 2
+            or right.ndim != 2
+            or left.shape[0] != n_rows
+            or right.shape != (n_columns, left.shape[1])
+        ):
+            raise ValueError(
+                f"{type(self).__name__}.forward takes two factors of a matrix, of "
+                f"shape ({n_rows}, r) and ({n_columns}, r), got {left.shape} and "
+                f"{right.shape}; a vector x is the factor x[:, None], and a matrix M "
+                f"the factors M and np.eye({n_columns})."
+            )
+        return method(self, left, right)
+
+    return forward
+
+
+def _as_factor(factor: Any) -> Any:
+    """An array; a ket of QuTiP has a single column."""
+    if hasattr(factor, "ndim"):
+        return factor
+    return np.asarray(factor.full() if is_qobj(factor) else factor)
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -173,7 +173,7 @@ def _letters(labels: Sequence[str]) -> Array:
     if isinstance(labels, str) or not all(isinstance(each, str) for each in labels):
         raise ValueError(
             'labels must be a list of strings such as ["XX", "ZZ"], got '
-            f"{type(labels).__name__}."
+            f"{labels!r:.80}."
         )
     lengths = {len(label) for label in labels}
     if not lengths or 0 in lengths:

@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from skprecgd._linalg.containers import complete
+from skprecgd._runtime.quantum_objects import without_qobj
 from skprecgd._runtime.typing import Array
 from skprecgd.measurements.base import Measurements, as_shape
 from skprecgd.measurements.complex_entries import entries_at
@@ -65,6 +66,7 @@ def as_measurements(
     X : Measurements, array-like, sparse array or LinearOperator
         Array of shape (n, n_rows * n_columns) or (n, n_rows, n_columns), sparse
         rows of shape (n, n_rows * n_columns), or a LinearOperator of that shape.
+        A list of QuTiP's operators is a stack.
         A dask array of such rows gives `skprecgd.distributed.ChunkedMeasurements`.
         Sparse rows that each hold a single 1 are recognised as observed entries.
     matrix_shape : tuple of int, default=None
@@ -97,7 +99,7 @@ def as_measurements(
     reader = _reader_of(X)
     if reader is not None:
         return reader.measurements(X, matrix_shape)
-    X = complete(X)
+    X = complete(without_qobj(X, kets=False))
     if isinstance(X, LinearOperator):
         return LinearOperatorMeasurements(X, matrix_shape)
     if sparse.issparse(X):

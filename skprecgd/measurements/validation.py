@@ -10,6 +10,7 @@ from scipy import sparse
 from skprecgd._linalg.containers import unmasked
 from skprecgd._linalg.numerics import in_precision, kind_in, working_dtype
 from skprecgd._linalg.products import all_finite
+from skprecgd._runtime.quantum_objects import without_qobj
 from skprecgd._runtime.typing import Array
 
 
@@ -21,7 +22,11 @@ def as_real_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
 
 
 def as_number_array(values: Any, name: str, ndim: tuple[int, ...]) -> Array:
-    """Finite real or complex array of one of the allowed dimensions."""
+    """Finite real or complex array of one of the allowed dimensions.
+
+    Objects of QuTiP are read, too; a ket only where no stack of matrices may stand.
+    """
+    values = without_qobj(values, kets=3 not in ndim)
     array = np.asarray(unmasked(values, name))
     _check_numbers(array, name, ndim)
     return _finite(in_precision(array, array.dtype), name)

@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property, reduce
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
-from skprecgd._linalg.numerics import complex_dtype
 from skprecgd._runtime.typing import Array
-from skprecgd.measurements import RankOneMeasurements
-
-_HALF = float(np.sqrt(0.5))
-# Eigenvectors of the Pauli matrices as rows, that of the value +1 first.
-_BASES = {
-    "X": np.array([[_HALF, _HALF], [_HALF, -_HALF]], complex),
-    "Y": np.array([[_HALF, 1j * _HALF], [_HALF, -1j * _HALF]]),
-    "Z": np.eye(2, dtype=complex),
-}
+from skprecgd.measurements import Measurements
+from skprecgd.states.settings import Settings
 
 
 class Counts:
     """How often each outcome of each setting was seen.
 
-    Outcome k of a setting has probability ``a_k^H M a_k`` in the state M. Its frequency
-    is a target, and its variance follows from the number of shots.
+    The frequency of an outcome is a target, and its variance follows from the number of
+    shots.
 
     Parameters
     ----------
-    settings : sequence of str, or array-like of shape (n_settings, n_outcomes, n)
-        Labels of bases, a letter X, Y or Z for each qubit, the leftmost the first
-        factor of the Kronecker product; or the vectors ``a_k`` of the outcomes of each
-        setting, whose projectors have to add up to the identity.
-    counts : array-like of shape (n_settings, n_outcomes), or sequence of mappings
+    settings : Settings, or what `Settings` takes
+        Such as labels of bases, a letter X, Y or Z for each qubit.
+    counts : array-like of shape (n_settings, n_outcomes), or collection of mappings
         Of labels, an outcome is a binary number with a digit for each letter, 0 for the
         eigenvalue +1: ``[n00, n01, n10, n11]``, or ``{"00": n00, "11": n11}``, as
-        Qiskit writes it.
+        Qiskit writes it. Blanks between the digits do not matter.
 
     Attributes
     ----------
-    vectors : ndarray of shape (n_settings, n_outcomes, n)
+    settings : Settings
     counts : ndarray of shape (n_settings, n_outcomes)
 
     Raises
     ------
     ValueError
-        If labels have different lengths or other letters, projectors do not add up to
-        the identity, shapes do not match, counts are negative or not finite, or a
-        setting has none.
+        If settings are none, shapes do not match, counts are negative or not finite, or
+        a setting has none.
 
     Examples
     --------
@@ -63,19 +52,61 @@ class Counts:
     """
 
     def __init__(self, settings: Any, counts: Any) -> None:
-        self.vectors = _vectors(settings)
-        self.counts = _table(counts, self.vectors.shape[1])
-        _check_counts(self.counts, self.vectors)
+        known = isinstance(settings, Settings)
+        self.settings = settings if known else Settings(settings)
+        self.counts = _table(counts, self.settings.shape[1])
+        _check_counts(self.counts, self.settings.shape)
+
+    @classmethod
+    def simulate(
+        cls, settings: Any, rho: Any, shots: int, random_state: Any = None
+    ) -> Counts:
+        """The counts that an experiment on a known state might show.
+
+        Parameters
+        ----------
+        settings : Settings, or what `Settings` takes
+        rho : State, Qobj, or array-like of shape (n, n) or (n,)
+            A ket or a vector is a pure state. It is divided by its trace.
+        shots : int
+            Of each setting.
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        Counts
+
+        Raises
+        ------
+        ValueError
+            If it is no state of this system, or its trace or `shots` not positive.
+
+        Examples
+        --------
+        >>> from skprecgd.states import Counts
+        >>> Counts.simulate(["XX", "ZZ"], [1, 0, 0, 1], 100, random_state=0).counts
+        array([[52.,  0.,  0., 48.],
+               [51.,  0.,  0., 49.]])
+        """
+        rng = check_random_state(random_state)
+        known = settings if isinstance(settings, Settings) else Settings(settings)
+        if not shots > 0:
+            raise ValueError(f"shots must be positive, got {shots}.")
+        p = known.probabilities(rho)
+        sums = p.sum(axis=1, keepdims=True)
+        if not np.min(sums) > 0:
+            raise ValueError("A state has a positive trace; the one given has not.")
+        return cls(known, [rng.multinomial(shots, each) for each in p / sums])
 
     @property
     def shots(self) -> Array:
         """How often each setting was measured, shape (n_settings,)."""
         return np.asarray(self.counts.sum(axis=1))
 
-    @cached_property
-    def measurements(self) -> RankOneMeasurements:
-        """The projectors of all outcomes, setting by setting."""
-        return RankOneMeasurements(self.vectors.reshape(-1, self.vectors.shape[2]))
+    @property
+    def measurements(self) -> Measurements:
+        """All outcomes, setting by setting."""
+        return self.settings.measurements
 
     @property
     def frequencies(self) -> Array:
@@ -115,44 +146,13 @@ class Counts:
         return np.asarray((p / shots).ravel())
 
 
-def _vectors(settings: Any) -> Array:
-    """The vectors of the outcomes of all settings."""
-    if len(settings) and all(isinstance(label, str) for label in settings):
-        return _of_labels(settings)
-    vectors = np.asarray(settings)
-    if vectors.ndim != 3 or vectors.dtype.kind not in "iufc" or not vectors.size:
-        raise ValueError(
-            "settings must hold labels such as 'XYZ', or vectors, shape (n_settings, "
-            f"n_outcomes, n), got {settings!r:.80}."
-        )
-    vectors = vectors.astype(complex_dtype(np.result_type(vectors, np.float32)))
-    whole = vectors.transpose(0, 2, 1) @ vectors.conj()
-    missed = float(np.max(np.abs(whole - np.eye(vectors.shape[2]))))
-    if not missed <= np.sqrt(np.finfo(vectors.dtype).eps):
-        raise ValueError(
-            "The projectors a a^H of each setting must add up to the identity; they "
-            f"miss it by up to {missed:.2g}."
-        )
-    return vectors
-
-
-def _of_labels(labels: Sequence[str]) -> Array:
-    lengths = [len(label) for label in labels]
-    if min(lengths) != max(lengths):
-        raise ValueError(
-            "Labels of settings must have one length, a letter for each qubit; they "
-            f"have from {min(lengths)} to {max(lengths)}."
-        )
-    wrong = sorted(set("".join(labels)) - set(_BASES))
-    if wrong or not lengths[0]:
-        raise ValueError(
-            f"Labels of settings hold X, Y and Z, got {wrong[0] if wrong else ''!r}."
-        )
-    return np.stack([reduce(np.kron, [_BASES[x] for x in label]) for label in labels])
-
-
 def _table(counts: Any, n_outcomes: int) -> Array:
     """The counts as an array; mappings have them by binary numbers."""
+    if isinstance(counts, Mapping):
+        raise ValueError(
+            "counts must be a list with a mapping for each setting, got one mapping; "
+            "of those in a mapping by labels give counts.values()."
+        )
     try:
         rows = [
             _row(each, n_outcomes) if isinstance(each, Mapping) else each
@@ -166,19 +166,24 @@ def _table(counts: Any, n_outcomes: int) -> Array:
 
 
 def _row(counts: Mapping[str, Any], n_outcomes: int) -> Array:
-    row = np.zeros(n_outcomes)
+    row, n_digits = np.zeros(n_outcomes), n_outcomes.bit_length() - 1
+    if n_outcomes != 1 << n_digits:
+        raise ValueError("mappings are for settings of qubits")
     for outcome, count in counts.items():
-        if len(outcome) != n_outcomes.bit_length() - 1 or set(outcome) - set("01"):
-            raise ValueError(f"{outcome!r} is no outcome")
-        row[int(outcome, 2)] += count
+        # Qiskit leaves a blank between registers.
+        digits = outcome.replace(" ", "") if isinstance(outcome, str) else ""
+        if len(digits) != n_digits or set(digits) - set("01"):
+            raise ValueError(
+                f"{outcome!r} is no outcome, which has {n_digits} binary digits"
+            )
+        row[int(digits, 2)] += count
     return row
 
 
-def _check_counts(counts: Array, vectors: Array) -> None:
-    if counts.shape != vectors.shape[:2]:
+def _check_counts(counts: Array, shape: tuple[int, int]) -> None:
+    if counts.shape != shape:
         raise ValueError(
-            f"counts must have shape {vectors.shape[:2]}, settings by outcomes, got "
-            f"{counts.shape}."
+            f"counts must have shape {shape}, settings by outcomes, got {counts.shape}."
         )
     if not (np.all(np.isfinite(counts)) and np.min(counts) >= 0):
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skprecgd._runtime.typing import Array
-from skprecgd.states.state import State
+from skprecgd.states.densities import density_matrix, factor
 
 
 def fidelity(rho: Any, sigma: Any) -> float:
@@ -15,9 +15,9 @@ def fidelity(rho: Any, sigma: Any) -> float:
 
     Parameters
     ----------
-    rho, sigma : State, or array-like of shape (n, n) or (n,)
-        A vector is a pure state, of which the fidelity is ``psi^H rho psi``. Nothing is
-        divided by its trace.
+    rho, sigma : State, Qobj, or array-like of shape (n, n) or (n,)
+        A ket or a vector is a pure state, of which the fidelity is ``psi^H rho psi``.
+        Nothing is divided by its trace.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def fidelity(rho: Any, sigma: Any) -> float:
     >>> fidelity(np.eye(2) / 2, [1, 0])
     0.5
     """
-    first, second = _root(rho), _root(sigma)
+    first, second = factor(rho), factor(sigma)
     _check_alike(first, second)
     overlaps = np.linalg.svd(first.conj().T @ second, compute_uv=False)
     return float(overlaps.sum() ** 2)
@@ -46,8 +46,8 @@ def trace_distance(rho: Any, sigma: Any) -> float:
 
     Parameters
     ----------
-    rho, sigma : State, or array-like of shape (n, n) or (n,)
-        A vector is a pure state.
+    rho, sigma : State, Qobj, or array-like of shape (n, n) or (n,)
+        A ket or a vector is a pure state.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def trace_distance(rho: Any, sigma: Any) -> float:
     >>> trace_distance(np.eye(2) / 2, [1, 0])
     0.5
     """
-    first, second = _matrix(rho), _matrix(sigma)
+    first, second = density_matrix(rho), density_matrix(sigma)
     _check_alike(first, second)
     return float(0.5 * np.sum(np.abs(np.linalg.eigvalsh(first - second))))
 
@@ -75,8 +75,8 @@ def purity(rho: Any) -> float:
 
     Parameters
     ----------
-    rho : State, or array-like of shape (n, n) or (n,)
-        A vector is a pure state.
+    rho : State, Qobj, or array-like of shape (n, n) or (n,)
+        A ket or a vector is a pure state.
 
     Returns
     -------
@@ -94,33 +94,7 @@ def purity(rho: Any) -> float:
     >>> purity(np.eye(4) / 4)
     0.25
     """
-    return float(np.linalg.norm(_matrix(rho)) ** 2)
-
-
-def _matrix(rho: Any) -> Array:
-    """The density matrix of a state, however it is given."""
-    if isinstance(rho, State):
-        return rho.density_matrix
-    rho = np.asarray(rho)
-    if rho.ndim == 1:
-        return np.outer(rho, rho.conj())
-    if rho.ndim != 2 or rho.shape[0] != rho.shape[1]:
-        raise ValueError(
-            f"A state is a square matrix or a vector, got shape {rho.shape}."
-        )
-    close = np.sqrt(np.finfo(np.result_type(rho, np.float32)).eps)
-    # The comparison is false for nan, too.
-    if not np.linalg.norm(rho - rho.conj().T) <= close * np.linalg.norm(rho):
-        raise ValueError("A density matrix is Hermitian, and the one given is not.")
-    return rho
-
-
-def _root(rho: Any) -> Array:
-    """A factor X of ``X X^H``."""
-    if np.ndim(rho) == 1:
-        return np.asarray(rho)[:, None]
-    values, vectors = np.linalg.eigh(_matrix(rho))
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+    return float(np.linalg.norm(density_matrix(rho)) ** 2)
 
 
 def _check_alike(first: Array, second: Array) -> None:

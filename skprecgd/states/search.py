@@ -43,21 +43,17 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     Raises
     ------
     ValueError
-        If the estimator is not symmetric, or no signal is found.
+        If these are no counts, the estimator is not symmetric, or no signal is found.
 
     Examples
     --------
     A Bell state, from 1000 shots of each of the nine bases of two qubits:
 
     >>> from itertools import product
-    >>> import numpy as np
     >>> from skprecgd.states import Counts, fidelity, fit_state
-    >>> rng = np.random.default_rng(0)
-    >>> bell = np.array([1, 0, 0, 1]) / np.sqrt(2)
+    >>> bell = [0.5**0.5, 0, 0, 0.5**0.5]
     >>> labels = ["".join(letters) for letters in product("XYZ", repeat=2)]
-    >>> vectors = Counts(labels, np.ones((9, 4))).vectors
-    >>> shots = rng.multinomial(1000, np.abs(vectors.conj() @ bell) ** 2)
-    >>> state = fit_state(Counts(labels, shots))
+    >>> state = fit_state(Counts.simulate(labels, bell, 1000, random_state=0))
     >>> state.rank, bool(fidelity(state, bell) > 0.99)
     (1, True)
     >>> low, high = state.interval(lambda rho: fidelity(rho, bell), limits=(0, 1))
@@ -66,8 +62,16 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     """
     if estimator is None:
         estimator = PrecGDMatrixSensing(symmetric=True)
-    if not estimator.symmetric:
-        raise ValueError("A state is Hermitian: the estimator must be symmetric=True.")
+    if not isinstance(counts, Counts):
+        raise ValueError(
+            "fit_state takes counts as Counts(settings, counts), got "
+            f"{type(counts).__name__}."
+        )
+    if not (isinstance(estimator, PrecGDMatrixSensing) and estimator.symmetric):
+        raise ValueError(
+            "A state is Hermitian: the estimator must be PrecGDMatrixSensing with "
+            f"symmetric=True, got {estimator!r:.80}."
+        )
     # Variances from the counts, then from the state that was found.
     first = _Search(counts, estimator, counts.variances()).fit(0.0)
     search = _Search(counts, estimator, counts.variances(_predicted(first, counts)))
@@ -77,7 +81,7 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
         variances = counts.variances(search.probabilities(white.weight))
         search = _Search(counts, estimator, variances)
         white = search.around(white.weight)
-    return State(search.fit(white.weight), white)
+    return State(search.fit(white.weight), white, counts.settings.dims)
 
 
 class _Search:
@@ -167,8 +171,9 @@ class _Search:
     @cached_property
     def _white(self) -> Array:
         """The probabilities of the outcomes in the most mixed state."""
-        vectors = self._counts.measurements.a
-        return np.asarray(np.linalg.norm(vectors, axis=1) ** 2 / vectors.shape[1])
+        settings = self._counts.settings
+        n = settings.measurements.matrix_shape[0]
+        return settings.probabilities(np.eye(n) / n).ravel()
 
 
 def _predicted(model: PrecGDMatrixSensing, counts: Counts) -> Array:

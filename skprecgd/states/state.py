@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.utils import check_random_state
 
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
+from skprecgd._runtime.extras import import_extra
 from skprecgd._runtime.typing import Array
 
 
@@ -58,6 +59,8 @@ class State:
         gave it.
     white : WhiteNoise
         A multiple of the identity that was found beside it.
+    dims : tuple of int
+        The dimensions of the parts of the system, the first factor first.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class State:
 
     model: PrecGDMatrixSensing
     white: WhiteNoise
+    dims: tuple[int, ...]
 
     def __post_init__(self) -> None:
         if not self.trace > 0:
@@ -93,12 +97,45 @@ class State:
     @property
     def rank(self) -> int:
         """How many components the fit found beside white noise."""
-        return int(self.model.n_components_)
+        # A fit that found none keeps one that is zero up to rounding.
+        sizes = np.linalg.norm(self.model.left_, axis=0) ** 2
+        return int(np.sum(sizes > np.finfo(sizes.dtype).eps * self.trace))
 
     @property
     def density_matrix(self) -> Array:
         """The state, shape (n, n)."""
         return _with_white(self.model.left_[None], np.array([self.white.weight]))[0]
+
+    def to_qobj(self, dims: Sequence[int] | None = None) -> Any:
+        """The state as an object of QuTiP, which the extra ``physics`` installs.
+
+        Parameters
+        ----------
+        dims : sequence of int, default=None
+            The dimensions of the parts of the system, such as ``[3, 3]`` of two
+            qutrits. None: `dims` of the state.
+
+        Returns
+        -------
+        qutip.Qobj
+            An operator of ``dims=[dims, dims]``.
+
+        Raises
+        ------
+        ImportError
+            If QuTiP is not installed.
+        ValueError
+            If the product of `dims` is not the dimension of the state.
+        """
+        qutip = import_extra("qutip", "State.to_qobj", "physics")
+        rho, parts = self.density_matrix, np.array(self.dims if dims is None else dims)
+        if parts.ndim != 1 or np.prod(parts) != len(rho):
+            raise ValueError(
+                "dims must be the dimensions of the parts of the system, such as "
+                f"[2, 2], with the product {len(rho)}, got {dims!r}."
+            )
+        parts = parts.tolist()
+        return qutip.Qobj(rho, dims=[parts, parts])
 
     def draws(self, n_draws: int = 400, random_state: Any = 0) -> Array:
         """Density matrices from the posterior, each of trace one.
@@ -146,7 +183,8 @@ class State:
         Raises
         ------
         ValueError
-            If `confidence` is no number between 0 and 1, or no noise was learned.
+            If `confidence` is no number between 0 and 1, values are not real, or no
+            noise was learned.
 
         Notes
         -----
@@ -158,6 +196,11 @@ class State:
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"confidence must be in (0, 1), got {confidence!r}.")
         own = np.asarray(function(self.density_matrix))
+        if own.dtype.kind not in "fiub":
+            raise ValueError(
+                "The values of the function must be real, such as rho.real or rho.imag "
+                f"of a matrix, got dtype {own.dtype}."
+            )
         values = [function(rho) for rho in self.draws(n_draws, random_state)]
         tail = 0.5 * (1.0 - confidence)
         low, high = np.quantile(values, [tail, 1.0 - tail], axis=0)
