@@ -332,21 +332,25 @@ def ratio_of(table: Table, case: Case) -> float:
     cells = np.nonzero(table.judged)
     truth = table.X.astype(np.float64)
     units = np.full(truth.shape, table.unit)
-    if case.center == "columns":
+    # Of uniform noise the user says that columns have one unit.
+    uniform = case.model.get_params().get("noise") == "uniform"
+    if case.center == "columns" and not uniform:
         spreads = np.std(truth, axis=0)
         size = np.maximum(spreads, NOTHING * np.max(np.abs(truth), axis=0))
         units = np.broadcast_to(np.where(size > 0, size, table.unit), truth.shape)
 
-    def error(predicted: Array) -> float:
-        gaps = (np.asarray(predicted, np.float64) - truth[cells]) / units[cells]
-        return float(np.sqrt(np.mean(gaps**2)))
+    def squares(predicted: Array) -> Array:
+        return ((np.asarray(predicted, np.float64) - truth[cells]) / units[cells]) ** 2
 
+    theirs = squares(offsets(table, case.center)[cells])
+    ours = squares(case.predict(*cells))
+    if not np.all(np.isfinite(ours)):
+        return np.inf
+    if np.sum(theirs) ** 2 < LEAST_SPREAD * np.sum(theirs**2):
+        return np.nan
     nothing = NOTHING * float(np.sqrt(np.mean((truth / units) ** 2))) or NOTHING
-    ours, theirs = (
-        error(case.predict(*cells)),
-        error(offsets(table, case.center)[cells]),
-    )
-    return (ours + nothing) / (theirs + nothing)
+    errors = (np.sqrt(np.mean(each)) + nothing for each in (ours, theirs))
+    return float(next(errors) / next(errors))
 
 
 # ---- all of them
