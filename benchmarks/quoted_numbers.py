@@ -1,15 +1,15 @@
 """Run again what the numbers on the pages came from, and say which have changed.
 
-``numbers.toml`` beside this file has the quoted numbers that are no doctests: the page
-and the words around them, the command that prints them, where in its output they stand,
-and their spread, the share by which they differ from run to run. A number has changed
-if it differs by more than its spread and the digits that it was rounded to. Seconds,
-and ratios of them, have the spread of busy machines. Prints a line for each number, and
+``quoted_numbers.toml`` has the quoted numbers that are no doctests: the page and the
+words around them, the command that prints them, where in its output they stand, and
+their spread, the share by which they differ from run to run. A number has changed if it
+differs by more than its spread and the digits that it was rounded to. Seconds, and
+ratios of them, have the spread of busy machines. Prints a line for each number, and
 exits with 1 if one has changed.
 
-    python benchmarks/numbers.py --quick           # short runs, half an hour
-    python benchmarks/numbers.py                   # all of them, an hour
-    python benchmarks/numbers.py --only recommend  # commands or pages with this text
+    python benchmarks/quoted_numbers.py --quick           # short runs, half an hour
+    python benchmarks/quoted_numbers.py                   # all of them, an hour
+    python benchmarks/quoted_numbers.py --only recommend  # commands or pages so named
 
 A command whose peers are not installed (``benchmarks/real/peers.txt``) prints nothing
 for them; their numbers are then listed as not found, which is no failure.

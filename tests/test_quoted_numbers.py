@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
-SCRIPT = CHECKOUT / "benchmarks" / "numbers.py"
+SCRIPT = CHECKOUT / "benchmarks" / "quoted_numbers.py"
 
 pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="no benchmarks here")
 
