@@ -283,7 +283,7 @@ def of_pandas(kind, table):
     if kind == "object":
         return frame.astype(object).where(frame.notna(), None)
     if kind == "arrow":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", exc_type=ImportError)
         kind = "double[pyarrow]"
     if kind == "sparse":
         kind = pd.SparseDtype(float, np.nan)
@@ -298,7 +298,7 @@ def of_polars(table):
 
 
 def of_arrow(table):
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow", exc_type=ImportError)
     return pyarrow.table(
         {name: np.ma.masked_invalid(c) for name, c in zip(NAMES, table.T, strict=True)}
     )

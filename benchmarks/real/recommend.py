@@ -11,6 +11,7 @@ lines. NDCG@10 and recall@10 of each split, and CPU seconds of the fit that is t
     pip install -r benchmarks/real/peers.txt
     python benchmarks/real/recommend.py                     # five splits
     python benchmarks/real/recommend.py --quick             # one split, half the grids
+    python benchmarks/real/recommend.py skprecgd            # five splits of one method
 """
 
 from __future__ import annotations
@@ -215,17 +216,19 @@ def lines(args: argparse.Namespace) -> Iterator[tuple[str, list[tuple]]]:
     ratings, _ = outer(args.cache, 0)
     PrecGDRecommender(2, unobserved_weight=0.1).fit(pairs(ratings), ratings.stars)
     PrecGDRecommender(2, inference="gibbs").fit(pairs(ratings), ratings.stars)
-    for name in PEERS:
+    for name in (name for name in args.methods if name in PEERS):
         if find_spec(PEERS[name].package) is None:
             print(f"{name:18} is not installed")
         else:
             yield name, [peer(args, name, seed) for seed in seeds]
-    for name in OURS:
+    for name in (name for name in args.methods if name in OURS):
         yield name, [ours(args, name, seed) for seed in seeds]
 
 
 def main() -> None:
     options = parser(__doc__)
+    every = [*PEERS, *OURS]
+    options.add_argument("methods", nargs="*", choices=[*every, []], default=every)
     options.add_argument("--seeds", type=int, help="splits (default: 5; quick: 1)")
     args = options.parse_args()
     print(f"{'':18}{'NDCG@10':>9}{'worst':>8}{'recall@10':>11}{'worst':>8}{'CPU s':>8}")

@@ -140,7 +140,9 @@ def print_table(lines: dict[str, list[Result]]) -> None:
         errors, cpu = zip(*found, strict=True)
         each = " ".join(f"{error:.4f}" for error in errors)
         print(
-            f"{name:28}{np.mean(errors):8.4f}  {each}{np.median(cpu):8.2f}", flush=True
+            f"{name:28}{np.mean(errors):8.4f}{max(errors):8.4f}  {each}"
+            f"{np.median(cpu):8.2f}",
+            flush=True,
         )
     peer = lines.get("myFM")
     for name, found in lines.items():

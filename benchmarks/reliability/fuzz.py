@@ -461,7 +461,7 @@ def run(seed: int, limit: float, full: bool = False) -> Outcome:
             found += answers(case)
             found += worse_than_zero(case)
             case.model.fit(*case.given, **case.keywords)
-        found += [_line(w) for w in caught if not _is_advice(w)]
+        found += [line_of(w) for w in caught if not is_advice(w)]
     except TooSlow:
         found.append(f"took longer than {limit:g} s")
     except Exception as error:
@@ -480,7 +480,7 @@ def run(seed: int, limit: float, full: bool = False) -> Outcome:
     return Outcome(seed, "fault", (*dict.fromkeys(found), what))
 
 
-def _is_advice(warning: warnings.WarningMessage) -> bool:
+def is_advice(warning: warnings.WarningMessage) -> bool:
     """Whether a warning is a sentence for the user, not one of NumPy's."""
     if issubclass(warning.category, FitFailedWarning):
         # scikit-learn's name for paths without scores, and a RuntimeWarning by birth.
@@ -489,7 +489,7 @@ def _is_advice(warning: warnings.WarningMessage) -> bool:
     return told and not issubclass(warning.category, RuntimeWarning)
 
 
-def _line(warning: warnings.WarningMessage) -> str:
+def line_of(warning: warnings.WarningMessage) -> str:
     place = f"{Path(warning.filename).name}:{warning.lineno}"
     return f"{warning.category.__name__} at {place}: {warning.message}"
 
