@@ -114,9 +114,15 @@ SENSING = [
     sensing(
         "Input X contains NaN", "X sparse NaN", sparse.csr_array(spoilt(A, np.nan))
     ),
-    sensing("not supported: wrap", "X complex", A * 1j),
-    sensing("not supported: wrap", "X complex 3-D", A.reshape(30, 4, 3) * 1j),
-    sensing("not supported: wrap", "X complex sparse", sparse.csr_array(A * 1j)),
+    sensing("not supported: give as_measurements", "X complex", A * 1j),
+    sensing(
+        "not supported: give as_measurements", "X complex 3-D", A.reshape(30, 4, 3) * 1j
+    ),
+    sensing(
+        "not supported: give as_measurements",
+        "X complex sparse",
+        sparse.csr_array(A * 1j),
+    ),
     # the targets
     sensing("requires y to be passed, but the target y is None", "y None", y=None),
     sensing(
