@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from skprecgd._linalg.cubic import cubic_roots
 from skprecgd._linalg.leading import leading_eigenpairs, leading_triplets
 from skprecgd._runtime.steps import tell_step
 from skprecgd._runtime.typing import Array
@@ -284,7 +285,12 @@ class SquareModel(FactorModel):
     def _move(self, noise: float) -> None:
         """A Gauss-Newton step of the mean, as long as suits the expected squares."""
         data, mean = self.data, self.side.mean
-        system, pull = self._system(noise), self._seen_beside_spread
+        system, at_spread = self._system(noise), data.at_spread(self.side.spread)
+
+        def pull(factor: Array) -> Array:
+            # The adjoint of the targets without what the spread adds, times a factor.
+            return np.asarray(self._seen @ factor) - np.asarray(at_spread @ factor)
+
         seen = data.times(mean, mean)
         move = system.solve(2.0 * (pull(mean) + seen @ mean) / noise) - mean
         at_linear = data.times(np.hstack([mean, move]), np.hstack([move, mean]))
@@ -292,22 +298,17 @@ class SquareModel(FactorModel):
         # The bound times twice the noise is a polynomial. The system holds the squares
         # of the measured tangent as well.
         tangent = 2.0 * _inner(mean, at_linear, move)
-        own = noise * np.sum(move * system.times(mean))
+        own = noise * np.vdot(move, system.times(mean))
         own -= 2.0 * _inner(mean, at_linear, mean)
-        along = noise * np.sum(move * system.times(move)) - tangent
+        along = noise * np.vdot(move, system.times(move)) - tangent
         left = pull(move) - seen @ move
         slopes = [
             2.0 * _inner(move, at_square, move),
             3.0 * _inner(move, at_linear, move),
-            tangent - 2.0 * float(np.sum(move * left)) + along,
-            own - 2.0 * float(np.sum(mean * left)),
+            tangent - 2.0 * float(np.vdot(move, left)) + along,
+            own - 2.0 * float(np.vdot(mean, left)),
         ]
-        self.side = replace(self.side, mean=mean + _lowest(slopes) * move)
-
-    def _seen_beside_spread(self, factor: Array) -> Array:
-        """The adjoint of the targets without what the spread adds, times a factor."""
-        at_spread = self.data.at_spread(self.side.spread)
-        return np.asarray(self._seen @ factor) - np.asarray(at_spread @ factor)
+        self.side = replace(self.side, mean=mean + _lowest(*slopes) * move)
 
     def _expected_squares(self) -> float:
         data, mean = self.data, self.side.mean
@@ -316,7 +317,7 @@ class SquareModel(FactorModel):
         fit = _inner(mean, whole, mean) - 2.0 * _inner(mean, self._seen, mean)
         fit += 2.0 * _inner(mean, spread, mean)
         unit = np.eye(len(outer))
-        fit += _inner(outer, spread, unit) - 2.0 * float(np.sum(outer * self._seen))
+        fit += _inner(outer, spread, unit) - 2.0 * float(np.vdot(outer, self._seen))
         return data.squares + fit + data.spread_squares(self.side)
 
     def keep(self, columns: Array) -> None:
@@ -334,12 +335,13 @@ class SquareModel(FactorModel):
 
 def _inner(left: Array, matrix: Any, right: Array) -> float:
     """The inner product of ``left @ right.T`` with a matrix."""
-    return float(np.sum(left * np.asarray(matrix @ right)))
+    return float(np.vdot(left, np.asarray(matrix @ right)))
 
 
-def _lowest(slopes: list[float]) -> float:
-    """Where a quartic with these coefficients of its slope is lowest."""
-    roots = np.roots(slopes)
-    points = roots[np.abs(roots.imag) <= 1e-9 * np.abs(roots)].real
-    values = np.polyval(np.polyint(slopes), points)
-    return float(points[np.argmin(values)]) if len(points) else 0.0
+def _lowest(c3: float, c2: float, c1: float, c0: float) -> float:
+    """Where the quartic is lowest whose slope is ``c0 + c1 x + c2 x^2 + c3 x^3``."""
+
+    def value(x: float) -> float:
+        return x * (c0 + x * (c1 / 2 + x * (c2 / 3 + x * c3 / 4)))
+
+    return min(cubic_roots(c0, c1, c2, c3), key=value, default=0.0)
