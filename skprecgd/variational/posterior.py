@@ -39,6 +39,8 @@ from skprecgd.variational.prior_means import (
 from skprecgd.variational.recipe import Learned, follow_recipe, go_on, make_noise
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
+from skprecgd.variational.tail_trial import tails_mislead
+from skprecgd.variational.tuning import CHOICE
 from skprecgd.variational.warm import Start
 
 
@@ -218,12 +220,12 @@ def posterior_of(
         return problem.posterior(assumed.learned_on(problem, rank, start))
     plain = None if noise_tail == "normal" else problem.without_gross_errors()
     if plain is None:
-        return problem.posterior(assumed.learned(problem, rank))
+        return problem.posterior(assumed.chosen(problem, rank))
     # Gross errors are plain to heavy tails, in units without them, and to nothing else.
     robust = replace(assumed, tail="t").learned(plain, rank)
     if noise_tail == "t":
         return plain.posterior(robust)
-    usual = assumed.learned(problem, rank)
+    usual = assumed.chosen(problem, rank)
     if errs_less_in_most(usual.model, robust.model):
         return plain.posterior(robust)
     return problem.posterior(usual)
@@ -259,6 +261,23 @@ class Assumed:
         if self.tail == "auto" and self.variance is None:
             choices.append(HeavyTails())
         return follow_recipe(offsets, rank, choices)
+
+    def chosen(self, problem: Problem, rank: int) -> Learned:
+        """The same, with heavy tails only if they predict what they have not seen."""
+        learned, given = self.learned(problem, rank), problem.given
+        if self.tail != "auto" or learned.model.tail is None:
+            return learned
+        if not isinstance(given, GivenInMemory) or given.matrix.nnz > CHOICE.checked:
+            return learned
+
+        def learn(part: GivenInMemory, tail: str) -> tuple[Any, RowPosterior]:
+            its = problem.of_part(part)
+            posterior = its.posterior(replace(self, tail=tail).learned(its, rank))
+            return posterior.columns, posterior.rows
+
+        if tails_mislead(given, learn, problem.units.scale):
+            return replace(self, tail="normal").learned(problem, rank)
+        return learned
 
     def learned_on(self, problem: Problem, rank: int, start: Start) -> Learned:
         """What is learned from where another iteration has ended."""
@@ -331,6 +350,11 @@ class Problem:
             trust = trust_in_columns(units, given.column_counts, sums)[kept]
         useful = Useful(np.flatnonzero(given.seen_rows(told)), kept, trust)
         return cls(given.noisy(useful, units, center), given, useful, units)
+
+    def of_part(self, given: GivenEntries) -> Problem:
+        """The problem of some of the entries, in the same units."""
+        own, center = not self.units.are_one, self.entries.center
+        return Problem.of(given, center, own=own, units=self.units)
 
     def without_gross_errors(self) -> Problem | None:
         """The same in units without them, or None if there are none."""
