@@ -18,6 +18,12 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from skprecgd._estimators.base import BasePrecGD
 from skprecgd._estimators.centre import Offsets, Seen, search_rank, without_rows
+from skprecgd._estimators.column_units import (
+    column_units,
+    in_units,
+    offsets_in_units,
+    out_of_units,
+)
 from skprecgd._estimators.data import (
     CompleteData,
     Data,
@@ -588,7 +594,12 @@ class PrecGDFactorization(
         rank = search_rank(most, self.center, data.shape)
         learner = learner_beside_outliers(self, data, rank)
         last = self._last_solution(unknown, offsets, block)
-        result = self._recover(objective, rank, unknown, block, last, learner)
+        units = column_units(data, offsets, learner)
+        if units is None or last is not None or not isinstance(self.init, str):
+            result = self._recover(objective, rank, unknown, block, last, learner)
+        else:
+            its = data, offsets, seen, units
+            result = self._recover_in_units(*its, rank, unknown, block, learner)
         if objective.has_closed_form and self.solver == "auto":
             left = f"Relative residual {result.relative_residual:.2g}."
             told = left if signal is None else f"{left} {signal}"
@@ -607,6 +618,25 @@ class PrecGDFactorization(
         if ended and learner.doubts(fit.factors, fit.offsets):
             fit, stopped = in_spite_of_interrupt(noise)
         return replace(fit, stopped=stopped)
+
+    def _recover_in_units(
+        self,
+        data: Data,
+        offsets: Offsets,
+        seen: Seen,
+        units: Array,
+        rank: int,
+        unknown: Unknown,
+        block: Block | None,
+        learner: Learner | None,
+    ) -> PathResult:
+        """A search that sees the columns in their own units."""
+        data, offsets = in_units(data, units), offsets_in_units(offsets, units)
+        objective = data.objective(offsets, partial(objective_of, self))
+        within = self._unknown(objective, seen)
+        result = self._recover(objective, rank, within, block, None, learner)
+        factors = out_of_units(result.factors, units, unknown)
+        return replace(result, factors=factors, solved=None)
 
     def _path_settings(
         self,

@@ -181,6 +181,8 @@ class PriorLearner(NoiseJudge):
     """Whether the answer is a mean of draws."""
     report: Report
     """Who is told what begins, as it may take long."""
+    own_units: bool = False
+    """Whether columns have units of their own."""
 
     @property
     def has_learned(self) -> bool:
@@ -303,6 +305,11 @@ class Learner(PriorLearner):
         freedom = GENERAL.degrees_of_freedom(self.data.shape, self.rank)
         return self.data.n_entries > freedom
 
+    @property
+    def own_units(self) -> bool:  # type: ignore[override]
+        of_columns = self.center in (None, "columns") and self.noise != "uniform"
+        return of_columns and self.variance is None
+
     def doubts(self, factors: Factors, offsets: Offsets) -> bool:
         data, given = self.data, self.data.given(self._often)
         found = given, factors, offsets, self.center
@@ -310,10 +317,8 @@ class Learner(PriorLearner):
             # Rows and columns hang together by hardly one entry each, which say nothing
             # of noise.
             return False
-        own_units = self.center in (None, "columns") and self.variance is None
-        own_units = own_units and self.noise != "uniform"
         rounding = float(np.finfo(data.dtype).eps)
-        partly = own_units and not explains_columns(*found, rounding)
+        partly = self.own_units and not explains_columns(*found, rounding)
         if not partly and is_determined(*found):
             return False
         return self.signal() is not None or partly
