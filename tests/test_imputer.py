@@ -104,6 +104,26 @@ def test_units_of_columns_do_not_matter(table):
     assert np.max(np.abs(gap)) < 1e-6
 
 
+@pytest.mark.parametrize("decades", [6, 24, 100])
+def test_units_of_columns_may_be_as_far_apart_as_floats_are(decades, table):
+    units = 10.0 ** np.linspace(-decades / 2, decades / 2, table.shape[1])
+    here, there = PrecGDImputer().fit(table), PrecGDImputer().fit(table * units)
+    spread = np.nanstd(table, axis=0)
+    for rows in (table, table[:7]):
+        gap = (there.transform(rows * units) / units - here.transform(rows)) / spread
+        assert np.max(np.abs(gap)) < 1e-8
+    gap = (there.fit_transform(table * units) / units - here.transform(table)) / spread
+    assert np.max(np.abs(gap)) < 1e-8
+
+
+@pytest.mark.parametrize("decades", [0, 3, 6])
+def test_tables_without_noise_have_columns_in_any_units(decades, rng):
+    truth = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 10))
+    truth *= 10.0 ** np.linspace(0, decades, 10)
+    X = np.where(rng.random(truth.shape) < 0.2, np.nan, truth)
+    assert relative_error(PrecGDImputer().fit_transform(X), truth, X) < 1e-7
+
+
 def test_new_rows_are_filled_one_by_one(table):
     model = PrecGDImputer().fit(table[20:])
     rows = table[:20]

@@ -229,7 +229,8 @@ class PrecGDImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         entry_weight : array-like or sparse array of shape (n_samples, n_features), \
                 default=None
             How often each cell counts in the fit; see `PrecGDFactorization.fit`. Cells
-            of weight zero have no part in it, and stay as they are.
+            of weight zero have no part in it, and stay as they are. `transform` knows
+            of no weights: to a new row, all of its visible cells say as much.
 
         Returns
         -------

@@ -173,8 +173,8 @@ class FeatureTable:
         if len(without):
             raise ValueError(
                 f"{self.name} lacks {len(without)} id(s) that have pairs in X "
-                f"({first_few(without.tolist())}); give each a row, if need be of "
-                "zeros."
+                f"({first_few(without.tolist())}); give each a row, if need be "
+                "the mean of the others."
             )
         found = np.flatnonzero(place >= 0)
         shape = len(ids) + 1, len(self.ids)
