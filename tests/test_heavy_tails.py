@@ -317,9 +317,9 @@ def test_a_tail_is_refused_where_no_noise_is_learned(beside, rng):
 
 def test_a_tail_needs_entries_of_which_some_are_missing(rng):
     complete = low_rank(rng)
-    with pytest.raises(ValueError, match="noise_tail='t' needs single entries"):
+    with pytest.raises(ValueError, match="noise_tail='t' needs a table with holes"):
         PrecGDFactorization(noise_tail="t").fit(complete)
-    with pytest.raises(ValueError, match="noise_tail='t' needs single entries"):
+    with pytest.raises(ValueError, match="noise_tail='t' needs a table with holes"):
         PrecGDMatrixSensing(noise_tail="t", matrix_shape=(3, 2)).fit(
             rng.normal(size=(20, 6)), rng.normal(size=20)
         )
@@ -333,7 +333,7 @@ def test_candidates_without_noise_have_no_tail(rng):
     assert np.isfinite(search.noise_df_)
     with pytest.raises(ValueError, match="noise_tail='t' needs alpha='auto'"):
         PrecGDFactorizationCV(cv=2, noise_tail="t", alpha=[0, 1]).fit(X)
-    with pytest.raises(ValueError, match="noise_tail='t' needs single entries"):
+    with pytest.raises(ValueError, match="noise_tail='t' needs a table with holes"):
         PrecGDFactorizationCV(cv=2, noise_tail="t").fit(np.nan_to_num(X))
 
 

@@ -308,7 +308,7 @@ def test_what_is_not_there_says_so():
             ask()
     with pytest.raises(ValueError, match="inference='gibbs' needs single entries in"):
         PrecGDFactorization(2, inference="gibbs").fit(in_chunks(X))
-    with pytest.raises(ValueError, match="noise_tail='t' needs single entries of"):
+    with pytest.raises(ValueError, match="noise_tail='t' needs a table with holes"):
         PrecGDFactorization(2, noise_tail="t").fit(in_chunks(np.nan_to_num(X)))
     with pytest.raises(ValueError, match="needs X in memory"):
         PrecGDFactorizationCV([1, 2]).fit(in_chunks(X))

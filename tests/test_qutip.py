@@ -190,7 +190,7 @@ def test_qutrits_keep_their_dims(qutip, rng):
 def test_dims_of_arrays_are_given(qutip, rng):
     vectors = np.linalg.qr(gaussian(rng, 20, 6, 6))[0]
     p = Settings(vectors).probabilities(state(rng, 6, 1))
-    found = fit_state(Counts(vectors, 2000 * p))
+    found = fit_state(Counts(vectors, np.rint(2000 * p)))
     assert found.to_qobj().dims == dims(6)
     assert found.to_qobj([2, 3]).dims == dims(2, 3)
     for wrong in ([2, 2], [[2, 3], [2, 3]], 6):

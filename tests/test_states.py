@@ -149,8 +149,6 @@ def test_simulated_counts_have_the_probabilities_of_the_state(rng):
     p = counts.settings.probabilities(density(x)).ravel()
     assert np.all(counts.shots == n)
     assert np.all((counts.frequencies - p) ** 2 <= 25 * p * (1 - p) / n + 1e-12)
-    with pytest.raises(ValueError, match="positive trace"):
-        Counts.simulate(["XY"], np.zeros((4, 4)), n)
 
 
 def test_a_state_of_another_size_is_refused():
@@ -165,6 +163,8 @@ def test_a_state_of_another_size_is_refused():
         (["XQ"], [[1, 1, 1, 1]], "X, Y and Z, got 'Q'"),
         (["XX"], [[1, 1, -1, 1]], "not negative; they run from -1 to 1"),
         (["XX"], [[1, 1, np.nan, 1]], "finite"),
+        (["X", "Z"], [[0.5, 0.5], [3, 4]], "got 0.5; frequencies do not say"),
+        (["X"], [{"0": 0.25, "1": 0.75}], "whole numbers, got 0.25"),
         (["XX"], [[1, 1]], r"shape \(1, 4\), settings by outcomes, got \(1, 2\)"),
         (["X", "Z"], [[1, 1], [0, 0]], "Setting 1 has no counts"),
         (["XX"], [{"0": 3}], "'0' is no outcome, which has 2 binary digits"),
@@ -230,8 +230,29 @@ def test_an_estimator_is_copied(rng):
 def test_what_is_no_counts_is_refused():
     with pytest.raises(ValueError, match=r"Counts\(settings, counts\), got list"):
         fit_state([[500, 500]])
-    with pytest.raises(ValueError, match="shots must be positive, got -3"):
-        Counts.simulate(["X"], [1, 0], -3)
+
+
+@pytest.mark.parametrize("shots", [-3, 0, 10.5, np.inf, np.nan, [10, 20], None, "9"])
+def test_shots_are_one_whole_number(shots):
+    with pytest.raises(ValueError, match="shots must be a positive whole number"):
+        Counts.simulate(["X"], [1, 0], shots)
+
+
+@pytest.mark.parametrize("shots", [7, 7.0, np.int64(7), np.float32(7)])
+def test_whole_numbers_of_any_type_are_shots(shots):
+    assert Counts.simulate(["X"], [1, 0], shots).counts.sum() == 7
+
+
+@pytest.mark.parametrize("labels", [["Z", "X"], ["XX", "ZZ", "XZ", "ZX"]])
+def test_settings_that_see_no_imaginary_part_are_warned_of_once(rng, labels):
+    """In words for settings, and not for each of the fits, nor for real matrices."""
+    x = np.eye(2 ** len(labels[0]))[:, :1]
+    with pytest.warns(UserWarning, match="imaginary part") as warned:
+        fit_state(drawn(rng, labels, x, 100))
+    (alone,) = warned
+    assert str(alone.message).startswith("No setting sees the imaginary part")
+    assert "add a setting with Y" in str(alone.message)
+    assert alone.filename == __file__
 
 
 def test_the_most_mixed_state_is_all_white_noise():
@@ -393,16 +414,60 @@ def test_purity_says_how_mixed_a_state_is(rng):
     assert purity(np.eye(5) / 5) == pytest.approx(0.2)
 
 
+def test_states_are_divided_by_their_traces(rng):
+    """So that no fidelity is above one, in whatever units a state is."""
+    x, rho = state_factor(rng, 4, 1)[:, 0], density(state_factor(rng, 4, 3))
+    scale = np.exp(rng.uniform(-5, 5))
+    for given in (x, rho):
+        assert purity(scale * given) == pytest.approx(purity(given))
+        for measure in (fidelity, trace_distance):
+            for other in (x, rho):
+                exact = pytest.approx(measure(given, other), abs=1e-6)
+                assert measure(scale * given, other) == exact
+                assert measure(other, scale * given) == exact
+        np.testing.assert_allclose(
+            Settings(["XY"]).probabilities(scale * given).sum(axis=1), 1.0
+        )
+    assert fidelity(scale * x, x) == pytest.approx(1.0)
+
+
+def test_eigenvalues_may_be_below_zero_by_rounding(rng):
+    u = unitary(rng, 4)
+    rho = u @ np.diag([1.0, 1e-17, -1e-12, 0.0]) @ u.conj().T
+    assert purity(rho) == pytest.approx(1.0)
+    assert fidelity(rho, u[:, 0]) == pytest.approx(1.0)
+    assert purity(rho.astype(np.complex64)) == pytest.approx(1.0, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("rho", "message"),
     [
         (np.ones((2, 3)), "square matrix or a vector"),
         ([[1, 1], [0, 1]], "Hermitian"),
         ([[np.nan, 0], [0, 1]], "Hermitian"),
-        (np.eye(3), "one size, got 3 and 2"),
+        (np.diag([1.5, -0.5]), "no negative eigenvalues; the one given has -0.5"),
+        (-np.eye(2), "no negative eigenvalues"),
+        (np.zeros((2, 2)), "positive trace"),
+        ([0, 0], "positive trace"),
+        ([np.nan, 1], "finite"),
     ],
 )
-@pytest.mark.parametrize("measure", [fidelity, trace_distance])
-def test_what_is_no_state_is_refused(measure, rho, message):
+@pytest.mark.parametrize(
+    "taken",
+    [
+        purity,
+        lambda rho: fidelity(rho, [1, 0]),
+        lambda rho: trace_distance([1, 0], rho),
+        Settings(["Z", "X"]).probabilities,
+        lambda rho: Counts.simulate(["Z", "X"], rho, 10),
+    ],
+)
+def test_what_is_no_state_is_refused(taken, rho, message):
     with pytest.raises(ValueError, match=message):
-        measure(rho, np.eye(2) / 2)
+        taken(rho)
+
+
+@pytest.mark.parametrize("measure", [fidelity, trace_distance])
+def test_states_of_two_sizes_are_refused(measure):
+    with pytest.raises(ValueError, match="one size, got 3 and 2"):
+        measure(np.eye(3), np.eye(2))

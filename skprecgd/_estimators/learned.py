@@ -61,9 +61,9 @@ _HARDLY_TAILS = 1.0
 _CLEARLY_NOT_ZERO = 3.5
 
 NO_TAIL = (
-    "noise_tail='t' needs single entries of which some are missing, and not of a "
-    "symmetric matrix, as no noise is learned of others; use noise_tail='auto', or "
-    "outlier_fraction where a share of complete data is wrong."
+    "noise_tail='t' needs a table with holes that is not symmetric; of a complete or "
+    "symmetric one, or of measurements that are no single entries, use "
+    "outlier_fraction where some of the numbers are wrong, or noise_tail='auto'."
 )
 
 NO_ENTRIES = (

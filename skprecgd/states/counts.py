@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ class Counts:
     Raises
     ------
     ValueError
-        If settings are none, shapes do not match, counts are negative or not finite, or
-        a setting has none.
+        If settings are none, shapes do not match, counts are negative, not finite or no
+        whole numbers, or a setting has none.
 
     Examples
     --------
@@ -69,7 +70,7 @@ class Counts:
         rho : State, Qobj, or array-like of shape (n, n) or (n,)
             A ket or a vector is a pure state. It is divided by its trace.
         shots : int
-            Of each setting.
+            Of each setting; positive.
         random_state : int, RandomState instance or None, default=None
 
         Returns
@@ -79,7 +80,8 @@ class Counts:
         Raises
         ------
         ValueError
-            If it is no state of this system, or its trace or `shots` not positive.
+            If it is no state of this system, up to its trace, or `shots` is no positive
+            whole number.
 
         Examples
         --------
@@ -90,13 +92,15 @@ class Counts:
         """
         rng = check_random_state(random_state)
         known = settings if isinstance(settings, Settings) else Settings(settings)
-        if not shots > 0:
-            raise ValueError(f"shots must be positive, got {shots}.")
-        p = known.probabilities(rho)
-        sums = p.sum(axis=1, keepdims=True)
-        if not np.min(sums) > 0:
-            raise ValueError("A state has a positive trace; the one given has not.")
-        return cls(known, [rng.multinomial(shots, each) for each in p / sums])
+        if not (isinstance(shots, Real) and shots > 0 and float(shots).is_integer()):
+            raise ValueError(
+                "shots must be a positive whole number, that of each setting, got "
+                f"{shots!r:.80}."
+            )
+        p = known.probabilities(rho).astype(np.float64)
+        # They add up to one up to rounding, which is more than the draws allow.
+        p /= p.sum(axis=1, keepdims=True)
+        return cls(known, [rng.multinomial(int(shots), each) for each in p])
 
     @property
     def shots(self) -> Array:
@@ -189,6 +193,12 @@ def _check_counts(counts: Array, shape: tuple[int, int]) -> None:
         raise ValueError(
             "counts must be finite and not negative; they run from "
             f"{np.min(counts):g} to {np.max(counts):g}."
+        )
+    broken = counts[counts % 1 != 0]
+    if len(broken):
+        raise ValueError(
+            f"counts must be whole numbers, got {broken[0]:g}; frequencies do not say "
+            "how many shots there were, so give the counts that they come from."
         )
     empty = np.flatnonzero(counts.sum(axis=1) == 0)
     if len(empty):

@@ -17,7 +17,7 @@ def fidelity(rho: Any, sigma: Any) -> float:
     ----------
     rho, sigma : State, Qobj, or array-like of shape (n, n) or (n,)
         A ket or a vector is a pure state, of which the fidelity is ``psi^H rho psi``.
-        Nothing is divided by its trace.
+        All are divided by their traces.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def fidelity(rho: Any, sigma: Any) -> float:
     Raises
     ------
     ValueError
-        If a matrix is not Hermitian, or shapes do not match.
+        If one is no state, up to its trace, or shapes do not match.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def trace_distance(rho: Any, sigma: Any) -> float:
     Parameters
     ----------
     rho, sigma : State, Qobj, or array-like of shape (n, n) or (n,)
-        A ket or a vector is a pure state.
+        A ket or a vector is a pure state. All are divided by their traces.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def trace_distance(rho: Any, sigma: Any) -> float:
     Raises
     ------
     ValueError
-        If a matrix is not Hermitian, or shapes do not match.
+        If one is no state, up to its trace, or shapes do not match.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def purity(rho: Any) -> float:
     Parameters
     ----------
     rho : State, Qobj, or array-like of shape (n, n) or (n,)
-        A ket or a vector is a pure state.
+        A ket or a vector is a pure state. It is divided by its trace.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def purity(rho: Any) -> float:
     Raises
     ------
     ValueError
-        If a matrix is not Hermitian.
+        If it is no state, up to its trace.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +46,11 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     ValueError
         If these are no counts, the estimator is not symmetric, or no signal is found.
 
+    Warns
+    -----
+    UserWarning
+        If no setting sees the imaginary part of the state.
+
     Examples
     --------
     A Bell state, from 1000 shots of each of the nine bases of two qubits:
@@ -71,6 +77,14 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
         raise ValueError(
             "A state is Hermitian: the estimator must be PrecGDMatrixSensing with "
             f"symmetric=True, got {estimator!r:.80}."
+        )
+    if not counts.measurements.sees_imaginary_part:
+        warnings.warn(
+            "No setting sees the imaginary part of the state, so that any would give "
+            "the same counts; add a setting with Y (of Pauli strings, with an odd "
+            "number of Y).",
+            UserWarning,
+            stacklevel=2,
         )
     # Variances from the counts, then from the state that was found.
     first = _Search(counts, estimator, counts.variances()).fit(0.0)
@@ -106,7 +120,10 @@ class _Search:
         if weight not in self._fits:
             counts = self._counts
             targets = counts.frequencies - weight * self._white
-            model = clone(self._estimator).fit(counts.measurements, targets)
+            with warnings.catch_warnings():
+                # `fit_state` has said it once, in terms of settings.
+                warnings.filterwarnings("ignore", "All measurement matrices are real")
+                model = clone(self._estimator).fit(counts.measurements, targets)
             self._fits[weight] = model
         return self._fits[weight]
 

@@ -144,7 +144,7 @@ class Settings:
         Parameters
         ----------
         rho : State, Qobj, or array-like of shape (n, n) or (n,)
-            A ket or a vector is a pure state. Nothing is divided by its trace.
+            A ket or a vector is a pure state. It is divided by its trace.
 
         Returns
         -------
@@ -153,7 +153,7 @@ class Settings:
         Raises
         ------
         ValueError
-            If it is no state of this system.
+            If it is no state of this system, up to its trace.
         """
         matrix, n = density_matrix(rho), self.measurements.matrix_shape[0]
         if len(matrix) != n:
