@@ -49,7 +49,8 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
     Warns
     -----
     UserWarning
-        If no setting sees the imaginary part of the state.
+        If no setting sees the imaginary part of the state, or the settings see too
+        few numbers to tell it from others of its rank.
 
     Examples
     --------
@@ -95,7 +96,34 @@ def fit_state(counts: Counts, estimator: PrecGDMatrixSensing | None = None) -> S
         variances = counts.variances(search.probabilities(white.weight))
         search = _Search(counts, estimator, variances)
         white = search.around(white.weight)
-    return State(search.fit(white.weight), white, counts.settings.dims)
+    if white.weight > 0 and not search.finds_components(white.weight):
+        # Beside noise that is all there is, nothing would be known of how the state
+        # differs from it, and intervals would be those of a single number.
+        white = WhiteNoise(0.0, 0.0, white.std)
+    state = State(search.fit(white.weight), white, counts.settings.dims)
+    if counts.measurements.sees_imaginary_part:
+        _warn_about_few_settings(counts, state.rank)
+    return state
+
+
+def _warn_about_few_settings(counts: Counts, rank: int) -> None:
+    """Warn where other states of that rank give the same counts as well.
+
+    It takes ``4 r (n - r)`` numbers to tell a matrix of rank r from all others of it.
+    """
+    n = counts.settings.measurements.matrix_shape[0]
+    n_settings, n_outcomes = counts.settings.shape
+    # The outcomes of a setting sum to one, and all settings see that.
+    seen, needed = n_settings * (n_outcomes - 1) + 1, 4 * rank * (n - rank)
+    if seen < min(needed, n * n):
+        warnings.warn(
+            f"The settings see at most {seen} numbers of a state, too few to tell one "
+            f"of rank {rank} from all others, which takes {min(needed, n * n)}: other "
+            "states may give the same counts, and intervals do not tell of them. "
+            "Measure in more settings.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 class _Search:
@@ -130,6 +158,10 @@ class _Search:
     def evidence(self, weight: float) -> float:
         """That of the fit; without one, no weight is better than another."""
         return float(getattr(self.fit(weight), "lower_bound_", -np.inf))
+
+    def finds_components(self, weight: float) -> bool:
+        """Whether a component carries signal beside white noise of a weight."""
+        return bool(getattr(self.fit(weight), "n_signal_", 1))
 
     def white(self) -> WhiteNoise:
         """The weight of the highest evidence, and what is known of it."""
