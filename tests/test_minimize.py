@@ -661,8 +661,9 @@ def test_history_as_dict_and_text(global_random_seed):
     assert list(table) == list(history.columns)
     for column, values in table.items():
         np.testing.assert_array_equal(values, history[column])
-    lines = str(history).splitlines()
+    *lines, end = str(history).splitlines()
     assert len(lines) == 1 + len(history)
+    assert end.startswith(f"({len(history)} iterations in ")
     assert lines[0].split() == list(history.columns)
     assert lines[2].split()[:2] == ["1", "2"]
     assert lines[2].endswith(" fit (precgd)")

@@ -354,7 +354,8 @@ class EntryData(Data, Rows, NoisyData):
 
     @property
     def mean_frequency(self) -> float:
-        return self.weights.mean_frequency
+        often = self.weights.frequency
+        return 1.0 if often is None or not len(often) else float(np.mean(often))
 
     def given(self, often: float = 1.0) -> GivenInMemory:
         return GivenInMemory(self.csr(), self.weights.made_less_often(often))

@@ -31,7 +31,6 @@ from skprecgd.factors import FactorPair, Factors, SymmetricFactor
 from skprecgd.measurements import Measurements
 from skprecgd.measurements.real_numbers import RealNumbers, RealParts, RealValues
 from skprecgd.measurements.tall import TallMeasurements, as_complex
-from skprecgd.objective import Weights
 from skprecgd.unknown.base import Unknown, unknown_of
 from skprecgd.variational.sensing import (
     KnownMeasurements,
@@ -66,14 +65,6 @@ class SensingLearner(PriorLearner):
 
     def _unknown_of(self, symmetric: bool) -> Unknown:
         return unknown_of(symmetric)
-
-    @property
-    def _weights(self) -> Weights:
-        """The weights as they compare, if noise is to be learned; see `Learner`."""
-        weights = self.measured.weights
-        if self.variance is not None:
-            return weights
-        return weights.made_less_often(max(1.0, weights.mean_frequency))
 
     def _measurements(self) -> Measurements:
         """What the posterior is learned of."""
@@ -130,7 +121,7 @@ class SensingLearner(PriorLearner):
                 self.rank,
                 symmetric=not self.unknown.has_two_factors,
                 noise_variance=self.variance,
-                weights=self._weights,
+                weights=measured.weights,
             )
 
     @cached_property

@@ -286,9 +286,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             Ratings, or where every cell counts, targets; None is one for each pair.
         sample_weight : array-like of shape (n,), default=None
             How often each pair counts, such as a number of clicks; one of weight zero
-            counts not at all. Of a pair that repeats, each rating counts, and weights
-            count as they compare (their mean, if it is above one, as one); where every
-            cell counts, the weights of a pair add up.
+            counts not at all. Of a pair that repeats, each rating counts; where every
+            cell counts, its weights add up.
         row_features, column_features : data frame, or tuple of (ids, matrix), \
                 default=None
             With ratings, numbers that move the prior means of factors and offsets of

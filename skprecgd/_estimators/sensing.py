@@ -443,9 +443,9 @@ class PrecGDMatrixSensing(
             complex numbers; also as a dask array, if `X` is in chunks.
         sample_weight : array-like of shape (n,), default=None
             How often each measurement counts: one of weight two like two, one of weight
-            zero not at all. Where noise is learned, weights count as they compare
-            (their mean, if it is above one, as one). (`noise_variance` says how
-            precise it is.)
+            zero not at all. Where noise of single entries is learned, weights count as
+            they compare (their mean, if it is above one, as one). (`noise_variance`
+            says how precise it is.)
 
         Returns
         -------

@@ -74,12 +74,6 @@ class Weights:
             return float(n_measurements)
         return float(np.sum(self.frequency, dtype=np.float64))
 
-    @property
-    def mean_frequency(self) -> float:
-        """How often measurements were made in the mean."""
-        often = self.frequency
-        return 1.0 if often is None or not len(often) else float(np.mean(often))
-
     def at(self, index: Any) -> Weights:
         """The weights of the measurements at an index."""
         return Weights(
