@@ -12,6 +12,7 @@ import numpy as np
 from skprecgd._estimators.centre import Offsets
 from skprecgd._estimators.data import Data, EntryData
 from skprecgd._estimators.learned import PriorLearner
+from skprecgd._linalg.numerics import largest_sizes
 from skprecgd._runtime.typing import Array
 from skprecgd.factors import FactorPair, Factors
 from skprecgd.unknown.base import Unknown
@@ -41,8 +42,8 @@ def column_units(
     if learner is None or not learner.own_units or not isinstance(data, EntryData):
         return None
     left = offsets.subtracted(data.values, data.rows, data.columns).astype(np.float64)
-    sizes, n_columns = np.zeros(data.shape[1]), data.shape[1]
-    np.maximum.at(sizes, data.columns, np.abs(left))
+    n_columns = data.shape[1]
+    sizes = largest_sizes(data.columns, left, n_columns)
     scaled = left / np.where(sizes > 0, sizes, 1.0)[data.columns]
     counts = np.maximum(np.bincount(data.columns, minlength=n_columns), 1)
     spread = sizes * np.sqrt(np.bincount(data.columns, scaled**2, n_columns) / counts)

@@ -9,7 +9,7 @@ never ask what kind it is. Another kind of matrix is another subclass.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -54,6 +54,14 @@ def _parts(n_rows: int) -> list[range]:
         range(start, min(start + step, n_rows), _SLAB_ROWS)
         for start in range(0, n_rows, step)
     ]
+
+
+def _gram_of(parts: Iterable[Array], n_columns: int) -> Array:
+    """The sum of ``S^T S`` over slabs of rows, in float64."""
+    total = np.zeros((n_columns, n_columns))
+    for slab in parts:
+        total += slab.T @ slab
+    return total
 
 
 def as_matrix(X: Any) -> Matrix:
@@ -294,11 +302,9 @@ class ArrayMatrix(Matrix):
         return norm(self._X)
 
     def gram(self) -> Array:
-        total = np.zeros((self.shape[1], self.shape[1]))
-        for rows in slabs(self.shape):
-            slab = self._X[rows].astype(np.float64, copy=False)
-            total += slab.T @ slab
-        return total
+        parts = (self._X[rows] for rows in slabs(self.shape))
+        doubles = (part.astype(np.float64, copy=False) for part in parts)
+        return _gram_of(doubles, self.shape[1])
 
     def left_basis(self, capacity: int) -> LeftBasis:
         return BasisOfArray(self, self._X, capacity)
@@ -372,10 +378,8 @@ class SlabMatrix(Matrix):
         return total.T
 
     def gram(self) -> Array:
-        total = np.zeros((self.shape[1], self.shape[1]))
-        for _, slab in self._slabs(self._X):
-            total += slab.T @ slab
-        return total
+        parts = (slab for _, slab in self._slabs(self._X))
+        return _gram_of(parts, self.shape[1])
 
     def _product(self, X: Array, block: Array) -> Array:
         product = np.zeros((block.shape[1], X.shape[0]), self.dtype)
@@ -428,11 +432,10 @@ class SparseMatrix(Matrix):
             X = self._X.astype(np.float64)
             return np.asarray((X.T @ X).toarray())
         # Tables with holes are sparse by their form alone.
-        X, total = self._X.tocsr(), np.zeros((n_columns, n_columns))
-        for rows in slabs(self.shape):
-            slab = X[rows].toarray().astype(np.float64, copy=False)
-            total += slab.T @ slab
-        return total
+        X = self._X.tocsr()
+        parts = (X[rows].toarray() for rows in slabs(self.shape))
+        doubles = (part.astype(np.float64, copy=False) for part in parts)
+        return _gram_of(doubles, n_columns)
 
     def formed(self) -> Array:
         return np.asarray(self._X.toarray())
