@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skprecgd._estimators.uncertain import entries_of_rows
+from skprecgd._estimators.uncertain import entries_of_rows, loses_digits
 from skprecgd._linalg.numerics import slabs
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product
 from skprecgd.measurements.in_memory import matrix_entries
 from skprecgd.variational.predictive import EntryDistributions
-
-# Ratio of the sizes of columns from which on: seven digits are left at a million.
-_WIDE = 1e4
 
 
 class Cells(ABC):
@@ -34,26 +31,6 @@ class Cells(ABC):
     @abstractmethod
     def drawn(self, rng: np.random.RandomState) -> Array:
         """One draw of all cells from their joint distribution, shape (n_cells,)."""
-
-
-def lose_digits(model: Any) -> bool:
-    """Whether components are to be left alone, as columns differ too much in units.
-
-    Components are orthonormal in the units of the data, so that an entry of a column
-    is known to the rounding of the largest one. What was learned of the entries
-    themselves is told in the units of each column.
-
-    Parameters
-    ----------
-    model : PrecGDFactorization
-        Fitted.
-    """
-    noise = model._noise
-    if noise is None or noise.entries is None or model.groups_.n_groups > 1:
-        return False
-    sizes = np.max(np.abs(model.components_), axis=0, initial=0.0)
-    sizes = sizes[sizes > 0]
-    return len(sizes) > 0 and bool(np.max(sizes) > _WIDE * np.min(sizes))
 
 
 class NoCells(Cells):
@@ -82,8 +59,6 @@ class FittedCells(Cells):
         self.model, self.at = model, (rows, columns)
 
     def means(self) -> Array:
-        if lose_digits(self.model):
-            return np.asarray(self.model._known_entries().means(*self.at))
         return np.asarray(self.model.predict_entries(*self.at))
 
     def deviations(self) -> Array:
@@ -114,7 +89,7 @@ class CellsOfRows(Cells):
     @cached_property
     def _means(self) -> Array:
         model, values = self.model, self.values
-        if lose_digits(model):
+        if loses_digits(model):
             return self._known.means(self.rows, self.columns)
         basis = model.components_.T
         # The entries of many rows take several times the memory of the table.

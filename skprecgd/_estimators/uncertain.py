@@ -19,6 +19,9 @@ from skprecgd.kernels import sampled_product
 from skprecgd.losses import make_loss
 from skprecgd.variational.predictive import Distribution, EntryDistributions
 
+# Ratio of the sizes of columns from which on: seven digits are left at a million.
+_WIDE = 1e4
+
 
 def positions(index: Any, n: int, name: str) -> Array:
     """Positions along an axis of length n, as integers.
@@ -75,6 +78,28 @@ def entries_of_rows(
     return model._known_entries().of_rows(rows)
 
 
+def loses_digits(model: UncertainEntries) -> bool:
+    """Whether the factors are to be left alone, as columns differ too much in units.
+
+    They are orthonormal in the units of the data, so that an entry of a column is known
+    to the rounding of the largest one. What was learned of the entries themselves is
+    told in the units of each column.
+
+    Parameters
+    ----------
+    model : PrecGDFactorization or PrecGDMatrixSensing
+        Fitted.
+    """
+    noise = model._noise
+    if noise is None or noise.entries is None or model.groups_.n_groups > 1:
+        return False
+    if not make_loss(model.loss).least_squares:
+        return False
+    sizes = np.max(np.abs(model.right_), axis=1, initial=0.0)
+    sizes = sizes[sizes > 0]
+    return len(sizes) > 0 and bool(np.max(sizes) > _WIDE * np.min(sizes))
+
+
 class UncertainEntries:
     """What both estimators tell of single entries."""
 
@@ -84,6 +109,7 @@ class UncertainEntries:
     loss: Any
     stop_reason_: str
     noise_df_: float
+    groups_: Any
     _noise: Any
     # A parameter of `PrecGDFactorization` and `PrecGDMatrixSensing`.
     store_pattern: bool = True
@@ -247,6 +273,9 @@ class UncertainEntries:
         return cells
 
     def _entry_means(self, rows: Array, columns: Array) -> Array:
+        if loses_digits(self):
+            known = self._known_entries().means(rows, columns)
+            return np.asarray(known, self.left_.dtype)
         z = sampled_product(self.left_, self.right_, rows, columns)
         mean = make_loss(self.loss).mean(z + self.center_[columns])
         return np.asarray(mean, self.left_.dtype)
