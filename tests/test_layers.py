@@ -53,7 +53,7 @@ INSIDE = {
     "states": [
         {"state"},
         {"densities"},
-        {"settings", "distances"},
+        {"settings", "distances", "known_trace"},
         {"counts"},
         {"search"},
         {""},

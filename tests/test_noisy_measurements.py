@@ -23,7 +23,7 @@ from skprecgd.variational.bilinear import PairModel, SquareModel
 from skprecgd.variational.gaussian import FullSpread, Gaussian
 from skprecgd.variational.iterative import Products
 from skprecgd.variational.measured import NoisyMeasurements, Normal
-from skprecgd.variational.sensing import learn_sensing
+from skprecgd.variational.sensing import _settled, learn_sensing
 from skprecgd.variational.tuning import ITERATIVE, SENSING
 
 SHAPE = (9, 7)
@@ -212,6 +212,26 @@ def test_variances_of_measurements_by_draws_are_those_of_covariances(
     measurements = as_measurements(new, shape_of(symmetric))
     exact, other = (each.measured.std(measurements) for each in posteriors)
     assert_allclose(np.median(other), np.median(exact), rtol=0.1)
+
+
+@BOTH
+def test_the_evidence_is_that_of_the_last_step(symmetric, monkeypatch):
+    """Also where a column might leave as late as may be."""
+    X, y, _ = problem(0, symmetric, n=200)
+    kind, after = SquareModel if symmetric else PairModel, []
+    step = kind.step
+
+    def told(model):
+        step(model)
+        after.append(model.evidence())
+
+    model = kind(Normal(data_of(X, y, symmetric)), None, SENSING)
+    model.grow(4)
+    monkeypatch.setattr(kind, "step", told)
+    last = replace(SENSING, most_steps=10, first_steps=9, settled=0.0)
+    settled = _settled(model.copied(), last)
+    assert np.min(settled.shares_known()) < SENSING.vanished
+    assert settled.evidence() == after[-1]
 
 
 # ---- the fit

@@ -16,6 +16,8 @@ from skprecgd.states import (
     purity,
     trace_distance,
 )
+from skprecgd.states.known_trace import WithTrace
+from skprecgd.testing import check_measurements
 from skprecgd.variational.gauge import without_turns
 from tests._complex import gaussian, unitary
 from tests._complex import state as state_factor
@@ -210,6 +212,30 @@ def test_the_first_state_mends_the_trace(rng):
     shrunken = 1 - np.linalg.norm(alone.left_) ** 2
     assert shrunken > 0
     assert abs(1 - fit_state(counts).trace) < 0.6 * shrunken
+
+
+def test_the_trace_is_a_measurement_like_the_others(rng):
+    measurements = WithTrace(Settings(bases(2)).measurements)
+    check_measurements(measurements)
+    x = state_factor(rng, 4, 2)
+    seen = measurements.forward(x, x)
+    assert seen[-1] == pytest.approx(np.trace(density(x)))
+    some = rng.integers(len(seen), size=50)
+    check_measurements(measurements.rows(some))
+    np.testing.assert_allclose(measurements.rows(some).forward(x, x), seen[some])
+
+
+def test_a_state_beside_white_noise_is_not_too_pure(rng):
+    """What is too weak to be a component is taken for noise, not for the first one."""
+    ghz = np.zeros(8)
+    ghz[[0, 7]] = np.sqrt(0.5)
+    truth = 0.95 * np.outer(ghz, ghz) + 0.05 * np.eye(8) / 8
+    state = fit_state(Counts.simulate(bases(3), truth, 1000, rng.integers(2**31)))
+    assert state.white_share > 0
+    found = np.linalg.norm(state.model.left_) ** 2
+    assert state.white_share == pytest.approx(1 - found)
+    rho = np.asarray(state.model.matrix_) + state.white_share * np.eye(8) / 8
+    np.testing.assert_allclose(state.density_matrix, rho, atol=1e-12)
 
 
 def test_known_noise_is_left_at_an_optimum(rng):

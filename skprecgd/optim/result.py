@@ -242,6 +242,8 @@ class History:
 
     def __str__(self) -> str:
         columns, records, left_out = self.columns, self.records, ""
+        if not records:
+            return f"({self._summary()})"
         if len(records) > _MOST_LINES:
             left_out = f"... {len(records) - 2 * _EACH_END} more, see to_frame() ..."
             records = [*records[:_EACH_END], *records[-_EACH_END:]]

@@ -13,6 +13,9 @@ from skprecgd._runtime.typing import Array
 from skprecgd.measurements import Measurements
 from skprecgd.states.settings import Settings
 
+# Decimal digits of a probability that rounding does not reach, in float64.
+_DIGITS = 12
+
 
 class Counts:
     """How often each outcome of each setting was seen.
@@ -98,6 +101,9 @@ class Counts:
                 f"{shots!r:.80}."
             )
         p = known.probabilities(rho).astype(np.float64)
+        # Draws turn around where a share is a half up to rounding: without these digits
+        # a seed gives the same counts on every machine.
+        p = np.round(p, _DIGITS)
         # They add up to one up to rounding, which is more than the draws allow.
         p /= p.sum(axis=1, keepdims=True)
         return cls(known, [rng.multinomial(int(shots), each) for each in p])

@@ -12,11 +12,18 @@ from sklearn.base import clone
 from skprecgd._estimators.sensing import PrecGDMatrixSensing
 from skprecgd._runtime.typing import Array
 from skprecgd.states.counts import Counts
+from skprecgd.states.known_trace import WithTrace
 from skprecgd.states.state import State, WhiteNoise
 
 # White noise is looked for from this many standard deviations on, at weights that grow
 # by this factor until the evidence is this much below its highest, in natural units.
 _FIRST, _GROWTH, _HOPELESS = 2.0, 2.0, 30.0
+
+# How many times as well as the counts the trace says how large it is. Frequencies of a
+# setting add up to one, where noise of each by itself would let them scatter; were it
+# known much better, the posterior, which takes lines of a factor one by one, would
+# take it badly.
+_TRACE_KNOWN = 10.0
 
 # By how much it has to raise the evidence: three standard deviations raise it by 4.5.
 _WHITE_GAIN = 3.0
@@ -129,6 +136,8 @@ def _warn_about_few_settings(counts: Counts, rank: int) -> None:
 class _Search:
     """Fits beside white noise of several weights, each once.
 
+    The trace is a measurement as well, of one less the weight.
+
     Parameters
     ----------
     counts : Counts
@@ -140,7 +149,11 @@ class _Search:
         self, counts: Counts, estimator: PrecGDMatrixSensing, variances: Array
     ) -> None:
         self._counts, self._variances = counts, variances
-        self._estimator = clone(estimator).set_params(noise_variance=variances)
+        self._measurements = WithTrace(counts.measurements)
+        of_trace = 1.0 / (_TRACE_KNOWN * self._precision)
+        self._estimator = clone(estimator).set_params(
+            noise_variance=np.append(variances, of_trace)
+        )
         self._fits: dict[float, PrecGDMatrixSensing] = {}
 
     def fit(self, weight: float) -> PrecGDMatrixSensing:
@@ -148,10 +161,11 @@ class _Search:
         if weight not in self._fits:
             counts = self._counts
             targets = counts.frequencies - weight * self._white
+            targets = np.append(targets, 1.0 - weight)
             with warnings.catch_warnings():
                 # `fit_state` has said it once, in terms of settings.
                 warnings.filterwarnings("ignore", "All measurement matrices are real")
-                model = clone(self._estimator).fit(counts.measurements, targets)
+                model = clone(self._estimator).fit(self._measurements, targets)
             self._fits[weight] = model
         return self._fits[weight]
 

@@ -91,8 +91,14 @@ class State:
 
     @property
     def white_share(self) -> float:
-        """How much of the state is white noise, between 0 and 1."""
-        return self.white.weight / self.trace
+        """How much of the state is white noise, between 0 and 1.
+
+        What the trace lacks is in components too small to be found. Where there is
+        white noise, they are taken for more of it.
+        """
+        if not self.white.weight > 0:
+            return 0.0
+        return float(np.clip(self.white.weight + 1.0 - self.trace, 0.0, 1.0))
 
     @property
     def rank(self) -> int:
@@ -104,7 +110,7 @@ class State:
     @property
     def density_matrix(self) -> Array:
         """The state, shape (n, n)."""
-        return _with_white(self.model.left_[None], np.array([self.white.weight]))[0]
+        return _with_white(self.model.left_[None], np.array([self.white_share]))[0]
 
     def to_qobj(self, dims: Sequence[int] | None = None) -> Any:
         """The state as an object of QuTiP, which the extra ``physics`` installs.
@@ -151,7 +157,12 @@ class State:
         """
         rng = check_random_state(random_state)
         factors, _ = self.model.sample_factors(n_draws, rng)
-        return _with_white(factors, self.white.draws(n_draws, rng))
+        weights = self.white.draws(n_draws, rng)
+        if self.white.weight > 0:
+            shares = np.clip(weights + self.white_share - self.white.weight, 0.0, 1.0)
+        else:
+            shares = weights / (weights + np.linalg.norm(factors, axis=(1, 2)) ** 2)
+        return _with_white(factors, shares)
 
     def interval(
         self,
@@ -210,9 +221,9 @@ class State:
         return low, high
 
 
-def _with_white(factors: Array, weights: Array) -> Array:
-    """Density matrices ``(X X^H + w I / n) / tr``."""
+def _with_white(factors: Array, shares: Array) -> Array:
+    """Density matrices ``(1 - s) X X^H / tr + s I / n``, of trace one."""
     n = factors.shape[1]
     rho = factors @ factors.conj().transpose(0, 2, 1)
-    rho = rho + weights[:, None, None] / n * np.eye(n)
-    return np.asarray(rho / np.einsum("kii->k", rho).real[:, None, None])
+    rho = rho * ((1.0 - shares) / np.einsum("kii->k", rho).real)[:, None, None]
+    return np.asarray(rho + (shares / n)[:, None, None] * np.eye(n))

@@ -262,7 +262,9 @@ def _settled(model: FactorModel, tuning: SensingTuning) -> FactorModel:
             break
         last = evidence
         there = np.flatnonzero(model.shares_known() > tuning.vanished)
-        if step >= tuning.first_steps and 0 < len(there) < model.rank:
+        # A step has to follow: the evidence is that of columns that were together.
+        may_leave = tuning.first_steps <= step < tuning.most_steps - 1
+        if may_leave and 0 < len(there) < model.rank:
             model.keep(there)
     return model
 
