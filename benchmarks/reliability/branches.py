@@ -6,8 +6,8 @@ machine code. (NUMBA_DISABLE_JIT would not do: the package takes NumPy's kernels
 Prints the files that are not reached wholly, the least reached first, and exits with 2
 if the whole is below the 95 % that `pyproject.toml` asks for.
 
-    pip install coverage
-    python benchmarks/reliability/branches.py                       # an hour or more
+    pip install "coverage>=7.10" pytest-xdist
+    python benchmarks/reliability/branches.py                       # an hour of two cores
     python benchmarks/reliability/branches.py tests/test_losses.py --include "*losses*"
 
 With names of tests only these are run, and the kernels: that says nothing of the whole,
@@ -49,7 +49,7 @@ def coverage(data: Path, *arguments: str) -> int:
 def tests(data: Path, arguments: list[str], *, interpreted: bool) -> int:
     """Run tests; with `interpreted`, by this file, which leaves loops uncompiled."""
     runner = [__file__, INTERPRETED] if interpreted else ["-m", "pytest"]
-    fixed = ["-q", "-p", "no:cacheprovider"]
+    fixed = ["-q", "-p", "no:cacheprovider", *([] if interpreted else ["-n", "auto"])]
     return coverage(data, "run", "--parallel-mode", *runner, *fixed, *arguments)
 
 
