@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from skprecgd import (
     PrecGDFactorization,
     PrecGDFactorizationCV,
+    PrecGDImputer,
     PrecGDMatrixSensing,
     observed_entries,
 )
@@ -342,3 +343,19 @@ def test_other_tails_are_refused(value, rng):
     X, _ = with_holes(rng, low_rank(rng))
     with pytest.raises(ValueError, match="noise_tail"):
         PrecGDFactorization(noise_tail=value).fit(X)
+
+
+def test_rows_that_are_large_in_all_columns_are_no_noise(rng):
+    """Sizes of countries, towns or firms: few rows make the spread of every column."""
+    sizes = np.exp(1.5 * rng.normal(size=(120, 1)))
+    X = sizes * rng.uniform(0.5, 2, 5) * (1 + 0.15 * rng.normal(size=(120, 5)))
+    hidden = rng.random(X.shape) < 0.2
+    hidden[hidden.all(axis=1), 0] = False
+    seen = np.where(hidden, np.nan, X)
+    filled = PrecGDImputer(random_state=0).fit_transform(seen)
+    means = np.broadcast_to(np.nanmean(seen, axis=0), X.shape)
+    ours, theirs = (
+        np.linalg.norm(((each - X) / np.std(X, axis=0))[hidden])
+        for each in (filled, means)
+    )
+    assert ours < 0.8 * theirs

@@ -7,7 +7,7 @@ Prints the files that are not reached wholly, the least reached first, and exits
 if the whole is below the 95 % that `pyproject.toml` asks for.
 
     pip install "coverage>=7.10" pytest-xdist
-    python benchmarks/reliability/branches.py                       # an hour of two cores
+    python benchmarks/reliability/branches.py                       # an hour
     python benchmarks/reliability/branches.py tests/test_losses.py --include "*losses*"
 
 With names of tests only these are run, and the kernels: that says nothing of the whole,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from skprecgd.variational.gross import (
 )
 from skprecgd.variational.informed_model import InformedModel, SideInformation
 from skprecgd.variational.model import Model
+from skprecgd.variational.noise import EqualNoise
 from skprecgd.variational.noise_choice import (
     HeavyTails,
     LoudRows,
@@ -36,11 +38,16 @@ from skprecgd.variational.prior_means import (
     of_new_lines,
     uncertain_map,
 )
-from skprecgd.variational.recipe import Learned, follow_recipe, go_on, make_noise
+from skprecgd.variational.recipe import (
+    Learned,
+    follow_recipe,
+    go_on,
+    make_noise,
+    with_weak_columns,
+)
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.spread import trust_in_columns
-from skprecgd.variational.tail_trial import tails_mislead
-from skprecgd.variational.tuning import CHOICE
+from skprecgd.variational.trial import Learn, best_of
 from skprecgd.variational.warm import Start
 
 
@@ -220,12 +227,13 @@ def posterior_of(
         return problem.posterior(assumed.learned_on(problem, rank, start))
     plain = None if noise_tail == "normal" else problem.without_gross_errors()
     if plain is None:
-        return problem.posterior(assumed.chosen(problem, rank))
+        problem, learned = assumed.chosen(problem, rank)
+        return problem.posterior(learned)
     # Gross errors are plain to heavy tails, in units without them, and to nothing else.
     robust = replace(assumed, tail="t").learned(plain, rank)
     if noise_tail == "t":
         return plain.posterior(robust)
-    usual = assumed.chosen(problem, rank)
+    problem, usual = assumed.chosen(problem, rank)
     if errs_less_in_most(usual.model, robust.model):
         return plain.posterior(robust)
     return problem.posterior(usual)
@@ -237,22 +245,29 @@ class Assumed:
 
     Attributes
     ----------
-    noise : {"uniform", "columns", "auto"}
+    noise : {"uniform", "columns", "loud rows", "auto"}
+        Loud rows have noise of their own, times that of the columns.
     tail : {"normal", "t", "auto"}
     variance : float or None
         See `learn_posterior`.
     features : SideInformation or None
         See `posterior_of`.
+    weak : bool, default=False
+        Whether columns that the evidence does not pay for predict also where it pays
+        for none.
     """
 
     noise: str
     tail: str
     variance: float | None
     features: SideInformation | None = None
+    weak: bool = False
 
     def learned(self, problem: Problem, rank: int) -> Learned:
         """What the recipe ends with under that noise."""
         offsets = self._offsets(problem)
+        if self.noise == "loud rows":
+            offsets = LoudRows().added_to(offsets)
         if self.tail == "t":
             offsets = HeavyTails().added_to(offsets)
         choices: list[NoiseChoice] = []
@@ -260,24 +275,73 @@ class Assumed:
             choices += [SameNoise(), LoudRows()]
         if self.tail == "auto" and self.variance is None:
             choices.append(HeavyTails())
-        return follow_recipe(offsets, rank, choices)
+        learned = follow_recipe(offsets, rank, choices)
+        return with_weak_columns(learned, rank) if self.weak else learned
 
-    def chosen(self, problem: Problem, rank: int) -> Learned:
-        """The same, with heavy tails only if they predict what they have not seen."""
-        learned, given = self.learned(problem, rank), problem.given
-        if self.tail != "auto" or learned.model.tail is None:
-            return learned
-        if not isinstance(given, GivenInMemory) or given.matrix.nnz > CHOICE.checked:
-            return learned
+    def chosen(self, problem: Problem, rank: int) -> tuple[Problem, Learned]:
+        """The same, if nothing else predicts better what it has not seen.
 
-        def learn(part: GivenInMemory, tail: str) -> tuple[Any, RowPosterior]:
+        In tables whose columns are skewed, the large entries of a row are large
+        together. Heavy tails and loud rows take them for noise, columns that only these
+        entries show vanish, and where few entries make most of the spread of a column,
+        it is not trusted. In tables of few columns, the evidence may pay for no factor
+        although some would predict.
+        """
+        learned = self.learned(problem, rank)
+        others = [*self._others(problem, learned)]
+        if not others:
+            return problem, learned
+        ways = [(self._as_found(learned), problem), *others]
+        parts = [each.of_part(its, rank) for each, its in ways]
+        best = best_of(problem.given, parts, problem.units.scale)
+        if not best:
+            return problem, learned
+        other, its = ways[best]
+        return other.chosen(its, rank)
+
+    def _others(
+        self, problem: Problem, learned: Learned
+    ) -> Iterator[tuple[Assumed, Problem]]:
+        """What else may be assumed where what was learned is doubtful."""
+        model = learned.model
+        if self.variance is not None or learned.exact:
+            return
+        heavy = self.tail == "auto" and model.tail is not None
+        loud = self.noise == "auto" and model.noise.of_rows is not None
+        normal = replace(self, tail="normal") if heavy else self
+        plain = replace(normal, noise="columns") if self.noise == "auto" else normal
+        if heavy:
+            yield normal, problem
+        if loud:
+            yield plain, problem
+        if np.any(problem.useful.trust < 1.0):
+            yield self, problem.with_trust()
+            if plain != self:
+                yield plain, problem.with_trust()
+        elif not (model.rank or self.weak):
+            yield replace(self, weak=True), problem
+
+    def _as_found(self, learned: Learned) -> Assumed:
+        """The same, with what was learned of the noise in place of "auto"."""
+        noise, tail, model = self.noise, self.tail, learned.model
+        if noise == "auto":
+            of_rows = model.noise.of_rows is not None
+            equal = isinstance(model.noise, EqualNoise)
+            noise = "loud rows" if of_rows else "uniform" if equal else "columns"
+        found = "normal" if model.tail is None else "t"
+        return replace(
+            self, noise=noise, tail=found if self.tail == "auto" else self.tail
+        )
+
+    def of_part(self, problem: Problem, rank: int) -> Learn:
+        """What is learned like that of some of the entries."""
+
+        def learn(part: GivenInMemory) -> tuple[Any, RowPosterior]:
             its = problem.of_part(part)
-            posterior = its.posterior(replace(self, tail=tail).learned(its, rank))
+            posterior = its.posterior(self.learned(its, rank))
             return posterior.columns, posterior.rows
 
-        if tails_mislead(given, learn, problem.units.scale):
-            return replace(self, tail="normal").learned(problem, rank)
-        return learned
+        return learn
 
     def learned_on(self, problem: Problem, rank: int, start: Start) -> Learned:
         """What is learned from where another iteration has ended."""
@@ -291,7 +355,7 @@ class Assumed:
         scaled, known = problem.entries, None
         if self.variance is not None:
             known = self.variance / float(scaled.units.scale[0]) ** 2
-        kind = "columns" if self.noise == "auto" else self.noise
+        kind = "uniform" if self.noise == "uniform" else "columns"
         noise = make_noise(scaled, kind, known)
         if self.features is None:
             return Model(scaled, noise)
@@ -312,12 +376,15 @@ class Problem:
         The lines of `entries`.
     units : Units
         Of all columns.
+    trusts : bool, default=False
+        Whether all columns are trusted, whatever they hold.
     """
 
     entries: NoisyEntries
     given: GivenEntries
     useful: Useful
     units: Units
+    trusts: bool = False
 
     @classmethod
     def of(
@@ -354,7 +421,14 @@ class Problem:
     def of_part(self, given: GivenEntries) -> Problem:
         """The problem of some of the entries, in the same units."""
         own, center = not self.units.are_one, self.entries.center
-        return Problem.of(given, center, own=own, units=self.units)
+        part = Problem.of(given, center, own=own, units=self.units)
+        return part.with_trust() if self.trusts else part
+
+    def with_trust(self) -> Problem:
+        """The same with trust in all columns, however few entries tell their spread."""
+        useful = replace(self.useful, trust=np.ones(len(self.useful.columns)))
+        entries = self.given.noisy(useful, self.units, self.entries.center)
+        return replace(self, entries=entries, useful=useful, trusts=True)
 
     def without_gross_errors(self) -> Problem | None:
         """The same in units without them, or None if there are none."""

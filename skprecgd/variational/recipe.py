@@ -107,6 +107,24 @@ def follow_recipe(
     return Learned(best, evidence, min(found, best.rank), missed=missed)
 
 
+def with_weak_columns(
+    learned: Learned, rank: int, tuning: RecipeTuning = RECIPE
+) -> Learned:
+    """What was learned, with weak columns where no column carries signal.
+
+    Parameters
+    ----------
+    learned : Learned
+    rank : int
+        Columns at most.
+    tuning : RecipeTuning
+    """
+    room = min(rank, min(learned.model.entries.sides) - 1)
+    if learned.model.rank or learned.exact or room < 1:
+        return learned
+    return replace(learned, model=_with_weak_columns(learned.model, room, tuning))
+
+
 def go_on(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> Learned:
     """Learn on from where a recipe has ended, with more entries than it saw.
 

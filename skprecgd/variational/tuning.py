@@ -226,14 +226,18 @@ class ChoiceTuning:
         Entries, about, at most, of which that is computed: for a suspicion, and for a
         decision.
     checked : int
-        Entries at most of which heavy tails are checked by fits to a part of them. That
-        takes four fits, and with more entries those left out one at a time suffice.
-    held_out, splits : float, int
-        Share of the entries that are held out then, and how often.
+        Entries at most of which heavy tails, and trust in columns, are checked by fits
+        to a part of them. That takes four fits, and with more entries those left out
+        one at a time suffice.
+    held_out : float
+        Share of the entries that are held out then.
+    splits, most_splits, many : int
+        How often: as often as makes that many entries in all, at least and at most.
     worse : float
-        Their squared errors with heavy tails, as a multiple of those without, from
-        which on tails mislead: 0.86 to 1.02 where noise has two or three degrees of
-        freedom, 1.2 to 8 in tables with skewed columns.
+        Squared errors of one way to learn, as a multiple of those of another, from
+        which on the other is taken. Those with heavy tails over those without: 0.86 to
+        1.02 where noise has two or three degrees of freedom, 1.2 to 8 in tables with
+        skewed columns.
     """
 
     telling: float = 2.0
@@ -254,7 +258,13 @@ class ChoiceTuning:
     checked: int = 30_000
     held_out: float = 0.2
     splits: int = 2
+    most_splits: int = 5
+    many: int = 10_000
     worse: float = 1.05
+
+    def splits_of(self, n_entries: int) -> int:
+        """How often some of so many entries are held out."""
+        return min(self.most_splits, max(self.splits, self.many // n_entries))
 
 
 @dataclass(frozen=True)

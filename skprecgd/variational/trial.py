@@ -1,53 +1,57 @@
-"""Whether heavy tails predict entries that a whole fit has not seen.
+"""What predicts better entries that a whole fit has not seen.
 
 Entries that are left out one at a time do not tell of all there is to lose: their fit
-knows the columns that all entries have made. In tables whose columns are skewed, the
-large entries of a row are large together. Heavy tails take them for noise, columns
-vanish that only these entries show, and the more of them vanish, the heavier the tails.
+knows the columns that all entries have made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from skprecgd._runtime.typing import Array
 from skprecgd.kernels import sampled_product, unchecked_csr
-from skprecgd.variational.given import GivenInMemory
+from skprecgd.variational.given import GivenEntries, GivenInMemory
 from skprecgd.variational.rows import ColumnPosterior, RowPosterior
 from skprecgd.variational.tuning import CHOICE, ChoiceTuning
 
-# What is learned of some entries under a kind of noise.
-Learn = Callable[[GivenInMemory, str], tuple[ColumnPosterior, RowPosterior]]
+# One way to learn from some of the entries.
+Learn = Callable[[GivenInMemory], tuple[ColumnPosterior, RowPosterior]]
 
 
-def tails_mislead(
-    given: GivenInMemory, learn: Learn, scale: Array, tuning: ChoiceTuning = CHOICE
-) -> bool:
-    """Whether a fit with heavy tails predicts clearly worse than one without.
+def best_of(
+    given: GivenEntries,
+    ways: Sequence[Learn],
+    scale: Array,
+    tuning: ChoiceTuning = CHOICE,
+) -> int:
+    """Which way to learn predicts best: the first, if none is clearly better.
 
     Parameters
     ----------
-    given : GivenInMemory
-        All entries, of which some are held out.
-    learn : callable
-        Takes the other ones and the tail, "normal" or "t".
+    given : GivenEntries
+        All entries, of which some are held out. Of many, or not in memory, it is not
+        tried.
+    ways : sequence of callable
+        Take the other ones.
     scale : ndarray of shape (n_columns,)
         The units in which the entries of each column err.
     tuning : ChoiceTuning
     """
-    squares = np.zeros(2)
-    for seed in range(tuning.splits):
+    if not isinstance(given, GivenInMemory) or given.matrix.nnz > tuning.checked:
+        return 0
+    squares = np.zeros(len(ways))
+    for seed in range(tuning.splits_of(given.matrix.nnz)):
         uniform = check_random_state(seed).random_sample(given.matrix.nnz)
         held_out = uniform < tuning.held_out
         kept = without(given, held_out)
-        for k, tail in enumerate(("normal", "t")):
-            columns, rows = learn(kept, tail)
-            errors = _errors(given, held_out, columns, rows)
+        for k, learn in enumerate(ways):
+            errors = _errors(given, held_out, *learn(kept))
             squares[k] += np.sum((errors / scale[given.matrix.indices[held_out]]) ** 2)
-    return bool(squares[1] > tuning.worse * squares[0])
+    best = int(np.argmin(squares))
+    return best if squares[0] > tuning.worse * squares[best] else 0
 
 
 def without(given: GivenInMemory, held_out: Array) -> GivenInMemory:
