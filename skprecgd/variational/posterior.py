@@ -328,10 +328,9 @@ class Assumed:
             of_rows = model.noise.of_rows is not None
             equal = isinstance(model.noise, EqualNoise)
             noise = "loud rows" if of_rows else "uniform" if equal else "columns"
-        found = "normal" if model.tail is None else "t"
-        return replace(
-            self, noise=noise, tail=found if self.tail == "auto" else self.tail
-        )
+        if tail == "auto":
+            tail = "normal" if model.tail is None else "t"
+        return replace(self, noise=noise, tail=tail)
 
     def of_part(self, problem: Problem, rank: int) -> Learn:
         """What is learned like that of some of the entries."""
