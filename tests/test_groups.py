@@ -26,6 +26,7 @@ from skprecgd._estimators.groups import GroupTuning, n_fitted, warn_about_groups
 from skprecgd._linalg.groups import Groups
 from skprecgd.display import RankPathDisplay
 from skprecgd.measurements import EntryMeasurements
+from skprecgd.optim.path.groups import relative_size
 
 NAN = np.nan
 GROUPS = "groups of rows and columns that share none"
@@ -754,3 +755,9 @@ def test_weights_of_triples_in_chunks_mean_what_they_do_alone(rng):
     memory = EntryMeasurements(*measurements.cells(), X.shape)
     wanted = clone(model).fit(memory, np.asarray(y), often).matrix_
     assert distance(found, wanted) < 1e-6
+
+
+def test_a_group_of_zeros_has_no_part_in_the_residual():
+    """A start that leaves something of it leaves an infinite multiple."""
+    shares, sizes = np.array([0.5, np.inf]), np.array([2.0, 0.0])
+    assert relative_size(shares, sizes) == 0.5

@@ -81,7 +81,8 @@ def relative_size(shares: np.ndarray, sizes: np.ndarray) -> float:
     whole = norm(sizes)
     if whole == 0.0:
         return float(np.max(shares, initial=0.0))
-    return norm(shares * (sizes / whole))
+    # What a start leaves of zeros is no multiple of them: its share is infinite.
+    return norm(np.where(sizes > 0, shares, 0.0) * (sizes / whole))
 
 
 def _message(results: Sequence[PathResult]) -> tuple[PathResult, str]:
