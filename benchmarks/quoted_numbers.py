@@ -5,7 +5,7 @@ words around them, the command that prints them, where in its output they stand,
 their spread, the share by which they differ from run to run. A number has changed if it
 differs by more than its spread and the digits that it was rounded to. Seconds, and
 ratios of them, have the spread of busy machines. Prints a line for each number, and
-exits with 1 if one has changed.
+exits with 1 if one has changed or a command has failed.
 
     python benchmarks/quoted_numbers.py --quick           # short runs, half an hour
     python benchmarks/quoted_numbers.py                   # all of them, an hour
@@ -111,17 +111,17 @@ class Run:
     minutes: float
     quotes: tuple[Quote, ...]
 
-    def output(self) -> str:
-        """What the command prints, on one thread."""
+    def output(self) -> tuple[str, int]:
+        """What the command prints, on one thread, and its exit status."""
         one = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         script, *options = shlex.split(self.command)
-        return subprocess.run(
+        ended = subprocess.run(
             [sys.executable, str(CHECKOUT / "benchmarks" / script), *options],
-            check=True,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **dict.fromkeys(one, "1")},
-        ).stdout
+        )
+        return ended.stdout, ended.returncode
 
 
 def rounding(number: str) -> float:
@@ -168,17 +168,21 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="half an hour")
     options.add_argument("--only", default="", help="commands or pages with this text")
     args = options.parse_args()
-    verdicts = []
+    verdicts, failed = [], 0
     for run in chosen(args):
         print(f"python benchmarks/{run.command}", flush=True)
-        output = run.output()
+        output, status = run.output()
+        failed += status != 0
         for quote in run.quotes:
             for verdict, line in compared(quote, output):
                 verdicts.append(verdict)
                 print(f"  {verdict:10}{line}", flush=True)
     changed, missing = (verdicts.count(word) for word in ("CHANGED", "not found"))
-    print(f"{len(verdicts)} numbers, {changed} changed, {missing} quotes not found.")
-    sys.exit(1 if changed else 0)
+    print(
+        f"{len(verdicts)} numbers, {changed} changed, {missing} quotes not found; "
+        f"{failed} commands failed."
+    )
+    sys.exit(1 if changed or failed else 0)
 
 
 if __name__ == "__main__":
