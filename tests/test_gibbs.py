@@ -18,9 +18,9 @@ from skprecgd import (
 )
 from skprecgd.kernels import Pattern
 from skprecgd.unknown.coordinates import Side
+from skprecgd.variational.assumed import learn_posterior
 from skprecgd.variational.chain import DrawnSide
 from skprecgd.variational.draws import sampled_posterior
-from skprecgd.variational.posterior import learn_posterior
 from skprecgd.variational.precisions import GivenPrecisions, PrecisionsOfLines
 from skprecgd.variational.tuning import ChainTuning, NoiseTuning
 

@@ -10,9 +10,9 @@ from scipy import sparse
 
 from skprecgd.kernels import unpacked
 from skprecgd.objective import Weights
+from skprecgd.variational.assumed import learn_posterior
 from skprecgd.variational.entries import NoisyEntries
 from skprecgd.variational.model import Model
-from skprecgd.variational.posterior import learn_posterior
 from skprecgd.variational.recipe import make_noise
 
 CENTRES = (None, "mean", "columns", "both")

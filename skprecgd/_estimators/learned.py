@@ -39,10 +39,11 @@ from skprecgd.optim.path.result import PathResult
 from skprecgd.optim.path.settings import NoiseJudge
 from skprecgd.optim.result import Status
 from skprecgd.unknown.base import GENERAL, Unknown
+from skprecgd.variational.assumed import posterior_of
 from skprecgd.variational.draws import ColumnDraws, sampled_posterior
 from skprecgd.variational.in_groups import DistributionsInGroups
 from skprecgd.variational.informed_model import SideInformation
-from skprecgd.variational.posterior import Posterior, posterior_of
+from skprecgd.variational.posterior import Posterior
 from skprecgd.variational.predictive import EntryDistributions
 from skprecgd.variational.recipe import is_doubtful
 from skprecgd.variational.rows import ColumnPosterior

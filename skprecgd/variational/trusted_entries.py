@@ -12,7 +12,8 @@ from skprecgd._runtime.typing import Array
 from skprecgd.objective import Weights
 from skprecgd.objective.weights import ONCE
 from skprecgd.robust import CorruptedTail
-from skprecgd.variational.posterior import Posterior, learn_posterior
+from skprecgd.variational.assumed import learn_posterior
+from skprecgd.variational.posterior import Posterior
 from skprecgd.variational.predictive import Predictive
 from skprecgd.variational.trusted import (
     TRUST,
