@@ -43,7 +43,7 @@ def best_of(
     if not isinstance(given, GivenInMemory) or given.matrix.nnz > tuning.checked:
         return 0
     squares = np.zeros(len(ways))
-    for seed in range(tuning.splits_of(given.matrix.nnz)):
+    for seed in range(tuning.splits):
         uniform = check_random_state(seed).random_sample(given.matrix.nnz)
         held_out = uniform < tuning.held_out
         kept = without(given, held_out)

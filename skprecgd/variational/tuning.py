@@ -227,12 +227,10 @@ class ChoiceTuning:
         decision.
     checked : int
         Entries at most of which heavy tails, and trust in columns, are checked by fits
-        to a part of them. That takes four fits, and with more entries those left out
+        to a part of them. That takes some ten fits, and with more entries those left out
         one at a time suffice.
-    held_out : float
-        Share of the entries that are held out then.
-    splits, most_splits, many : int
-        How often: as often as makes that many entries in all, at least and at most.
+    held_out, splits : float, int
+        Share of the entries that are held out then, and how often.
     worse : float
         Squared errors of one way to learn, as a multiple of those of another, from
         which on the other is taken. Those with heavy tails over those without: 0.86 to
@@ -257,14 +255,8 @@ class ChoiceTuning:
     most: int = 1 << 17
     checked: int = 30_000
     held_out: float = 0.2
-    splits: int = 2
-    most_splits: int = 5
-    many: int = 10_000
+    splits: int = 3
     worse: float = 1.05
-
-    def splits_of(self, n_entries: int) -> int:
-        """How often some of so many entries are held out."""
-        return min(self.most_splits, max(self.splits, self.many // n_entries))
 
 
 @dataclass(frozen=True)
