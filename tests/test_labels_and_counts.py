@@ -569,3 +569,18 @@ def test_labels_that_are_all_alike_leave_a_chance_of_another(loss, label, center
     if center == "mean":
         chance = 0.5 / n if loss == "poisson" else 0.5 / (n + 0.5)
         np.testing.assert_allclose(other, chance, rtol=1e-9)
+
+
+@pytest.mark.parametrize("center", ["columns", "both"])
+def test_rows_are_what_was_learned_of_them(center, rng):
+    """Also where a factor has taken the level of all counts: it then has a mean."""
+    rate = np.exp(3 + 0.35 * rng.normal(size=(60, 2)) @ rng.normal(size=(2, 25)))
+    counts = rng.poisson(rate).astype(float)
+    hidden = rng.random(rate.shape) < 0.25
+    seen = np.where(hidden, np.nan, counts)
+    model = PrecGDFactorization(6, loss="poisson", center=center, random_state=0)
+    fitted = model.inverse_transform(model.fit_transform(seen))
+    excess = fitted - counts + counts * np.log(np.maximum(counts, 1e-9) / fitted)
+    # Counts have a deviance of one, less what the fit has taken of it.
+    assert 2 * np.mean(excess[~hidden]) < 1.2
+    assert 2 * np.mean(excess[hidden]) < 2.5

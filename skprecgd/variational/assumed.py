@@ -118,10 +118,15 @@ def posterior_of(
     robust = replace(assumed, tail="t").learned(plain, rank)
     if noise_tail == "t":
         return plain.posterior(robust)
-    problem, usual = assumed.chosen(problem, rank)
+    chosen, usual = assumed.chosen(problem, rank)
     if errs_less_in_most(usual.model, robust.model):
-        return plain.posterior(robust)
-    return problem.posterior(usual)
+        # Errors are chance, and predicted by nothing. What predicts large entries has
+        # found that their rows are large.
+        ways = (replace(assumed, tail="t"), plain), (assumed.as_found(usual), chosen)
+        parts = [each.of_part(its, rank) for each, its in ways]
+        if not best_of(given, parts, problem.units.scale):
+            return plain.posterior(robust)
+    return chosen.posterior(usual)
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ class Assumed:
         others = [*self._others(problem, learned)]
         if not others:
             return problem, learned
-        ways = [(self._as_found(learned), problem), *others]
+        ways = [(self.as_found(learned), problem), *others]
         parts = [each.of_part(its, rank) for each, its in ways]
         best = best_of(problem.given, parts, problem.units.scale)
         if not best:
@@ -206,7 +211,7 @@ class Assumed:
         elif not (model.rank or self.weak):
             yield replace(self, weak=True), problem
 
-    def _as_found(self, learned: Learned) -> Assumed:
+    def as_found(self, learned: Learned) -> Assumed:
         """The same, with what was learned of the noise in place of "auto"."""
         noise, tail, model = self.noise, self.tail, learned.model
         if noise == "auto":

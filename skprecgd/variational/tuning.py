@@ -227,8 +227,8 @@ class ChoiceTuning:
         decision.
     checked : int
         Entries at most of which heavy tails, and trust in columns, are checked by fits
-        to a part of them. That takes some ten fits, and with more entries those left out
-        one at a time suffice.
+        to a part of them. That takes some ten fits, and with more entries those left
+        out one at a time suffice.
     held_out, splits : float, int
         Share of the entries that are held out then, and how often.
     worse : float

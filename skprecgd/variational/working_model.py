@@ -97,8 +97,8 @@ class WorkingModel(Model):
         self.short_centre = self.short_centre[columns]
         return super().keep(columns)
 
-    def unknown(self, *, of_long: bool) -> Unknown:
-        unknown = super().unknown(of_long=of_long)
+    def unknown_line(self, *, of_long: bool) -> Unknown:
+        unknown = super().unknown_line(of_long=of_long)
         pull, r = unknown.pull, self.rank
         pull[:r] = unknown.precision[:r] * (
             self.long_centre if of_long else self.short_centre
