@@ -32,6 +32,7 @@ from skprecgd.variational.recipe import (
 )
 from skprecgd.variational.rows import RowPosterior
 from skprecgd.variational.trial import Learn, best_of
+from skprecgd.variational.tuning import CHOICE
 from skprecgd.variational.warm import Start
 
 
@@ -194,7 +195,7 @@ class Assumed:
     ) -> Iterator[tuple[Assumed, Problem]]:
         """What else may be assumed where what was learned is doubtful."""
         model = learned.model
-        if self.variance is not None or learned.exact:
+        if self.variance is not None or self.features is not None or learned.exact:
             return
         heavy = self.tail == "auto" and model.tail is not None
         loud = self.noise == "auto" and model.noise.of_rows is not None
@@ -204,11 +205,11 @@ class Assumed:
             yield normal, problem
         if loud:
             yield plain, problem
-        if np.any(problem.useful.trust < 1.0):
+        if np.median(problem.useful.trust) < CHOICE.distrusted:
             yield self, problem.with_trust()
-            if plain != self:
+            if heavy or loud:
                 yield plain, problem.with_trust()
-        elif not (model.rank or self.weak):
+        elif not (model.rank or self.weak) and CHOICE.is_narrow(model.entries.sides):
             yield replace(self, weak=True), problem
 
     def as_found(self, learned: Learned) -> Assumed:

@@ -70,6 +70,10 @@ class GivenEntries(ABC):
         """How many entries each column has, as often as they were made."""
 
     @abstractmethod
+    def few(self, most: int) -> GivenInMemory | None:
+        """All entries in memory, if they are so many at most."""
+
+    @abstractmethod
     def seen_rows(self, columns: Array) -> Array:
         """Which rows have an entry in one of some columns, as a mask.
 
@@ -182,6 +186,9 @@ class GivenInMemory(GivenEntries):
     def column_counts(self) -> Array:
         often = self.weights.frequency
         return np.bincount(self.matrix.indices, often, self.shape[1]).astype(float)
+
+    def few(self, most: int) -> GivenInMemory | None:
+        return self if self.matrix.nnz <= most else None
 
     def seen_rows(self, columns: Array) -> Array:
         of_these = self.row_index[columns[self.matrix.indices]]

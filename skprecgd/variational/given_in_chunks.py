@@ -11,6 +11,8 @@ import numpy as np
 from skprecgd._linalg.numerics import most_frequent
 from skprecgd._runtime.typing import Array
 from skprecgd.distributed import graph
+from skprecgd.kernels import unchecked_csr
+from skprecgd.objective import Weights
 from skprecgd.variational.entries import (
     NoisyEntries,
     Units,
@@ -71,6 +73,19 @@ class GivenInChunks(GivenEntries):
     @cached_property
     def column_counts(self) -> Array:
         return np.asarray(self._sum(_column_counts))
+
+    def few(self, most: int) -> GivenInMemory | None:
+        if self._sum(_n_entries) > most:
+            return None
+        parts: list[GivenInMemory] = graph.gathered(self.parts)
+        counts = self._of_rows([np.diff(part.matrix.indptr) for part in parts], 0)
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        indices, values = (
+            np.concatenate([getattr(part.matrix, name) for part in parts])
+            for name in ("indices", "data")
+        )
+        matrix = unchecked_csr(indptr, indices, values, self.shape)
+        return GivenInMemory(matrix, _joined_weights([part.weights for part in parts]))
 
     def seen_rows(self, columns: Array) -> Array:
         calls = graph.call_each(_seen_rows, self.parts, common=(columns,))
@@ -177,6 +192,21 @@ def _sums(
     within: Within | None,
 ) -> Array:
     return part.sums(shift, scale, powers, within)
+
+
+def _joined_weights(parts: Sequence[Weights]) -> Weights:
+    """The weights of the entries of all chunks, which have the same kinds of them."""
+    frequency, precision = (
+        None
+        if getattr(parts[0], name) is None
+        else np.concatenate([getattr(part, name) for part in parts])
+        for name in ("frequency", "precision")
+    )
+    return Weights(frequency, precision, parts[0].unit_variance)
+
+
+def _n_entries(part: GivenInMemory) -> int:
+    return int(part.matrix.nnz)
 
 
 def _column_counts(part: GivenInMemory) -> Array:

@@ -32,24 +32,24 @@ def best_of(
     Parameters
     ----------
     given : GivenEntries
-        All entries, of which some are held out. Of many, or not in memory, it is not
-        tried.
+        All entries, of which some are held out. Of many it is not tried.
     ways : sequence of callable
         Take the other ones.
     scale : ndarray of shape (n_columns,)
         The units in which the entries of each column err.
     tuning : ChoiceTuning
     """
-    if not isinstance(given, GivenInMemory) or given.matrix.nnz > tuning.checked:
+    whole = given.few(tuning.checked)
+    if whole is None:
         return 0
     squares = np.zeros(len(ways))
     for seed in range(tuning.splits):
-        uniform = check_random_state(seed).random_sample(given.matrix.nnz)
+        uniform = check_random_state(seed).random_sample(whole.matrix.nnz)
         held_out = uniform < tuning.held_out
-        kept = without(given, held_out)
+        kept = without(whole, held_out)
         for k, learn in enumerate(ways):
-            errors = _errors(given, held_out, *learn(kept))
-            squares[k] += np.sum((errors / scale[given.matrix.indices[held_out]]) ** 2)
+            errors = _errors(whole, held_out, *learn(kept))
+            squares[k] += np.sum((errors / scale[whole.matrix.indices[held_out]]) ** 2)
     best = int(np.argmin(squares))
     return best if squares[0] > tuning.worse * squares[best] else 0
 

@@ -231,6 +231,11 @@ class ChoiceTuning:
         out one at a time suffice.
     held_out, splits : float, int
         Share of the entries that are held out then, and how often.
+    distrusted : float
+        Trust in most columns below which rows may be large in all of them.
+    narrow : int
+        Lines of the shorter side up to which the evidence may miss factors that
+        predict: of three columns it finds none that explains less than half.
     worse : float
         Squared errors of one way to learn, as a multiple of those of another, from
         which on the other is taken. Those with heavy tails over those without: 0.86 to
@@ -256,7 +261,13 @@ class ChoiceTuning:
     checked: int = 30_000
     held_out: float = 0.2
     splits: int = 3
+    distrusted: float = 0.7
+    narrow: int = 6
     worse: float = 1.05
+
+    def is_narrow(self, sides: tuple[int, int]) -> bool:
+        """Whether a matrix has hardly any lines on its shorter side."""
+        return min(sides) <= self.narrow
 
 
 @dataclass(frozen=True)
