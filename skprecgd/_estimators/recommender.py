@@ -295,7 +295,8 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
             ids and a matrix, also a sparse one, with a row for each. All ids of `X`
             need some. Others may have some, too: such rows and columns are predicted,
             and columns listed, by their features alone. All features have one prior, as
-            in a ridge regression: give them similar units. Their means are subtracted.
+            in a ridge regression: give them similar units. Their means are subtracted,
+            and an intercept is added.
 
         Returns
         -------
@@ -512,7 +513,7 @@ class PrecGDRecommender(RegressorMixin, BaseEstimator):
     def _centred(self, tables: Sequence[FeatureTable | None]) -> Tables:
         """Features less the means of those that the fit has seen."""
         rows, columns = (
-            table if table is None or fitted is None else table.centred(fitted.means)
+            table if table is None or fitted is None else table.centred(fitted)
             for table, fitted in zip(tables, self._features_of, strict=True)
         )
         return rows, columns

@@ -34,11 +34,21 @@ class Features(NamedTuple):
         The columns of a data frame; None if the features have no names.
     means : ndarray of shape (number,), default=None
         What is subtracted; None if nothing is.
+    vary : bool, default=True
+        Whether any differs from its mean.
     """
 
     number: int
     names: tuple[Any, ...] | None
     means: Array | None = None
+    vary: bool = True
+
+
+def _less(matrix: Any, means: Array) -> Array:
+    """Features less their means; rounding is none."""
+    left = (matrix.toarray() if sparse.issparse(matrix) else matrix) - means
+    rounding = _ROUNDING * np.finfo(np.float64).eps * np.abs(means)
+    return np.where(np.abs(left) <= rounding, 0.0, left)
 
 
 @dataclass(frozen=True)
@@ -131,22 +141,26 @@ class FeatureTable:
         place = place[place >= 0]
         if (sparse.issparse(self.matrix) and n * p > _MOST_CELLS) or not len(place):
             return self.features
-        means = np.asarray(self.in_order()[place].mean(axis=0), np.float64).ravel()
-        return self.features._replace(means=means)
+        own = self.in_order()[place]
+        means = np.asarray(own.mean(axis=0), np.float64).ravel()
+        return self.features._replace(means=means, vary=bool(np.any(_less(own, means))))
 
-    def centred(self, means: Array | None) -> FeatureTable:
-        """The table less means, so that a shift of a feature tells nothing.
+    def centred(self, features: Features) -> FeatureTable:
+        """The table less means, so that a shift of a feature tells nothing, and ones.
+
+        The last feature is one for all, so that factors and offsets have means of their
+        own; it is zero if no other one varies, for these tell nothing.
 
         Parameters
         ----------
-        means : ndarray of shape (n_features,) or None
+        features : Features
+            With the means.
         """
-        if means is None:
+        if features.means is None:
             return self
-        matrix = self.matrix.toarray() if sparse.issparse(self.matrix) else self.matrix
-        left = matrix - means
-        rounding = _ROUNDING * np.finfo(np.float64).eps * np.abs(means)
-        return replace(self, matrix=np.where(np.abs(left) <= rounding, 0.0, left))
+        left = _less(self.matrix, features.means)
+        one = np.full((len(left), 1), float(features.vary))
+        return replace(self, matrix=np.hstack([left, one]))
 
     def in_order(self) -> Any:
         """The features of the known ids, in their order."""
