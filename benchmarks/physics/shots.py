@@ -109,7 +109,10 @@ def least_squares(counts, weighted):
     left = cp.multiply(roots / roots.mean(), seen - counts.frequencies)
     valid = [rho >> 0, cp.real(cp.trace(rho)) == 1]
     cp.Problem(cp.Minimize(cp.sum_squares(left)), valid).solve(solver="SCS")
-    return rho.value / np.trace(rho.value).real
+    # What the solver leaves below zero is its tolerance.
+    values, vectors = np.linalg.eigh(rho.value)
+    values = np.maximum(values, 0.0)
+    return (vectors * (values / values.sum())) @ vectors.conj().T
 
 
 PEERS = {
