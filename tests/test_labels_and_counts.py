@@ -558,14 +558,17 @@ def test_what_the_columns_take_off_is_said_in_plain_words(loss, said):
 )
 @pytest.mark.parametrize("center", ["mean", "columns", "both"])
 def test_labels_that_are_all_alike_leave_a_chance_of_another(loss, label, center, rng):
-    """Half an entry more of the other kind, where nothing else bounds the mean."""
+    """Half an entry more of the other kind, where nothing else bounds the mean.
+
+    Learned means of factors may take half of that.
+    """
     X = np.full((30, 20), label)
     X[rng.random(X.shape) < 0.4] = np.nan
     n = np.count_nonzero(~np.isnan(X))
     model = PrecGDFactorization(2, loss=loss, center=center, random_state=0).fit(X)
     predicted = model.predict_entries(*np.nonzero(np.isnan(X)))
     other = np.abs(predicted - label)
-    assert np.all((other > 0.4 / n) & (other < 0.2))
+    assert np.all((other > 0.2 / n) & (other < 0.2))
     if center == "mean":
         chance = 0.5 / n if loss == "poisson" else 0.5 / (n + 0.5)
         np.testing.assert_allclose(other, chance, rtol=1e-9)
