@@ -128,7 +128,7 @@ EXACT = {"tol": 1e-12, "early_stopping": False}
     [
         PrecGDFactorization(1, loss=HuberLoss(1.0), alpha=0.01),
         PrecGDFactorization(1, loss="absolute", alpha=0.01),
-        PrecGDFactorization(1, loss="poisson", alpha=0.01),
+        PrecGDFactorization(1, loss="poisson"),
         LabelFactorization(1, loss="logistic", alpha=0.01),
         PrecGDMatrixSensing(1, loss="huber", solver="gauss-newton", **EXACT),
         PrecGDMatrixSensing(1, loss="poisson", **EXACT),

@@ -165,6 +165,7 @@ class Problem:
         own: bool,
         units: Units | None = None,
         within: Within | None = None,
+        trusts: bool = False,
     ) -> Problem:
         """The problem of some entries, whose columns may have their own units.
 
@@ -183,16 +184,16 @@ class Problem:
             told = given.column_counts > 0
         kept = np.flatnonzero(told)
         trust = np.ones(len(kept))
-        if own:
+        if own and not trusts:
             trust = trust_in_columns(units, given.column_counts, sums)[kept]
         useful = Useful(np.flatnonzero(given.seen_rows(told)), kept, trust)
-        return cls(given.noisy(useful, units, center), given, useful, units)
+        return cls(given.noisy(useful, units, center), given, useful, units, trusts)
 
     def of_part(self, given: GivenEntries) -> Problem:
         """The problem of some of the entries, in the same units."""
         own, center = not self.units.are_one, self.entries.center
-        part = Problem.of(given, center, own=own, units=self.units)
-        return part.with_trust() if self.trusts else part
+        units, trusts = self.units, self.trusts
+        return Problem.of(given, center, own=own, units=units, trusts=trusts)
 
     def with_trust(self) -> Problem:
         """The same with trust in all columns, however few entries tell their spread."""

@@ -92,8 +92,7 @@ def follow_recipe(
     Learned
     """
     _find_offsets(offsets, tuning)
-    # As many columns as the matrix has explain whatever is in it.
-    rank = min(rank, min(offsets.entries.sides) - 1)
+    rank = _at_most(offsets, rank)
     if offsets.exact:
         return Learned(offsets, offsets.evidence(), 0, exact=True)
     model, room = _best_grown(offsets, max(rank, 0), tuning)
@@ -119,7 +118,7 @@ def with_weak_columns(
         Columns at most.
     tuning : RecipeTuning
     """
-    room = min(rank, min(learned.model.entries.sides) - 1)
+    room = _at_most(learned.model, rank)
     if learned.model.rank or learned.exact or room < 1:
         return learned
     return replace(learned, model=_with_weak_columns(learned.model, room, tuning))
@@ -140,7 +139,7 @@ def go_on(model: Model, rank: int, tuning: RecipeTuning = RECIPE) -> Learned:
         Columns at most.
     tuning : RecipeTuning
     """
-    rank = min(rank, min(model.entries.sides) - 1)
+    rank = _at_most(model, rank)
     for _ in range(tuning.warm_steps):
         model.step(drop=True)
     evidence, found = model.evidence(), model.rank
@@ -176,6 +175,11 @@ def is_doubtful(
     if model.rank > tuning.crowded * rank:
         return False
     return determined or model.over_chance(tuning.sign_draws) > tuning.stands_out
+
+
+def _at_most(model: Model, rank: int) -> int:
+    """How many columns there may be; as many as the matrix has explain all of it."""
+    return min(rank, min(model.entries.sides) - 1)
 
 
 def _find_offsets(offsets: Model, tuning: RecipeTuning) -> None:
