@@ -216,14 +216,9 @@ def _joined(pieces: list[EntryData], n_rows: int) -> EntryData:
         np.concatenate([getattr(piece, name) for piece in pieces])
         for name in ("rows", "columns", "values")
     )
-    often, precision = (
-        None
-        if getattr(pieces[0].weights, name) is None
-        else np.concatenate([getattr(piece.weights, name) for piece in pieces])
-        for name in ("frequency", "precision")
-    )
+    weights = Weights.joined([piece.weights for piece in pieces])
     shape = n_rows, pieces[0].shape[1]
-    return EntryData(rows, columns, values, shape, Weights(often, precision)).in_order()
+    return EntryData(rows, columns, values, shape, weights).in_order()
 
 
 def _totals(part: EntryData) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -81,6 +82,23 @@ class Weights:
             None if self.precision is None else self.precision[index],
             self.unit_variance,
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Weights]) -> Weights:
+        """The weights of several lists, one after the other, of the same kinds.
+
+        Parameters
+        ----------
+        parts : sequence of Weights
+            At least one.
+        """
+        frequency, precision = (
+            None
+            if getattr(parts[0], name) is None
+            else np.concatenate([getattr(part, name) for part in parts])
+            for name in ("frequency", "precision")
+        )
+        return cls(frequency, precision, parts[0].unit_variance)
 
     def made_less_often(self, factor: float) -> Weights:
         """The weights with frequencies divided by a factor."""

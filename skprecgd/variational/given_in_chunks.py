@@ -85,7 +85,7 @@ class GivenInChunks(GivenEntries):
             for name in ("indices", "data")
         )
         matrix = unchecked_csr(indptr, indices, values, self.shape)
-        return GivenInMemory(matrix, _joined_weights([part.weights for part in parts]))
+        return GivenInMemory(matrix, Weights.joined([part.weights for part in parts]))
 
     def seen_rows(self, columns: Array) -> Array:
         calls = graph.call_each(_seen_rows, self.parts, common=(columns,))
@@ -192,17 +192,6 @@ def _sums(
     within: Within | None,
 ) -> Array:
     return part.sums(shift, scale, powers, within)
-
-
-def _joined_weights(parts: Sequence[Weights]) -> Weights:
-    """The weights of the entries of all chunks, which have the same kinds of them."""
-    frequency, precision = (
-        None
-        if getattr(parts[0], name) is None
-        else np.concatenate([getattr(part, name) for part in parts])
-        for name in ("frequency", "precision")
-    )
-    return Weights(frequency, precision, parts[0].unit_variance)
 
 
 def _n_entries(part: GivenInMemory) -> int:
